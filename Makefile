@@ -1,0 +1,34 @@
+# Each target sets up what it needs: a .venv, made again only when pyproject.toml or constraints.txt has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test lint format bench clean
+
+demo: $(READY)
+	$(BIN)/frostline compare experiment=demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# DATA=FOLDER takes an image folder of your own.
+bench: $(READY)
+	$(BIN)/python benchmarks/against_lightning.py $(DATA)
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Pretrained networks without their classifiers: depth-ordered groups, cuts, strict loading of weights."""

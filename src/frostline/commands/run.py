@@ -1,0 +1,95 @@
+"""`frostline run`: one run, or a sweep of them."""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from frostline.commands.arguments import hand_over, parse
+from frostline.config import check_hydra, compose, explained, plain, quoted, single_choices
+from frostline.dispatch import Outcome, dispatch
+from frostline.errors import UserError
+from frostline.files import write_json
+
+ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    args = parse("run", ABOUT, argv, sweeps=True)
+    if args.cfg:
+        return show("run", args)
+    if args.multirun:
+        return sweep(args)
+    return finish(dispatch(plain(compose("run", args.overrides, args.config_dir))))
+
+
+def show(root: str, args: argparse.Namespace) -> int:
+    """Print the config that the overrides make, with Hydra's --cfg."""
+    compose(root, args.overrides, args.config_dir)
+    with explained(args.config_dir):
+        hand_over(root, args, ["--cfg", args.cfg, *(["--resolve"] if args.resolve else [])], task)
+    return 0
+
+
+def finish(outcome: Outcome) -> int:
+    """Say how a run ended, its record's path last; return the exit code."""
+    record = outcome.record
+    if record["status"] != "done":
+        print(f"frostline: run {outcome.id} {record['status']}: {record['reason']}", file=sys.stderr, flush=True)
+    print(outcome.path, flush=True)
+    if record["status"] == "done":
+        return 0
+    return 2 if record.get("user_error") else 1
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Run every combination of the swept values, with Hydra's sweeper and launcher; 1 if any run failed.
+
+    Every choice of every swept group is composed and checked before the first run.
+    """
+    folder = None
+    for overrides in single_choices(args.overrides, args.config_dir):
+        composed = compose("run", overrides, args.config_dir)
+        outputs = plain(composed)["outputs"]
+        folder = folder or sweep_folder(Path(outputs))
+    assert folder is not None
+    with explained(args.config_dir):
+        hand_over("run", args, ["--multirun", f"hydra.sweep.dir={quoted(str(folder))}"], task)
+    codes = [json.loads(path.read_text())["code"] for path in folder.rglob("outcome.json")]
+    print(f"sweep: {codes.count(0)} of {len(codes)} runs done; {folder}", file=sys.stderr)
+    return 0 if codes and not any(codes) else 1
+
+
+def sweep_folder(outputs: Path) -> Path:
+    """Make and return a sweep's own folder: two sweeps started in the same moment get two."""
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{os.getpid()}"
+    for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
+        folder = (outputs / "sweeps" / f"{name}{suffix}").absolute()
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def task(composed: DictConfig) -> None:
+    """One run of a sweep, in whichever process Hydra's launcher chose; what went wrong is said and written down."""
+    outcome: dict[str, Any] = {"code": 2, "record": None}
+    hydra_config = HydraConfig.get()
+    try:
+        check_hydra(hydra_config)
+        ended = dispatch(plain(composed))
+        outcome = {"code": finish(ended), "record": str(ended.path)}
+    except UserError as error:
+        print(f"frostline: {' '.join(hydra_config.overrides.task)}: {error}", file=sys.stderr, flush=True)
+    write_json(Path(hydra_config.runtime.output_dir) / "outcome.json", outcome)

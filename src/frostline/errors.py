@@ -1,0 +1,15 @@
+"""The one kind of error a user can cause."""
+
+
+class UserError(ValueError):
+    """A user's mistake: one sentence that names the key or file, what was wrong and what would be right.
+
+    Commands print it without a traceback and exit with code 2; everything else that is raised is a
+    defect or an accident, and keeps its traceback.
+    """
+
+
+def choices(what: str, value: object, allowed: object) -> UserError:
+    """Return the error for ``value`` of ``what`` that is not among ``allowed`` (any iterable of names)."""
+    names = ", ".join(str(name) for name in allowed)  # type: ignore[attr-defined]
+    return UserError(f"{what}: {value!r} is not known; choose one of: {names}.")

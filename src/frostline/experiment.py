@@ -1,0 +1,131 @@
+"""The story of one run: data, backbone, head and plan; then each phase; then the test, once."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frostline.assemble import Parts, assemble
+from frostline.backbones.cuts import suffix
+from frostline.features.choose import Choice
+from frostline.features.prefix import Features
+from frostline.metrics import confusion, score
+from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
+from frostline.training.phases import fit_phase, solve_phase
+
+log = logging.getLogger(__name__)
+
+
+def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Record:
+    """Train and test what a resolved config describes; go on where an earlier sitting stopped.
+
+    Returns the record of a run that is done. Raises UserError for a user's mistake, Diverged when the loss is no
+    number any more; whatever was finished by then is in the run's checkpoints.
+    """
+    parts = assemble(config, folder)
+    resume = parts.restore()
+    parts.show_plan()
+    for index in range(len(parts.plan.phases)):
+        if parts.progress.epoch < parts.plan.start(index) + parts.plan.phases[index].epochs:
+            train_phase(parts, index, resume)
+            resume = None
+    scores, matrix = test(parts)
+    return record(parts, identifier, scores, matrix)
+
+
+def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> None:
+    """Train one phase on the activations of its frozen prefix, or on the data itself."""
+    phase, start = parts.plan.phases[index], parts.plan.start(index)
+    before = time.monotonic()
+    splits = ("train", "val", "test") if parts.untouched(index) else ("train", "val")
+    sources = prepare(parts, index, splits)
+    parts.module.enter(phase, start, body(parts, index), optimizer)
+    if parts.solves(index):
+        penalty = solve_phase(parts.journal, parts.module, parts.plan, index, fixed(parts, index, sources))
+        log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
+    else:
+        fit_phase(parts.trainer, parts.module, parts.data, parts.plan, index, parts.progress)
+    log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
+
+
+def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Features]:
+    """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
+    cut = parts.choices[index].cut
+    sources: dict[str, Features] = {}
+    if cut is not None:
+        try:
+            for split in splits:
+                views = parts.views(index) if split == "train" else [0]
+                sources[split] = parts.cache.collect(split, cut, views, parts.ahead(index))
+        except OSError as error:
+            log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
+            parts.choices[index] = Choice(None, f"not cached: {error.strerror or error}")
+            sources = {}
+    parts.serve(index, sources)
+    return sources
+
+
+def body(parts: Parts, index: int) -> torch.nn.Module:
+    """Return what of the backbone is run in each step of a phase."""
+    cut = parts.choices[index].cut
+    network = parts.backbone if cut is None else suffix(parts.backbone, cut.name)
+    return torch.compile(network) if parts.backbone.compiled else network  # type: ignore[return-value]
+
+
+def fixed(parts: Parts, index: int, sources: Mapping[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the backbone's features [N, D] and labels [N] of train, view after view, and val."""
+    found = {}
+    for split in ("train", "val"):
+        views = parts.features(split, index, sources).views.values()
+        found[split] = torch.cat(list(views)), parts.data.splits[split].labels.repeat(len(views))
+    return found
+
+
+def test(parts: Parts) -> tuple[dict[str, float], list[list[int]]]:
+    """Restore the best epoch, test it once, and write the predictions; return the scores and the confusion matrix."""
+    best = parts.best_epoch()
+    index, _ = parts.plan.at(best)
+    parts.load_best()
+    prepare(parts, index, ("test",))
+    parts.module.enter(parts.plan.phases[index], parts.plan.start(index), body(parts, index))
+    parts.trainer.test(parts.module, datamodule=parts.data, verbose=False)
+    outputs = parts.module.collected()
+    logits, labels = outputs["logits"], outputs["label"]
+    rows = prediction_rows(
+        parts.data.splits["test"].names, parts.data.classes, labels.tolist(), logits.softmax(dim=-1).tolist()
+    )
+    write_table(parts.folder / "predictions.csv", rows)
+    return score(logits, labels), confusion(logits, labels)
+
+
+def record(parts: Parts, identifier: str, scores: dict[str, float], matrix: list[list[int]]) -> Record:
+    """Return the record of a finished run."""
+    best = parts.best_epoch()
+    row = next(row for row in parts.progress.history if row["epoch"] == best)
+    splits = {name: _scores(row, name) for name in ("train", "val")}
+    return Record(
+        id=identifier,
+        status="done",
+        config=parts.config,
+        versions=versions(),
+        git=git_state(Path(__file__).parent),
+        data=parts.describe_data(),
+        backbone={"name": parts.backbone.name, "fingerprint": parts.fingerprint},
+        plan=parts.plan.to_dict(),
+        cached=[choice.reason for choice in parts.choices],
+        parameters=parts.count_parameters(),
+        metrics={**splits, "test": scores},
+        confusion=matrix,
+        epochs=parts.progress.epoch,
+        best_epoch=best,
+        cost=parts.ledger.cost(),
+        notes=[*parts.data.notes, *parts.backbone.notes, *parts.plan.notes],
+    )
+
+
+def _scores(row: Mapping[str, Any], split: str) -> dict[str, float]:
+    return {name.removeprefix(f"{split}/"): value for name, value in row.items() if name.startswith(f"{split}/")}

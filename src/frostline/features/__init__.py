@@ -1,0 +1,1 @@
+"""The prefix cache: a frozen prefix of a network is computed once."""

@@ -1,0 +1,79 @@
+"""Heads: the task-specific layers that stand on a backbone's features."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from frostline.errors import UserError, choices
+
+SOLVERS = (None, "lbfgs")
+
+
+class Head(nn.Module):
+    """What every head has: ``features [B, D] -> logits [B, classes]``, and how its first fit is found.
+
+    ``solver`` is ``None`` (gradient steps) or ``"lbfgs"`` (a phase that trains the head alone is solved
+    to the optimum instead, see :mod:`frostline.training.solve`).
+    """
+
+    solver: str | None
+
+    def __init__(self, solver: str | None = None):
+        super().__init__()
+        if solver not in SOLVERS:
+            raise choices("head.solver", solver, ("null", "lbfgs"))
+        self.solver = solver
+
+
+class Linear(Head):
+    """Multinomial logistic regression; starts at zero, so the first loss is exactly log(classes)."""
+
+    def __init__(self, features: int, classes: int, solver: str | None = None, dropout: float = 0.0):
+        super().__init__(solver)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        return self.linear(self.dropout(features_BD))
+
+
+class MLP(Head):
+    """One hidden layer of ``hidden`` units with GELU and dropout."""
+
+    def __init__(
+        self, features: int, classes: int, hidden: int = 256, dropout: float = 0.1, solver: str | None = None
+    ):
+        super().__init__(solver)
+        _refuse_solver(self)
+        self.layers = nn.Sequential(
+            nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        return self.layers(features_BD)
+
+
+class Cosine(Head):
+    """Scaled cosine similarity to a learned direction for each class.
+
+    Gidaris and Komodakis 2018, Dynamic Few-Shot Visual Learning without Forgetting, arXiv:1804.09458.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float = 16.0, solver: str | None = None):
+        super().__init__(solver)
+        _refuse_solver(self)
+        self.weight = nn.Parameter(torch.randn(classes, features) / features**0.5)
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        return self.scale * functional.linear(
+            functional.normalize(features_BD, dim=-1), functional.normalize(self.weight, dim=-1)
+        )
+
+
+def _refuse_solver(head: Head) -> None:
+    if head.solver is not None:
+        name = type(head).__name__.lower()
+        raise UserError(f"head.solver: {head.solver!r} solves a linear head only; use null with head={name}.")

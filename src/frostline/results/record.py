@@ -1,0 +1,123 @@
+"""The record: what a run leaves behind, in one JSON file."""
+
+import csv
+import io
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from frostline.files import write_atomic, write_json
+from frostline.results.store import RECORD
+
+PACKAGES = (
+    "frostline",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "timm",
+    "hydra-core",
+    "scikit-learn",
+    "numpy",
+)
+
+
+@dataclass
+class Cost:
+    """What a run cost, over all its sittings; ``seconds`` leaves out the start of the process."""
+
+    seconds: float = 0.0
+    phases: list[float] = field(default_factory=list)
+    cache_seconds: float = 0.0
+    seconds_saved: float = 0.0
+    peak_memory_bytes: int = 0
+    samples_per_second: float = 0.0
+
+
+@dataclass
+class Record:
+    """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase."""
+
+    id: str
+    status: str
+    config: dict[str, Any]
+    reason: str | None = None
+    user_error: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    git: dict[str, Any] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    cached: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
+    epochs: int = 0
+    best_epoch: int | None = None
+    cost: Cost = field(default_factory=Cost)
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write ``record.json`` atomically."""
+        write_json(folder / RECORD, _finite(asdict(self)))
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with None for NaN and infinities, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit and cleanness of the repository around ``folder``, or None outside of one."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except (FileNotFoundError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, atomically; the columns are those of all rows, in order of appearance."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())
+
+
+def prediction_rows(
+    names: Sequence[str], classes: Sequence[str], labels: Sequence[int], probabilities: Sequence[Sequence[float]]
+) -> Iterable[dict[str, Any]]:
+    """Yield a row for each test sample: its name, label, prediction, and the probability of each class."""
+    for name, label, row in zip(names, labels, probabilities, strict=True):
+        best = max(range(len(row)), key=lambda place: row[place])
+        each = {f"p({known})": f"{value:.6g}" for known, value in zip(classes, row, strict=True)}
+        yield {"sample": name, "label": classes[label], "prediction": classes[best], **each}

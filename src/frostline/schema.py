@@ -1,0 +1,141 @@
+"""The typed root of a config, the ranges of its values, and where the configs lie."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from frostline.allow import check_targets, instantiate
+from frostline.errors import UserError, choices
+from frostline.signature import unknown_key
+
+__all__ = ["Run", "Compare", "check_config", "check_targets", "conf_dir", "instantiate"]
+
+METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss")
+
+
+@dataclass
+class Loss:
+    """How predictions are scored while training."""
+
+    label_smoothing: float = 0.1
+
+
+@dataclass
+class Cache:
+    """The prefix cache: gigabytes on disk, gigabytes in memory."""
+
+    enabled: bool = True
+    max_gb: float = 20.0
+    memory_gb: float = 1.0
+
+
+@dataclass
+class Launcher:
+    """How runs are given to processes."""
+
+    workers: int = 1
+    timeout_s: float | None = None
+    threads: int | None = None
+
+
+@dataclass
+class Run:
+    """The root of a run's config; a component is `_target_` and keyword arguments, so its target is its schema."""
+
+    seed: int = 0
+    epochs: int = 10
+    outputs: str = "outputs"
+    force: bool = False
+    debug: bool = False
+    monitor: str = "accuracy"
+    loss: Loss = field(default_factory=Loss)
+    cache: Cache = field(default_factory=Cache)
+    data: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
+    freeze: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    launcher: Launcher = field(default_factory=Launcher)
+
+
+@dataclass
+class Strategies:
+    """What a comparison varies."""
+
+    strategies: list[Any] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    name: str | None = None
+
+
+@dataclass
+class Compare(Run):
+    """The root of a comparison's config: a run's, and what varies."""
+
+    compare: Strategies = field(default_factory=Strategies)
+
+
+COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer")
+
+# key, whether it may be null, whether it is a whole number, the test, and the test in words
+Rule = tuple[str, bool, bool, Callable[[float], bool], str]
+RULES: tuple[Rule, ...] = (
+    ("seed", False, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32"),
+    ("epochs", False, True, lambda x: x >= 1, "1 or more"),
+    ("loss.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
+    ("cache.max_gb", False, False, lambda x: x >= 0, "0 or more"),
+    ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
+    ("launcher.workers", False, True, lambda x: x >= 1, "1 or more"),
+    ("launcher.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
+    ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
+    ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),
+    ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
+    ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),
+    ("data.workers", False, True, lambda x: x >= 0, "0 or more"),
+    ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
+    ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
+    ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
+)
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configs: inside an installed wheel, else the repository's `conf/`."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Check a resolved config as far as that goes without importing what it names.
+
+    Root keys, components, ranges of values, targets. Raises UserError that names the key.
+    """
+    known = [one.name for one in fields(Compare if "compare" in config else Run)]
+    for key in config:
+        if key not in known:
+            raise unknown_key(key, known)
+    for key in COMPONENTS:
+        node = config.get(key)
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise UserError(f"{key}: {node!r} is no component; choose one of the group's, as {key}=NAME.")
+    if config["monitor"] not in METRICS:
+        raise choices("monitor", config["monitor"], METRICS)
+    check_ranges(config)
+    check_targets(config)
+
+
+def check_ranges(config: Mapping[str, Any]) -> None:
+    """Check the numbers that scripts rely on; UserError names the key, the value and what is allowed."""
+    for key, optional, whole, test, words in RULES:
+        node, _, name = key.rpartition(".")
+        holder = config.get(node, {}) if node else config
+        if name not in holder or (optional and holder[name] is None):
+            continue
+        value = holder[name]
+        kinds = (int,) if whole else (int, float)
+        if type(value) not in kinds or not test(value):
+            kind = "a whole number" if whole else "a number"
+            raise UserError(f"{key}: {value!r} will not do; it takes {kind}: {words}.")

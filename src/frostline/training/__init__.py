@@ -1,0 +1,1 @@
+"""Training: one Lightning fit for each phase of a plan."""

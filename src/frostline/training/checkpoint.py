@@ -1,0 +1,140 @@
+"""Checkpoints: what trains and where the run stands, written so that a kill or a full disk loses nothing."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from frostline.errors import UserError
+from frostline.files import sha256_file, write_atomic, write_json
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+GENERATIONS = 2
+
+
+class Checkpoints:
+    """The checkpoints of one run: the last two and the best, safetensors files under a manifest of SHA-256 sums.
+
+    The manifest is replaced last and a file is deleted only after the manifest has ceased to name it, so at
+    every moment the manifest names whole files.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, epoch: int, state: dict[str, Any], best: bool) -> None:
+        """Write the state after ``epoch``; ``best`` makes it the one that is tested.
+
+        Raises OSError, with the file named, when the disk is full or not writable; what was there stays.
+        """
+        path = self.folder / f"epoch-{epoch:05d}.safetensors"
+        try:
+            write_atomic(path, encode(state))
+            saved = [row for row in self._saved() if row["epoch"] != epoch]
+            if best:
+                saved = [{**row, "best": False} for row in saved]
+            saved.append({"epoch": epoch, "file": path.name, "sha256": sha256_file(path), "best": best})
+            recent = sorted(saved, key=lambda row: row["epoch"])[-GENERATIONS:]
+            kept = [row for row in saved if row in recent or row["best"]]
+            write_json(self.folder / MANIFEST, {"saved": kept})
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror} while writing a checkpoint", str(path)) from error
+        self._drop_unnamed({row["file"] for row in kept})
+
+    def latest(self) -> dict[str, Any] | None:
+        """Return the newest sound state, or None; a damaged one is said and passed over."""
+        for row in sorted(self._saved(), key=lambda row: -row["epoch"]):
+            if (state := self._load(row)) is not None:
+                return state
+        return None
+
+    def best(self) -> dict[str, Any] | None:
+        """Return the best sound state, or None."""
+        for row in self._saved():
+            if row["best"]:
+                return self._load(row)
+        return None
+
+    def clear(self) -> None:
+        """Remove every checkpoint."""
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        self._drop_unnamed(set())
+
+    def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        path = self.folder / row["file"]
+        try:
+            if sha256_file(path) == row["sha256"]:
+                return decode(path)
+        except FileNotFoundError:
+            pass
+        log.warning("The checkpoint %s is damaged or missing; falling back to the one before.", path)
+        return None
+
+    def _saved(self) -> list[dict[str, Any]]:
+        try:
+            return json.loads((self.folder / MANIFEST).read_text())["saved"]
+        except FileNotFoundError:
+            return []
+
+    def _drop_unnamed(self, named: set[str]) -> None:
+        for path in self.folder.glob("epoch-*.safetensors"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+
+def encode(state: dict[str, Any]) -> bytes:
+    """Return nested dicts and lists of tensors and plain values as one safetensors file; no pickle is involved."""
+    tensors: dict[str, Tensor] = {}
+    tree = _pack(state, "", tensors)
+    return save(tensors, {"tree": json.dumps(tree)})
+
+
+def decode(path: Path) -> dict[str, Any]:
+    """Read what ``encode`` wrote. Raises UserError for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tree = json.loads((file.metadata() or {})["tree"])
+            return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a Frostline checkpoint ({error}); give one from a run's checkpoints folder.") from error
+
+
+def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"tensor": path}
+    if isinstance(value, dict):
+        return {"dict": [[key, _pack(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{path}/{place}", tensors) for place, item in enumerate(value)]
+    assert value is None or isinstance(value, str | int | float | bool), f"{path}: {type(value)} cannot be saved"
+    return value
+
+
+def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(tree, list):
+        return [_unpack(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    return {key: _unpack(item, tensors) for key, item in tree["dict"]}
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of torch's random number generators."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": list(cuda)}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what ``random_state`` returned."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,197 @@
+"""Phases: one fit each, and what is kept after every epoch."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from frostline.backbones.base import Backbone
+from frostline.data.base import DataModule
+from frostline.errors import UserError
+from frostline.freeze.plan import Plan, learning_rates
+from frostline.heads import Linear
+from frostline.training.checkpoint import Checkpoints, random_state, set_random_state
+from frostline.training.module import FineTuner
+from frostline.training.solve import solve_head
+
+Scores = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all of it is in every checkpoint, and nothing else is needed to go on.
+
+    ``epoch`` is the next epoch; ``history`` has a row for each epoch done; ``best`` is the best epoch, with its
+    value; ``cost`` is what the run has cost so far, in all its sittings.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
+
+
+class Weights:
+    """The weights that a plan changes: what a checkpoint holds, and what it is restored to.
+
+    That is every parameter that trains in some phase, the head, and those buffers (BatchNorm's statistics) that
+    have moved.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
+        self.backbone, self.head = backbone, head
+        norms = backbone.norms()
+        self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, norms)}
+        self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors to keep."""
+        kept = {name: value for name, value in self.backbone.named_parameters() if name in self.trains}
+        for name, buffer in self.backbone.named_buffers():
+            if not torch.equal(buffer.cpu(), self.buffers[name]):
+                kept[name] = buffer
+        return {"backbone": kept, "head": dict(self.head.state_dict())}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Restore what ``state`` returned. Raises UserError for the checkpoint of another network."""
+        parameters = dict(self.backbone.named_parameters())
+        buffers = dict(self.backbone.named_buffers())
+        saved = state["backbone"]
+        missing, unexpected = self.trains - set(saved), set(saved) - self.trains - set(buffers)
+        own = {**parameters, **buffers}
+        misfits = [name for name in saved if name in own and own[name].shape != saved[name].shape]
+        if missing or unexpected or misfits:
+            raise UserError(
+                "the checkpoint is of another network: "
+                f"missing {sorted(missing)}, unexpected {sorted(unexpected)}, of another shape {sorted(misfits)}; "
+                "start the run anew with force=true."
+            )
+        for name, buffer in buffers.items():
+            buffer.copy_(self.buffers[name])
+        for name, value in saved.items():
+            own[name].copy_(value)
+        self.head.load_state_dict(dict(state["head"]))
+
+
+class Journal(pl.Callback):
+    """After each epoch: scores, a row of history, and a checkpoint.
+
+    ``score`` computes a split's scores from logits and labels; ``better`` compares two values of ``monitor``;
+    ``publish`` is told of the history (it writes metrics.csv); ``charge`` brings ``progress.cost`` up to date.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        checkpoints: Checkpoints,
+        weights: Weights,
+        score: Callable[[Tensor, Tensor], Scores],
+        better: Callable[[float, float | None], bool],
+        monitor: str,
+        publish: Callable[[Sequence[Mapping[str, Any]]], None],
+        charge: Callable[[int], None],
+    ):
+        self.progress, self.checkpoints, self.weights = progress, checkpoints, weights
+        self.score, self.better, self.monitor = score, better, monitor
+        self.publish, self.charge = publish, charge
+        self.random_state = random_state()
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on from the random state of the last epoch's end, so that what draws in between changes nothing."""
+        self._started = time.monotonic()
+        set_random_state(self.random_state)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FineTuner)
+        optimizer = pl_module.present_optimizer()
+        rates = {group["name"].split("/")[0]: group["lr"] for group in optimizer.param_groups}
+        validation = pl_module.collected()
+        scores = self.score(validation["logits"], validation["label"])
+        self.progress.step = trainer.global_step
+        row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
+        self.close_epoch(row, optimizer.state_dict())
+        for logger in trainer.loggers:
+            numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+            logger.log_metrics(numbers, step=trainer.global_step)
+
+    def _row(
+        self, module: FineTuner, epoch: int, train: Scores, validation: Scores, rates: Mapping[str, float]
+    ) -> dict[str, Any]:
+        assert module.phase is not None
+        return {
+            "epoch": epoch,
+            "phase": module.phase.name,
+            **{f"train/{name}": value for name, value in train.items()},
+            **{f"val/{name}": value for name, value in validation.items()},
+            **{f"lr/{name}": value for name, value in rates.items()},
+            "seconds": round(time.monotonic() - self._started, 4),
+        }
+
+    def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None) -> None:
+        """Keep what an epoch ended with."""
+        progress = self.progress
+        value, best = row[f"val/{self.monitor}"], progress.best
+        improved = self.better(value, None if best is None else best["value"])
+        if improved or best is None:
+            progress.best = {"epoch": row["epoch"], "value": value}
+        progress.history.append(row)
+        progress.epoch = row["epoch"] + 1
+        self.charge(row["epoch"])
+        self.random_state = random_state()
+        state = {
+            "progress": dict(vars(progress)),
+            "weights": self.weights.state(),
+            "optimizer": optimizer,
+            "rng": self.random_state,
+        }
+        self.checkpoints.save(row["epoch"], state, best=improved or best is None)
+        self.publish(progress.history)
+
+    def solved(self, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Close a phase that was solved: one row stands for all its epochs."""
+        module.eval()
+        with torch.no_grad():
+            scores = {name: self.score(module.head(features), labels) for name, (features, labels) in splits.items()}
+        last = plan.start(index) + plan.phases[index].epochs - 1
+        train = {name: scores["train"][name] for name in ("loss", "accuracy")}
+        self.close_epoch(self._row(module, last, train, scores["val"], {}), None)
+
+    def start_solving(self) -> None:
+        """Start the clock of a phase that is solved."""
+        self._started = time.monotonic()
+
+
+def fit_phase(trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, progress: Progress) -> None:
+    """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains."""
+    go_to(trainer, progress)
+    trainer.fit_loop.max_epochs = plan.start(index) + plan.phases[index].epochs
+    trainer.fit(module, datamodule=data)
+
+
+def go_to(trainer: pl.Trainer, progress: Progress) -> None:
+    """Let a trainer count epochs and steps from where the run stands."""
+    count = trainer.fit_loop.epoch_progress.current
+    count.ready = count.started = count.processed = count.completed = progress.epoch
+    optimizer = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
+    optimizer.step.total.ready = optimizer.step.total.completed = progress.step
+
+
+def solve_phase(
+    journal: Journal, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]
+) -> float:
+    """Solve the head for a phase in which nothing else trains; return the penalty that was best on validation.
+
+    ``splits`` holds features [N, D] and labels [N] of train (all its views, one after the other) and val.
+    """
+    journal.start_solving()
+    assert isinstance(module.head, Linear)
+    solution = solve_head(module.head, splits["train"], splits["val"])
+    journal.solved(module, plan, index, splits)
+    return solution.penalty

@@ -1,0 +1,69 @@
+"""Solve a linear head to the optimum on fixed features, instead of stepping towards it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from frostline.heads import Linear
+
+PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
+"""L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The chosen penalty, and the validation loss of each one tried."""
+
+    penalty: float
+    losses: dict[float, float]
+
+
+def solve_head(
+    head: Linear,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    penalties: Sequence[float] = PENALTIES,
+) -> Solution:
+    """Set ``head`` to the multinomial logistic regression on ``train`` with the least loss on ``validation``.
+
+    ``train`` and ``validation`` are features [N, D] and labels [N]. scikit-learn's L-BFGS goes from the strongest
+    penalty to the weakest, each from the solution before it. Features are standardised while solving, which makes
+    the problem well conditioned, and the head takes the scaling back in.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    features_ND, labels_N = train[0].float().cpu(), train[1].cpu().numpy()
+    mean_D = features_ND.mean(dim=0)
+    deviation_D = features_ND.std(dim=0, correction=0).clamp_min(1e-6)
+    standard_ND = ((features_ND - mean_D) / deviation_D).numpy()
+    model = LogisticRegression(max_iter=1000, tol=1e-3, warm_start=True)
+    losses: dict[float, float] = {}
+    solutions: dict[float, tuple[Tensor, Tensor]] = {}
+    for penalty in penalties:
+        model.set_params(C=1 / (penalty * len(labels_N))).fit(standard_ND, labels_N)
+        weight_CD, bias_C = _all_classes(model, head.linear.out_features)
+        weight_CD = weight_CD / deviation_D
+        solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D
+        losses[penalty] = _loss(*solutions[penalty], *validation)
+    best = min(losses, key=lambda penalty: losses[penalty])
+    with torch.no_grad():
+        head.linear.weight.copy_(solutions[best][0])
+        head.linear.bias.copy_(solutions[best][1])
+    return Solution(best, losses)
+
+
+def _all_classes(model, classes: int) -> tuple[Tensor, Tensor]:
+    """Return weights [classes, D] and biases [classes]; scikit-learn keeps one row for two classes."""
+    weight, bias = torch.from_numpy(model.coef_).float(), torch.from_numpy(model.intercept_).float()
+    if len(weight) == 1:
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    assert len(weight) == classes, "every class has a training sample, so every class has a row"
+    return weight, bias
+
+
+def _loss(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: Tensor) -> float:
+    logits_NC = features_ND.float().cpu() @ weight_CD.T + bias_C
+    return float(functional.cross_entropy(logits_NC, labels_N.cpu()))

@@ -1,0 +1,114 @@
+"""Batches, their order, and what the loaders serve."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from frostline.data.augment import Light
+from frostline.data.base import EpochBatches, Preprocess
+from frostline.data.image import Digits, ImageFolder
+from frostline.errors import UserError
+
+
+@given(
+    n=st.integers(1, 200),
+    size=st.integers(1, 70),
+    world=st.integers(1, 3),
+    epoch=st.integers(0, 5),
+    shuffle=st.booleans(),
+)
+def test_an_epoch_is_all_samples_once_in_batches_of_nearly_equal_size(
+    n: int, size: int, world: int, epoch: int, shuffle: bool
+) -> None:
+    if n // math.ceil(n / size) < world:
+        with pytest.raises(UserError, match="data.batch_size"):
+            EpochBatches(n, size, 0, shuffle, 0, world)
+        return
+    ranks = [EpochBatches(n, size, 0, shuffle, rank, world) for rank in range(world)]
+    for rank in ranks:
+        rank.set_epoch(epoch)
+    shares = [[indices for _, indices in rank] for rank in ranks]
+    assert {len(share) for share in shares} == {len(ranks[0])} == {math.ceil(n / size)}
+    batches = [torch.cat(parts) for parts in zip(*shares, strict=True)]
+    assert sorted(torch.cat(batches).tolist()) == list(range(n))
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= size and max(sizes) - min(sizes) <= 1
+    assert all(len(indices) > 0 for share in shares for indices in share)
+
+
+def order(batches: EpochBatches, epoch: int) -> list[int]:
+    batches.set_epoch(epoch)
+    return torch.cat([indices for _, indices in batches]).tolist()
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    first, second, other = (EpochBatches(50, 8, seed, True) for seed in (3, 3, 4))
+    in_turn = [order(first, epoch) for epoch in range(4)]
+    torch.manual_seed(99)
+    assert order(second, 3) == in_turn[3]
+    assert order(other, 3) != in_turn[3] != in_turn[2]
+    assert order(EpochBatches(50, 8, 3, False), 7) == list(range(50))
+
+
+def test_views_follow_the_epoch(preprocess: Preprocess) -> None:
+    def views(count: int | None, augment: Light | None) -> list[int]:
+        data = Digits(preprocess=preprocess, views=count, augment=augment)
+        batches = data.train_dataloader().sampler
+        assert isinstance(batches, EpochBatches)
+        seen = []
+        for epoch in range(5):
+            batches.set_epoch(epoch)
+            seen.append(next(iter(batches))[0])
+        return seen
+
+    assert views(2, Light()) == [0, 1, 0, 1, 0]
+    assert views(None, Light()) == [0, 1, 2, 3, 4]
+    assert views(3, None) == views(None, None) == [0] * 5
+
+
+def test_a_batch_holds_inputs_labels_and_indices(photos: Path, preprocess: Preprocess) -> None:
+    data = ImageFolder(str(photos), preprocess=preprocess, batch_size=5)
+    batches = list(data.train_dataloader())
+    assert [len(batch["index"]) for batch in batches] == [4, 4, 4]
+    for batch in batches:
+        assert batch["inputs"].shape == (4, 3, 32, 32) and batch["inputs"].dtype == torch.uint8
+        assert torch.equal(batch["label"], data.splits["train"].labels[batch["index"]])
+    assert torch.cat([batch["index"] for batch in data.val_dataloader()]).tolist() == list(range(8))
+    assert torch.cat([batch["index"] for batch in data.test_dataloader()]).tolist() == list(range(8))
+
+
+class Numbers:
+    """Features that stand in for the images: each sample's index and the view."""
+
+    def inputs(self, indices: Tensor, view: int) -> Tensor:
+        return torch.stack([indices, torch.full_like(indices, view)], 1).float()
+
+
+def test_loaders_serve_what_use_names_and_decode_nothing(
+    photos: Path, preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(self: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+    data = ImageFolder(str(photos), preprocess=preprocess, views=2, augment=Light(), workers=2)
+    data.use({name: Numbers() for name in ("train", "val", "test")})
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        for batch in loader:
+            assert batch["inputs"][:, 0].tolist() == batch["index"].tolist()
+    with pytest.raises(UserError, match="validation"):
+        data.use({"validation": Numbers()})
+    monkeypatch.undo()
+    data.use({})
+    assert next(iter(data.train_dataloader()))["inputs"].shape[1:] == (3, 32, 32)
+
+
+def test_an_unknown_split_is_named(preprocess: Preprocess) -> None:
+    with pytest.raises(UserError, match="dev.*train, val, test"):
+        Digits(preprocess=preprocess).loader("dev", shuffle=False)

@@ -1,0 +1,62 @@
+"""The YAML files of data and augment: they compose, say what they are, and agree with the signatures."""
+
+import dataclasses
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from frostline.data.image import ImageOptions
+
+CONF = Path(__file__).parents[2] / "conf"
+DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
+AT_RUN_TIME = {"preprocess", "augment", "seed"}
+
+
+def node(group: str, name: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose(overrides=[f"+{group}={name}"])
+    content = OmegaConf.to_container(composed[group], resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def target(content: dict[str, Any]) -> Any:
+    module, name = content["_target_"].rsplit(".", 1)
+    return getattr(import_module(module), name)
+
+
+def test_shared_defaults_stand_in_one_place_and_agree() -> None:
+    shared = {field.name: field.default for field in dataclasses.fields(ImageOptions) if field.name not in AT_RUN_TIME}
+    assert node("data", "_image") == shared
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_every_data_set_names_a_constructor_and_all_of_its_keys(name: str) -> None:
+    content = node("data", name)
+    parameters = set(inspect.signature(target(content)).parameters) - {"common"}
+    shared = {field.name for field in dataclasses.fields(ImageOptions)} - AT_RUN_TIME
+    assert set(content) == {"_target_"} | parameters | shared
+
+
+def test_every_data_set_of_the_issue_is_there() -> None:
+    published = "fashionmnist cifar10 cifar100 svhn flowers102 oxfordiiitpet dtd eurosat food101"
+    assert DATA == sorted(["digits", "mnist5k", "imagefolder", "csv", *published.split()])
+
+
+@pytest.mark.parametrize("name", ["none", "light", "randaugment", "trivial"])
+def test_every_augmentation_can_be_made(name: str) -> None:
+    content = node("augment", name)
+    made = target(content)(**{key: value for key, value in content.items() if key != "_target_"})
+    assert (made is None) == (name == "none")
+
+
+@pytest.mark.parametrize("path", [*(CONF / "data").glob("[!_]*.yaml"), *(CONF / "augment").glob("*.yaml")], ids=str)
+def test_every_file_opens_with_its_command(path: Path) -> None:
+    first, second = path.read_text().splitlines()[:2]
+    assert re.match(rf"# frostline run {path.parent.name}={path.stem}\b", first) and second.startswith("# ")

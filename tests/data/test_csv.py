@@ -1,0 +1,81 @@
+"""Images named by a manifest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from frostline.data.base import Preprocess
+from frostline.data.image import ImageCSV
+from frostline.errors import UserError
+
+
+def manifest(root: Path, rows: Sequence[str], header: str = "path,label,split") -> str:
+    file = root / "labels.csv"
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8-sig")
+    return str(file)
+
+
+def rows(photos: Path, splits: bool = True) -> list[str]:
+    files = sorted(photos.rglob("*.png"))
+    names = [file.relative_to(photos) for file in files]
+    return [f"{name},{name.parts[1]}" + (f",{name.parts[0]}" if splits else "") for name in names]
+
+
+def test_a_manifest_names_path_label_and_split(photos: Path, preprocess: Preprocess) -> None:
+    data = ImageCSV(manifest(photos, rows(photos)), preprocess=preprocess)
+    assert [len(data.splits[name]) for name in ("train", "val", "test")] == [12, 8, 8]
+    assert data.classes == ["cat", "dog"] and data.splits["val"].names[0] == "val/cat/0.png" and not data.notes
+    assert data.splits["test"].inputs(torch.arange(8), 0).shape == (8, 3, 32, 32)
+
+
+def test_without_splits_they_are_drawn(photos: Path, preprocess: Preprocess) -> None:
+    lines = [
+        line.replace("cat", "10", 2).replace("/10/", "/cat/").replace(",dog", ",9") for line in rows(photos, False)
+    ]
+    file = manifest(photos, lines, "file,kind")
+    data = ImageCSV(file, path_column="file", label_column="kind", preprocess=preprocess)
+    assert [len(data.splits[name]) for name in ("train", "val", "test")] == [16, 6, 6]
+    assert data.classes == ["9", "10"] and "drew val and test" in data.notes[0]
+
+
+def test_a_root_elsewhere(photos: Path, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = manifest(tmp_path_factory.mktemp("lists"), rows(photos))
+    assert len(ImageCSV(file, root=str(photos), preprocess=preprocess).splits["train"]) == 12
+    with pytest.raises(UserError, match="28 images cannot be used: train/cat/0.png does not exist"):
+        ImageCSV(file, preprocess=preprocess)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("file,label,split", None, "data.path_column: .* has no column 'path'; its columns are: file, label, split"),
+        ("path,kind,split", None, "data.label_column: .* has no column 'label'"),
+        ("path,label,split", "a.png,,train", "line 2 of .* has no label"),
+        ("path,label,split", ",cat,train", "line 2 of .* has no path"),
+        ("path,label,split", "a.png", "line 2 of .* has no label"),
+        ("path,label,split", "a.png,cat,dev", "line 2 of .* has split 'dev'; it is one of: train, val, test"),
+        ("path,label,split", "val/cat/0.png,wolf,test", "has wolf in test, of which train has no samples"),
+        ("path,label,split", "val/cat/0.png,cat,train", "1 files in two splits"),
+        ("path,label,split", "../a.png,cat,train", "leads out of .*data.symlinks=true"),
+        ("path,label,split", "/etc/passwd,cat,train", "leads out of .*data.symlinks=true"),
+    ],
+)
+def test_what_is_wrong_is_named(photos: Path, preprocess: Preprocess, header: str, row: str | None, said: str) -> None:
+    lines = rows(photos) if row is None else [row, *rows(photos)]
+    with pytest.raises(UserError, match=said):
+        ImageCSV(manifest(photos, lines, header), preprocess=preprocess)
+
+
+def test_a_manifest_that_cannot_be_read_is_named(photos: Path, preprocess: Preprocess) -> None:
+    with pytest.raises(UserError, match="data.manifest is not set"):
+        ImageCSV(None, preprocess=preprocess)
+    with pytest.raises(UserError, match="data.manifest: .*none.csv cannot be read"):
+        ImageCSV(str(photos / "none.csv"), preprocess=preprocess)
+    with pytest.raises(UserError, match="data.manifest: .* is not a CSV file in UTF-8"):
+        ImageCSV(str(photos / "train/cat/0.png"), preprocess=preprocess)
+    with pytest.raises(UserError, match="lists no images"):
+        ImageCSV(manifest(photos, []), preprocess=preprocess)
+    with pytest.raises(UserError, match="no row whose split is train"):
+        ImageCSV(manifest(photos, ["val/cat/0.png,cat,val"]), preprocess=preprocess)
