@@ -20,9 +20,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# DATA=FOLDER takes an image folder of your own.
+# make bench DATA=FOLDER, with train/, val/ and test/ and a folder for each class in each.
 bench: $(READY)
-	$(BIN)/python benchmarks/against_lightning.py $(DATA)
+	$(BIN)/python benchmarks/versus_plain.py $(DATA)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist

@@ -27,6 +27,7 @@ ROOMS = (
     ("results",),
     ("report",),
     ("ledger",),
+    ("parts",),
     ("assemble",),
     ("experiment",),
     ("worker",),

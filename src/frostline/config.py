@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ HYDRA_TARGETS = {
     "sweeper": r"hydra\._internal\.core_plugins\.basic_sweeper\.BasicSweeper|hydra_plugins(\.\w+)+\.\w+Sweeper",
     "callbacks": r"hydra\.experimental\.callbacks\.LogJobReturnCallback",
 }
+SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups
 # Keys of Hydra's that are Frostline's to set, and what to say instead.
 OWNED = {
     "hydra.searchpath": "--config-dir DIR",
@@ -96,8 +98,9 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     with explained(None):
         config = OmegaConf.to_container(task, resolve=True)
     assert isinstance(config, dict)
-    if "name" in config["optimizer"]:  # optimizer=torch: the name has been spelled out in `_target_`
-        del config["optimizer"]["name"]
+    optimizer = config["optimizer"]
+    if str(optimizer.get("_target_")).startswith("torch.optim."):
+        optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
     check_config(config)  # type: ignore[arg-type]
     return config  # type: ignore[return-value]
 
@@ -123,7 +126,7 @@ def single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> 
 
 
 def _choices(text: str, one: Override, config_dir: Path | None) -> list[str]:
-    """Return what an override stands for: itself, every choice of a swept group, or a swept value's first."""
+    """Return what an override stands for: itself, every choice of a swept group, or the first of swept values."""
     known = groups(config_dir)
     key, value = one.get_key_element(), one.value()
     if not one.is_sweep_override():
@@ -136,7 +139,8 @@ def _choices(text: str, one: Override, config_dir: Path | None) -> list[str]:
     if not one.is_discrete_sweep():
         raise UserError(f"{key}: {text!r} is no list of choices, which is all that Hydra's own sweeper takes.")
     found = [f"{key}={choice}" for choice in one.sweep_string_iterator()]
-    return found if key in known else found[:1]
+    is_value = "." in one.key_or_group or one.key_or_group in SCALARS
+    return found[:1] if is_value else found
 
 
 def check_hydra(node: Any) -> None:
@@ -150,9 +154,8 @@ def check_hydra(node: Any) -> None:
         for name, top in tops:
             check_plugin(top, f"hydra.{key}{'.' + str(name) if name else ''}", pattern)
     for key in ("job_logging", "hydra_logging"):
-        if set(node[key]) - {"version", "root", "disable_existing_loggers"} or set(node[key].get("root") or ()) - {
-            "level"
-        }:
+        extra = set(node[key]) - {"version", "root", "disable_existing_loggers"}
+        if extra or set(node[key].get("root") or ()) - {"level"}:
             raise UserError(f"hydra.{key}: it stays disabled; a run's log is its log.txt.")
     if node.job.env_set:
         raise UserError("hydra.job.env_set: a config sets no environment variables; set them in the shell.")
@@ -217,7 +220,7 @@ def _explain(error: Exception) -> UserError:
         if isinstance(cause, ValidationError):
             return UserError(f"{cause.full_key}: {_first_line(cause)}.")
         if isinstance(holder, Mapping) and cause.key not in holder and "nterpolation" not in type(cause).__name__:
-            return unknown_key(cause.full_key, [key for key in holder if key != "hydra"])
+            return unknown_key(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
         return UserError(f"{cause.full_key}: {_first_line(cause)}.")
     return _explain_file(error)
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.assemble import Parts, assemble
+from frostline.assemble import assemble
 from frostline.backbones.cuts import suffix
 from frostline.features.choose import Choice
 from frostline.features.prefix import Features
 from frostline.metrics import confusion, score
+from frostline.parts import Parts
 from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
 from frostline.training.phases import fit_phase, solve_phase
 

@@ -42,9 +42,7 @@ class Linear(Head):
 class MLP(Head):
     """One hidden layer of ``hidden`` units with GELU and dropout."""
 
-    def __init__(
-        self, features: int, classes: int, hidden: int = 256, dropout: float = 0.1, solver: str | None = None
-    ):
+    def __init__(self, features: int, classes: int, hidden: int = 256, dropout: float = 0.1, solver: str | None = None):
         super().__init__(solver)
         _refuse_solver(self)
         self.layers = nn.Sequential(

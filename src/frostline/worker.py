@@ -65,9 +65,7 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
         return _failure(config, folder, status, f"{type(error).__name__}: {error}")
 
 
-def _failure(
-    config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False
-) -> Record:
+def _failure(config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False) -> Record:
     return Record(
         id=folder.name, status=status, config=config, reason=reason, user_error=user_error, versions=versions()
     )

@@ -147,7 +147,7 @@ def test_hydras_other_flags_are_refused(flag: str, capsys: pytest.CaptureFixture
         (
             "experiment/evil.yaml",
             "# @package _global_\nhydra: {job: {env_set: {FROSTLINE_ALLOW: os}}}\n",
-            ["-m", "experiment=good,evil"],
+            ["-m", "+experiment@_global_=good,evil"],
             ["hydra.job.env_set"],
         ),
         ("experiment/evil.yaml", "# @package _global_\nepoch: 3\n", ["experiment=evil"], ["evil.yaml", "epochs"]),

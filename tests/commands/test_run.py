@@ -59,10 +59,9 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_in_a_sweep_one_failure_stops_no_other(launcher: str, frostline, tmp_path: Path) -> None:
+def test_in_a_sweep_under_joblib_one_failure_stops_no_other(frostline, tmp_path: Path) -> None:
     # linear_probe has no argument k: its run fails, in its worker
-    overrides = ["freeze=linear_probe,last_k", "+freeze.k=1", f"hydra/launcher={launcher}", "outputs=my out", *SMALL]
+    overrides = ["freeze=linear_probe,last_k", "++freeze.k=1", "hydra/launcher=joblib", "outputs=my out", *SMALL]
     ended = frostline("run", "-m", *overrides)
     assert ended.returncode == 1, ended.stderr
     assert "freeze.k" in ended.stderr and "1 of 2 runs done" in ended.stderr
@@ -70,6 +69,38 @@ def test_in_a_sweep_one_failure_stops_no_other(launcher: str, frostline, tmp_pat
     assert sorted(statuses) == ["done", "failed"]
     assert len(list(tmp_path.glob("my out/sweeps/*/*/outcome.json"))) == 2
     assert [one.name for one in tmp_path.iterdir()] == ["my out"]
+
+
+# A stand-in for the worker, which costs seconds: the run with seed 1 ends in a way of its own.
+SWEEP = """
+import sys
+import frostline.commands.run as module
+from frostline.errors import UserError
+
+class Ended:
+    def __init__(self, config):
+        self.id, self.path = "x", "x/record.json"
+        bad = config["seed"] == 1
+        self.record = {"status": "diverged" if bad else "done", "reason": "loss is NaN" if bad else None}
+
+def dispatch(config):
+    if config["seed"] == 2:
+        raise UserError("outputs: cannot be written")
+    return Ended(config)
+
+module.dispatch = dispatch
+sys.exit(module.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("seeds", "code", "done"), [("0,1,2,3", 1, 2), ("range(3,5)", 0, 2)])
+def test_in_a_sweep_one_failure_stops_no_other(seeds: str, code: int, done: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SWEEP, f"seed={seeds}", "-m", "freeze=full,lp_ft", "data.size=32"]
+    ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=60)
+    assert ended.returncode == code, ended.stderr
+    assert f"{2 * done} of {4 * done if code else 2 * done} runs done" in ended.stderr
+    assert ("loss is NaN" in ended.stderr) is bool(code) and "Traceback" not in ended.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["outputs"]
 
 
 def test_sweeps_of_one_moment_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +113,17 @@ def test_sweeps_of_one_moment_have_folders_of_their_own(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(module, "datetime", Stopped)
     assert len({sweep_folder(tmp_path) for _ in range(5)}) == 5
+
+
+def test_a_head_of_the_users_own_takes_the_flag(frostline, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n\nclass Plain(nn.Linear):\n"
+        "    solver = None\n\n    def __init__(self, features, classes):\n        super().__init__(features, classes)\n"
+    )
+    (tmp_path / "conf" / "head").mkdir(parents=True)
+    (tmp_path / "conf" / "head" / "plain.yaml").write_text("_target_: mine.Plain\n")
+    command = ("run", "--config-dir", "conf", "head=plain", "freeze=linear_probe", *SMALL)
+    refused = frostline(*command)
+    assert refused.returncode == 2 and "head._target_" in refused.stderr
+    ended = frostline(*command, "--allow", "mine")
+    assert ended.returncode == 0, ended.stderr

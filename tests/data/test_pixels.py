@@ -5,12 +5,13 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 
 from frostline.data.base import Preprocess
 from frostline.data.image import ImageFolder
@@ -25,11 +26,11 @@ def test_pixels_are_those_of_timms_evaluation(
 ) -> None:
     write("cat", 4, (70, 50), "jpg")
     root = write("dog", 4, (31, 64))
-    preprocess = Preprocess(size, crop, (0.5,) * 3, (0.5,) * 3, interpolation)
+    preprocess = Preprocess(size, crop, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation)
     data = ImageFolder(str(root), preprocess=preprocess, memory_gb=memory_gb, val_fraction=0.25, test_fraction=0.25)
-    timm = create_transform((3, size, size), interpolation=interpolation, crop_pct=crop, normalize=False)
+    timm: Any = create_transform((3, size, size), interpolation=interpolation, crop_pct=crop, normalize=False)
     split = data.splits["train"]
-    wanted = torch.stack([timm(Image.open(root / name).convert("RGB")) for name in split.names])  # type: ignore[operator]
+    wanted = torch.stack([timm(Image.open(root / name).convert("RGB")) for name in split.names])
     assert torch.equal(split.inputs(torch.arange(len(split)), 0), wanted)
 
 

@@ -79,18 +79,12 @@ def test_pets_draw_val_from_trainval(write: Write, preprocess: Preprocess) -> No
     root = write("oxford-iiit-pet/images", 20, kind="jpg")
     pets = root / "oxford-iiit-pet"
     (pets / "annotations").mkdir()
-    for split, start in (("trainval", 0), ("test", 10)):
-        lines = [f"{index} {index % 2 + 1} 1 1" for index in range(start, start + 10)]
-        (pets / f"annotations/{split}.txt").write_text("\n".join(lines).replace("1 1 1", "1 1 1"))
-    for index in range(20):
-        (pets / f"images/{index}.jpg").rename(
-            pets / f"images/{'Abyssinian' if index % 2 == 0 else 'beagle'}_{index}.jpg"
-        )
-    for split in ("trainval", "test"):
-        file = pets / f"annotations/{split}.txt"
-        lines = file.read_text().splitlines()
-        kinds = ["Abyssinian" if int(line.split()[0]) % 2 == 0 else "beagle" for line in lines]
-        file.write_text("\n".join(f"{kind}_{line}" for kind, line in zip(kinds, lines, strict=True)))
+    names = [f"{'beagle' if index % 2 else 'Abyssinian'}_{index}" for index in range(20)]
+    for index, name in enumerate(names):
+        (pets / f"images/{index}.jpg").rename(pets / f"images/{name}.jpg")
+    for split, first in (("trainval", 0), ("test", 10)):
+        lines = [f"{names[index]} {index % 2 + 1} 1 1" for index in range(first, first + 10)]
+        (pets / f"annotations/{split}.txt").write_text("\n".join(lines))
     data = TorchvisionImages("OxfordIIITPet", str(root), download=False, val_fraction=0.2, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [8, 2, 10]
     assert data.classes == ["Abyssinian", "Beagle"]
@@ -131,7 +125,8 @@ def test_a_download_that_fails_says_what_to_do_and_leaves_nothing(
 def test_a_download_is_moved_into_place_whole(
     tmp_path: Path, write: Write, preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("2750/Forest", 10, kind="jpg"), write("2750/River", 10, kind="jpg")
+    write("2750/Forest", 10, kind="jpg")
+    write("2750/River", 10, kind="jpg")
 
     def fetch(url: str, root: str, filename: str, md5: str) -> None:
         with zipfile.ZipFile(Path(root) / filename, "w") as archive:

@@ -21,7 +21,8 @@ class Cut:
 
     ``parameters`` and ``buffers`` are the names, as in the backbone, of all that is used up to here. ``shape``
     and ``bytes`` (float32) are those of one sample's activation; ``flops`` is the cost of one sample's forward
-    pass up to here. ``channels_last`` tells the activation's memory format.
+    pass up to here. ``layout`` lists the activation's dimensions as they lie in memory, outermost first (for
+    channels-last (0, 2, 3, 1)): a suffix brings a stored activation back into it, for speed and bit-equality.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Cut:
     bytes: int
     flops: int
     buffers: frozenset[str] = frozenset()
-    channels_last: bool = False
+    layout: tuple[int, ...] = ()
 
 
 _FOUND: WeakKeyDictionary[Backbone, dict[int, list[Cut]]] = WeakKeyDictionary()
@@ -135,9 +136,9 @@ class Suffix(_Part):
             return activation
         if not torch.compiler.is_compiling():
             self.refresh()
-        layout = torch.channels_last if self.cut.channels_last else torch.preserve_format
         graph = self.train_graph if any(self.traced_modes) else self.eval_graph
-        return graph(activation.clone(memory_format=layout))[0]
+        like = {"dtype": activation.dtype, "device": activation.device}
+        return graph(torch.empty_permuted(activation.shape, self.cut.layout, **like).copy_(activation))[0]
 
 
 def _find(backbone: Backbone, size: int) -> list[Cut]:
@@ -192,13 +193,13 @@ def _measured(backbone: Backbone, found: Trace, allowed: Collection[str], size: 
     for name, (value, before, flops) in measure.kept.items():
         if name in allowed and torch.allclose(value, before, rtol=0, atol=0, equal_nan=True):
             node = found.cuts[name]
-            cuts[id(value)] = _cut(name, before, flops, parameters[node], buffers[node])
+            cuts[id(value)] = _cut(name, value, flops, parameters[node], buffers[node])
     return list(cuts.values())
 
 
 def _cut(name: str, value: Tensor, flops: int, parameters: frozenset[str], buffers: frozenset[str]) -> Cut:
-    last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
-    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, last)
+    layout = tuple(sorted(range(value.ndim), key=lambda dimension: -value.stride(dimension)))
+    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout)
 
 
 def _features_cut(backbone: Backbone, size: int) -> Cut:

@@ -52,7 +52,7 @@ def _units(network: nn.Module) -> tuple[list[Unit], list[str]]:
     """Return what groups are made of, and the parameters that none of it holds: the root's and expanded containers'."""
     units = _parametrised(network)
     loose = [name for name, _ in network.named_parameters(recurse=False)]
-    while name := _dominant(units) or (_largest_container(units) if len(units) < 3 else None):
+    while name := _dominant(units) or _largest_of_few(units):
         place = next(place for place, unit in enumerate(units) if unit[0] == name)
         module = units[place][1]
         loose += [f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)]
@@ -66,8 +66,11 @@ def _dominant(units: Sequence[Unit]) -> str | None:
     return next((name for name, module in units if _size(module) > DOMINANT * total and _expandable(module)), None)
 
 
-def _largest_container(units: Sequence[Unit]) -> str | None:
-    containers = [(_size(module), name) for name, module in units if _expandable(module)]
+def _largest_of_few(units: Sequence[Unit]) -> str | None:
+    """Return the name of the largest container where fewer than three units have more than one weight matrix."""
+    if sum(_matrices(module) > 1 for _, module in units) >= 3:
+        return None
+    containers = [(_size(module), name) for name, module in units if len(_parametrised(module)) > 1]
     return max(containers)[1] if containers else None
 
 

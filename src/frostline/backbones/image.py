@@ -83,8 +83,6 @@ def timm_backbone(
     network. A network made for one image size is built for ``size`` pixels, its position embeddings resampled by timm.
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
-    if not timm.is_model(name):
-        raise _unknown(name, timm.list_models())
     settings = {**(options or {}), **_timm_size(name, size)}
     network = _create(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = []
@@ -96,7 +94,12 @@ def timm_backbone(
 
 def _timm_size(name: str, size: int | None) -> dict[str, int]:
     """Return ``img_size`` where the architecture is made for one size and another is wanted."""
-    config = timm.get_pretrained_cfg(name)
+    if not timm.is_model(name):
+        raise _unknown(name, timm.list_models())
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:  # the part after the dot
+        raise _unknown(name, timm.list_pretrained()) from error
     assert config is not None
     return {"img_size": size} if size and config.fixed_input_size and config.input_size[-1] != size else {}
 

@@ -114,7 +114,7 @@ def _listed(names: Sequence[object]) -> str:
 def renamed_by_order(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give ``state`` the names of ``reference`` where both list the same shapes in the same order, else as it is."""
     shapes = [value.shape for value in state.values()]
-    if shapes != [value.shape for value in reference.values()]:
+    if state.keys() == reference.keys() or shapes != [value.shape for value in reference.values()]:
         return dict(state)
     return dict(zip(reference, state.values(), strict=True))
 

@@ -53,5 +53,6 @@ def verify(store: Store) -> int:
     damaged = store.verify()
     for key in damaged:
         print(f"damaged: {key}")
-    print(f"{len(store.entries()) - len(damaged)} sound, {len(damaged)} damaged")
+    sound = [entry for entry in store.entries() if entry.key not in damaged]
+    print(f"{len(sound)} sound, {len(damaged)} damaged")
     return 1 if damaged else 0

@@ -63,7 +63,7 @@ def sweep(args: argparse.Namespace) -> int:
         folder = folder or sweep_folder(Path(outputs))
     assert folder is not None
     with explained(args.config_dir):
-        hand_over("run", args, ["--multirun", f"hydra.sweep.dir={quoted(str(folder))}"], task)
+        hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [json.loads(path.read_text())["code"] for path in folder.rglob("outcome.json")]
     print(f"sweep: {codes.count(0)} of {len(codes)} runs done; {folder}", file=sys.stderr)
     return 0 if codes and not any(codes) else 1

@@ -113,7 +113,7 @@ class ImageSplit:
         if problems := self.check():
             raise UserError(f"data: {len(problems)} samples cannot be used: {named(problems)}.")
         if self._pixels is not None:
-            images = self._pixels[indices]
+            images = self._pixels.index_select(0, indices)  # ten times as fast as fancy indexing on bytes
         else:
             images = decode_some(self._images, indices.tolist(), self._options.wanted)
         if self._augment is None:

@@ -111,7 +111,10 @@ def read_folder(root: str | None, symlinks: bool) -> Found:
     """
     folder = Folder("data.root", root, symlinks)
     top = {name: real for name, real, is_folder in folder.entries(folder.real) if is_folder}
-    if "train" in top and any(is_folder for _, _, is_folder in folder.entries(top["train"])):
+    parted = [name for name in SPLITS if name in top and any(entry[2] for entry in folder.entries(top[name]))]
+    if parted and "train" not in parted:
+        raise UserError(f"data.root: {root} holds {named(parted)} but no train with a folder for each class.")
+    if parted:
         others = sorted(set(top) - set(SPLITS))
         if others:
             raise UserError(

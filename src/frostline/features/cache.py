@@ -1,24 +1,29 @@
 """The store of activations on disk: content-addressed, atomic, bounded and verified."""
 
 import json
+import logging
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from frostline.files import sha256_file, sync_folder, write_json
+from frostline.files import sha256_file, sha256_json, sync_folder, write_json
 
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 CONTENT = "activations.bin"
 STALE_S = 20.0
-"""A builder touches its claim after every batch; a claim left alone for this long belongs to a dead one."""
+"""A builder touches its claim while it lives; a claim left alone for this long belongs to a dead one."""
+LEFTOVER_S = 3600.0
+"""What builders leave half done is removed when it was not touched for this long."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Entry:
     @property
     def description(self) -> str:
         about = self.manifest["about"]
-        return f"{about['backbone']} at {about['cut']}, {about['split']} view {about['view']}, {about['samples']} samples"
+        return (
+            f"{about['backbone']} at {about['cut']}, {about['split']} view {about['view']}, {about['samples']} samples"
+        )
 
     @property
     def content(self) -> Path:
@@ -67,9 +74,12 @@ class Writer:
         os.fsync(self.file.fileno())
         self.file.close()
         manifest = {"about": self.about, "bytes": self.size, "sha256": self.sum.hexdigest(), **more}
-        write_json(self.folder / MANIFEST, manifest)
+        write_json(self.folder / MANIFEST, {**manifest, "sum": sha256_json(manifest)})
+        place = self.store.root / self.key
+        if place.exists() and self.store.find(self.key) is None:
+            self.store.remove(self.key)
         try:
-            self.folder.rename(self.store.root / self.key)
+            self.folder.rename(place)
         except OSError:
             if self.store.find(self.key) is None:
                 raise
@@ -78,7 +88,8 @@ class Writer:
 
     def abandon(self) -> None:
         """Remove what was written so far."""
-        self.file.close()
+        with suppress(OSError):  # closing writes what is left in the buffer, and the disk may be full
+            self.file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -86,38 +97,47 @@ class Store:
     """All entries under ``root`` (``outputs/cache``).
 
     Correctness never rests on a lock: an entry appears by one rename and carries the SHA-256 of its
-    content. Claims only keep two builders from doing the same work.
+    content and of its manifest. Claims only keep two builders from doing the same work.
     """
 
     def __init__(self, root: Path):
         self.root = root
 
     def entries(self) -> list[Entry]:
-        """Return every whole entry, the least recently used first."""
-        folders = [path for path in self.root.glob("*") if not path.name.startswith(".")]
-        found = [entry for path in folders if (entry := self.find(path.name))]
+        """Return every entry whose manifest is whole, the least recently used first."""
+        found = [entry for key in self._keys() if (entry := self.find(key))]
         return sorted(found, key=lambda entry: entry.used)
 
+    def _keys(self) -> list[str]:
+        return [path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}")]
+
     def find(self, key: str) -> Entry | None:
-        """Return the entry of ``key`` without looking at its content, or None."""
+        """Return the entry of ``key`` without looking at its content, or None: absent, or its manifest is damaged."""
         path = self.root / key / MANIFEST
         try:
-            return Entry(key, path.parent, json.loads(path.read_text()), path.stat().st_mtime)
-        except (FileNotFoundError, NotADirectoryError):
+            manifest, used = json.loads(path.read_text()), path.stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            self.remove(key)
+        if not isinstance(manifest, dict) or manifest.pop("sum", None) != sha256_json(manifest):
             return None
+        return Entry(key, path.parent, manifest, used)
 
     def open(self, key: str) -> Entry | None:
-        """Return the entry of ``key`` after checking its content, and mark it as used; a damaged one is removed."""
+        """Return the entry of ``key`` after checking its content, and mark it as used.
+
+        A damaged one is removed, with a warning, and None returned; so is None for one that another process drops.
+        """
+        if not (self.root / key).exists():
+            return None
         entry = self.find(key)
-        if entry is None:
+        if entry is None or not self.sound(entry):
+            if self.remove(key):
+                log.warning("The cache entry %s is damaged; it is built anew.", key)
             return None
-        if not self.sound(entry):
-            self.remove(key)
+        try:
+            os.utime(entry.path / MANIFEST)
+        except FileNotFoundError:
             return None
-        os.utime(entry.path / MANIFEST)
         return entry
 
     def sound(self, entry: Entry) -> bool:
@@ -125,21 +145,22 @@ class Store:
         try:
             whole = entry.content.stat().st_size == entry.bytes
             return whole and sha256_file(entry.content) == entry.manifest["sha256"]
-        except (FileNotFoundError, KeyError):
+        except FileNotFoundError:
             return False
 
     def verify(self) -> list[str]:
         """Return the keys of damaged entries, which are left in place."""
-        return [entry.key for entry in self.entries() if not self.sound(entry)]
+        return [key for key in self._keys() if (entry := self.find(key)) is None or not self.sound(entry)]
 
-    def remove(self, key: str) -> None:
-        """Remove an entry in one step, as a reader sees it."""
+    def remove(self, key: str) -> bool:
+        """Remove an entry in one step, as a reader sees it; return whether there was one."""
         trash = self.root / f".{key}.{uuid.uuid4().hex[:8]}.trash"
         try:
             (self.root / key).rename(trash)
         except FileNotFoundError:
-            return
+            return False
         shutil.rmtree(trash, ignore_errors=True)
+        return True
 
     def prune(self, max_bytes: int, keep: frozenset[str] = frozenset()) -> list[str]:
         """Drop the least recently used entries, but none of ``keep``, until the rest fits; return their keys."""
@@ -157,16 +178,22 @@ class Store:
         return dropped
 
     def _sweep(self) -> None:
-        """Remove what dead builders left behind (older than an hour)."""
+        """Remove what dead builders and removers left behind, and entries without a whole manifest."""
         for path in self.root.glob(".*.tmp"):
-            if time.time() - _touched(path) > 3600:
+            if time.time() - max(_touched(each) for each in (path, *path.glob("*"))) > LEFTOVER_S:
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self.root.glob(".*.claim"):
+            if time.time() - _touched(path) > LEFTOVER_S:
+                path.unlink(missing_ok=True)
         for path in self.root.glob(".*.trash"):
             shutil.rmtree(path, ignore_errors=True)
+        for key in self._keys():
+            if self.find(key) is None:
+                self.remove(key)
 
     @contextmanager
-    def claim(self, key: str, done: Callable[[], bool]) -> Iterator[Callable[[], None]]:
-        """Wait while another process builds ``key``; yield a heartbeat to call while building.
+    def claim(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
+        """Wait while another process builds ``key``, then hold the claim, which a thread keeps fresh.
 
         Returns from waiting as soon as ``done()`` holds, the claim is released, or its owner has been
         silent for ``STALE_S`` seconds or is known to be dead; so a killed builder delays the next by a
@@ -178,9 +205,14 @@ class Store:
             if _abandoned(path):
                 path.unlink(missing_ok=True)
             time.sleep(0.1)
+        released = threading.Event()
+        keeper = threading.Thread(target=_keep_fresh, args=(path, released), daemon=True)
+        keeper.start()
         try:
-            yield lambda: os.utime(path) if path.exists() else None
+            yield
         finally:
+            released.set()
+            keeper.join()
             if _owner(path) == _me():
                 path.unlink(missing_ok=True)
 
@@ -195,7 +227,17 @@ def _create(path: Path) -> bool:
             json.dump(_me(), file)
     except FileExistsError:
         return False
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
+
+
+def _keep_fresh(path: Path, released: threading.Event) -> None:
+    while not released.wait(STALE_S / 4):
+        if _owner(path) == _me():
+            with suppress(FileNotFoundError):
+                os.utime(path)
 
 
 def _owner(path: Path) -> list[str | int] | None:
@@ -207,7 +249,12 @@ def _owner(path: Path) -> list[str | int] | None:
 
 def _abandoned(path: Path) -> bool:
     owner = _owner(path)
-    if owner and owner[0] == socket.gethostname() and not Path(f"/proc/{owner[1]}").exists() and Path("/proc/1").exists():
+    if (
+        owner
+        and owner[0] == socket.gethostname()
+        and not Path(f"/proc/{owner[1]}").exists()
+        and Path("/proc/1").exists()
+    ):
         return True
     return time.time() - _touched(path) > STALE_S
 

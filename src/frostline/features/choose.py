@@ -7,7 +7,7 @@ from frostline.backbones.cuts import Cut
 
 FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 1e13}
 BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
-"""Orders of magnitude, not measurements: a decision that hung on a timing would differ between a run and its resumption.
+"""Orders of magnitude, not measurements: a decision that hung on a timing could differ when a run is resumed.
 
 ``benchmarks/cut_costs.py`` prints this machine's figures.
 """
@@ -21,16 +21,14 @@ class Choice:
     reason: str
 
 
-def choose_cut(
-    cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes: float, device: str = "cpu"
-) -> Choice:
+def choose_cut(cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes: float, device: str = "cpu") -> Choice:
     """Choose where to cut for a phase in which the backbone parameters ``trainable`` train.
 
     Every cut before the first trainable parameter is exact; among them the one is taken at which reading an
     activation and computing the rest of the frozen part costs least. ``samples`` counts all activations that
     would be stored (views included).
     """
-    frozen = [cut for cut in cuts if not cut.parameters & trainable]
+    frozen = [cut for cut in cuts if cut.parameters and not cut.parameters & trainable]
     if not frozen:
         return Choice(None, "nothing below the first trainable layer is frozen")
     flops, bandwidth = FLOPS_PER_SECOND.get(device, 1e13), BYTES_PER_SECOND.get(device, 4e9)

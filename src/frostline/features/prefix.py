@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from frostline.features.key import Key
 
 log = logging.getLogger(__name__)
 BATCH = 64
+ATTEMPTS = 3
+"""An entry may be damaged, or dropped by another process just when it is to be read."""
 
 
 class Features:
@@ -33,7 +36,7 @@ class Features:
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:
         """Return the activations [B, ...] of these samples in this view."""
-        return self.views[view][indices]
+        return self.views[view].index_select(0, indices)
 
 
 @dataclass
@@ -73,49 +76,50 @@ class PrefixCache:
     def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Tensor, float]:
         """Return the activations [N, ...] of one view, and the seconds a sample took."""
         if self.store is None:
-            return self._compute(split, [cut], view, None, lambda: None)[0]
+            return self._compute(split, [cut], view, None)[0]
         store, key = self.store, self.key(split, cut, view)
-        loaded = self._load(store, key)
-        if loaded is None:
-            with store.claim(key, done=lambda: store.find(key) is not None) as beat:
+        for _ in range(ATTEMPTS):
+            if (loaded := self._load(store, key)) is not None:
+                return loaded
+            with store.claim(key, done=lambda: store.find(key) is not None):
                 if store.find(key) is None:
                     wanted = {self.key(split, each, view): each for each in (*ahead, cut)}
-                    self._build(store, split, view, {k: c for k, c in wanted.items() if store.find(k) is None}, beat)
-            loaded = self._load(store, key)
+                    self._build(store, split, view, {k: c for k, c in wanted.items() if store.find(k) is None})
+        loaded = self._load(store, key)
         if loaded is None:
-            raise OSError(f"{store.root}: the entry {key} was damaged as soon as it was written")
+            raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
         return loaded
 
     def _load(self, store: Store, key: str) -> tuple[Tensor, float] | None:
-        known = store.find(key) is not None
         entry = store.open(key)
         if entry is None:
-            if known:
-                log.warning("The cache entry %s is damaged; it is built anew.", key)
+            return None
+        try:
+            tensor = self._read(entry)
+        except FileNotFoundError:
             return None
         self._opened.add(key)
-        return self._read(entry), entry.manifest["seconds_per_sample"]
+        return tensor, entry.manifest["seconds_per_sample"]
 
     def _read(self, entry: Entry) -> Tensor:
         """Return an entry's tensor, in memory while the budget lasts, else mapped from its file."""
         about = entry.manifest["about"]
-        shape = (about["samples"], *about["shape"])
         dtype = getattr(torch, entry.manifest["dtype"])
-        count = torch.Size(shape).numel()
-        mapped = torch.from_file(str(entry.content), shared=False, size=count, dtype=dtype).view(shape)
         if entry.bytes > self.memory_bytes:
-            return mapped
-        self.memory_bytes -= entry.bytes
-        return mapped.clone()
+            content = np.memmap(entry.content, np.uint8, "c")
+        else:
+            content = np.fromfile(entry.content, np.uint8)
+            self.memory_bytes -= entry.bytes
+        return torch.from_numpy(content).view(dtype).view(about["samples"], *about["shape"])
 
-    def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut], beat: Callable[[], None]) -> None:
+    def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass."""
         with ExitStack() as stack:
             writers = []
             for key, cut in cuts.items():
                 writers.append(Writer(store, key, self._about(split, cut, view)))
                 stack.callback(writers[-1].abandon)
-            results = self._compute(split, list(cuts.values()), view, writers, beat)
+            results = self._compute(split, list(cuts.values()), view, writers)
             for writer, (last, seconds) in zip(writers, results, strict=True):
                 dtype = str(last.dtype).removeprefix("torch.")
                 writer.commit(dtype=dtype, seconds_per_sample=seconds)
@@ -134,7 +138,7 @@ class PrefixCache:
         }
 
     def _compute(
-        self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None, beat: Callable[[], None]
+        self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None
     ) -> list[tuple[Tensor, float]]:
         """Run one pass; return for each cut its activations (only the last batch with ``writers``) and its pace."""
         self.backbone.to(self.device)
@@ -151,7 +155,6 @@ class PrefixCache:
                     writers[place].append(memoryview(content.flatten().view(torch.uint8).numpy()))
                     kept[place] = [content]
             count += len(inputs)
-            beat()
         each = (time.monotonic() - started) / count
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]

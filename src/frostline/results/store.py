@@ -84,7 +84,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """Return a run's record, or None while it has none."""
     try:
         return json.loads((folder / RECORD).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -77,13 +77,17 @@ class Checkpoints:
         return None
 
     def _saved(self) -> list[dict[str, Any]]:
+        path = self.folder / MANIFEST
         try:
-            return json.loads((self.folder / MANIFEST).read_text())["saved"]
+            return json.loads(path.read_text())["saved"]
         except FileNotFoundError:
             return []
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged; start the run anew with force=true.") from error
 
     def _drop_unnamed(self, named: set[str]) -> None:
-        for path in self.folder.glob("epoch-*.safetensors"):
+        """Delete checkpoints that the manifest no longer names, and what a kill in the middle of a write left."""
+        for path in (*self.folder.glob("epoch-*.safetensors"), *self.folder.glob(".*.tmp")):
             if path.name not in named:
                 path.unlink(missing_ok=True)
 
@@ -91,7 +95,7 @@ class Checkpoints:
 def encode(state: dict[str, Any]) -> bytes:
     """Return nested dicts and lists of tensors and plain values as one safetensors file; no pickle is involved."""
     tensors: dict[str, Tensor] = {}
-    tree = _pack(state, "", tensors)
+    tree = _pack(state, tensors)
     return save(tensors, {"tree": json.dumps(tree)})
 
 
@@ -102,18 +106,22 @@ def decode(path: Path) -> dict[str, Any]:
             tree = json.loads((file.metadata() or {})["tree"])
             return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a Frostline checkpoint ({error}); give one from a run's checkpoints folder.") from error
+        raise UserError(
+            f"{path} is not a Frostline checkpoint ({error}); give one from a run's checkpoints folder."
+        ) from error
 
 
-def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return ``value`` as JSON, its tensors replaced by numbers: keys alone would not tell 1 from "1"."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous().clone()
-        return {"tensor": path}
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, _pack(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _pack(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return [_pack(item, f"{path}/{place}", tensors) for place, item in enumerate(value)]
-    assert value is None or isinstance(value, str | int | float | bool), f"{path}: {type(value)} cannot be saved"
+        return [_pack(item, tensors) for item in value]
+    assert value is None or isinstance(value, str | int | float | bool), f"{type(value)} cannot be saved"
     return value
 
 

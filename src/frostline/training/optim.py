@@ -58,11 +58,17 @@ def _warmed(warmup: float, after: Schedule) -> Schedule:
 
 def _check_warmup(warmup: float) -> None:
     if not 0 <= warmup < 1:
-        raise UserError(f"schedule.warmup: {warmup!r} is not a fraction of a phase; give a number from 0 up to, not including, 1.")
+        raise UserError(
+            f"schedule.warmup: {warmup!r} is not a fraction of a phase; give a number from 0 up to, not including, 1."
+        )
 
 
 def parameter_groups(
-    backbone: nn.Module, head: nn.Module, rates: Mapping[str, float], head_rate: float | None, groups: Mapping[str, list[str]]
+    backbone: nn.Module,
+    head: nn.Module,
+    rates: Mapping[str, float],
+    head_rate: float | None,
+    groups: Mapping[str, list[str]],
 ) -> list[dict]:
     """Return named optimizer groups for exactly the parameters that train, in depth order, the head last.
 

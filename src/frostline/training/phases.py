@@ -60,11 +60,11 @@ class Weights:
     @torch.no_grad()
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Restore what ``state`` returned. Raises UserError for the checkpoint of another network."""
-        parameters = dict(self.backbone.named_parameters())
         buffers = dict(self.backbone.named_buffers())
-        saved = state["backbone"]
-        missing, unexpected = self.trains - set(saved), set(saved) - self.trains - set(buffers)
-        own = {**parameters, **buffers}
+        own = {**dict(self.backbone.named_parameters()), **buffers, **_prefixed(self.head.state_dict())}
+        saved = {**state["backbone"], **_prefixed(state["head"])}
+        needed = self.trains | set(_prefixed(self.head.state_dict()))
+        missing, unexpected = needed - set(saved), set(saved) - needed - set(buffers)
         misfits = [name for name in saved if name in own and own[name].shape != saved[name].shape]
         if missing or unexpected or misfits:
             raise UserError(
@@ -76,7 +76,11 @@ class Weights:
             buffer.copy_(self.buffers[name])
         for name, value in saved.items():
             own[name].copy_(value)
-        self.head.load_state_dict(dict(state["head"]))
+
+
+def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a head's tensors under names that no backbone has."""
+    return {f"head.{name}": value for name, value in head.items()}
 
 
 class Journal(pl.Callback):
@@ -168,7 +172,9 @@ class Journal(pl.Callback):
         self._started = time.monotonic()
 
 
-def fit_phase(trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, progress: Progress) -> None:
+def fit_phase(
+    trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, progress: Progress
+) -> None:
     """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains."""
     go_to(trainer, progress)
     trainer.fit_loop.max_epochs = plan.start(index) + plan.phases[index].epochs

@@ -1,0 +1,328 @@
+"""The store: entries are whole or absent, whoever writes, reads, dies or damages them meanwhile."""
+
+import hashlib
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frostline.features.cache import CONTENT, LEFTOVER_S, MANIFEST, STALE_S, Entry, Store, Writer
+
+ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 2}
+BLOCK, BLOCKS = 1 << 15, 8
+FULL_DISK = Callable[[int], AbstractContextManager[None]]
+
+COMMON = """
+import hashlib, sys, time
+from contextlib import nullcontext
+from pathlib import Path
+from frostline.features.cache import Store, Writer
+
+def blocks(key):
+    return [hashlib.sha256(f"{key}/{place}".encode()).digest() * 1024 for place in range(8)]
+
+store = Store(Path(sys.argv[1]))
+"""
+BUILD = """
+if sys.argv[2] == "idle":
+    Store.claim = lambda self, key, done: nullcontext()
+print("ready", flush=True)
+sys.stdin.readline()
+built = 0
+for turn in range(40):
+    key = f"entry{turn}"
+    with store.claim(key, done=lambda: store.find(key) is not None):
+        if store.find(key) is None:
+            writer = Writer(store, key, {})
+            for block in blocks(key):
+                writer.append(block)
+                time.sleep(0.001)
+            writer.commit()
+            built += 1
+print(built, flush=True)
+"""
+CHURN = """
+print("ready", flush=True)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    writer = Writer(store, "churned", {})
+    for block in blocks("churned"):
+        writer.append(block)
+    writer.commit()
+    store.remove("churned")
+"""
+HOLD = """
+with store.claim("held", done=lambda: False):
+    writer = Writer(store, "held", {})
+    writer.append(b"half of it")
+    writer.file.flush()
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def start(code: str, root: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a process and wait until it is ready."""
+    words = [sys.executable, "-c", COMMON + code, str(root), *arguments]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def content(key: str) -> bytes:
+    """What the processes write as an entry's content."""
+    blocks = (hashlib.sha256(f"{key}/{place}".encode()).digest() * (BLOCK // 32) for place in range(BLOCKS))
+    return b"".join(blocks)
+
+
+def put(store: Store, key: str, size: int = 1000, used: float | None = None) -> Entry:
+    """Write an entry, used last at the time ``used``."""
+    writer = Writer(store, key, ABOUT)
+    writer.append(random.Random(key).randbytes(size))
+    writer.commit(dtype="uint8")
+    entry = store.find(key)
+    assert entry is not None
+    if used is not None:
+        os.utime(entry.path / MANIFEST, (used, used))
+    return entry
+
+
+def left(root: Path) -> list[str]:
+    """The names of all hidden things under a store's root."""
+    return sorted(path.name for path in root.glob(".*"))
+
+
+@pytest.mark.parametrize("claims", ["working", "idle"])
+def test_a_reader_sees_whole_entries_while_two_processes_build_them(tmp_path: Path, claims: str) -> None:
+    store = Store(tmp_path / "cache")
+    builders = [start(BUILD, store.root, claims) for _ in range(2)]
+    for builder in builders:
+        assert builder.stdin is not None
+        builder.stdin.write("go\n")
+        builder.stdin.flush()
+    reads = 0
+    while any(builder.poll() is None for builder in builders):
+        for path in store.root.glob("entry*"):
+            entry = store.open(path.name)
+            assert entry is not None, "an entry that is visible is whole"
+            assert entry.content.read_bytes() == content(entry.key)
+            reads += 1
+    built = []
+    for builder in builders:
+        with builder:
+            built.append(int(builder.communicate()[0]))
+    assert [builder.returncode for builder in builders] == [0, 0]
+    assert len(store.entries()) == 40 and store.verify() == [] and left(store.root) == []
+    assert reads > 40
+    assert sum(built) == 40 if claims == "working" else sum(built) > 40
+
+
+def test_a_reader_survives_entries_that_are_dropped_under_its_hands(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache")
+    seen = 0
+    with start(CHURN, store.root) as churner:
+        while churner.poll() is None:
+            entry = store.open("churned")
+            assert store.verify() in ([], ["churned"])  # gone while it was read, at worst
+            assert all(each.key == "churned" for each in store.entries())
+            if entry is not None:
+                seen += 1
+                assert entry.manifest["sha256"] == hashlib.sha256(content("churned")).hexdigest()
+    assert churner.returncode == 0 and seen > 0
+
+
+def damage_content(entry: Entry) -> None:
+    data = bytearray(entry.content.read_bytes())
+    data[517] ^= 4
+    entry.content.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Entry], object]] = {
+    "content cut short": lambda entry: os.truncate(entry.content, 400),
+    "one bit of content": damage_content,
+    "content gone": lambda entry: entry.content.unlink(),
+    "manifest cut short": lambda entry: os.truncate(entry.path / MANIFEST, 40),
+    "manifest empty": lambda entry: os.truncate(entry.path / MANIFEST, 0),
+    "manifest of another kind": lambda entry: (entry.path / MANIFEST).write_text("[]"),
+    "manifest is no text": lambda entry: (entry.path / MANIFEST).write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damage_is_found_said_and_made_good(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Entry], object]
+) -> None:
+    store = Store(tmp_path)
+    whole, broken = put(store, "whole"), put(store, "broken")
+    assert store.verify() == []
+    damage(broken)
+    assert store.verify() == ["broken"]
+    assert store.verify() == ["broken"], "verify changes nothing"
+    with caplog.at_level(logging.WARNING):
+        assert store.open("broken") is None
+    assert "broken is damaged" in caplog.text
+    assert store.open("whole") == store.find("whole") and whole.content.exists()
+    put(store, "broken")
+    assert store.verify() == [] and store.open("broken") is not None
+
+
+def test_a_writer_replaces_an_entry_without_a_manifest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (put(store, "key").path / MANIFEST).unlink()
+    assert store.open("key") is None
+    put(store, "key")
+    (put(store, "other").path / MANIFEST).unlink()
+    put(store, "other")
+    assert store.verify() == [] and {entry.key for entry in store.entries()} == {"key", "other"}
+
+
+def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    entry = put(store, "key")
+    text = (entry.path / MANIFEST).read_bytes()
+    for bit in range(0, len(text) * 8):
+        flipped = bytearray(text)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (entry.path / MANIFEST).write_bytes(flipped)
+        found = store.find("key")
+        assert found is None or found.manifest == entry.manifest, bytes(flipped)
+    (entry.path / MANIFEST).write_bytes(text)
+    assert store.verify() == []
+
+
+def test_a_builder_that_was_killed_holds_the_next_one_up_for_seconds_only(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with start(HOLD, store.root) as holder:
+        assert len(left(store.root)) == 2, "a claim, and half an entry"
+        holder.send_signal(signal.SIGKILL)
+    assert store.find("held") is None
+    started = time.monotonic()
+    with store.claim("held", done=lambda: store.find("held") is not None):
+        put(store, "held")
+    assert time.monotonic() - started < 3
+    assert store.open("held") is not None
+
+
+def test_a_silent_builder_on_another_machine_is_waited_for_within_the_bound(tmp_path: Path) -> None:
+    claim = tmp_path / ".key.claim"
+    claim.write_text(json.dumps(["elsewhere", os.getpid()]))
+    silent_since = time.time() - STALE_S + 1.5
+    os.utime(claim, (silent_since, silent_since))
+    started = time.monotonic()
+    with Store(tmp_path).claim("key", done=lambda: False):
+        assert 1 < time.monotonic() - started < 4
+        assert json.loads(claim.read_text()) == [socket.gethostname(), os.getpid()]
+    assert left(tmp_path) == []
+
+
+def test_a_live_builder_keeps_its_claim_however_long_a_batch_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frostline.features.cache.STALE_S", 0.4)
+    with Store(tmp_path).claim("key", done=lambda: False):
+        for _ in range(10):
+            time.sleep(0.1)
+            assert time.time() - (tmp_path / ".key.claim").stat().st_mtime < 0.4
+
+
+def test_waiting_ends_when_the_entry_is_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with start(HOLD, store.root) as holder:
+        put(store, "held")
+        started = time.monotonic()
+        with store.claim("held", done=lambda: store.find("held") is not None):
+            assert time.monotonic() - started < 1
+        assert ".held.claim" in left(store.root), "the claim is the other one's"
+        holder.kill()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, full_disk: FULL_DISK) -> None:
+    store = Store(tmp_path)
+    put(store, "before")
+    for most in (0, 10, 5000, 200_000):
+        with full_disk(most), pytest.raises(OSError), store.claim("key", done=lambda: False):
+            writer = Writer(store, "key", ABOUT)
+            try:
+                for _ in range(100):
+                    writer.append(bytes(3000))
+                writer.commit()
+            finally:
+                writer.abandon()
+        assert [path.name for path in tmp_path.iterdir()] == ["before"], most
+    assert store.verify() == []
+
+
+sizes = st.lists(st.integers(1, 50), min_size=1, max_size=8)
+
+
+@given(sizes=sizes, order=st.randoms(use_true_random=False), most=st.integers(0, 250), kept=st.sets(st.integers(0, 7)))
+def test_pruning_drops_the_least_recently_used_and_no_more_than_needed(
+    sizes: list[int], order: random.Random, most: int, kept: set[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        used = list(range(len(sizes)))
+        order.shuffle(used)
+        for place, size in enumerate(sizes):
+            put(store, f"{place}", size, 1e9 + used[place])
+        keep = frozenset(f"{place}" for place in kept)
+        dropped = store.prune(most, keep)
+        oldest_first = [f"{place}" for place in sorted(range(len(sizes)), key=used.__getitem__) if place not in kept]
+        assert dropped == oldest_first[: len(dropped)], "the least recently used go first, and never those to keep"
+        total = sum(entry.bytes for entry in store.entries())
+        assert total == sum(size for place, size in enumerate(sizes) if f"{place}" not in dropped)
+        assert total <= most or dropped == oldest_first
+        assert not dropped or total + sizes[int(dropped[-1])] > most, "none is dropped without need"
+        assert left(store.root) == []
+
+
+def test_opening_counts_as_use(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for place, key in enumerate(("old", "middle", "new")):
+        put(store, key, used=1e9 + place)
+    assert store.open("old") is not None
+    assert store.prune(1000) == ["middle", "new"]
+
+
+def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    long_ago = time.time() - LEFTOVER_S - 60
+    dead, slow, new = (Writer(store, key, ABOUT) for key in ("dead", "slow", "new"))
+    for writer in (dead, slow, new):
+        writer.append(b"half")
+        writer.file.flush()
+    for path in (dead.folder / CONTENT, dead.folder, slow.folder):
+        os.utime(path, (long_ago, long_ago))
+    (tmp_path / ".gone.1.trash").mkdir()
+    (tmp_path / ".gone.claim").write_text('["elsewhere", 1]')
+    os.utime(tmp_path / ".gone.claim", (long_ago, long_ago))
+    os.truncate(put(store, "unreadable").path / MANIFEST, 10)
+    assert store.prune(10**9) == []
+    assert set(tmp_path.iterdir()) == {slow.folder, new.folder}
+    for writer in (slow, new):
+        writer.commit()
+    assert store.verify() == [] and {entry.key for entry in store.entries()} == {"slow", "new"}
+    dead.abandon()
+
+
+def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache")
+    assert store.entries() == [] == store.verify() == store.prune(0) and store.open("key") is None
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "note.txt").write_text("not an entry")
+    (tmp_path / "cache" / "folder").mkdir()
+    assert store.entries() == [] == store.verify() == store.prune(0)
+    assert put(store, "key").description == "b at c, train view 0, 2 samples"
