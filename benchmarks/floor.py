@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import torch
-from plain_lightning import image_set, pretrained_backbone
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
+
+from plain_lightning import image_set, pretrained_backbone
 
 
 def read(root: Path, split: str, size: int) -> tuple[Tensor, Tensor]:

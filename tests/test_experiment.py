@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,12 @@ def test_random_state_outside_of_training_changes_nothing(tmp_path: Path) -> Non
 def test_mistakes_name_their_key(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(tmp_path, *override.split())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_run_comes_to_the_same_result(tmp_path: Path) -> None:
+    compiled, _ = run(tmp_path / "a", "freeze=last_k", "backbone.compile=true", "epochs=2", network="test_vit")
+    eager, _ = run(tmp_path / "b", "freeze=last_k", "epochs=2", network="test_vit")
+    assert compiled["metrics"]["test"]["loss"] == pytest.approx(eager["metrics"]["test"]["loss"], abs=1e-2)

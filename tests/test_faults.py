@@ -203,7 +203,7 @@ run_experiment(config, "x", folder).write(folder)
 
 
 def limited(config: dict, most: int) -> subprocess.CompletedProcess[str]:
-    """Run a config in a process that may not write a file of more than ``most`` bytes: the kernel refuses, as on a full disk."""
+    """Run a config where no file may be larger than ``most`` bytes: the kernel refuses."""
     path = Path(config["outputs"]) / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return subprocess.run(

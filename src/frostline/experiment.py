@@ -73,8 +73,7 @@ def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Feat
 def body(parts: Parts, index: int) -> torch.nn.Module:
     """Return what of the backbone is run in each step of a phase."""
     cut = parts.choices[index].cut
-    network = parts.backbone if cut is None else suffix(parts.backbone, cut.name)
-    return torch.compile(network) if parts.backbone.compiled else network  # type: ignore[return-value]
+    return parts.backbone if cut is None else suffix(parts.backbone, cut.name)
 
 
 def fixed(parts: Parts, index: int, sources: Mapping[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:

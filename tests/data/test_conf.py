@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from frostline.config import compose
 from frostline.data.image import ImageOptions
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -19,9 +19,7 @@ AT_RUN_TIME = {"preprocess", "augment", "seed"}
 
 
 def node(group: str, name: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(overrides=[f"+{group}={name}"])
-    content = OmegaConf.to_container(composed[group], resolve=True)
+    content = OmegaConf.to_container(compose("run", [f"{group}={name}"])[group], resolve=False)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 
@@ -33,7 +31,7 @@ def target(content: dict[str, Any]) -> Any:
 
 def test_shared_defaults_stand_in_one_place_and_agree() -> None:
     shared = {field.name: field.default for field in dataclasses.fields(ImageOptions) if field.name not in AT_RUN_TIME}
-    assert node("data", "_image") == shared
+    assert OmegaConf.load(CONF / "data" / "_image.yaml") == shared
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -37,8 +37,9 @@ def load() -> Load:
     """Return a loader of eight digits a class, in two views."""
 
     def digits(backbone: Backbone, views: int = 2, **options: object) -> Digits:
-        few = {"num_per_class": 8, "views": views, "augment": Light() if views > 1 else None}
-        return Digits(preprocess=backbone.preprocess, **{**few, **options})
+        augment = Light() if views > 1 else None
+        few = {"preprocess": backbone.preprocess, "num_per_class": 8, "views": views, "augment": augment}
+        return Digits(**{**few, **options})
 
     return digits
 

@@ -33,13 +33,15 @@ class Backbone(nn.Module):
         *,
         architecture: str | None = None,
         channels_last: bool = False,
+        live_statistics: bool = True,
         compile: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
         """Take ``groups`` in the network's own parameter names and give one image to it to learn its features.
 
-        ``architecture`` identifies the code path beyond the weights (for a cache's key). Raises UserError when
-        the network cannot take images of ``preprocess.size`` or does not give one vector an image.
+        ``live_statistics`` lets BatchNorm train by batch statistics. ``architecture`` identifies the code path
+        beyond the weights (for a cache's key). Raises UserError when the network cannot take images of
+        ``preprocess.size`` or does not give one vector an image.
         """
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
@@ -48,6 +50,7 @@ class Backbone(nn.Module):
         self.groups = {group: [f"network.{member}" for member in members] for group, members in groups.items()}
         self.preprocess = preprocess
         self.channels_last = channels_last
+        self.live_statistics = live_statistics
         self.compiled = compile
         self.notes = list(notes)
         mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (preprocess.mean, preprocess.std))
@@ -79,12 +82,13 @@ class Backbone(nn.Module):
         """Put the modules of the frozen groups into eval mode; every other module keeps its mode.
 
         Call it after each ``train()``. A container of frozen and trainable groups, the root first of all, goes
-        into eval mode as well: its own functional dropout could otherwise touch the frozen part.
+        into eval mode as well: its own functional dropout could otherwise touch the frozen part. Without
+        ``live_statistics`` every BatchNorm normalises by its running statistics, and they stay as they are.
         """
         unknown = frozen - set(self.groups)
         assert not unknown, f"not groups of {self.name}: {sorted(unknown)}"
         for module, groups in self._module_groups():
-            if groups & frozen:
+            if groups & frozen or (isinstance(module, _NormBase) and not self.live_statistics):
                 module.training = False
 
     def _module_groups(self) -> Iterator[tuple[nn.Module, set[str]]]:

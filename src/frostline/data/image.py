@@ -34,7 +34,7 @@ class ImageOptions:
     seed: int = 0
     size: int | None = None
     batch_size: int = 64
-    views: int | None = 1
+    views: int | None = 4
     workers: int = 0
     num_per_class: int | None = None
     fraction: float | None = None

@@ -29,10 +29,11 @@ WHERE_NOT_WHAT = (
     "data.download",
     "trainer.enable_progress_bar",
 )
-"""Keys that say where and how fast a run goes, not what it computes; ``cache.enabled`` stays, for the costs hang on it."""
+"""Keys that say where and how fast a run goes, not what it computes; costs hang on ``cache.enabled``, so it stays."""
 
-PLACES = ("data.root", "data.manifest", "backbone.weights")
-"""Keys whose value may be a path; what lies there counts, not the path."""
+PLACES = ("data.root", "data.manifest")
+FILES = ("backbone.weights",)
+"""Keys whose value may be a path, of FILES to a file or else a name; what lies there counts, not the path."""
 
 
 def run_id(config: dict[str, Any]) -> str:
@@ -47,6 +48,8 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
         _change(matters, key, lambda value: None)
     for key in PLACES:
         _change(matters, key, _content)
+    for key in FILES:
+        _change(matters, key, lambda value: _content(value) if Path(str(value)).is_file() else value)
     if "name" in matters.get("data", {}):
         matters["data"]["root"] = None  # a published data set is known by its name, wherever it was downloaded to
     return matters

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from frostline.backbones.base import Backbone
+from frostline.backbones.cuts import Suffix
 from frostline.freeze.plan import Phase, learning_rates
 from frostline.training.optim import Schedule, parameter_groups
 
@@ -66,6 +67,10 @@ class FineTuner(pl.LightningModule):
             parameter.requires_grad_("head" in phase.train)
         self.zero_grad(set_to_none=True)
         self.train()
+        if self.backbone.compiled:
+            if isinstance(body, Suffix):
+                body.refresh()
+            self.body = torch.compile(body)  # type: ignore[assignment]
 
     def train(self, mode: bool = True) -> "FineTuner":
         """Set the mode, except that what is frozen stays in eval mode: no statistic moves, nothing is dropped."""

@@ -12,6 +12,9 @@ from frostline.heads import Linear
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
 """L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
 
+CONSTANT = 1e-5
+"""A feature whose deviation is below this share of its mean is rounding noise: dividing by it would blow it up."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -36,14 +39,15 @@ def solve_head(
     from sklearn.linear_model import LogisticRegression
 
     features_ND, labels_N = train[0].float().cpu(), train[1].cpu().numpy()
-    mean_D = features_ND.mean(dim=0)
-    deviation_D = features_ND.std(dim=0, correction=0).clamp_min(1e-6)
+    deviation_D, mean_D = torch.std_mean(features_ND, dim=0, correction=0)
+    deviation_D[deviation_D <= CONSTANT * mean_D.abs()] = 1.0
     standard_ND = ((features_ND - mean_D) / deviation_D).numpy()
-    model = LogisticRegression(max_iter=1000, tol=1e-3, warm_start=True)
+    model = LogisticRegression(max_iter=1000, warm_start=True)
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
     for penalty in penalties:
-        model.set_params(C=1 / (penalty * len(labels_N))).fit(standard_ND, labels_N)
+        tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
+        model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
         weight_CD, bias_C = _all_classes(model, head.linear.out_features)
         weight_CD = weight_CD / deviation_D
         solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D

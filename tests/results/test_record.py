@@ -1,0 +1,68 @@
+"""Records: JSON that any reader takes, tables, and where the code stood."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
+from frostline.results.store import read_record
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def refuse(text: str) -> None:
+    raise AssertionError(f"{text} is no JSON")
+
+
+def test_a_record_comes_back_and_numbers_that_are_none_become_null(tmp_path: Path) -> None:
+    record = Record("abc", "done", {"seed": 0}, metrics={"test": {"loss": NAN, "accuracy": 0.5, "f1": INFINITY}})
+    record.cost.phases = [1.0, -INFINITY]
+    record.write(tmp_path)
+    found = json.loads((tmp_path / "record.json").read_text(), parse_constant=refuse)
+    assert found["metrics"] == {"test": {"loss": None, "accuracy": 0.5, "f1": None}}
+    assert found["cost"]["phases"] == [1.0, None] and found == read_record(tmp_path)
+    wanted = "id status reason config versions git data backbone plan parameters metrics epochs best_epoch cost"
+    assert set(wanted.split()) <= set(found)
+    costs = "seconds phases cache_seconds seconds_saved peak_memory_bytes samples_per_second"
+    assert set(costs.split()) <= set(found["cost"])
+
+
+def test_versions_name_what_decides_a_result() -> None:
+    found = versions()
+    assert {"python", "torch", "timm", "pytorch-lightning", "numpy"} <= set(found) and all(found.values())
+
+
+def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
+    assert git_state(tmp_path) is None
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-q", "-m", "first")
+    commit = git("rev-parse", "HEAD").strip()
+    assert git_state(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "file").write_text("two")
+    assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write_table(path, [{"epoch": 0, "a": 1}, {"epoch": 1, "b, c": 'x "y"\nz'}])
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{"epoch": "0", "a": "1", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
+
+
+def test_predictions_have_a_row_for_each_sample() -> None:
+    rows = list(prediction_rows(["a", "b"], ["cat", "dog"], [1, 0], [[0.25, 0.75], [0.1, 0.9]]))
+    assert rows == [
+        {"sample": "a", "label": "dog", "prediction": "dog", "p(cat)": "0.25", "p(dog)": "0.75"},
+        {"sample": "b", "label": "cat", "prediction": "dog", "p(cat)": "0.1", "p(dog)": "0.9"},
+    ]

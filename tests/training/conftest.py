@@ -1,0 +1,141 @@
+"""Tiny networks with BatchNorm, dropout and drop path, a handful of digits, and all that trains them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from frostline.backbones.base import Backbone
+from frostline.backbones.image import timm_backbone
+from frostline.data.image import Digits
+from frostline.freeze.plan import Plan
+from frostline.heads import MLP, Linear
+from frostline.metrics import better, score
+from frostline.training.checkpoint import Checkpoints
+from frostline.training.module import FineTuner
+from frostline.training.optim import Schedule, constant
+from frostline.training.phases import Journal, Progress, Weights, fit_phase
+
+SIZE = 32
+DROPS: dict[str, dict[str, float]] = {
+    "test_resnet": {"drop_path_rate": 0.2, "drop_block_rate": 0.0},
+    "test_efficientnet": {"drop_path_rate": 0.2},
+    "test_vit": {"drop_path_rate": 0.2, "proj_drop_rate": 0.1, "pos_drop_rate": 0.1, "attn_drop_rate": 0.1},
+}
+
+
+@dataclass
+class Rig:
+    """All parts that train one plan, put together as an experiment does."""
+
+    backbone: Backbone
+    head: nn.Module
+    data: Digits
+    plan: Plan
+    module: FineTuner
+    trainer: pl.Trainer
+    journal: Journal
+    progress: Progress
+    weights: Weights
+    checkpoints: Checkpoints
+    rows: list[Mapping[str, Any]]
+
+    def fit(self, index: int, body: nn.Module | None = None, restore: dict[str, Any] | None = None) -> None:
+        """Train one phase, or what is left of it."""
+        self.module.enter(self.plan.phases[index], self.plan.start(index), body or self.backbone, restore)
+        fit_phase(self.trainer, self.module, self.data, self.plan, index, self.progress)
+
+    def resume(self) -> dict[str, Any] | None:
+        """Go back to the last checkpoint; return its optimizer's state."""
+        state = self.checkpoints.latest()
+        if state is None:
+            return None
+        self.weights.load(state["weights"])
+        vars(self.progress).update(state["progress"])
+        self.journal.random_state = state["rng"]
+        inside = self.progress.epoch < self.plan.epochs and self.plan.at(self.progress.epoch)[1] > 0
+        return state["optimizer"] if inside else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """A copy of every parameter and buffer, those outside the state dict too."""
+        named = [*self.module.named_parameters(), *self.module.named_buffers()]
+        return {name: value.detach().clone() for name, value in named if not name.startswith("body.")}
+
+
+Make = Callable[..., Backbone]
+Build = Callable[..., Rig]
+
+
+@pytest.fixture
+def make() -> Make:
+    """Return a builder of tiny networks that drop a good deal; equal arguments give equal weights."""
+
+    def build(name: str = "test_resnet", seed: int = 0) -> Backbone:
+        torch.manual_seed(seed)
+        backbone = timm_backbone(name, "none", size=SIZE, options=DROPS[name])
+        for parameter_name, parameter in backbone.named_parameters():
+            if parameter_name in backbone.norms() and not parameter.any() and parameter_name.endswith("weight"):
+                nn.init.ones_(parameter)  # timm closes branches at the start: nothing below would get a gradient
+        return backbone
+
+    return build
+
+
+@pytest.fixture
+def build(make: Make, tmp_path: Path) -> Build:
+    """Return a builder of rigs: a plan from a strategy, a few digits, Adam with decay."""
+
+    def rig(
+        strategy: Callable[[Sequence[str], int], Plan],
+        name: str = "test_resnet",
+        epochs: int = 2,
+        mlp: bool = False,
+        schedule: Schedule | None = None,
+        folder: Path | None = None,
+        **options: Any,
+    ) -> Rig:
+        backbone = make(name)
+        data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
+        head = MLP(backbone.num_features, 10, hidden=16) if mlp else Linear(backbone.num_features, 10, dropout=0.1)
+        plan = strategy(tuple(backbone.groups), epochs)
+        progress, rows = Progress(), []
+        weights, checkpoints = Weights(backbone, head, plan), Checkpoints((folder or tmp_path) / "checkpoints")
+        journal = Journal(
+            progress,
+            checkpoints,
+            weights,
+            score,
+            better=lambda new, old: better("accuracy", new, old),
+            monitor="accuracy",
+            publish=lambda history: rows.__setitem__(slice(None), history),
+            charge=lambda epoch: None,
+        )
+        module = FineTuner(
+            backbone,
+            head,
+            make_optimizer=lambda groups: torch.optim.AdamW(groups, weight_decay=0.01),
+            rate=1e-2,
+            schedule=schedule or constant(),
+        )
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            callbacks=[journal],
+            logger=False,
+            max_epochs=plan.epochs,
+            limit_val_batches=2,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+            default_root_dir=str(tmp_path),
+            **options,
+        )
+        return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)
+
+    return rig
