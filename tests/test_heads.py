@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from frostline.errors import UserError
-from frostline.heads import MLP, Cosine, Head, Linear
+from frostline.heads import MLP, Cosine, Linear
 
-HEADS: list[type[Head]] = [Linear, MLP, Cosine]
+HEADS = (Linear, MLP, Cosine)
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -56,4 +56,4 @@ def test_only_a_linear_head_can_be_solved() -> None:
             kind(4, 2, solver="lbfgs")
     for kind in HEADS:
         with pytest.raises(UserError, match="head.solver: 'newton' is not known; choose one of: null, lbfgs"):
-            kind(features=4, classes=2, solver="newton")
+            kind(4, 2, solver="newton")

@@ -17,7 +17,7 @@ from frostline.freeze.plan import Plan
 from frostline.heads import Head
 from frostline.ledger import Ledger
 from frostline.metrics import NAMES, better, score
-from frostline.parts import Parts, trains
+from frostline.parts import Parts
 from frostline.results.record import write_table
 from frostline.schema import instantiate
 from frostline.training.checkpoint import Checkpoints
@@ -161,7 +161,8 @@ def choose(
         return Choice(None, "cache.enabled is false")
     if data.views is None:
         return Choice(None, "data.views is null: every epoch sees fresh views")
-    trainable = set(trains(plan.phases[index], backbone))
+    # a group that trains in part is in train mode as a whole (its dropout is live), so no cut may lie in it
+    trainable = {name for group in plan.phases[index].train for name in backbone.groups.get(group, [])}
     start, epochs = plan.start(index), plan.phases[index].epochs
     views = len({data.view(epoch) for epoch in range(start, start + epochs)})
     samples = len(data.splits["train"]) * views + len(data.splits["val"]) + len(data.splits["test"])

@@ -57,6 +57,7 @@ def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Feat
     """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
     cut = parts.choices[index].cut
     sources: dict[str, Features] = {}
+    parts.cache.begin()
     if cut is not None:
         try:
             for split in splits:

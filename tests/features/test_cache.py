@@ -1,14 +1,10 @@
 """The store: entries are whole or absent, whoever writes, reads, dies or damages them meanwhile."""
 
-import hashlib
 import json
 import logging
 import os
 import random
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,70 +18,7 @@ from hypothesis import strategies as st
 from frostline.features.cache import CONTENT, LEFTOVER_S, MANIFEST, STALE_S, Entry, Store, Writer
 
 ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 2}
-BLOCK, BLOCKS = 1 << 15, 8
 FULL_DISK = Callable[[int], AbstractContextManager[None]]
-
-COMMON = """
-import hashlib, sys, time
-from contextlib import nullcontext
-from pathlib import Path
-from frostline.features.cache import Store, Writer
-
-def blocks(key):
-    return [hashlib.sha256(f"{key}/{place}".encode()).digest() * 1024 for place in range(8)]
-
-store = Store(Path(sys.argv[1]))
-"""
-BUILD = """
-if sys.argv[2] == "idle":
-    Store.claim = lambda self, key, done: nullcontext()
-print("ready", flush=True)
-sys.stdin.readline()
-built = 0
-for turn in range(40):
-    key = f"entry{turn}"
-    with store.claim(key, done=lambda: store.find(key) is not None):
-        if store.find(key) is None:
-            writer = Writer(store, key, {})
-            for block in blocks(key):
-                writer.append(block)
-                time.sleep(0.001)
-            writer.commit()
-            built += 1
-print(built, flush=True)
-"""
-CHURN = """
-print("ready", flush=True)
-until = time.monotonic() + 2
-while time.monotonic() < until:
-    writer = Writer(store, "churned", {})
-    for block in blocks("churned"):
-        writer.append(block)
-    writer.commit()
-    store.remove("churned")
-"""
-HOLD = """
-with store.claim("held", done=lambda: False):
-    writer = Writer(store, "held", {})
-    writer.append(b"half of it")
-    writer.file.flush()
-    print("ready", flush=True)
-    time.sleep(600)
-"""
-
-
-def start(code: str, root: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a process and wait until it is ready."""
-    words = [sys.executable, "-c", COMMON + code, str(root), *arguments]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    return process
-
-
-def content(key: str) -> bytes:
-    """What the processes write as an entry's content."""
-    blocks = (hashlib.sha256(f"{key}/{place}".encode()).digest() * (BLOCK // 32) for place in range(BLOCKS))
-    return b"".join(blocks)
 
 
 def put(store: Store, key: str, size: int = 1000, used: float | None = None) -> Entry:
@@ -103,45 +36,6 @@ def put(store: Store, key: str, size: int = 1000, used: float | None = None) -> 
 def left(root: Path) -> list[str]:
     """The names of all hidden things under a store's root."""
     return sorted(path.name for path in root.glob(".*"))
-
-
-@pytest.mark.parametrize("claims", ["working", "idle"])
-def test_a_reader_sees_whole_entries_while_two_processes_build_them(tmp_path: Path, claims: str) -> None:
-    store = Store(tmp_path / "cache")
-    builders = [start(BUILD, store.root, claims) for _ in range(2)]
-    for builder in builders:
-        assert builder.stdin is not None
-        builder.stdin.write("go\n")
-        builder.stdin.flush()
-    reads = 0
-    while any(builder.poll() is None for builder in builders):
-        for path in store.root.glob("entry*"):
-            entry = store.open(path.name)
-            assert entry is not None, "an entry that is visible is whole"
-            assert entry.content.read_bytes() == content(entry.key)
-            reads += 1
-    built = []
-    for builder in builders:
-        with builder:
-            built.append(int(builder.communicate()[0]))
-    assert [builder.returncode for builder in builders] == [0, 0]
-    assert len(store.entries()) == 40 and store.verify() == [] and left(store.root) == []
-    assert reads > 40
-    assert sum(built) == 40 if claims == "working" else sum(built) > 40
-
-
-def test_a_reader_survives_entries_that_are_dropped_under_its_hands(tmp_path: Path) -> None:
-    store = Store(tmp_path / "cache")
-    seen = 0
-    with start(CHURN, store.root) as churner:
-        while churner.poll() is None:
-            entry = store.open("churned")
-            assert store.verify() in ([], ["churned"])  # gone while it was read, at worst
-            assert all(each.key == "churned" for each in store.entries())
-            if entry is not None:
-                seen += 1
-                assert entry.manifest["sha256"] == hashlib.sha256(content("churned")).hexdigest()
-    assert churner.returncode == 0 and seen > 0
 
 
 def damage_content(entry: Entry) -> None:
@@ -203,19 +97,6 @@ def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
     assert store.verify() == []
 
 
-def test_a_builder_that_was_killed_holds_the_next_one_up_for_seconds_only(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with start(HOLD, store.root) as holder:
-        assert len(left(store.root)) == 2, "a claim, and half an entry"
-        holder.send_signal(signal.SIGKILL)
-    assert store.find("held") is None
-    started = time.monotonic()
-    with store.claim("held", done=lambda: store.find("held") is not None):
-        put(store, "held")
-    assert time.monotonic() - started < 3
-    assert store.open("held") is not None
-
-
 def test_a_silent_builder_on_another_machine_is_waited_for_within_the_bound(tmp_path: Path) -> None:
     claim = tmp_path / ".key.claim"
     claim.write_text(json.dumps(["elsewhere", os.getpid()]))
@@ -236,17 +117,6 @@ def test_a_live_builder_keeps_its_claim_however_long_a_batch_takes(
         for _ in range(10):
             time.sleep(0.1)
             assert time.time() - (tmp_path / ".key.claim").stat().st_mtime < 0.4
-
-
-def test_waiting_ends_when_the_entry_is_there(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with start(HOLD, store.root) as holder:
-        put(store, "held")
-        started = time.monotonic()
-        with store.claim("held", done=lambda: store.find("held") is not None):
-            assert time.monotonic() - started < 1
-        assert ".held.claim" in left(store.root), "the claim is the other one's"
-        holder.kill()
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, full_disk: FULL_DISK) -> None:

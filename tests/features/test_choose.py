@@ -29,7 +29,7 @@ def trainable(backbone: Backbone, *groups: str) -> set[str]:
 
 def test_a_frozen_backbone_is_cached_at_its_features(backbone: Backbone) -> None:
     choice = choose_cut(cuts_of(backbone), set(), SAMPLES, 1e9)
-    assert choice.cut == cuts_of(backbone)[-1] and choice.cut.name == "features"
+    assert choice.cut is not None and choice.cut == cuts_of(backbone)[-1] and choice.cut.name == "features"
     assert choice.reason == "at features, 384 kB"
 
 

@@ -86,6 +86,23 @@ def make() -> Make:
     return build
 
 
+def trainer_for(journal: Journal, epochs: int, folder: Path) -> pl.Trainer:
+    """A trainer as a run has it, without a word, that validates on two batches."""
+    return pl.Trainer(
+        accelerator="cpu",
+        callbacks=[journal],
+        logger=False,
+        max_epochs=epochs,
+        limit_val_batches=2,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(folder),
+    )
+
+
 @pytest.fixture
 def build(make: Make, tmp_path: Path) -> Build:
     """Return a builder of rigs: a plan from a strategy, a few digits, Adam with decay."""
@@ -97,7 +114,6 @@ def build(make: Make, tmp_path: Path) -> Build:
         mlp: bool = False,
         schedule: Schedule | None = None,
         folder: Path | None = None,
-        **options: Any,
     ) -> Rig:
         backbone = make(name)
         data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
@@ -122,20 +138,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             rate=1e-2,
             schedule=schedule or constant(),
         )
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            callbacks=[journal],
-            logger=False,
-            max_epochs=plan.epochs,
-            limit_val_batches=2,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            use_distributed_sampler=False,
-            default_root_dir=str(tmp_path),
-            **options,
-        )
+        trainer = trainer_for(journal, plan.epochs, tmp_path)
         return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)
 
     return rig

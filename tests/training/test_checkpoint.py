@@ -52,7 +52,10 @@ def check(least, most):
     assert found is None or torch.equal(found["weights"], state(epoch)["weights"]), epoch
     return epoch
 
-last = -1
+started = time.monotonic()
+for last in range(3):
+    checkpoints.save(last, state(last), best=False)
+each = (time.monotonic() - started) / 3
 for turn in range(40):
     read, write = os.pipe()
     child = os.fork()
@@ -65,7 +68,7 @@ for turn in range(40):
     os.close(write)
     assert os.read(read, 1) == b"r"
     os.read(read, 1)
-    time.sleep(chance.uniform(0, 0.04))
+    time.sleep(chance.uniform(0, 3 * each))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with os.fdopen(read, "rb") as pipe:
@@ -105,7 +108,7 @@ def test_tensors_that_share_memory_come_back_apart(tmp_path: Path) -> None:
 def test_an_optimizer_comes_back(tmp_path: Path) -> None:
     parameters = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))]
     optimizer = torch.optim.AdamW([{"params": [each], "name": f"{each.ndim}"} for each in parameters], lr=0.1)
-    sum(each.sum() for each in parameters).backward()
+    torch.stack([each.sum() for each in parameters]).sum().backward()
     optimizer.step()
     (tmp_path / "file").write_bytes(encode(optimizer.state_dict()))
     other = torch.optim.AdamW([{"params": [each], "name": f"{each.ndim}"} for each in parameters], lr=0.5)
@@ -190,7 +193,7 @@ def test_forty_kills_while_writing_lose_nothing(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 5, "some of the forty got an epoch further, others were killed on the way"
+    assert int(done.stdout) >= 10, "some of the forty got an epoch further, others were killed on the way"
     assert len(files(tmp_path / "checkpoints")) == 3, "two checkpoints, the manifest, and nothing half-written"
     assert files(elsewhere) == []
 

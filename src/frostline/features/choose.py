@@ -7,10 +7,7 @@ from frostline.backbones.cuts import Cut
 
 FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 1e13}
 BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
-"""Orders of magnitude, not measurements: a decision that hung on a timing could differ when a run is resumed.
-
-``benchmarks/cut_costs.py`` prints this machine's figures.
-"""
+"""Orders of magnitude, not measurements: a decision that hung on a timing could differ when a run is resumed."""
 
 
 @dataclass(frozen=True)

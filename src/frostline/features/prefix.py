@@ -44,7 +44,7 @@ class PrefixCache:
     """Get or build the activations of a backbone's frozen prefixes.
 
     ``store`` None keeps them in memory only. ``precision`` and ``autocast`` are those of the run's training;
-    ``memory_bytes`` bounds what is read into memory, the rest is mapped from its file.
+    ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its file.
     """
 
     store: Store | None
@@ -57,6 +57,15 @@ class PrefixCache:
     max_bytes: float = 20e9
     seconds: float = 0.0
     _opened: set[str] = field(default_factory=set)
+    _weights: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a phase: weights may have changed since the last one, and its activations are held no more."""
+        self._weights.clear()
+        self._left = self.memory_bytes
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> Features:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
@@ -105,11 +114,11 @@ class PrefixCache:
         """Return an entry's tensor, in memory while the budget lasts, else mapped from its file."""
         about = entry.manifest["about"]
         dtype = getattr(torch, entry.manifest["dtype"])
-        if entry.bytes > self.memory_bytes:
+        if entry.bytes > self._left:
             content = np.memmap(entry.content, np.uint8, "c")
         else:
             content = np.fromfile(entry.content, np.uint8)
-            self.memory_bytes -= entry.bytes
+            self._left -= entry.bytes
         return torch.from_numpy(content).view(dtype).view(about["samples"], *about["shape"])
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
@@ -164,8 +173,10 @@ class PrefixCache:
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""
         look = self.backbone.preprocess
+        if cut.name not in self._weights:
+            self._weights[cut.name] = fingerprint(prefix(self.backbone, [cut.name]).state_dict())
         return Key(
-            weights=fingerprint(prefix(self.backbone, [cut.name]).state_dict()),
+            weights=self._weights[cut.name],
             architecture=self.backbone.architecture,
             cut=cut.name,
             normalisation=f"{look.mean} {look.std}",

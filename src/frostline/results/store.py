@@ -46,12 +46,15 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     matters = copy.deepcopy(config)
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
+    data = matters.get("data", {})
+    if data.get("manifest") and data.get("root") is None:
+        data["root"] = str(Path(data["manifest"]).parent)  # where the manifest's paths lead to
     for key in PLACES:
         _change(matters, key, _content)
     for key in FILES:
         _change(matters, key, lambda value: _content(value) if Path(str(value)).is_file() else value)
-    if "name" in matters.get("data", {}):
-        matters["data"]["root"] = None  # a published data set is known by its name, wherever it was downloaded to
+    if "name" in data:
+        data["root"] = None  # a published data set is known by its name, wherever it was downloaded to
     return matters
 
 

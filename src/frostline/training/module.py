@@ -99,7 +99,7 @@ class FineTuner(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         steps = self.trainer.num_training_batches
         assert self.phase is not None
-        done = (self.trainer.current_epoch - self.start) * steps + batch_idx
+        done = (self.trainer.current_epoch - self.start) * steps + batch_idx + 0.5  # in mid-step: no rate is 0
         factor = self.schedule(done / (self.phase.epochs * steps))
         for group in self.present_optimizer().param_groups:
             group["lr"] = self.rate * group["scale"] * factor

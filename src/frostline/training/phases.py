@@ -51,7 +51,7 @@ class Weights:
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors to keep."""
-        kept = {name: value for name, value in self.backbone.named_parameters() if name in self.trains}
+        kept: dict[str, Tensor] = {n: value for n, value in self.backbone.named_parameters() if n in self.trains}
         for name, buffer in self.backbone.named_buffers():
             if not torch.equal(buffer.cpu(), self.buffers[name]):
                 kept[name] = buffer
@@ -122,7 +122,7 @@ class Journal(pl.Callback):
         row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
         self.close_epoch(row, optimizer.state_dict())
         for logger in trainer.loggers:
-            numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+            numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
             logger.log_metrics(numbers, step=trainer.global_step)
 
     def _row(
@@ -183,7 +183,7 @@ def fit_phase(
 
 def go_to(trainer: pl.Trainer, progress: Progress) -> None:
     """Let a trainer count epochs and steps from where the run stands."""
-    count = trainer.fit_loop.epoch_progress.current
+    count: Any = trainer.fit_loop.epoch_progress.current
     count.ready = count.started = count.processed = count.completed = progress.epoch
     optimizer = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
     optimizer.step.total.ready = optimizer.step.total.completed = progress.step
