@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_mapped_and_what_does_is_read(make, load, tmp_path:
     cache = PrefixCache(Store(tmp_path), backbone, data, memory_bytes=1.5 * each)
     both = cache.collect("train", cut, [0, 1])
     maps = Path("/proc/self/maps").read_text()
-    assert maps.count(str(tmp_path)) == 1 and cache.memory_bytes == 0.5 * each
+    assert maps.count(str(tmp_path)) == 1 and cache._left == 0.5 * each
     live = prefix(backbone, ["features"])
     for view in (0, 1):
         (expected,) = live(data.splits["train"].inputs(torch.arange(10), view))

@@ -165,9 +165,9 @@ def test_each_phase_has_its_own_schedule_and_rates(build) -> None:
     for index in range(3):
         rig.fit(index)
     heads = [row["lr/head"] / 1e-2 for row in rig.rows]
-    assert heads == pytest.approx([0.875, 0.625, 0.875, 0.625, 0.375])  # two steps an epoch, the last of each
-    assert "lr/stage4" not in rig.rows[1] and rig.rows[2]["lr/stage4"] == pytest.approx(0.875e-2)
-    assert rig.rows[4]["lr/stem"] == pytest.approx(0.375e-2)
+    assert heads == pytest.approx([0.8125, 0.5625, 0.8125, 0.5625, 0.3125])  # an epoch's last step
+    assert "lr/stage4" not in rig.rows[1] and rig.rows[2]["lr/stage4"] == pytest.approx(0.8125e-2)
+    assert rig.rows[4]["lr/stem"] == pytest.approx(0.3125e-2)
 
 
 def test_weights_come_back_bit_equal_and_leave_out_what_never_trains(build, make, tmp_path: Path) -> None:

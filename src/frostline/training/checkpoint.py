@@ -111,16 +111,16 @@ def decode(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return ``value`` as JSON, its tensors replaced by numbers: keys alone would not tell 1 from "1"."""
+def _pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """Return ``value`` as JSON, its tensors replaced by names, numbered since keys alone would not tell 1 from "1"."""
     if isinstance(value, Tensor):
-        name = str(len(tensors))
+        name = f"{len(tensors)}{path}"
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, _pack(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _pack(item, tensors, f"{path}/{key}")] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return [_pack(item, tensors) for item in value]
+        return [_pack(item, tensors, f"{path}/{place}") for place, item in enumerate(value)]
     assert value is None or isinstance(value, str | int | float | bool), f"{type(value)} cannot be saved"
     return value
 
