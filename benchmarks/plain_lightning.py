@@ -79,18 +79,22 @@ class Classifier(pl.LightningModule):
 
 
 class Freeze(BaseFinetuning):
-    """Lightning's own freeze callback: everything but the head, or everything below the last block group."""
+    """Lightning's own freeze callback: everything but the head, or everything below the last block group.
 
-    def __init__(self, strategy: str) -> None:
+    ``train_bn`` is Lightning's argument and True by its default: BatchNorm stays trainable, so gradients flow
+    through the whole network.
+    """
+
+    def __init__(self, strategy: str, train_bn: bool) -> None:
         super().__init__()
-        self.strategy = strategy
+        self.strategy, self.train_bn = strategy, train_bn
 
     def freeze_before_training(self, pl_module: pl.LightningModule) -> None:
         network: Any = pl_module.backbone
         if self.strategy == "linear_probe":
-            self.freeze(network, train_bn=False)
+            self.freeze(network, train_bn=self.train_bn)
         elif self.strategy == "last_k":
-            self.freeze([network.conv_stem, network.bn1, *list(network.blocks)[:-1]], train_bn=False)
+            self.freeze([network.conv_stem, network.bn1, *list(network.blocks)[:-1]], train_bn=self.train_bn)
 
     def finetune_function(self, pl_module: pl.LightningModule, epoch: int, optimizer: torch.optim.Optimizer) -> None:
         """Nothing is unfrozen later."""
@@ -125,7 +129,7 @@ def train(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     best = ModelCheckpoint(folder, monitor="val_accuracy", mode="max")
     trainer = pl.Trainer(
         max_epochs=options.epochs,
-        callbacks=[Freeze(options.strategy), best],
+        callbacks=[Freeze(options.strategy, options.batch_norm == "live"), best],
         logger=CSVLogger(folder),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -146,6 +150,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that load images; 0 loads in the main one")
+    parser.add_argument(
+        "--batch-norm", choices=("live", "frozen"), default="live", help="live: Lightning's default, train_bn=True"
+    )
     return parser.parse_args()
 
 

@@ -195,3 +195,26 @@ def test_a_compiled_run_comes_to_the_same_result(tmp_path: Path) -> None:
     compiled, _ = run(tmp_path / "a", "freeze=last_k", "backbone.compile=true", "epochs=2", network="test_vit")
     eager, _ = run(tmp_path / "b", "freeze=last_k", "epochs=2", network="test_vit")
     assert compiled["metrics"]["test"]["loss"] == pytest.approx(eager["metrics"]["test"]["loss"], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["trainer.gradient_clip_val=0.5", "trainer.accumulate_grad_batches=2", "schedule=one_cycle"],
+        ["trainer.precision=bf16-mixed", "freeze=last_k"],
+        ["head=mlp", "optimizer=sgd", "schedule=linear"],
+        ["head=cosine", "optimizer=torch", "optimizer.name=NAdam", "schedule=constant", "monitor=loss"],
+        [
+            "backbone.batch_norm=live",
+            "augment=trivial",
+            "data.views=null",
+            "data.fraction=0.1",
+            "data.num_per_class=null",
+        ],
+    ],
+    ids=lambda options: options[0],
+)
+def test_the_other_choices_train(tmp_path: Path, options: list[str]) -> None:
+    record, folder = run(tmp_path, "freeze=lp_ft", "epochs=4", *options)
+    losses = [float(row["train/loss"]) for row in rows(folder / "metrics.csv")]
+    assert record["status"] == "done" and losses[-1] < max(losses)

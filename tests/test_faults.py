@@ -111,7 +111,7 @@ def test_sigterm_is_recorded_and_can_be_resumed(tmp_path: Path) -> None:
     process, folder = start(config)
     wait_for_rows(process, folder, 1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 1
+    assert process.wait(30) == 3
     record = read_record(folder)
     assert record is not None and record["status"] == "interrupted" and "SIGTERM" in record["reason"]
     assert dispatch(config, quiet=True).record["status"] == "done"
@@ -136,6 +136,16 @@ def test_a_worker_whose_parent_is_killed_stops(tmp_path: Path) -> None:
         time.sleep(0.1)
     record = read_record(folder)
     assert record is not None and record["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_two_workers_of_one_run_train_it_once(tmp_path: Path) -> None:
+    """Two comparisons that share a run, started in the same second."""
+    config = make(tmp_path, "freeze=linear_probe", "epochs=2", "data.num_per_class=5", "head.solver=null")
+    (first, folder), (second, _) = start(config), start(config)
+    assert first.wait(120) == 0 and second.wait(120) == 0
+    assert (folder / "log.txt").read_text().count("Phase head ended") == 1
+    assert not (folder / "owner.json").exists()
 
 
 @pytest.mark.slow

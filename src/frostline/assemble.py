@@ -17,7 +17,7 @@ from frostline.freeze.plan import Plan
 from frostline.heads import Head
 from frostline.ledger import Ledger
 from frostline.metrics import NAMES, better, score
-from frostline.parts import Parts
+from frostline.parts import Parts, views
 from frostline.results.record import write_table
 from frostline.schema import instantiate
 from frostline.training.checkpoint import Checkpoints
@@ -163,9 +163,8 @@ def choose(
         return Choice(None, "data.views is null: every epoch sees fresh views")
     # a group that trains in part is in train mode as a whole (its dropout is live), so no cut may lie in it
     trainable = {name for group in plan.phases[index].train for name in backbone.groups.get(group, [])}
-    start, epochs = plan.start(index), plan.phases[index].epochs
-    views = len({data.view(epoch) for epoch in range(start, start + epochs)})
-    samples = len(data.splits["train"]) * views + len(data.splits["val"]) + len(data.splits["test"])
+    sizes = {name: len(split) for name, split in data.splits.items()}
+    samples = sizes["train"] * len(views(plan, data, index)) + sizes["val"] + sizes["test"]
     usable = list(cuts)
     while True:
         choice = choose_cut(usable, trainable, samples, cache.max_bytes, cache.device.type)

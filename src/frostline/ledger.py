@@ -26,10 +26,6 @@ class Ledger:
         self.counted = 0.0
         progress.cost = {"seconds": 0.0, "phases": [0.0] * len(plan.phases), "cache": 0.0, "spared": 0.0, "trained": 0}
 
-    def resume(self) -> None:
-        """Go on counting from what the checkpoint said."""
-        self.mark = time.monotonic()
-
     def begin(self, index: int, paces: dict[str, float]) -> None:
         """Start serving a phase at these paces: seconds that a sample of a split would take to compute."""
         self.paces = paces

@@ -52,7 +52,6 @@ class Parts:
         self.weights.load(state["weights"])
         vars(self.progress).update(state["progress"])
         self.journal.random_state = state["rng"]
-        self.ledger.resume()
         return state["optimizer"] if self._inside_a_phase() else None
 
     def _inside_a_phase(self) -> bool:
@@ -77,8 +76,7 @@ class Parts:
 
     def views(self, index: int) -> list[int]:
         """Return the views of the training samples that a phase sees."""
-        start, epochs = self.plan.start(index), self.plan.phases[index].epochs
-        return sorted({self.data.view(epoch) for epoch in range(start, start + epochs)})
+        return views(self.plan, self.data, index)
 
     def ahead(self, index: int) -> list[Cut]:
         """Return the cuts of later phases whose prefixes stay as they are until then: one pass serves them all."""
@@ -150,6 +148,12 @@ class Parts:
         """Return what a record says of the data."""
         counts = {name: len(split) for name, split in self.data.splits.items()}
         return {"fingerprint": self.data.fingerprint, "counts": counts, "classes": self.data.classes}
+
+
+def views(plan: Plan, data: DataModule, index: int) -> list[int]:
+    """Return the views of the training samples that a phase sees."""
+    start = plan.start(index)
+    return sorted({data.view(epoch) for epoch in range(start, start + plan.phases[index].epochs)})
 
 
 def trains(phase: Phase, backbone: Backbone) -> dict[str, float]:

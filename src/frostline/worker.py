@@ -17,11 +17,10 @@ import yaml
 
 from frostline.errors import UserError
 from frostline.results.record import Record, versions
-from frostline.results.store import FINAL, LOG, read_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
 
 log = logging.getLogger("frostline.worker")
 OWNER = "owner.json"
-EXIT_CODES = {"done": 0, "failed": 1, "diverged": 1, "interrupted": 1}
 
 
 class Interrupted(BaseException):
@@ -29,7 +28,7 @@ class Interrupted(BaseException):
 
 
 def main(path: Path) -> int:
-    """Run what ``path`` (a run's ``resolved.yaml``) says; return the exit code: 0 done, 2 a user's mistake, else 1."""
+    """Run what ``path`` (a run's ``resolved.yaml``) says and leave a record; return one of the exit codes ``ENDED``."""
     folder = path.parent
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
@@ -37,15 +36,40 @@ def main(path: Path) -> int:
     config = yaml.safe_load(path.read_text())
     try:
         claim(folder)
-        before = read_record(folder)
-        if before is not None and before["status"] in FINAL:
-            return EXIT_CODES[before["status"]]
+    except Interrupted:
+        return 1  # another worker has the run, and will leave its record
+    try:
+        return work(config, folder)
+    finally:
+        release(folder)
+
+
+def work(config: dict[str, Any], folder: Path) -> int:
+    """Make sure that a run of our own has a record; return the exit code."""
+    before = read_record(folder)
+    if before is not None and before["status"] in FINAL and not config["force"]:
+        return exit_code(before["status"])
+    try:
+        clear(folder, config["force"])
         record = attempt(config, folder)
     except Interrupted as stop:
         record = Record(id=folder.name, status="interrupted", config=config, reason=str(stop), versions=versions())
     record.write(folder)
-    release(folder)
-    return 2 if record.user_error else EXIT_CODES[record.status]
+    return exit_code(record.status, record.user_error)
+
+
+def exit_code(status: str, user_error: bool = False) -> int:
+    """Return what tells a dispatcher that there is a record, and roughly which."""
+    done, mistake, other = ENDED
+    return done if status == "done" else mistake if user_error else other
+
+
+def clear(folder: Path, everything: bool) -> None:
+    """Remove an earlier sitting's record; ``everything`` removes its checkpoints too, so that the run starts anew."""
+    (folder / RECORD).unlink(missing_ok=True)
+    if everything:
+        for path in (folder / "checkpoints").glob("*"):
+            path.unlink()
 
 
 def attempt(config: dict[str, Any], folder: Path) -> Record:

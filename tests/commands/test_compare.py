@@ -20,7 +20,8 @@ def test_a_comparison_goes_on_past_a_failure_to_its_report(frostline, tmp_path: 
     assert sum(line.startswith("[") for line in lines) == 3
     report = (folder / "report.md").read_text()
     assert all(word in report for word in ("linear_probe", "k=1", "surgical", "nosuch"))
-    rows = json.loads((folder / "runs.json").read_text())
+    rows = json.loads((folder / "runs.json").read_text())["runs"]
+    assert "    frostline compare 'compare.strategies=[linear_probe, " in report
     assert {(row["strategy"], row["seed"]) for row in rows} == {
         (label, seed) for label in ("linear_probe", "last_k(k=1)", "surgical(train=['nosuch'])") for seed in (0,)
     }

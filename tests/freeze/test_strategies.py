@@ -97,9 +97,9 @@ EXPECTED = [
         "lp_ft",
         {},
         {
-            "resnet": ["head 4: head=1", f"all 16: {RESNET_ALL}"],
-            "efficientnet": ["head 4: head=1", f"all 16: {EFFICIENTNET_ALL}"],
-            "vit": ["head 4: head=1", f"all 16: {VIT_ALL}"],
+            "resnet": ["head 4: head=1", f"all 16: {RESNET_ALL.replace('=1', '=0.5')}"],
+            "efficientnet": ["head 4: head=1", f"all 16: {EFFICIENTNET_ALL.replace('=1', '=0.5')}"],
+            "vit": ["head 4: head=1", f"all 16: {VIT_ALL.replace('=1', '=0.5')}"],
         },
     ),
     (

@@ -31,7 +31,7 @@ STRATEGIES = {
 def record(accuracy: float, trainable: int, seconds: float) -> dict[str, Any]:
     return {
         "status": "done",
-        "config": {"monitor": "accuracy", "data": {"root": "photos"}, "command": "frostline compare seed=1"},
+        "config": {"monitor": "accuracy", "data": {"root": "photos"}},
         "versions": {"frostline": "0.1.0", "torch": "2.14.1"},
         "git": {"commit": "0123abcd", "dirty": False},
         "data": {"fingerprint": "a" * 64, "counts": {"train": 8, "test": 4}, "classes": ["cat", "dog"]},
@@ -54,7 +54,7 @@ def runs() -> list[dict[str, Any]]:
 
 def test_report_holds_every_part_in_order(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
     runs[0]["record"] = {"status": "diverged", "reason": "the loss is NaN", "config": {}}
-    text = write_report(tmp_path / "demo", runs).read_text()
+    text = write_report(tmp_path / "demo", runs, "frostline compare seed=1").read_text()
     parts = ["# demo", "lp_ft has the best mean", "accuracy_cost.svg", "## Results", "## Runs without", "## How it was"]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -107,10 +107,10 @@ def test_nothing_finished(tmp_path: Path) -> None:
 def test_hostile_text_stays_text(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
     for run in runs:
         run["record"]["data"]["classes"] = [HOSTILE]
-        run["record"]["config"] = {"data": {"root": HOSTILE}, "command": HOSTILE}
+        run["record"]["config"] = {"data": {"root": HOSTILE}}
     runs.append({"label": HOSTILE, "seed": 0, "record": {"status": "failed", "reason": HOSTILE}})
     runs.append({"label": f"$\\frac{HOSTILE}", "seed": 0, "record": record(0.5, 10, 1.0)})
-    text = write_report(tmp_path, runs).read_text()
+    text = write_report(tmp_path, runs, HOSTILE).read_text()
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
     inline = [child for token in tokens for child in token.children or []]
     assert not [token for token in tokens if token.type == "html_block"]

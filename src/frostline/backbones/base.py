@@ -57,6 +57,7 @@ class Backbone(nn.Module):
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
         self._check_groups()
+        self._members = list(self._module_groups())
         self.num_features = self._count_features()
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class Backbone(nn.Module):
         """
         unknown = frozen - set(self.groups)
         assert not unknown, f"not groups of {self.name}: {sorted(unknown)}"
-        for module, groups in self._module_groups():
+        for module, groups in self._members:
             if groups & frozen or (isinstance(module, _NormBase) and not self.live_statistics):
                 module.training = False
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     check_distinct(jobs)
     outputs = Path(config["outputs"])
     folder = outputs / "comparisons" / folder_name(config, composed, jobs)
-    write_index(folder, outputs, jobs)
+    write_index(folder, outputs, jobs, shlex.join(["frostline", "compare", *argv]))
     print(
         f"{len(jobs)} runs, {config['launcher']['workers']} at a time; the comparison's folder is {folder}", flush=True
     )
@@ -136,8 +137,8 @@ def folder_name(config: Mapping[str, Any], composed: DictConfig, jobs: Sequence[
     return name
 
 
-def write_index(folder: Path, outputs: Path, jobs: Sequence[Job]) -> None:
-    """Write runs.json: which runs the comparison is made of, with paths from its folder."""
+def write_index(folder: Path, outputs: Path, jobs: Sequence[Job], command: str) -> None:
+    """Write runs.json: the command, and which runs the comparison is made of, with paths from its folder."""
     rows = [
         {
             "strategy": job.label,
@@ -147,7 +148,7 @@ def write_index(folder: Path, outputs: Path, jobs: Sequence[Job]) -> None:
         }
         for job in jobs
     ]
-    write_json(folder / "runs.json", rows)
+    write_json(folder / "runs.json", {"command": command, "runs": rows})
 
 
 def run_all(jobs: Sequence[Job], workers: int) -> int:

@@ -27,12 +27,14 @@ def make_report(folder: Path) -> Path:
 
     index = folder / "runs.json"
     try:
-        runs = json.loads(index.read_text())
-        named = [(run["strategy"], run["seed"], folder / run["path"]) for run in runs]
+        content = json.loads(index.read_text())
+        named = [(run["strategy"], run["seed"], folder / run["path"]) for run in content["runs"]]
     except OSError as error:
         raise UserError(f"{folder}: this is no comparison's folder: {index} cannot be read.") from error
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{index}: this is no list of runs; frostline compare writes it anew.") from error
     return write_report(
-        folder, [{"label": label, "seed": seed, "record": read_record(path)} for label, seed, path in named]
+        folder,
+        [{"label": label, "seed": seed, "record": read_record(path)} for label, seed, path in named],
+        content["command"],
     )

@@ -78,7 +78,7 @@ def layer_decay(groups: Sequence[str], epochs: int, decay: float = 0.75) -> Plan
     return arrange(groups, epochs, [Draft("all", falling(groups, factor))])
 
 
-def lp_ft(groups: Sequence[str], epochs: int, probe: float = 0.2, scale: float = 1.0) -> Plan:
+def lp_ft(groups: Sequence[str], epochs: int, probe: float = 0.2, scale: float = 0.5) -> Plan:
     """Train the head for the fraction ``probe`` of the epochs, then everything at ``scale``.
 
     A head that fits before the backbone moves keeps the pretrained features from being distorted (Kumar et al., 2022,

@@ -26,10 +26,11 @@ MOST_CLASSES = 20
 Run = Mapping[str, Any]
 
 
-def write_report(folder: Path, runs: Sequence[Run]) -> Path:
+def write_report(folder: Path, runs: Sequence[Run], command: str | None = None) -> Path:
     """Write report.md, report.csv and accuracy_cost.svg and .png into ``folder``; return report.md's path.
 
-    Each run is ``{"label": strategy with its options, "seed": int, "record": record.json's content or None}``.
+    Each run is ``{"label": strategy with its options, "seed": int, "record": record.json's content or None}``;
+    ``command`` is what makes the comparison again.
     Nothing in a record is trusted: text is escaped, a run without its numbers counts as failed.
     """
     metric = main_metric(run["record"] for run in runs if run["record"])
@@ -49,7 +50,7 @@ def write_report(folder: Path, runs: Sequence[Run]) -> Path:
         ),
         _table(found, metric),
         _failures(found),
-        _method(runs),
+        _method(runs, command),
     ]
     write_atomic(folder / "report.md", "\n".join(part for part in parts if part))
     return folder / "report.md"
@@ -113,7 +114,7 @@ def _count(failures: Sequence[Failure]) -> dict[str, int]:
     return {markdown(status): statuses.count(status) for status in dict.fromkeys(statuses)}
 
 
-def _method(runs: Sequence[Run]) -> str:
+def _method(runs: Sequence[Run], command: str | None) -> str:
     """Say how it was done; where runs differ, each value stands with the strategies that had it."""
     facts: list[tuple[str, Callable[[Run], str | None]]] = [
         ("Data", _data),
@@ -124,12 +125,7 @@ def _method(runs: Sequence[Run]) -> str:
         ("Git", _git),
     ]
     lines = [f"- {name}: {said}" for name, read in facts if (said := _said(runs, read))]
-    commands = dict.fromkeys(
-        plain(run["record"]["config"]["command"])
-        for run in runs
-        if run["record"] and run["record"].get("config", {}).get("command")
-    )
-    again = ["\nTo make it again:\n", *(f"    {command}" for command in commands)] if commands else []
+    again = [f"\nTo make it again:\n\n    {plain(command)}"] if command else []
     seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
     return "\n".join(["## How it was done\n", f"- Runs: {len(runs)}, seeds {seeds}", *lines, *again, ""])
 

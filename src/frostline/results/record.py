@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from frostline import __version__
 from frostline.files import write_atomic, write_json
 from frostline.results.store import RECORD
 
 PACKAGES = (
-    "frostline",
     "torch",
     "torchvision",
     "pytorch-lightning",
@@ -78,8 +78,8 @@ def _finite(value: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python, of Frostline and of the packages that decide a result."""
+    found = {"python": platform.python_version(), "frostline": __version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)

@@ -15,6 +15,9 @@ LOG = "log.txt"
 FINAL = ("done", "diverged")
 """Statuses that the same command would only come to again; the others are worth another try."""
 
+ENDED = (0, 2, 3)
+"""Exit codes of a worker that left a record: of a run that is done, of a user's mistake, of any other end."""
+
 WHERE_NOT_WHAT = (
     "outputs",
     "force",

@@ -12,8 +12,8 @@ from frostline.heads import Linear
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
 """L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
 
-CONSTANT = 1e-5
-"""A feature whose deviation is below this share of its mean is rounding noise: dividing by it would blow it up."""
+SMALLEST = 1e-6
+"""Features that do not vary at all are divided by this, not by zero."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,17 @@ def solve_head(
 
     ``train`` and ``validation`` are features [N, D] and labels [N]. scikit-learn's L-BFGS goes from the strongest
     penalty to weaker ones, each from the solution before it, until the validation loss has risen twice. Features
-    are standardised while solving, which makes the problem well conditioned; the head takes the scaling back in.
+    are centred and divided by one number while solving, which the head takes back in. One number and not one for
+    each feature: that would let features that hardly vary get huge weights, which fine-tuning then trips over
+    (validation accuracy of the probe itself on 200 digits: 0.84 and 0.89 in place of 0.88 and 0.92).
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     features_ND, labels_N = train[0].float().cpu(), train[1].cpu().numpy()
-    deviation_D, mean_D = torch.std_mean(features_ND, dim=0, correction=0)
-    deviation_D[deviation_D <= CONSTANT * mean_D.abs()] = 1.0
-    standard_ND = ((features_ND - mean_D) / deviation_D).numpy()
+    mean_D = features_ND.mean(dim=0)
+    spread = (features_ND - mean_D).square().mean().sqrt().clamp_min(SMALLEST)
+    standard_ND = ((features_ND - mean_D) / spread).numpy()
     model = LogisticRegression(max_iter=1000, warm_start=True)
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
@@ -51,7 +53,7 @@ def solve_head(
         with threadpool_limits(1):  # two pools of threads, BLAS's and torch's, fight: five times the time
             model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
         weight_CD, bias_C = _all_classes(model, head.linear.out_features)
-        weight_CD = weight_CD / deviation_D
+        weight_CD = weight_CD / spread
         solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D
         losses[penalty] = _loss(*solutions[penalty], *validation)
         if min(list(losses.values())[-2:]) > min(losses.values()):
