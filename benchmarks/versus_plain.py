@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="plain Lightning's processes that load images")
     parser.add_argument(
-        "--batch-norm", choices=("live", "frozen"), default="live", help="of plain Lightning's freeze; live: its default"
+        "--batch-norm", choices=("live", "frozen"), default="live", help="of plain Lightning; live: its default"
     )
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of Frostline's config")
     options = parser.parse_args()
