@@ -79,7 +79,7 @@ def body(parts: Parts, index: int) -> torch.nn.Module:
     return parts.backbone if cut is None else suffix(parts.backbone, cut.name)
 
 
-def fixed(parts: Parts, index: int, sources: Mapping[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
+def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the backbone's features [N, D] and labels [N] of train, view after view, and val."""
     found = {}
     for split in ("train", "val"):

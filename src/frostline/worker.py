@@ -74,10 +74,10 @@ def clear(folder: Path, everything: bool) -> None:
 
 def attempt(config: dict[str, Any], folder: Path) -> Record:
     """Return the record of a run, however it ends (short of an interruption)."""
-    try:
-        from frostline.experiment import run_experiment
-        from frostline.training.module import Diverged
+    from frostline.experiment import run_experiment
+    from frostline.training.module import Diverged
 
+    try:
         set_threads(config["launcher"]["threads"])
         return run_experiment(config, folder.name, folder)
     except UserError as error:
