@@ -19,7 +19,7 @@ from frostline.features.choose import size
 from frostline.features.key import Key
 
 log = logging.getLogger(__name__)
-BATCH = 64
+BATCH = 32  # half the memory of 64 for a few percent of the speed
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
 
