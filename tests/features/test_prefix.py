@@ -50,9 +50,9 @@ def test_cached_activations_are_those_of_the_live_network(
     cuts, passes = find_cuts(backbone, 32), Passes(backbone)
     cache = PrefixCache(Store(tmp_path), backbone, data)
     cache.collect("train", cuts[-1], [0, 1], ahead=cuts)
-    assert passes.count == 4, "80 samples in batches of 64, twice, for all cuts"
+    assert passes.count == 6, "80 samples in batches of 32, twice, for all cuts"
     held = {cut.name: cache.collect("train", cut, [0, 1]) for cut in cuts}
-    assert passes.count == 4 and len(Store(tmp_path).entries()) == 2 * len(cuts)
+    assert passes.count == 6 and len(Store(tmp_path).entries()) == 2 * len(cuts)
     indices = torch.tensor([79, 3, 20, 41, 7])
     for view in (0, 1):
         images = data.splits["train"].inputs(indices, view)
@@ -144,7 +144,7 @@ def test_a_damaged_entry_is_said_and_computed_again(
     with caplog.at_level(logging.WARNING):
         again = PrefixCache(Store(tmp_path), backbone, data).collect("train", cut, [0])
     assert caplog.text.count("is damaged; it is built anew") == 1
-    assert passes.count == 4 and Store(tmp_path).verify() == []
+    assert passes.count == 6 and Store(tmp_path).verify() == []
     assert torch.equal(again.inputs(torch.arange(80), 0), good.inputs(torch.arange(80), 0))
 
 

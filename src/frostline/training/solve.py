@@ -12,6 +12,8 @@ from frostline.heads import Linear
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
 """L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
 
+CONSTANT = 1e-10
+"""A feature whose variance is below this share of the largest is constant, and has no say in the scale."""
 SMALLEST = 1e-6
 """Features that do not vary at all are divided by this, not by zero."""
 
@@ -42,14 +44,14 @@ def solve_head(
     from threadpoolctl import threadpool_limits
 
     features_ND, labels_N = train[0].float().cpu(), train[1].cpu().numpy()
-    mean_D = features_ND.mean(dim=0)
-    spread = (features_ND - mean_D).square().mean().sqrt().clamp_min(SMALLEST)
+    variance_D, mean_D = torch.var_mean(features_ND, dim=0, correction=0)
+    spread = variance_D[variance_D >= CONSTANT * variance_D.max()].mean().sqrt().clamp_min(SMALLEST)
     standard_ND = ((features_ND - mean_D) / spread).numpy()
     model = LogisticRegression(max_iter=1000, warm_start=True)
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
     for penalty in penalties:
-        tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
+        tolerance = 3e-4 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
         with threadpool_limits(1):  # two pools of threads, BLAS's and torch's, fight: five times the time
             model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
         weight_CD, bias_C = _all_classes(model, head.linear.out_features)
