@@ -51,7 +51,7 @@ def solve_head(
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
     for penalty in penalties:
-        tolerance = 3e-4 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
+        tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
         with threadpool_limits(1):  # two pools of threads, BLAS's and torch's, fight: five times the time
             model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
         weight_CD, bias_C = _all_classes(model, head.linear.out_features)
