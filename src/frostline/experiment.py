@@ -16,7 +16,7 @@ from frostline.features.prefix import Features
 from frostline.metrics import confusion, score
 from frostline.parts import Parts
 from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
-from frostline.training.phases import fit_phase, solve_phase
+from frostline.training.phases import fit_phase, resume, solve_phase
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
     started = time.monotonic()
     parts = assemble(config, folder)
     parts.ledger.mark = started
-    resume = parts.restore()
+    optimizer = resume(parts.journal, parts.plan)
     parts.show_plan()
     for index in range(len(parts.plan.phases)):
         if parts.progress.epoch < parts.plan.start(index) + parts.plan.phases[index].epochs:
-            train_phase(parts, index, resume)
-            resume = None
+            train_phase(parts, index, optimizer)
+            optimizer = None
     scores, matrix = test(parts)
     return record(parts, identifier, scores, matrix)
 

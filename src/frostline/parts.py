@@ -44,20 +44,6 @@ class Parts:
     weights: Weights
     checkpoints: Checkpoints
 
-    def restore(self) -> dict[str, Any] | None:
-        """Go back to the last checkpoint, if there is one; return its optimizer's state when a phase goes on inside."""
-        state = self.checkpoints.latest()
-        if state is None:
-            return None
-        self.weights.load(state["weights"])
-        vars(self.progress).update(state["progress"])
-        self.journal.random_state = state["rng"]
-        return state["optimizer"] if self._inside_a_phase() else None
-
-    def _inside_a_phase(self) -> bool:
-        epoch = self.progress.epoch
-        return epoch < self.plan.epochs and self.plan.at(epoch)[1] > 0
-
     def best_epoch(self) -> int:
         """Return the epoch with the best value of ``monitor`` on validation."""
         assert self.progress.best is not None, "no epoch has ended"

@@ -19,7 +19,7 @@ from frostline.metrics import better, score
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.optim import Schedule, constant
-from frostline.training.phases import Journal, Progress, Weights, fit_phase
+from frostline.training.phases import Journal, Progress, Weights, fit_phase, resume
 
 SIZE = 32
 DROPS: dict[str, dict[str, float]] = {
@@ -52,14 +52,7 @@ class Rig:
 
     def resume(self) -> dict[str, Any] | None:
         """Go back to the last checkpoint; return its optimizer's state."""
-        state = self.checkpoints.latest()
-        if state is None:
-            return None
-        self.weights.load(state["weights"])
-        vars(self.progress).update(state["progress"])
-        self.journal.random_state = state["rng"]
-        inside = self.progress.epoch < self.plan.epochs and self.plan.at(self.progress.epoch)[1] > 0
-        return state["optimizer"] if inside else None
+        return resume(self.journal, self.plan)
 
     def tensors(self) -> dict[str, Tensor]:
         """A copy of every parameter and buffer, those outside the state dict too."""

@@ -181,6 +181,18 @@ def fit_phase(
     trainer.fit(module, datamodule=data)
 
 
+def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
+    """Go back to a run's last checkpoint, if any; return its optimizer's state where a phase goes on inside."""
+    state = journal.checkpoints.latest()
+    if state is None:
+        return None
+    journal.weights.load(state["weights"])
+    vars(journal.progress).update(state["progress"])
+    journal.random_state = state["rng"]
+    epoch = journal.progress.epoch
+    return state["optimizer"] if epoch < plan.epochs and plan.at(epoch)[1] > 0 else None
+
+
 def go_to(trainer: pl.Trainer, progress: Progress) -> None:
     """Let a trainer count epochs and steps from where the run stands."""
     count: Any = trainer.fit_loop.epoch_progress.current
