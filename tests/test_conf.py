@@ -57,5 +57,7 @@ def test_roots_stand_as_scripts_expect() -> None:
     assert {"enabled", "max_gb"} <= set(run["cache"])
     assert {"name", "weights"} <= set(run["backbone"])
     assert run["outputs"] == "outputs" and "lr" in run["optimizer"]
-    assert set(comparison["compare"]) == {"strategies", "seeds", "name"}
+    assert set(comparison["compare"]) == {
+        *("strategies", "seeds", "axes", "factor", "lr_grid", "lr_extend", "lr_seed", "budget", "name")
+    }
     assert {**run, "compare": comparison["compare"]} == comparison

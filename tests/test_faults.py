@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ import yaml
 from safetensors.torch import load_file
 
 from frostline.config import compose, plain
-from frostline.dispatch import dispatch, environment
+from frostline.dispatch import Outcome, dispatch, environment
+from frostline.pool import Pool, Task
 from frostline.results.store import read_record, run_folder, run_id
 
+Sit = Callable[[dict], Outcome]
 SMALL = [
     "backbone=timm",
     "backbone.name=test_resnet",
@@ -30,6 +33,13 @@ SMALL = [
 
 def make(outputs: Path, *overrides: str) -> dict:
     return plain(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
+
+
+@pytest.fixture(scope="module")
+def sit() -> Iterator[Sit]:
+    """Run a config in a warm worker, which costs a tenth of a process of its own."""
+    with Pool({"workers": 1, "threads": 1, "fresh": False}) as pool:
+        yield lambda config: next(outcome for _, outcome, _ in pool.run([Task("", config)]))
 
 
 def start(config: dict) -> tuple[subprocess.Popen, Path]:
@@ -60,15 +70,15 @@ PHASES = ["freeze=gradual", "head.solver=null", "epochs=6", "data.num_per_class=
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    outcome = dispatch(make(tmp_path_factory.mktemp("whole"), *PHASES), quiet=True)
+def uninterrupted(sit: Sit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outcome = sit(make(tmp_path_factory.mktemp("whole"), *PHASES))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     return outcome.folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2, 5], ids=["at a phase's boundary", "later", "inside the last phase"])
-def test_a_killed_run_goes_on_and_ends_bit_equal(tmp_path: Path, uninterrupted: Path, rows: int) -> None:
+def test_a_killed_run_goes_on_and_ends_bit_equal(sit: Sit, tmp_path: Path, uninterrupted: Path, rows: int) -> None:
     """Promises 1 and 3."""
     config = make(tmp_path, *PHASES)
     process, folder = start(config)
@@ -76,7 +86,7 @@ def test_a_killed_run_goes_on_and_ends_bit_equal(tmp_path: Path, uninterrupted: 
     process.kill()
     process.wait()
     assert read_record(folder) is None
-    outcome = dispatch(config, quiet=True)
+    outcome = sit(config)
     assert outcome.record["status"] == "done", outcome.record["reason"]
     one, other = weights(outcome.folder), weights(uninterrupted)
     assert one.keys() == other.keys() and any("optimizer" in name for name in one)
@@ -97,16 +107,16 @@ def test_the_same_command_again_returns_the_record(uninterrupted: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_forced_run_starts_anew(tmp_path: Path) -> None:
+def test_a_forced_run_starts_anew(sit: Sit, tmp_path: Path) -> None:
     config = make(tmp_path, "freeze=linear_probe", "epochs=1", "data.num_per_class=5", "head.solver=null")
-    first = dispatch(config, quiet=True)
-    second = dispatch({**config, "force": True}, quiet=True)
+    first = sit(config)
+    second = sit({**config, "force": True})
     assert second.fresh and second.folder == first.folder
     assert second.record["metrics"] == first.record["metrics"]
 
 
 @pytest.mark.slow
-def test_sigterm_is_recorded_and_can_be_resumed(tmp_path: Path) -> None:
+def test_sigterm_is_recorded_and_can_be_resumed(sit: Sit, tmp_path: Path) -> None:
     config = make(tmp_path, *PHASES)
     process, folder = start(config)
     wait_for_rows(process, folder, 1)
@@ -114,7 +124,7 @@ def test_sigterm_is_recorded_and_can_be_resumed(tmp_path: Path) -> None:
     assert process.wait(30) == 3
     record = read_record(folder)
     assert record is not None and record["status"] == "interrupted" and "SIGTERM" in record["reason"]
-    assert dispatch(config, quiet=True).record["status"] == "done"
+    assert sit(config).record["status"] == "done"
 
 
 @pytest.mark.slow
@@ -122,9 +132,7 @@ def test_a_worker_whose_parent_is_killed_stops(tmp_path: Path) -> None:
     config = make(tmp_path, *PHASES, "epochs=500")
     folder = run_folder(tmp_path, run_id(config))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    code = (
-        "import sys, yaml; from frostline.dispatch import dispatch; dispatch(yaml.safe_load(open(sys.argv[1])), True)"
-    )
+    code = "import sys, yaml; from frostline.dispatch import dispatch; dispatch(yaml.safe_load(open(sys.argv[1])))"
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "config.yaml")])
     wait_for_rows(parent, folder, 1)
     worker = json.loads((folder / "owner.json").read_text())["pid"]
@@ -160,7 +168,7 @@ def test_a_killed_worker_is_a_failed_run_with_its_reason(tmp_path: Path) -> None
         "os.kill(json.loads((folder / 'owner.json').read_text())['pid'], 9)\n"
     )
     killer = subprocess.Popen([sys.executable, "-c", code, str(folder)])
-    outcome = dispatch(config, quiet=True)
+    outcome = dispatch(config)
     killer.wait()
     assert outcome.record["status"] == "failed" and "SIGKILL" in outcome.record["reason"]
     assert (folder / "metrics.csv").exists(), "nothing already made is lost"
@@ -170,23 +178,23 @@ def test_a_killed_worker_is_a_failed_run_with_its_reason(tmp_path: Path) -> None
 def test_a_run_has_a_time_limit(tmp_path: Path) -> None:
     config = make(tmp_path, *PHASES, "epochs=500", "launcher.timeout_s=12")
     before = time.monotonic()
-    record = dispatch(config, quiet=True).record
+    record = dispatch(config).record
     assert record["status"] == "failed" and "launcher.timeout_s=12" in record["reason"]
     assert time.monotonic() - before < 12 + 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", ["1e30"])
-def test_a_loss_that_is_no_number_is_recorded_as_diverged(tmp_path: Path, rate: str) -> None:
+def test_a_loss_that_is_no_number_is_recorded_as_diverged(sit: Sit, tmp_path: Path, rate: str) -> None:
     """Promise 27."""
     options = ["freeze=full", "optimizer=sgd", f"optimizer.lr={rate}", "schedule=constant", "schedule.warmup=0"]
-    outcome = dispatch(make(tmp_path, *options, "data.num_per_class=100"), quiet=True)
+    outcome = sit(make(tmp_path, *options, "data.num_per_class=100"))
     assert outcome.record["status"] == "diverged" and f"optimizer.lr={float(rate)}" in outcome.record["reason"]
     assert not dispatch(outcome.record["config"]).fresh, "it would only diverge again"
 
 
 @pytest.mark.slow
-def test_the_newest_checkpoint_truncated(tmp_path: Path) -> None:
+def test_the_newest_checkpoint_truncated(sit: Sit, tmp_path: Path) -> None:
     """Promise 7: it falls back to the one before, says so, and still ends the same."""
     config = make(tmp_path, *PHASES)
     process, folder = start(config)
@@ -195,7 +203,7 @@ def test_the_newest_checkpoint_truncated(tmp_path: Path) -> None:
     process.wait()
     newest = max((folder / "checkpoints").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    outcome = dispatch(config, quiet=True)
+    outcome = sit(config)
     assert outcome.record["status"] == "done"
     assert "damaged or missing; falling back" in (folder / "log.txt").read_text()
 
@@ -222,7 +230,7 @@ def limited(config: dict, most: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_while_caching(tmp_path: Path) -> None:
+def test_a_full_disk_while_caching(sit: Sit, tmp_path: Path) -> None:
     """Promise 20: the run goes on uncached, with a warning and the same result."""
     options = ["freeze=linear_probe", "head.solver=null", "epochs=2"]
     (tmp_path / "full").mkdir()
@@ -231,7 +239,7 @@ def test_a_full_disk_while_caching(tmp_path: Path) -> None:
     record = read_record(tmp_path / "full" / "runs" / "x")
     assert record is not None and record["cached"][0].startswith("not cached: File too large")
     assert not list((tmp_path / "full" / "cache").glob("[!.]*")), "nothing half-written is left"
-    free = dispatch(make(tmp_path / "free", *options), quiet=True).record
+    free = sit(make(tmp_path / "free", *options)).record
     assert record["metrics"]["test"] == pytest.approx(free["metrics"]["test"], abs=1e-3)
 
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from frostline.allow import SPECIAL, below, nodes
 from frostline.errors import UserError, choices
-from frostline.schema import Cache, Compare, Launcher, Loss, Run, Strategies, check_config, conf_dir
+from frostline.schema import Budget, Cache, Compare, Launcher, Loss, Run, Varied, check_config, conf_dir
 from frostline.signature import nearest_first, unknown_key
 
 # Hydra's own nodes may name only these: its own launcher, sweeper and callback, and those of its plugins.
@@ -127,20 +127,27 @@ def single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> 
 
 def _choices(text: str, one: Override, config_dir: Path | None) -> list[str]:
     """Return what an override stands for: itself, every choice of a swept group, or the first of swept values."""
-    known = groups(config_dir)
-    key, value = one.get_key_element(), one.value()
     if not one.is_sweep_override():
         return [text]
+    found = expanded(one, config_dir)
+    is_value = "." in one.key_or_group or one.key_or_group in SCALARS
+    return found[:1] if is_value else found
+
+
+def expanded(one: Override, config_dir: Path | None) -> list[str]:
+    """Return the single overrides that a sweep stands for: `seed=1,2` and `k=range(1,3)` by value, `data=glob(*)` by
+    the group's choices. Raises UserError for an interval and for a glob that matches nothing.
+    """
+    known = groups(config_dir)
+    key, value = one.get_key_element(), one.value()
     if isinstance(value, Glob):
         names = value.filter(known.get(key, []))
         if not names:
-            raise UserError(f"{key}: {text!r} matches none of: {', '.join(known.get(key, ['nothing']))}.")
+            raise UserError(f"{key}: {one.input_line!r} matches none of: {', '.join(known.get(key, ['nothing']))}.")
         return [f"{key}={name}" for name in names]
     if not one.is_discrete_sweep():
-        raise UserError(f"{key}: {text!r} is no list of choices, which is all that Hydra's own sweeper takes.")
-    found = [f"{key}={choice}" for choice in one.sweep_string_iterator()]
-    is_value = "." in one.key_or_group or one.key_or_group in SCALARS
-    return found[:1] if is_value else found
+        raise UserError(f"{key}: {one.input_line!r} is no list of choices, which is all that a sweep takes here.")
+    return [f"{key}={choice}" for choice in one.sweep_string_iterator()]
 
 
 def check_hydra(node: Any) -> None:
@@ -234,7 +241,7 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Loss, Cache, Launcher, Strategies)}
+    kinds = {one.__name__: one for one in (Run, Compare, Loss, Cache, Launcher, Varied, Budget)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NAMES = ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss")
-LOWER_IS_BETTER = ("loss", "calibration_error")
+from frostline.schema import LOWER_IS_BETTER
 
 
 def score(logits_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
-    """Return every score of ``NAMES`` for logits [N, classes] and labels [N].
+    """Return every score of ``schema.METRICS`` for logits [N, classes] and labels [N].
 
     balanced accuracy is the mean recall over the classes that have samples, F1 the mean over those that have samples
     or predictions; AUROC is one class against the

@@ -12,6 +12,7 @@ from frostline.signature import unknown_key
 __all__ = ["Run", "Compare", "check_config", "check_targets", "conf_dir", "instantiate"]
 
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss")
+LOWER_IS_BETTER = ("loss", "calibration_error")
 
 
 @dataclass
@@ -34,9 +35,10 @@ class Cache:
 class Launcher:
     """How runs are given to processes."""
 
-    workers: int = 1
-    timeout_s: float | None = None
+    workers: int | None = None
     threads: int | None = None
+    timeout_s: float | None = None
+    fresh: bool = False
 
 
 @dataclass
@@ -48,6 +50,9 @@ class Run:
     outputs: str = "outputs"
     force: bool = False
     debug: bool = False
+    test: bool = True
+    group: str | None = None
+    label: str | None = None
     monitor: str = "accuracy"
     loss: Loss = field(default_factory=Loss)
     cache: Cache = field(default_factory=Cache)
@@ -64,11 +69,25 @@ class Run:
 
 
 @dataclass
-class Strategies:
-    """What a comparison varies."""
+class Budget:
+    """What every strategy may spend: so many epochs, or about so many seconds of training; null: no such bound."""
+
+    epochs: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Varied:
+    """What a comparison varies, and how it keeps that fair."""
 
     strategies: list[Any] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    axes: list[str] = field(default_factory=list)
+    factor: str = "freeze"
+    lr_grid: list[float] = field(default_factory=list)
+    lr_extend: bool = False
+    lr_seed: int | None = None
+    budget: Budget = field(default_factory=Budget)
     name: str | None = None
 
 
@@ -76,7 +95,7 @@ class Strategies:
 class Compare(Run):
     """The root of a comparison's config: a run's, and what varies."""
 
-    compare: Strategies = field(default_factory=Strategies)
+    compare: Varied = field(default_factory=Varied)
 
 
 COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer")
@@ -89,7 +108,7 @@ RULES: tuple[Rule, ...] = (
     ("loss.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
     ("cache.max_gb", False, False, lambda x: x >= 0, "0 or more"),
     ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
-    ("launcher.workers", False, True, lambda x: x >= 1, "1 or more"),
+    ("launcher.workers", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("launcher.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
     ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),

@@ -1,26 +1,26 @@
 """The worker: reads a resolved config and nothing else, trains, and leaves a record."""
 
-import json
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from frostline.errors import UserError
+from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
 
 log = logging.getLogger("frostline.worker")
-OWNER = "owner.json"
 
 
 class Interrupted(BaseException):
@@ -28,20 +28,27 @@ class Interrupted(BaseException):
 
 
 def main(path: Path) -> int:
-    """Run what ``path`` (a run's ``resolved.yaml``) says and leave a record; return one of the exit codes ``ENDED``."""
-    folder = path.parent
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Be the process of one run: do it, and stop early where the process that asked for it is gone."""
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
-    start_logging(folder)
-    config = yaml.safe_load(path.read_text())
-    try:
-        claim(folder)
-    except Interrupted:
-        return 1  # another worker has the run, and will leave its record
-    try:
-        return work(config, folder)
-    finally:
-        release(folder)
+    return run(path)
+
+
+def run(path: Path) -> int:
+    """Run what ``path`` (a run's ``resolved.yaml``) says and leave a record; return one of the exit codes ``ENDED``.
+
+    What it changes in this process (handlers of signals and logs) it puts back.
+    """
+    folder = path.parent
+    with interruptible(), logging_to(folder / LOG):
+        config = yaml.safe_load(path.read_text())
+        try:
+            claim(folder)
+        except Interrupted:
+            return 1  # another worker has the run, and will leave its record
+        try:
+            return work(config, folder)
+        finally:
+            release(folder)
 
 
 def work(config: dict[str, Any], folder: Path) -> int:
@@ -53,7 +60,8 @@ def work(config: dict[str, Any], folder: Path) -> int:
         clear(folder, config["force"])
         record = attempt(config, folder)
     except Interrupted as stop:
-        record = Record(id=folder.name, status="interrupted", config=config, reason=str(stop), versions=versions())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked once is enough
+        record = _failure(config, folder, "interrupted", str(stop))
     record.write(folder)
     return exit_code(record.status, record.user_error)
 
@@ -65,11 +73,11 @@ def exit_code(status: str, user_error: bool = False) -> int:
 
 
 def clear(folder: Path, everything: bool) -> None:
-    """Remove an earlier sitting's record; ``everything`` removes its checkpoints too, so that the run starts anew."""
+    """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
     (folder / RECORD).unlink(missing_ok=True)
     if everything:
-        for path in (folder / "checkpoints").glob("*"):
-            path.unlink()
+        for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
+            path.unlink(missing_ok=True)
 
 
 def attempt(config: dict[str, Any], folder: Path) -> Record:
@@ -83,7 +91,7 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
         return _failure(config, folder, "failed", str(error), user_error=True)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         status = "diverged" if isinstance(error, Diverged) else "failed"
         log.exception("The run %s.", status)
         return _failure(config, folder, status, f"{type(error).__name__}: {error}")
@@ -103,50 +111,55 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def start_logging(folder: Path) -> None:
-    """Log everything to the run's ``log.txt``, and Frostline's own messages to the terminal as well."""
-    file = logging.FileHandler(folder / LOG)
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
+    root = logging.getLogger()
+    level = root.level
+    with path.open("a") as stream, warnings.catch_warnings():
+        added = _handlers(stream)
+        for handler in added:
+            root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.setLevel(level)
+            for handler in added:
+                root.removeHandler(handler)
+
+
+def _handlers(stream: TextIO) -> list[logging.Handler]:
+    """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
+    file = logging.StreamHandler(stream)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if os.path.sameopenfile(2, stream.fileno()):
+        return [file]
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     terminal.addFilter(lambda entry: entry.name.startswith("frostline") and not entry.exc_info)
-    logging.basicConfig(level=logging.INFO, handlers=[file, terminal])
-    logging.captureWarnings(True)
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-    for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return [file, terminal]
 
 
 def claim(folder: Path) -> None:
     """Make this process the run's only worker; wait for another one on this machine to end first."""
-    path = folder / OWNER
-    while True:
-        try:
-            with path.open("x") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
-            return
-        except FileExistsError:
-            if not _alive(path):
-                path.unlink(missing_ok=True)
-            time.sleep(0.2)
+    while not take(folder):
+        time.sleep(0.2)
 
 
-def release(folder: Path) -> None:
-    """Let another process have the run."""
-    (folder / OWNER).unlink(missing_ok=True)
-
-
-def _alive(path: Path) -> bool:
-    """Return whether the worker named in an owner file still runs; one on another machine is taken to be dead."""
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM raise Interrupted."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        owner = json.loads(path.read_text())
-        if owner["host"] != socket.gethostname():
-            return False
-        os.kill(owner["pid"], 0)
-        words = Path(f"/proc/{owner['pid']}/cmdline")
-        return not words.exists() or b"frostline" in words.read_bytes()
-    except (OSError, ValueError, KeyError):
-        return False
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_in_a_sweep_under_joblib_one_failure_stops_no_other(frostline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["pool", "joblib"])
+def test_in_a_sweep_one_real_failure_stops_no_other(launcher: str, frostline, tmp_path: Path) -> None:
     # linear_probe has no argument k: its run fails, in its worker
-    overrides = ["freeze=linear_probe,last_k", "++freeze.k=1", "hydra/launcher=joblib", "outputs=my out", *SMALL]
+    overrides = ["freeze=linear_probe,last_k", "++freeze.k=1", f"hydra/launcher={launcher}", "outputs=my out", *SMALL]
     ended = frostline("run", "-m", *overrides)
     assert ended.returncode == 1, ended.stderr
     assert "freeze.k" in ended.stderr and "1 of 2 runs done" in ended.stderr
@@ -95,12 +97,91 @@ sys.exit(module.main(sys.argv[1:]))
 
 @pytest.mark.parametrize(("seeds", "code", "done"), [("0,1,2,3", 1, 2), ("range(3,5)", 0, 2)])
 def test_in_a_sweep_one_failure_stops_no_other(seeds: str, code: int, done: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SWEEP, f"seed={seeds}", "-m", "freeze=full,lp_ft", "data.size=32"]
+    options = ["freeze=full,lp_ft", "data.size=32", "hydra/launcher=basic"]
+    command = [sys.executable, "-c", SWEEP, f"seed={seeds}", "-m", *options]
     ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=60)
     assert ended.returncode == code, ended.stderr
     assert f"{2 * done} of {4 * done if code else 2 * done} runs done" in ended.stderr
     assert ("loss is NaN" in ended.stderr) is bool(code) and "Traceback" not in ended.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["outputs"]
+
+
+SWEPT = ("run", "-m", "seed=0,1,2", "freeze=full", "epochs=12", "launcher.threads=1", *(*SMALL[:2], SMALL[3]))
+SWEPT += ("backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "trainer.accelerator=cpu")
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "frostline", *SWEPT, *overrides]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def statuses(folder: Path) -> list[str]:
+    return sorted(json.loads(path.read_text())["status"] for path in folder.glob("outputs/runs/*/record.json"))
+
+
+def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def second_is_on(folder: Path) -> bool:
+    """Return whether one run has ended and the next one is past its first epoch."""
+    return "done" in statuses(folder) and len(list(folder.glob("outputs/runs/*/metrics.csv"))) == 2
+
+
+def processes(folder: Path) -> list[str]:
+    """Return the processes that work in a folder: the controller, the fork server, workers and what they started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            found += [entry.parent.name] if entry.readlink() == folder else []
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_ends_its_workers_and_goes_on_with_what_is_left(frostline, tmp_path: Path) -> None:
+    """Promise 13."""
+    process = start(tmp_path)
+    wait_until(lambda: second_is_on(tmp_path))
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not processes(tmp_path), 30)
+    assert statuses(tmp_path) == ["done", "interrupted"]
+    (first,) = [path for path in tmp_path.glob("outputs/runs/*/record.json") if '"done"' in path.read_text()]
+    before = first.stat().st_mtime_ns
+    ended = frostline(*SWEPT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("done before") == 1 and "3 of 3 runs done" in ended.stderr
+    assert first.stat().st_mtime_ns == before and statuses(tmp_path) == ["done"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_ends_its_workers_and_records_it(number: int, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_until(lambda: second_is_on(tmp_path))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in said, said
+    wait_until(lambda: not processes(tmp_path), 10)
+    assert statuses(tmp_path) == ["done", "interrupted"]
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_the_same_time_share_their_runs(tmp_path: Path) -> None:
+    """Promise 14."""
+    both = [start(tmp_path, "epochs=2") for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    assert len(list(tmp_path.glob("outputs/sweeps/*"))) == 2
+    assert len(list(tmp_path.glob("outputs/sweeps/*/*/outcome.json"))) == 6
+    logs = [path.read_text() for path in tmp_path.glob("outputs/runs/*/log.txt")]
+    assert [text.count("Phase all ended") for text in logs] == [1, 1, 1]
 
 
 def test_sweeps_of_one_moment_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

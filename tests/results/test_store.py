@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from frostline.results.store import read_record, records, run_folder, run_id
+from frostline.results.store import read_record, run_folder, run_id
 
 Config = dict[str, Any]
 
@@ -152,13 +152,10 @@ def test_a_published_set_is_known_by_its_name(config: Config, photos: Path, tmp_
     assert run_id(named) != run_id(changed(named, "data.name", "CIFAR100"))
 
 
-def test_records_are_found_one_by_one(tmp_path: Path) -> None:
-    assert list(records(tmp_path)) == [] and read_record(run_folder(tmp_path, "none")) is None
-    for name in ("bbb", "aaa"):
-        folder = run_folder(tmp_path, name)
-        assert folder == tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps({"id": name}))
-    (tmp_path / "runs" / "unfinished").mkdir()
-    assert [record["id"] for record in records(tmp_path)] == ["aaa", "bbb"]
-    assert read_record(tmp_path / "runs" / "aaa") == {"id": "aaa"}
+def test_a_runs_folder_is_named_by_its_id(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "aaa")
+    assert folder == tmp_path / "runs" / "aaa"
+    assert read_record(folder) is None
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps({"id": "aaa"}))
+    assert read_record(folder) == {"id": "aaa"}

@@ -84,12 +84,33 @@ def sweep_folder(outputs: Path) -> Path:
 
 def task(composed: DictConfig) -> None:
     """One run of a sweep, in whichever process Hydra's launcher chose; what went wrong is said and written down."""
-    outcome: dict[str, Any] = {"code": 2, "record": None}
-    hydra_config = HydraConfig.get()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    config = prepare(composed)
+    if config is None:
+        return
     try:
-        check_hydra(hydra_config)
-        ended = dispatch(plain(composed))
-        outcome = {"code": finish(ended), "record": str(ended.path)}
+        close(folder, dispatch(config))
     except UserError as error:
-        print(f"frostline: {' '.join(hydra_config.overrides.task)}: {error}", file=sys.stderr, flush=True)
-    write_json(Path(hydra_config.runtime.output_dir) / "outcome.json", outcome)
+        refuse(error)
+
+
+def prepare(composed: DictConfig) -> dict[str, Any] | None:
+    """Return the checked config of a sweep's run, or None for a mistake, which is said and written down."""
+    try:
+        check_hydra(HydraConfig.get())
+        return plain(composed)
+    except UserError as error:
+        refuse(error)
+        return None
+
+
+def refuse(error: UserError) -> None:
+    """Say what is wrong with the present run of a sweep, and write that it is."""
+    node = HydraConfig.get()
+    print(f"frostline: {' '.join(node.overrides.task)}: {error}", file=sys.stderr, flush=True)
+    write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
+
+
+def close(folder: Path, outcome: Outcome) -> None:
+    """Say how a run of a sweep ended, and write it to its ``outcome.json``."""
+    write_json(folder / "outcome.json", {"code": finish(outcome), "record": str(outcome.path)})

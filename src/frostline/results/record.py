@@ -28,7 +28,12 @@ PACKAGES = (
 
 @dataclass
 class Cost:
-    """What a run cost, over all its sittings; ``seconds`` leaves out the start of the process."""
+    """What a run cost, over all its sittings; ``seconds`` leaves out the start of the process.
+
+    FLOPs count a multiplication and an addition as two, in training, validation and test as they were run: what was
+    read from the cache is in ``flops_saved`` instead, and the pass that filled the cache, which serves many runs, is
+    in neither. ``checkpoint_bytes`` is the best checkpoint's size on disk.
+    """
 
     seconds: float = 0.0
     phases: list[float] = field(default_factory=list)
@@ -36,11 +41,19 @@ class Cost:
     seconds_saved: float = 0.0
     peak_memory_bytes: int = 0
     samples_per_second: float = 0.0
+    forward_flops: float = 0.0
+    backward_flops: float = 0.0
+    flops_saved: float = 0.0
+    checkpoint_bytes: int = 0
 
 
 @dataclass
 class Record:
-    """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase."""
+    """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase.
+
+    ``moved``, ``similarity`` and ``mistakes`` are explained in ``frostline.insight``; a trial (``test: false``) has
+    none of them, and no scores of the test split.
+    """
 
     id: str
     status: str
@@ -56,10 +69,19 @@ class Record:
     parameters: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion: list[list[int]] = field(default_factory=list)
+    moved: dict[str, float] = field(default_factory=dict)
+    similarity: dict[str, float] = field(default_factory=dict)
+    mistakes: list[dict[str, Any]] = field(default_factory=list)
     epochs: int = 0
     best_epoch: int | None = None
     cost: Cost = field(default_factory=Cost)
     notes: list[str] = field(default_factory=list)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the test scores and the costs as one flat table, ``test/accuracy`` and ``cost/seconds``."""
+        scores = {f"test/{name}": value for name, value in self.metrics.get("test", {}).items()}
+        costs = {f"cost/{name}": value for name, value in asdict(self.cost).items() if not isinstance(value, list)}
+        return scores | costs
 
     def write(self, folder: Path) -> None:
         """Write ``record.json`` atomically."""

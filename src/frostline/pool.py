@@ -1,0 +1,216 @@
+"""The pool: runs many runs in warm worker processes, whatever becomes of each."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+from frostline.dispatch import Outcome, conclude, environment, set_up, settled, share
+from frostline.results.store import RECORD, RESOLVED, run_folder, run_id
+from frostline.slot import Slot
+
+# What a run imports sooner or later. The fork server imports it once; a new worker is a fork of it. Left out is what
+# may start a thread when it is imported (scikit-learn, by way of pandas and pyarrow): a fork would not have it.
+PRELOAD = (
+    "frostline.warm",
+    "frostline.experiment",
+    "frostline.backbones.image",
+    "frostline.data.image",
+    "frostline.data.published",
+    "frostline.freeze.strategies",
+)
+COUNT = "torch.cuda.device_count"
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One run to do: the name that is shown, and the resolved config."""
+
+    name: str
+    config: dict[str, Any]
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run's folder, named by its ID."""
+        return run_folder(Path(self.config["outputs"]), run_id(self.config))
+
+
+class Pool:
+    """Worker processes that stay warm, one run at a time each; a context manager.
+
+    There are ``launcher.workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone.
+    They are forked from a server that has paid for the imports, and that holds no threads and no CUDA. One that
+    dies, hangs beyond ``launcher.timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
+    that ended well leaves its process to the next one (none does with ``launcher.fresh``).
+    """
+
+    def __init__(self, launcher: Mapping[str, Any]):
+        self.launcher = launcher
+        self._handler: Any = None
+        self._running: dict[Slot, Task] = {}
+
+    def __enter__(self) -> "Pool":
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
+        start_server(environment(share(self.launcher["threads"], self.launcher["workers"] or 1)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._abandon()
+        if "slots" in vars(self):
+            _stop(self.slots)
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @cached_property
+    def slots(self) -> list[Slot]:
+        """Places for a run each; making them waits for the server's imports."""
+        first = self._slot(None, 1)
+        devices = visible(self._result(first, COUNT))
+        number = self.launcher["workers"] or len(devices) or 1
+        if number == 1 and not devices:
+            return [first]
+        first.stop()
+        return [self._slot(devices[place % len(devices)] if devices else None, number) for place in range(number)]
+
+    def _slot(self, device: str | None, workers: int) -> Slot:
+        threads = share(self.launcher["threads"], workers)
+        return Slot(environment(threads), threads, device, self.launcher["fresh"])
+
+    @property
+    def running(self) -> list[tuple[Task, float]]:
+        """The runs that are on, with the `time.monotonic` at which each was started."""
+        return [(task, slot.started) for slot, task in list(self._running.items())]
+
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+
+        A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
+        folder raises (UserError). Runs that are on when the caller leaves are stopped and recorded as interrupted.
+        """
+        waiting = deque(tasks)
+        try:
+            while waiting or self._running:
+                yield from self._fill(waiting)
+                ended = self._ended()
+                yield from self._fill(waiting)
+                yield from ended
+        finally:
+            self._abandon()
+
+    def _fill(self, waiting: deque[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+        """Start runs in free slots; yield those that are done already."""
+        while waiting:
+            known = settled(waiting[0].config, waiting[0].folder)
+            if known is not None:  # asked before the slots, which wait for the server's imports
+                yield waiting.popleft(), known, 0.0
+                continue
+            if len(self._running) == len(self.slots):
+                return
+            task = waiting.popleft()
+            set_up(task.folder, task.config)
+            slot = next(slot for slot in self.slots if slot not in self._running)
+            self._running[slot] = task
+            path = str((task.folder / RESOLVED).absolute())
+            slot.begin("frostline.warm.run", path, limit=task.config["launcher"]["timeout_s"])
+
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Wait a moment; return the runs that have ended, their records written."""
+        wait([slot.future for slot in self._running], LOOK_S, FIRST_COMPLETED)
+        found = []
+        for slot in [slot for slot in self._running if slot.ended()]:
+            seconds = time.monotonic() - slot.started
+            task = self._running[slot]
+            accident = slot.accident(task.folder, task.config)
+            if not slot.well():
+                slot.stop()
+            outcome = conclude(task.folder, task.config, accident)
+            del self._running[slot]
+            found.append((task, outcome, seconds))
+        return found
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """Return what a top-level function, named with its module, returns in a warm worker; all of it is plain.
+
+        A UserError comes back as it was raised, a defect with its traceback. Raises UserError when the worker dies.
+        """
+        return self._result(next(slot for slot in self.slots if slot not in self._running), function, *arguments)
+
+    def _result(self, slot: Slot, function: str, *arguments: Any) -> Any:
+        try:
+            slot.begin("frostline.warm.call", function, *arguments)
+            while not slot.ended():
+                wait([slot.future], LOOK_S)
+            return slot.result()
+        except BaseException:
+            slot.stop()
+            raise
+
+    def _abandon(self) -> None:
+        """Stop the runs that are on, and record them as interrupted."""
+        _stop(list(self._running))
+        for task in self._running.values():
+            if not (task.folder / RECORD).exists():
+                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        self._running.clear()
+
+
+def _stop(slots: list[Slot]) -> None:
+    """Stop slots at the same time: each may take a while."""
+    if slots:
+        with ThreadPoolExecutor(len(slots)) as threads:
+            list(threads.map(Slot.stop, slots))
+
+
+def visible(count: int) -> list[str]:
+    """Return the names by which each of ``count`` visible GPUs can be made the only visible one."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (named.split(",") if named else [str(place) for place in range(count)])[:count]
+
+
+def start_server(variables: Mapping[str, str]) -> None:
+    """Start this process's fork server, which imports in the background, unless it runs already.
+
+    Its environment is set here: some of it (glibc's, OpenMP's) is read only when a program starts. What a killed
+    worker leaves behind, Python's resource tracker removes, and need not say so.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    quiet = ",".join(filter(None, (variables.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
+    with _environment({**variables, "PYTHONWARNINGS": quiet}), _deaf():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let what is started here be deaf to Ctrl-C from its first moment."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

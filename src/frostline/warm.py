@@ -1,0 +1,138 @@
+"""A warm worker: one process that does one run after another, each as if it were the first."""
+
+import ctypes
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frostline.results.store import LOG
+from frostline.slot import by_name
+from frostline.worker import interruptible
+from frostline.worker import run as run_once
+
+# What a run can set for the whole process (Lightning does, from keys of `trainer`), as pairs of a getter and a setter.
+SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (torch.get_rng_state, torch.set_rng_state),
+    (np.random.get_state, np.random.set_state),
+    (random.getstate, random.setstate),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (lambda: torch.backends.cudnn.benchmark, lambda value: setattr(torch.backends.cudnn, "benchmark", value)),
+    (lambda: torch.backends.cudnn.deterministic, lambda value: setattr(torch.backends.cudnn, "deterministic", value)),
+    (os.getcwd, os.chdir),
+    (lambda: logging.getLogger().handlers[:], lambda value: setattr(logging.getLogger(), "handlers", value)),
+)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+LEFT_S = 10.0
+
+_process: Any = None  # a number in memory shared with the pool: the process that does its present work
+
+
+def start(number: Any, environment: Mapping[str, str], threads: int, device: str | None) -> None:
+    """Begin as a worker: a process group, an environment, threads and, by name, an accelerator of its own.
+
+    Nothing may have touched CUDA before.
+    """
+    global _process
+    _process = number
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    torch.set_num_threads(threads)
+    threading.Thread(target=_follow_pool, daemon=True).start()
+
+
+def run(path: str) -> int:
+    """Do one run in this process; return its exit code. What it says goes to its ``log.txt``."""
+    _process.value = os.getpid()
+    with unchanged(), output_to(Path(path).parent / LOG):
+        return run_once(Path(path))
+
+
+def call(function: str, *arguments: Any) -> Any:
+    """Return what a function, named with its module, returns for these arguments."""
+    _process.value = os.getpid()
+    with unchanged(), interruptible():
+        return by_name(function, *arguments)
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Put back what a run sets for its whole process, and let go of its memory."""
+    environment = dict(os.environ)
+    settings = [(setter, getter()) for getter, setter in SETTINGS]
+    handlers = [(number, signal.getsignal(number)) for number in SIGNALS]
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        for setter, value in settings:
+            setter(value)
+        for number, handler in handlers:
+            signal.signal(number, handler)
+        _let_go()
+
+
+def _let_go() -> None:
+    """Free the last run's networks and data, so that they are not counted into the next one's memory."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+@contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Append to a file whatever this process and its children write to stdout and stderr."""
+    kept = os.dup(1), os.dup(2)
+    with path.open("ab") as file:
+        _point(file.fileno(), file.fileno())
+    try:
+        yield
+    finally:
+        _point(*kept)
+        for handle in kept:
+            os.close(handle)
+
+
+def _point(out: int, err: int) -> None:
+    """Make these files this process's stdout and stderr."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+
+
+def _follow_pool() -> None:
+    """Stop when the pool's process is gone: nobody would read the result."""
+    pool = parent_process()
+    assert pool is not None
+    pool.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LEFT_S)
+    os.killpg(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,72 @@
+"""Hydra's launcher `pool`: the runs of `frostline run -m`, in Frostline's warm workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+
+@dataclass
+class PoolConf:
+    """The launcher's node: the keys of its workers are Frostline's own, in `launcher`."""
+
+    _target_: str = "hydra_plugins.frostline_pool.PoolLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolConf, provider="frostline")
+
+
+class PoolLauncher(Launcher):
+    """Composes every job, then runs them all in one pool."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
+        from frostline.commands.run import close, prepare
+        from frostline.live import run_all
+        from frostline.pool import Pool, Task
+
+        setup_globals()
+        folders: dict[Task, Path] = {}
+
+        def collect(composed: DictConfig) -> None:
+            config = prepare(composed)
+            if config is not None:
+                name = names[HydraConfig.get().job.num - initial_job_idx]
+                folders[Task(name, config)] = Path(HydraConfig.get().runtime.output_dir)
+
+        names = distinct(job_overrides)
+        returned = [self._job(collect, one, number) for number, one in enumerate(job_overrides, initial_job_idx)]
+        if folders:
+            tasks = list(folders)
+            with Pool(tasks[0].config["launcher"]) as pool:
+                run_all(tasks, pool, lambda task, outcome, seconds: close(folders[task], outcome))
+        return returned
+
+    def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:
+        """Call a function with a job's config as Hydra's own launchers do."""
+        config: Any = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return run_job(
+            hydra_context=self.context,
+            task_function=function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def distinct(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Return a name for each job: those of its overrides that not all jobs have."""
+    shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    return [" ".join(one for one in job if one not in shared) for job in jobs]
