@@ -1,6 +1,7 @@
 """Put the parts of one run together, from its resolved config and from what an earlier sitting left."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytorch_lightning as pl
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
-from frostline.data.base import DataModule
+from frostline.data.base import SPLITS, DataModule
 from frostline.errors import UserError, choices
 from frostline.features.cache import Store
 from frostline.features.choose import Choice, choose_cut
@@ -16,11 +17,12 @@ from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.heads import Head
 from frostline.ledger import Ledger
-from frostline.metrics import NAMES, better, score
+from frostline.metrics import better, score
 from frostline.parts import Parts, views
 from frostline.results.record import write_table
-from frostline.schema import instantiate
+from frostline.schema import METRICS, instantiate
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
 from frostline.training.phases import Journal, Progress, Weights
 
@@ -33,22 +35,14 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     pl.seed_everything(config["seed"], verbose=False)
     backbone, plan = network(config)
     data = dataset(config, backbone)
+    data.used = SPLITS if config["test"] else ("train", "val")
     head = instantiate(config["head"], "head", features=backbone.num_features, classes=len(data.classes))
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
     ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()})
-    monitor = config["monitor"]
-    journal = Journal(
-        progress,
-        checkpoints,
-        weights,
-        score,
-        better=lambda new, old: better(monitor, new, old),
-        monitor=monitor,
-        publish=lambda rows: write_table(folder / "metrics.csv", rows),
-        charge=ledger.charge,
-    )
+    loggers = make_loggers(config, folder)
+    journal = make_journal(config, folder, progress, checkpoints, weights, ledger, loggers)
     trainer = make_trainer(config, folder, journal)
     cache = make_cache(config, backbone, data, trainer)
     ledger.cache = cache
@@ -71,13 +65,14 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         ledger=ledger,
         weights=weights,
         checkpoints=checkpoints,
+        loggers=loggers,
     )
 
 
 def check(config: dict[str, Any]) -> None:
     """Refuse what no part can look after by itself."""
-    if config["monitor"] not in NAMES:
-        raise choices("monitor", config["monitor"], NAMES)
+    if config["monitor"] not in METRICS:
+        raise choices("monitor", config["monitor"], METRICS)
     if config["trainer"]["precision"] not in PRECISIONS:
         raise choices("trainer.precision", config["trainer"]["precision"], PRECISIONS)
     if "lr" not in config["optimizer"]:
@@ -86,13 +81,21 @@ def check(config: dict[str, Any]) -> None:
 
 def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
     """Return the backbone and its plan; a plan of a control experiment asks for random weights."""
-    options = {"size": config["data"]["size"]}
-    backbone = instantiate(config["backbone"], "backbone", **options, pretrained=True)
-    plan = instantiate(config["freeze"], "freeze", groups=tuple(backbone.groups), epochs=config["epochs"])
-    if not plan.pretrained:
+    backbone = make_backbone(config, pretrained=True)
+    plan = make_plan(config, backbone)
+    return (backbone if plan.pretrained else make_backbone(config, pretrained=False)), plan
+
+
+def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
+    """Return the backbone with its pretrained weights, or with random ones that are a function of the seed."""
+    if not pretrained:
         pl.seed_everything(config["seed"], verbose=False)
-        backbone = instantiate(config["backbone"], "backbone", **options, pretrained=False)
-    return backbone, plan
+    return instantiate(config["backbone"], "backbone", size=config["data"]["size"], pretrained=pretrained)
+
+
+def make_plan(config: dict[str, Any], backbone: Backbone) -> Plan:
+    """Return the plan that the strategy makes from the backbone's groups."""
+    return instantiate(config["freeze"], "freeze", groups=tuple(backbone.groups), epochs=config["epochs"])
 
 
 def dataset(config: dict[str, Any], backbone: Backbone) -> DataModule:
@@ -113,16 +116,46 @@ def make_module(config: dict[str, Any], backbone: Backbone, head: Head) -> FineT
     )
 
 
+def make_journal(
+    config: dict[str, Any],
+    folder: Path,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    weights: Weights,
+    ledger: Ledger,
+    loggers: Loggers,
+) -> Journal:
+    """Return what keeps each epoch: its checkpoint, its line of metrics.csv, its row in the loggers and its cost."""
+    monitor = config["monitor"]
+
+    def publish(rows: Sequence[Mapping[str, Any]]) -> None:
+        write_table(folder / "metrics.csv", rows)
+        loggers.row(rows[-1])
+
+    return Journal(
+        progress,
+        checkpoints,
+        weights,
+        score,
+        better=lambda new, old: better(monitor, new, old),
+        monitor=monitor,
+        publish=publish,
+        charge=ledger.charge,
+    )
+
+
 def make_trainer(config: dict[str, Any], folder: Path, journal: Journal) -> pl.Trainer:
-    """Return the one Trainer of a run; checkpoints and sample order are Frostline's own."""
+    """Return the one Trainer of a run; checkpoints, sample order and logging are Frostline's own.
+
+    A Trainer of Lightning's closes its loggers at the end of every fit, and a run has one for each phase.
+    """
     node = dict(config["trainer"])
     node["enable_progress_bar"] = node.get("enable_progress_bar", True) and sys.stderr.isatty()
-    logger = instantiate(config["logger"], "logger", save_dir=str(folder)) if "_target_" in config["logger"] else False
     return instantiate(
         node,
         "trainer",
         callbacks=[journal],
-        logger=logger,
+        logger=False,
         max_epochs=config["epochs"],
         num_sanity_val_steps=0,
         enable_checkpointing=False,

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from frostline.assemble import assemble
 from frostline.backbones.cuts import suffix
 from frostline.features.choose import Choice
 from frostline.features.prefix import Features
+from frostline.insight import Meter, mistakes, moved, similarity
+from frostline.ledger import forget_peak_memory
 from frostline.metrics import confusion, score
 from frostline.parts import Parts
-from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
+from frostline.results.record import Cost, Record, git_state, prediction_rows, versions, write_table
 from frostline.training.phases import fit_phase, resume, solve_phase
 
 log = logging.getLogger(__name__)
@@ -25,27 +28,38 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
     """Train and test what a resolved config describes; go on where an earlier sitting stopped.
 
     Returns the record of a run that is done. Raises UserError for a user's mistake, Diverged when the loss is no
-    number any more; whatever was finished by then is in the run's checkpoints.
+    number any more; whatever was finished by then is in the run's checkpoints. A trial (``test: false``) ends with
+    its validation scores: nothing of its test split is decoded, computed or looked at.
     """
     started = time.monotonic()
+    forget_peak_memory()
     parts = assemble(config, folder)
-    parts.ledger.mark = started
     optimizer = resume(parts.journal, parts.plan)
     parts.show_plan()
+    with parts.loggers.following(config, parts.progress.history):
+        parts.ledger.mark = started + parts.loggers.seconds
+        train(parts, optimizer)
+        outputs = test(parts) if config["test"] else None
+        found = record(parts, identifier)
+        if outputs is not None:
+            examine(parts, found, outputs["logits"], outputs["label"])
+        parts.loggers.end(found.numbers(), found.epochs - 1)
+    return found
+
+
+def train(parts: Parts, optimizer: dict[str, Any] | None) -> None:
+    """Train every phase, or what is left of the plan; ``optimizer`` is the state that its first one goes on from."""
     for index in range(len(parts.plan.phases)):
         if parts.progress.epoch < parts.plan.start(index) + parts.plan.phases[index].epochs:
             train_phase(parts, index, optimizer)
             optimizer = None
-    scores, matrix = test(parts)
-    return record(parts, identifier, scores, matrix)
 
 
 def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> None:
     """Train one phase on the activations of its frozen prefix, or on the data itself."""
     phase, start = parts.plan.phases[index], parts.plan.start(index)
     before = time.monotonic()
-    splits = ("train", "val", "test") if parts.untouched(index) else ("train", "val")
-    sources = prepare(parts, index, splits)
+    sources = prepare(parts, index, parts.data.used if parts.untouched(index) else ("train", "val"))
     parts.module.enter(phase, start, body(parts, index), optimizer)
     if parts.solves(index):
         penalty = solve_phase(parts.journal, parts.module, parts.plan, index, fixed(parts, index, sources))
@@ -88,8 +102,8 @@ def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, t
     return found
 
 
-def test(parts: Parts) -> tuple[dict[str, float], list[list[int]]]:
-    """Restore the best epoch, test it once, and write the predictions; return the scores and the confusion matrix."""
+def test(parts: Parts) -> dict[str, Tensor]:
+    """Restore the best epoch, test it once, and write the predictions; return logits [N, classes] and label [N]."""
     best = parts.best_epoch()
     index, _ = parts.plan.at(best)
     parts.load_best()
@@ -97,19 +111,37 @@ def test(parts: Parts) -> tuple[dict[str, float], list[list[int]]]:
     parts.module.enter(parts.plan.phases[index], parts.plan.start(index), body(parts, index))
     parts.trainer.test(parts.module, datamodule=parts.data, verbose=False)
     outputs = parts.module.collected()
-    logits, labels = outputs["logits"], outputs["label"]
-    rows = prediction_rows(
-        parts.data.splits["test"].names, parts.data.classes, labels.tolist(), logits.softmax(dim=-1).tolist()
-    )
+    labels, probabilities = outputs["label"].tolist(), outputs["logits"].softmax(dim=-1).tolist()
+    rows = prediction_rows(parts.data.splits["test"].names, parts.data.classes, labels, probabilities)
     write_table(parts.folder / "predictions.csv", rows)
-    return score(logits, labels), confusion(logits, labels)
+    return outputs
 
 
-def record(parts: Parts, identifier: str, scores: dict[str, float], matrix: list[list[int]]) -> Record:
-    """Return the record of a finished run."""
+def examine(parts: Parts, found: Record, logits: Tensor, labels: Tensor) -> None:
+    """Add to a record how the test went and what training did to the network that was tested; no cost is charged."""
+    found.metrics["test"] = score(logits, labels)
+    found.confusion = confusion(logits, labels)
+    found.mistakes = mistakes(parts, logits, labels)
+    found.moved = moved(parts)
+    found.similarity = similarity(parts)
+
+
+def costs(parts: Parts) -> Cost:
+    """Return what the run has cost; its FLOPs are counted afterwards, on nobody's time."""
+    cost, work = parts.ledger.cost(), Meter(parts).total()
+    return replace(
+        cost,
+        forward_flops=work.forward,
+        backward_flops=work.backward,
+        flops_saved=work.saved,
+        checkpoint_bytes=parts.checkpoints.best_bytes(),
+    )
+
+
+def record(parts: Parts, identifier: str) -> Record:
+    """Return the record of a run that has ended, with its scores on training and validation."""
     best = parts.best_epoch()
     row = next(row for row in parts.progress.history if row["epoch"] == best)
-    splits = {name: _scores(row, name) for name in ("train", "val")}
     return Record(
         id=identifier,
         status="done",
@@ -121,11 +153,10 @@ def record(parts: Parts, identifier: str, scores: dict[str, float], matrix: list
         plan=parts.plan.to_dict(),
         cached=[choice.reason for choice in parts.choices],
         parameters=parts.count_parameters(),
-        metrics={**splits, "test": scores},
-        confusion=matrix,
+        metrics={name: _scores(row, name) for name in ("train", "val")},
         epochs=parts.progress.epoch,
         best_epoch=best,
-        cost=parts.ledger.cost(),
+        cost=costs(parts),
         notes=[*parts.data.notes, *parts.backbone.notes, *parts.plan.notes],
     )
 

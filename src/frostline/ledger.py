@@ -1,7 +1,12 @@
 """The ledger of a run's costs, kept in its progress so that it survives a kill."""
 
+import ctypes
+import gc
 import resource
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -24,7 +29,14 @@ class Ledger:
         self.paces: dict[str, float] = {}
         self.mark = time.monotonic()
         self.counted = 0.0
-        progress.cost = {"seconds": 0.0, "phases": [0.0] * len(plan.phases), "cache": 0.0, "spared": 0.0, "trained": 0}
+        progress.cost = {
+            "seconds": 0.0,
+            "phases": [0.0] * len(plan.phases),
+            "cache": 0.0,
+            "spared": 0.0,
+            "trained": 0,
+            "peak": 0,
+        }
 
     def begin(self, index: int, paces: dict[str, float]) -> None:
         """Start serving a phase at these paces: seconds that a sample of a split would take to compute."""
@@ -44,10 +56,16 @@ class Ledger:
         elapsed, self.mark = now - self.mark, now
         cost = self.progress.cost
         cost["seconds"] += elapsed
+        cost["peak"] = max(cost["peak"], self._peak())
         if self.cache is not None:
             cost["cache"] += self.cache.seconds - self.counted
             self.counted = self.cache.seconds
         return elapsed
+
+    def _peak(self) -> int:
+        if self.cache is not None and self.cache.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return peak_memory()
 
     def cost(self) -> Cost:
         """Return what the run has cost, the test included."""
@@ -60,13 +78,32 @@ class Ledger:
             phases=cost["phases"],
             cache_seconds=cost["cache"],
             seconds_saved=cost["spared"] + tested - cost["cache"],
-            peak_memory_bytes=peak_memory(),
+            peak_memory_bytes=cost["peak"],
             samples_per_second=cost["trained"] / training if training else 0.0,
         )
 
 
+def forget_peak_memory() -> None:
+    """Let the peak be counted from here on: a warm process has had other runs, whose memory is none of the next one's.
+
+    What is free is given back to the system first. Where Linux does not let a process reset its peak, as on other
+    systems, it stays the largest of the process's life.
+    """
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # only glibc keeps freed memory back, and has this
+            ctypes.CDLL(None).malloc_trim(0)
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
-    """Return the largest memory of this process so far in bytes: of the accelerator where there is one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the largest resident memory of this process in bytes, since ``forget_peak_memory`` where that works."""
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,5 +1,6 @@
 """The parts of one run, and what can be asked of them together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from frostline.freeze.table import plan_table
 from frostline.heads import Head
 from frostline.ledger import Ledger
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.loggers import Loggers
 from frostline.training.module import FineTuner
 from frostline.training.phases import Journal, Progress, Weights
 
@@ -43,6 +45,7 @@ class Parts:
     ledger: Ledger
     weights: Weights
     checkpoints: Checkpoints
+    loggers: Loggers
 
     def best_epoch(self) -> int:
         """Return the epoch with the best value of ``monitor`` on validation."""
@@ -66,20 +69,15 @@ class Parts:
 
     def ahead(self, index: int) -> list[Cut]:
         """Return the cuts of later phases whose prefixes stay as they are until then: one pass serves them all."""
-        found: dict[str, Cut] = {}
-        changed: set[str] = set()
-        for later in range(index + 1, len(self.plan.phases)):
-            changed |= set(trains(self.plan.phases[later - 1], self.backbone))
-            cut = self.choices[later].cut
-            if cut is not None and not cut.parameters & changed:
-                found[cut.name] = cut
-        return list(found.values())
+        later = range(index + 1, len(self.plan.phases))
+        return list({cut.name: cut for place in later if (cut := self._kept(index, place)) is not None}.values())
 
     def untouched(self, index: int) -> bool:
         """Return whether a phase's prefix still has the weights that the run began with."""
-        cut = self.choices[index].cut
-        changed = {name for phase in self.plan.phases[:index] for name in trains(phase, self.backbone)}
-        return cut is not None and not cut.parameters & changed
+        return self._kept(0, index) is not None
+
+    def _kept(self, start: int, index: int) -> Cut | None:
+        return kept(self.plan, self.backbone, self.choices, start, index)
 
     def serve(self, index: int, sources: dict[str, Features]) -> None:
         """Let the loaders serve these sources, and the ledger count what they save."""
@@ -140,6 +138,13 @@ def views(plan: Plan, data: DataModule, index: int) -> list[int]:
     """Return the views of the training samples that a phase sees."""
     start = plan.start(index)
     return sorted({data.view(epoch) for epoch in range(start, start + plan.phases[index].epochs)})
+
+
+def kept(plan: Plan, backbone: Backbone, choices: Sequence[Choice], start: int, index: int) -> Cut | None:
+    """Return a phase's cut if no phase from ``start`` up to it trains anything below that cut."""
+    cut = choices[index].cut
+    changed = {name for phase in plan.phases[start:index] for name in trains(phase, backbone)}
+    return cut if cut is not None and not cut.parameters & changed else None
 
 
 def trains(phase: Phase, backbone: Backbone) -> dict[str, float]:

@@ -10,12 +10,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from frostline import experiment
 from frostline.backbones.base import Backbone
 from frostline.backbones.image import timm_backbone
+from frostline.config import compose, plain
 from frostline.data.image import Digits
+from frostline.experiment import run_experiment
 from frostline.freeze.plan import Plan
 from frostline.heads import MLP, Linear
 from frostline.metrics import better, score
+from frostline.parts import Parts
+from frostline.results.record import Record
+from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.optim import Schedule, constant
@@ -135,3 +141,50 @@ def build(make: Make, tmp_path: Path) -> Build:
         return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)
 
     return rig
+
+
+Configure = Callable[..., tuple[dict[str, Any], Path]]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    """Return a maker of small runs' configs, each with its folder: a phase that is solved, then one that is fitted."""
+
+    def config_of(*overrides: str, config_dir: Path | None = None) -> tuple[dict[str, Any], Path]:
+        small = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "freeze=lp_ft", "epochs=2"]
+        data = [f"data.size={SIZE}", "data.num_per_class=4", "augment=none", "trainer.accelerator=cpu"]
+        config = plain(compose("run", [*small, *data, f"outputs={tmp_path / 'outputs'}", *overrides], config_dir))
+        folder = run_folder(Path(config["outputs"]), run_id(config))
+        folder.mkdir(parents=True, exist_ok=True)
+        return config, folder
+
+    return config_of
+
+
+@pytest.fixture
+def run(configure: Configure) -> Callable[..., tuple[Record, Path]]:
+    """Run such a config in this process; return its record and folder."""
+
+    def run_one(*overrides: str) -> tuple[Record, Path]:
+        config, folder = configure(*overrides)
+        return run_experiment(config, folder.name, folder), folder
+
+    return run_one
+
+
+@pytest.fixture
+def cut_short(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the next run be stopped by a signal when it begins the phase that is named."""
+
+    def stop_at(phase: int) -> None:
+        train_phase = experiment.train_phase
+
+        def stopped(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> None:
+            if index == phase:
+                monkeypatch.setattr(experiment, "train_phase", train_phase)
+                raise KeyboardInterrupt
+            train_phase(parts, index, optimizer)
+
+        monkeypatch.setattr(experiment, "train_phase", stopped)
+
+    return stop_at

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frostline.backbones.base import Backbone, evaluating
+from frostline.backbones.flops import counting
 from frostline.backbones.trace import FEATURES, Trace, Untraceable, modes, part, trace, trace_eval
 
 SAMPLES = 3
@@ -119,6 +120,7 @@ class Suffix(_Part):
         super().__init__()
         self.cut = cut
         self._backbone = [backbone]  # in a list, so that it is not registered as a part of this module
+        self._watched = list(backbone.modules())  # to walk the tree in every step would cost milliseconds
         if cut.name != FEATURES:
             self.eval_graph = part(backbone, trace_eval(backbone), cut.name, [FEATURES])
             self.refresh()
@@ -128,7 +130,7 @@ class Suffix(_Part):
 
         There the graph refreshed last serves training, and the suffix's own flag chooses between the two.
         """
-        present = modes(self._backbone[0])
+        present = tuple(module.training for module in self._watched)
         if self.cut.name != FEATURES and getattr(self, "traced_modes", None) != present:
             self.traced_modes = present
             self.train_graph = part(self._backbone[0], trace(self._backbone[0]), self.cut.name, [FEATURES])
@@ -189,7 +191,7 @@ class _Measure(fx.Interpreter):
 def _measured(backbone: Backbone, found: Trace, allowed: Collection[str], size: int) -> list[Cut]:
     """Run one image; keep the cuts that exist in ``allowed`` too and whose value nothing later overwrites."""
     whole = part(backbone, found, None, [FEATURES])
-    with evaluating(backbone), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with evaluating(backbone), torch.inference_mode(), counting() as counter:
         measure = _Measure(whole, counter)
         measure.run(_images(backbone, size, 1))
     parameters = _cumulative(found, _owned(backbone, backbone.named_parameters(), nn.Module.parameters))
@@ -208,7 +210,7 @@ def _cut(name: str, value: Tensor, flops: int, parameters: frozenset[str], buffe
 
 
 def _features_cut(backbone: Backbone, size: int) -> Cut:
-    with evaluating(backbone), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with evaluating(backbone), torch.inference_mode(), counting() as counter:
         features = backbone(_images(backbone, size, 1))
     parameters = frozenset(name for name, _ in backbone.named_parameters())
     buffers = frozenset(name for name, _ in backbone.named_buffers())

@@ -58,6 +58,14 @@ class Split(Source, Protocol):
         """Make sure, once, that every sample can be served; return one line for each that cannot."""
         ...
 
+    def peek(self, indices: Tensor) -> Tensor:
+        """Return the inputs [B, ...] of a few samples as they are, without augmentation and at their own cost alone."""
+        ...
+
+    def preview(self, index: int) -> bytes | None:
+        """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
+        ...
+
 
 def stable_seed(*parts: object) -> int:
     """Return a 63-bit number that depends on the text of ``parts`` alone, in any process and version of Python."""
@@ -149,7 +157,7 @@ class DataModule(pl.LightningDataModule):
     """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B]}.
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
-    of each split; ``views`` is 1 where nothing is augmented.
+    of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training.
     """
 
     def __init__(
@@ -167,6 +175,7 @@ class DataModule(pl.LightningDataModule):
         self.loading, self.notes = loading, list(notes)
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
+        self.used: tuple[str, ...] = SPLITS
 
     @property
     def views(self) -> int | None:
@@ -203,8 +212,8 @@ class DataModule(pl.LightningDataModule):
             raise UserError(unusable(problems))
 
     def setup(self, stage: str) -> None:
-        """Check before training, not in the middle of it: the test split as well."""
-        self.check(("test",) if stage == "test" else SPLITS)
+        """Check before training, not in the middle of it: the test split as well, unless ``used`` leaves it out."""
+        self.check(("test",) if stage == "test" else self.used)
 
     def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
         """Return a loader of one split; it works in this process where batches cost nothing to make."""
@@ -233,6 +242,10 @@ class DataModule(pl.LightningDataModule):
         served = DataLoader(Served(samples, samples.labels), sampler=batches, batch_size=None, num_workers=workers)
         for batch in served:
             yield batch["inputs"]
+
+    def preview(self, split: str, index: int) -> bytes | None:
+        """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
+        return self.splits[split].preview(index)
 
     def _batches(self, split: str, shuffle: bool) -> EpochBatches:
         trainer: Any = self.trainer

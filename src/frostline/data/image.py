@@ -14,7 +14,7 @@ from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import SPLITS, DataModule, Loading, Preprocess, Split, named
 from frostline.data.divide import check_classes, check_overlap, draw_missing, duplicates, subset
 from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
-from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, problem, short_side
+from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
 
@@ -119,6 +119,19 @@ class ImageSplit:
         if self._augment is None:
             return images
         return apply(self._augment, images, indices, self._options.seed, view)
+
+    def peek(self, indices: Tensor) -> Tensor:
+        """Return uint8 [B, 3, S, S] as they are, decoding no others: most runs read this split from the cache.
+
+        Raises UserError naming an image that cannot be decoded.
+        """
+        if self._pixels is not None:
+            return self._pixels.index_select(0, indices)
+        return decode_some(self._images, indices.tolist(), self._options.wanted)
+
+    def preview(self, index: int) -> bytes:
+        """Return one image as the backbone sees it, as a PNG."""
+        return png(self.peek(torch.tensor([index]))[0])
 
 
 def find_problems(images: Sequence[str] | NDArray[np.uint8], limits: Limits, decode: bool) -> dict[int, str]:

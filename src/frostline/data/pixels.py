@@ -1,6 +1,7 @@
 """From an image file or array to the square of uint8 pixels a backbone wants, and what is wrong where that fails."""
 
 import hashlib
+import io
 import math
 import os
 import warnings
@@ -123,6 +124,13 @@ def square(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
     rgb: Any = image.convert("RGB")
     resized = F.resize(rgb, [short_side(preprocess)], InterpolationMode(preprocess.interpolation))
     return np.asarray(F.center_crop(resized, [preprocess.size])).transpose(2, 0, 1)
+
+
+def png(pixels: Tensor) -> bytes:
+    """Return uint8 pixels [3, H, W] as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
 
 
 def _read(image: str | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:

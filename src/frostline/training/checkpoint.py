@@ -61,6 +61,10 @@ class Checkpoints:
                 return self._load(row)
         return None
 
+    def best_bytes(self) -> int:
+        """Return how large the best checkpoint is on disk, or 0 where there is none."""
+        return sum((self.folder / row["file"]).stat().st_size for row in self._saved() if row["best"])
+
     def clear(self) -> None:
         """Remove every checkpoint."""
         (self.folder / MANIFEST).unlink(missing_ok=True)

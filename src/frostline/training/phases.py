@@ -1,7 +1,8 @@
 """Phases: one fit each, and what is kept after every epoch."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,8 @@ class Progress:
     """Where a run stands: all of it is in every checkpoint, and nothing else is needed to go on.
 
     ``epoch`` is the next epoch; ``history`` has a row for each epoch done; ``best`` is the best epoch, with its
-    value; ``cost`` is what the run has cost so far, in all its sittings.
+    value; ``cost`` is what the run has cost so far, in all its sittings; ``passes`` says for each phase that was
+    solved how often its solver went over the features.
     """
 
     epoch: int = 0
@@ -34,20 +36,39 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, float] | None = None
     cost: dict[str, Any] = field(default_factory=dict)
+    passes: dict[int, int] = field(default_factory=dict)
 
 
 class Weights:
     """The weights that a plan changes: what a checkpoint holds, and what it is restored to.
 
     That is every parameter that trains in some phase, the head, and those buffers (BatchNorm's statistics) that
-    have moved.
+    have moved. Made before anything is restored, it keeps what the run began with, in a resumed run too.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
         self.backbone, self.head = backbone, head
         norms = backbone.norms()
         self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, norms)}
+        self.parameters = {n: p.detach().cpu().clone() for n, p in backbone.named_parameters() if n in self.trains}
         self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
+
+    def changed(self) -> dict[str, Tensor]:
+        """Return the backbone's own tensors, by name, that are no longer what the run began with."""
+        now = {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
+        first = {**self.parameters, **self.buffers}
+        return {name: now[name] for name, value in first.items() if not torch.equal(now[name].cpu(), value)}
+
+    @contextmanager
+    def as_begun(self) -> Iterator[None]:
+        """Give the backbone for a while the weights that the run began with."""
+        tensors = self.changed()
+        present = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        try:
+            _fill(tensors, {**self.parameters, **self.buffers})
+            yield
+        finally:
+            _fill(tensors, present)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors to keep."""
@@ -78,6 +99,12 @@ class Weights:
             own[name].copy_(value)
 
 
+@torch.no_grad()
+def _fill(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        tensor.copy_(values[name])
+
+
 def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a head's tensors under names that no backbone has."""
     return {f"head.{name}": value for name, value in head.items()}
@@ -87,7 +114,7 @@ class Journal(pl.Callback):
     """After each epoch: scores, a row of history, and a checkpoint.
 
     ``score`` computes a split's scores from logits and labels; ``better`` compares two values of ``monitor``;
-    ``publish`` is told of the history (it writes metrics.csv); ``charge`` brings ``progress.cost`` up to date.
+    ``publish`` is told of the history (for metrics.csv and loggers); ``charge`` brings ``progress.cost`` up to date.
     """
 
     def __init__(
@@ -121,9 +148,6 @@ class Journal(pl.Callback):
         self.progress.step = trainer.global_step
         row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
         self.close_epoch(row, optimizer.state_dict())
-        for logger in trainer.loggers:
-            numbers = {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
-            logger.log_metrics(numbers, step=trainer.global_step)
 
     def _row(
         self, module: FineTuner, epoch: int, train: Scores, validation: Scores, rates: Mapping[str, float]
@@ -211,5 +235,6 @@ def solve_phase(
     journal.start_solving()
     assert isinstance(module.head, Linear)
     solution = solve_head(module.head, splits["train"], splits["val"])
+    journal.progress.passes[index] = solution.passes
     journal.solved(module, plan, index, splits)
     return solution.penalty

@@ -20,10 +20,11 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class Solution:
-    """The chosen penalty, and the validation loss of each one tried."""
+    """The chosen penalty, the validation loss of each one tried, and how often all features were gone over."""
 
     penalty: float
     losses: dict[float, float]
+    passes: int
 
 
 def solve_head(
@@ -50,10 +51,12 @@ def solve_head(
     model = LogisticRegression(max_iter=1000, warm_start=True)
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
+    passes = 0
     for penalty in penalties:
         tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
         with threadpool_limits(1):  # two pools of threads, BLAS's and torch's, fight: five times the time
             model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
+        passes += int(model.n_iter_.max())  # a step of L-BFGS takes the loss and its gradient once, hardly ever more
         weight_CD, bias_C = _all_classes(model, head.linear.out_features)
         weight_CD = weight_CD / spread
         solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D
@@ -64,7 +67,7 @@ def solve_head(
     with torch.no_grad():
         head.linear.weight.copy_(solutions[best][0])
         head.linear.bias.copy_(solutions[best][1])
-    return Solution(best, losses)
+    return Solution(best, losses, passes)
 
 
 def _all_classes(model, classes: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,28 @@
+"""FLOPs where torch's own counter goes wrong."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from frostline.backbones.flops import counting
+
+
+def test_attention_is_counted_on_any_device() -> None:
+    query = torch.rand(1, 2, 7, 8, requires_grad=True)
+    with counting() as counter:
+        value = functional.scaled_dot_product_attention(query, query, query)
+    assert counter.get_total_flops() == 2 * (2 * 2 * 7 * 7 * 8)
+    with counting() as counter:
+        value.sum().backward()
+    assert counter.get_total_flops() >= 2 * (2 * 2 * (2 * 7 * 7 * 8))
+
+
+def test_the_gradient_of_a_grouped_convolution_costs_no_more_than_it_does() -> None:
+    layer, images = nn.Conv2d(6, 6, 3, padding=1, groups=6), torch.rand(2, 6, 5, 5, requires_grad=True)
+    with counting() as counter:
+        value = layer(images)
+    forward = counter.get_total_flops()
+    assert forward == 2 * (2 * 6 * 25 * 9)
+    with counting() as counter:
+        value.sum().backward()
+    assert counter.get_total_flops() == 2 * forward, "once for the weights, once for the images"
