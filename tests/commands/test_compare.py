@@ -1,42 +1,187 @@
-"""`frostline compare` from the command line to the report, on real digits."""
+"""`frostline compare` from the command line to the report, on real digits and a small network."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SMALL = ("data.size=32", "data.num_per_class=4", "epochs=2", "trainer.enable_progress_bar=false")
+SMALL = (
+    "backbone=timm",
+    "backbone.name=test_resnet",
+    "backbone.weights=none",
+    "data.size=32",
+    "data.num_per_class=4",
+    "epochs=2",
+    "trainer.accelerator=cpu",
+    "launcher.workers=2",
+    "launcher.threads=1",
+)
+STRATEGIES = "compare.strategies=[linear_probe, {last_k: {k: 1}}]"
+
+
+def index(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def records(folder: Path, trial: bool) -> list[dict[str, Any]]:
+    rows = [row for row in index(folder)["runs"] if row["trial"] is trial]
+    return [json.loads((folder / row["path"] / "record.json").read_text()) for row in rows]
+
+
+def written(outputs: Path) -> dict[str, int]:
+    """Return when each run's record was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in outputs.glob("runs/*/record.json")}
 
 
 @pytest.mark.slow
-def test_a_comparison_goes_on_past_a_failure_to_its_report(frostline, tmp_path: Path) -> None:
-    strategies = "compare.strategies=[linear_probe, {last_k: {k: 1}}, {surgical: {train: [nosuch]}}]"
-    arguments = ("compare", strategies, "compare.seeds=[0]", "compare.name=small", "launcher.workers=2", *SMALL)
+def test_a_comparison_from_tuning_to_report_and_again(frostline, tmp_path: Path) -> None:
+    grid = "compare.lr_grid=[0.001,0.01]"
+    arguments = ("compare", STRATEGIES, "compare.seeds=[0,1]", "compare.name=small", grid, "compare.lr_extend=true")
+    arguments = (*arguments, "data.size=32,40", *SMALL)
+    planned = frostline(*arguments, "--plan")
+    assert planned.returncode == 0, planned.stderr
+    assert "small: 12 runs to do, 0 there already" in planned.stdout
+    assert not (tmp_path / "outputs").exists()
+
     ended = frostline(*arguments)
-    assert ended.returncode == 1, ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "outputs/comparisons/small/report.html"
     folder = tmp_path / "outputs" / "comparisons" / "small"
-    lines = ended.stdout.splitlines()
-    assert lines[-1] == "outputs/comparisons/small/report.md"
-    assert sum(line.startswith("[") for line in lines) == 3
-    report = (folder / "report.md").read_text()
-    assert all(word in report for word in ("linear_probe", "k=1", "surgical", "nosuch"))
-    rows = json.loads((folder / "runs.json").read_text())["runs"]
-    assert "    frostline compare 'compare.strategies=[linear_probe, " in report
-    assert {(row["strategy"], row["seed"]) for row in rows} == {
-        (label, seed) for label in ("linear_probe", "last_k(k=1)", "surgical(train=['nosuch'])") for seed in (0,)
-    }
-    for row in rows:
-        assert json.loads((folder / row["path"] / "record.json").read_text())["id"] == row["id"]
-    (folder / "report.md").unlink()
-    again = frostline("report", str(folder))
-    assert again.returncode == 0, again.stderr
-    assert (folder / "report.md").read_text() == report
-    once_more = frostline(*arguments)
-    assert once_more.stdout.count("done before") == 2
+    content = index(folder)
+    assert content["axes"] == {"freeze": ["linear_probe", "last_k(k=1)"], "data.size": ["32", "40"]}
+    assert content["lr_seed"] == 2
+    assert content["extraction"]["passes"] > 0
+
+    runs, trials = records(folder, False), records(folder, True)
+    assert len(runs) == 8
+    assert all(run["status"] == "done" and "test" in run["metrics"] for run in runs)
+    assert all("test" not in trial["metrics"] and trial["config"]["seed"] == 2 for trial in trials)
+    tuned = {(one["label"], one["block"]["data.size"]): one for one in content["tuned"]}
+    assert tuned["linear_probe", "32"]["why"]
+    for one in (tuned["last_k(k=1)", size] for size in ("32", "40")):
+        mine = [trial for trial in trials if str(trial["config"]["data"]["size"]) == one["block"]["data.size"]]
+        assert len(mine) == (3 if one["extended"] else 2)
+        best = max(mine, key=lambda trial: (trial["metrics"]["val"]["accuracy"], -trial["metrics"]["val"]["loss"]))
+        assert one["lr"] == best["config"]["optimizer"]["lr"]
+        used = {row["lr"] for row in content["runs"] if row["label"] == one["label"] and row["block"] == one["block"]}
+        assert one["lr"] in used
+    for run in runs:  # the caches were filled before the first of them
+        assert run["cost"]["cache_seconds"] < 5 and run["cached"][0].startswith("at ")
+
+    before = written(tmp_path / "outputs")
+    lost = next(run["id"] for run in runs)
+    (tmp_path / "outputs" / "runs" / lost / "record.json").unlink()
+    planned = frostline(*arguments, "--plan")
+    assert "small: 1 runs to do, 11 there already" in planned.stdout
+    assert frostline(*arguments).returncode == 0
+    after = written(tmp_path / "outputs")
+    assert [name for name in after if after[name] != before[name]] == [lost]
+
+
+@pytest.mark.slow
+def test_one_dead_cell_costs_no_other(frostline, tmp_path: Path) -> None:
+    swept = ("optimizer.lr=0.001,1e38", "optimizer=sgd")
+    strategies = "compare.strategies=[full, {last_k: {k: 1}}]"
+    ended = frostline("compare", strategies, "compare.seeds=[0]", "compare.name=half", *SMALL, *swept)
+    assert ended.returncode == 1, ended.stderr
+    folder = tmp_path / "outputs" / "comparisons" / "half"
+    statuses = {(row["label"], row["block"]["optimizer.lr"]): row["path"] for row in index(folder)["runs"]}
+    found = {key: json.loads((folder / path / "record.json").read_text())["status"] for key, path in statuses.items()}
+    assert found == {(name, lr): status for name in ("full", "last_k(k=1)") for lr, status in END.items()}
+    assert "diverged" in (folder / "report.md").read_text()
     listed = frostline("cache", "list")
     assert listed.returncode == 0 and "entries" in listed.stdout
     assert frostline("cache", "verify").returncode == 0
     assert frostline("cache", "prune", "--max-gb", "0").stdout.strip().endswith(", 0 left")
+
+
+END = {"0.001": "done", "1e+38": "diverged"}
+
+
+def test_a_mistake_in_one_cell_is_named_before_anything_runs(frostline, tmp_path: Path) -> None:
+    ended = frostline(
+        "compare", "compare.strategies=[full, {surgical: {train: [nosuch]}}]", "compare.seeds=[0]", *SMALL
+    )
+    assert ended.returncode == 2
+    assert "surgical" in ended.stderr and "nosuch" in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "frostline", "compare", *arguments]
+    return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def alive_workers(tmp_path: Path) -> list[int]:
+    """Return the processes, other than zombies, that work in the test's folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(path / "cwd") == str(tmp_path) and "\nState:\tZ" not in (path / "status").read_text():
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_with_what_is_left(frostline, tmp_path: Path) -> None:
+    """Promise 13: the comparison's own process is killed, and the same command again runs only the unfinished runs."""
+    arguments = ("compare.strategies=[full]", "compare.seeds=[0,1,2,3]", "compare.name=killed", *SMALL, "epochs=4")
+    controller = start(tmp_path, *arguments)
+    deadline = time.monotonic() + 120
+    while not written(tmp_path / "outputs"):
+        assert controller.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    controller.send_signal(signal.SIGKILL)
+    controller.communicate()
+    deadline = time.monotonic() + 40
+    while alive_workers(tmp_path):
+        assert time.monotonic() < deadline, "the workers outlive their controller"
+        time.sleep(0.2)
+    statuses = {name: json.loads(path.read_text())["status"] for name, path in paths(tmp_path).items()}
+    before = {name: time_ for name, time_ in written(tmp_path / "outputs").items() if statuses[name] == "done"}
+    assert 1 <= len(before) < 4
+    again = frostline("compare", *arguments)
+    assert again.returncode == 0, again.stderr
+    after = written(tmp_path / "outputs")
+    assert len(after) == 4
+    assert {name for name in before if after[name] == before[name]} == set(before)
+
+
+def paths(tmp_path: Path) -> dict[str, Path]:
+    return {path.parent.name: path for path in (tmp_path / "outputs").glob("runs/*/record.json")}
+
+
+@pytest.mark.slow
+def test_the_same_comparison_twice_in_the_same_second(tmp_path: Path) -> None:
+    """Promise 14: they share nothing but the cache and finished runs."""
+    arguments = ("compare.strategies=[linear_probe]", "compare.seeds=[0,1]", "compare.name=twin", *SMALL)
+    both = [start(tmp_path, *arguments) for _ in range(2)]
+    said = [each.communicate(timeout=240)[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    folders = sorted(path.parent for path in (tmp_path / "outputs" / "comparisons").glob("*/report.html"))
+    assert [path.name for path in folders] == ["twin", "twin-2"]
+    assert index(folders[0])["runs"] == index(folders[1])["runs"]
+    assert len(paths(tmp_path)) == 2
+
+
+@pytest.mark.slow
+def test_a_budget_of_seconds_gives_each_strategy_its_own_epochs(frostline, tmp_path: Path) -> None:
+    node = ("compare.strategies=[full]", "compare.seeds=[0]", "compare.name=timed", "compare.budget.seconds=4")
+    ended = frostline("compare", *node, *SMALL)
+    assert ended.returncode == 0, ended.stderr
+    content = index(tmp_path / "outputs" / "comparisons" / "timed")
+    (row,) = content["runs"]
+    assert content["lr_seed"] == 1 and row["epochs"] > 2
+    (record,) = records(tmp_path / "outputs" / "comparisons" / "timed", False)
+    assert record["epochs"] == row["epochs"]
 
 
 def test_an_experiment_of_the_users_own_sets_the_comparison(tmp_path: Path, frostline) -> None:

@@ -43,6 +43,8 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
         flag(
             "-m", "--multirun", action="store_true", help="a sweep: seed=0,1,2 runs three; a failed run stops no other"
         )
+    else:
+        flag("--plan", action="store_true", help="say what would run, what is there and how long it takes; run nothing")
     flag("-c", "--cfg", choices=("job", "hydra", "all"), help="show the config instead of running")
     flag("--resolve", action="store_true", help="with --cfg: with interpolations filled in")
     flag("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of config groups of your own")

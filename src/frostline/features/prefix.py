@@ -90,14 +90,32 @@ class PrefixCache:
         for _ in range(ATTEMPTS):
             if (loaded := self._load(store, key)) is not None:
                 return loaded
-            with store.claim(key, done=lambda: store.find(key) is not None):
-                if store.find(key) is None:
-                    wanted = {self.key(split, each, view): each for each in (*ahead, cut)}
-                    self._build(store, split, view, {k: c for k, c in wanted.items() if store.find(k) is None})
+            self.fill(split, view, (*ahead, cut))
         loaded = self._load(store, key)
         if loaded is None:
             raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
         return loaded
+
+    def fill(self, split: str, view: int, cuts: Sequence[Cut]) -> int:
+        """Store what is missing of one view at all these cuts, in one pass; return how many passes it took: 0 or 1.
+
+        Where another process is at it already, its work is waited for. Raises OSError when the disk is full.
+        """
+        assert self.store is not None
+        store = self.store
+        wanted = {self.key(split, cut, view): cut for cut in cuts}
+
+        def missing() -> dict[str, Cut]:
+            return {key: cut for key, cut in wanted.items() if store.find(key) is None}
+
+        lacking = missing()
+        if not lacking:
+            return 0
+        with store.claim(min(lacking), done=lambda: not missing()):
+            lacking = missing()
+            if lacking:
+                self._build(store, split, view, lacking)
+        return int(bool(lacking))
 
     def _load(self, store: Store, key: str) -> tuple[Tensor, float] | None:
         entry = store.open(key)

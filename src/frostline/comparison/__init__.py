@@ -1,0 +1,1 @@
+"""A comparison: its cells, their runs, and what makes them fair."""

@@ -1,0 +1,249 @@
+"""The cells of a comparison: every combination of the levels of its axes, composed and checked."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from frostline.allow import below
+from frostline.config import compose, expanded, explained, parse_overrides, plain
+from frostline.errors import UserError, choices
+from frostline.files import sha256_json
+from frostline.results.store import WHERE_NOT_WHAT, identity, run_id
+
+OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
+"""What a comparison varies by keys of its own, and how to say it."""
+Block = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of an axis: its name, the overrides that make it, and a strategy's options."""
+
+    name: str
+    overrides: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a comparison; a trial serves to choose and leaves the test split alone."""
+
+    cell: "Cell"
+    seed: int
+    lr: float
+    epochs: int
+    trial: bool
+    id: str
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What a person calls the run."""
+        return f"{self.cell.name} seed {self.seed}" + (f" lr {self.lr:g}" if self.trial else "")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One level of the compared factor in one block; ``composed`` is its config before a seed is put in."""
+
+    label: str
+    block: Block
+    composed: DictConfig
+    lr: float
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """What a person calls the cell."""
+        return " ".join([self.label, *(f"{key}={value}" for key, value in self.block.items())])
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells cells apart: the label and the block's text."""
+        return self.label, block_text(self.block)
+
+    def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> Job:
+        """Return the run with this seed; None stands for what the config says. Raises UserError for bad values."""
+        rate, length = lr or self.lr, epochs or self.epochs
+        values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
+        for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
+            OmegaConf.update(self.composed, key, value)
+        config = plain(self.composed)
+        del config["compare"]
+        return Job(self, seed, rate, length, trial, run_id(config), config)
+
+    def _run_name(self, seed: int, lr: float, trial: bool) -> str:
+        return f"{self.name} seed {seed}" + (f" lr {lr:g}" if trial else "")
+
+
+def block_text(block: Mapping[str, str]) -> str:
+    """Return a block as one text, such as ``data=digits, data.num_per_class=5``; "" where there is one block only."""
+    return ", ".join(f"{key}={value}" for key, value in block.items())
+
+
+@dataclass(frozen=True)
+class Design:
+    """A comparison before anything is run: ``config`` is that of its first cell, with the node `compare`."""
+
+    name: str
+    factor: str
+    axes: dict[str, list[str]]
+    cells: list[Cell]
+    config: dict[str, Any]
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.config["compare"]["seeds"]
+
+    @property
+    def trial_seed(self) -> int:
+        """The seed of trials. Raises UserError for one that a run uses as well: it would choose on its own noise."""
+        seed = self.config["compare"]["lr_seed"]
+        if seed is None:
+            return max(self.seeds) + 1
+        if seed in self.seeds:
+            raise UserError(f"compare.lr_seed: {seed} is among compare.seeds; choose one that no run uses, or null.")
+        return seed
+
+    def digest(self) -> str:
+        """Return a hash of all that decides which runs there are."""
+        node = {key: value for key, value in self.config["compare"].items() if key != "name"}
+        return sha256_json([node, [identity(cell.job(self.seeds[0]).config) for cell in self.cells]])
+
+
+def design(overrides: Sequence[str], config_dir: Path | None) -> Design:
+    """Compose and check every cell. Raises UserError for what is wrong with any of them."""
+    base, swept = split_sweeps(overrides, config_dir)
+    config = plain(compose("compare", [*base, *firsts(swept)], config_dir))
+    check(config["compare"])
+    more, added = split_sweeps(config["compare"]["axes"], config_dir)
+    if more or set(added) & set(swept):
+        raise UserError(f"compare.axes: {(more or sorted(added))[0]!r} is no sweep, or is swept twice; give data=a,b.")
+    levels = {key: [Level(one.partition("=")[2], (one,), {}) for one in ones] for key, ones in (added | swept).items()}
+    axes = {"freeze": strategies(config["compare"]["strategies"]), **levels}
+    factor = config["compare"]["factor"]
+    if factor not in axes:
+        raise choices("compare.factor", factor, list(axes))
+    cells = [make_cell(axes, levels, base, factor, config_dir) for levels in itertools.product(*axes.values())]
+    names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
+    found = Design("", factor, names, cells, config)
+    check_distinct(found)
+    name = folder_name(found, cells[0].composed)
+    for cell in cells:
+        cell.composed.group = name
+    return Design(name, factor, names, cells, config)
+
+
+def firsts(swept: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the first single override of each sweep."""
+    return [ones[0] for ones in swept.values()]
+
+
+def check(node: Mapping[str, Any]) -> None:
+    """Refuse lists that are empty or hold what is no seed or rate, and a budget of both kinds. Raises UserError."""
+    for key in ("strategies", "seeds"):
+        if not node[key]:
+            raise UserError(f"compare.{key}: the list is empty; give one as in {OURS['freeze']} {OURS['seed']}.")
+    for place, rate in enumerate(node["lr_grid"]):
+        if rate <= 0:
+            raise UserError(f"compare.lr_grid[{place}]: {rate!r} is no learning rate; give numbers above 0.")
+    if len(set(node["lr_grid"])) != len(node["lr_grid"]):
+        raise UserError(f"compare.lr_grid: {node['lr_grid']} holds a rate twice; give each once.")
+    budget = node["budget"]
+    if budget["epochs"] is not None and budget["seconds"] is not None:
+        raise UserError("compare.budget: it holds epochs and seconds; give one of them and null for the other.")
+    for key, value in budget.items():
+        if value is not None and value <= 0:
+            raise UserError(f"compare.budget.{key}: {value!r} will not do; give a number above 0, or null.")
+
+
+def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the plain overrides, and for each swept key the single overrides it stands for.
+
+    Raises UserError for a key that is swept twice, that the comparison varies by a list of its own, or that is no
+    part of what a run computes.
+    """
+    base: list[str] = []
+    swept: dict[str, list[str]] = {}
+    for text, one in zip(overrides, parse_overrides(overrides), strict=True):
+        key = str(one.key_or_group)
+        node = key.partition(".")[0]
+        if node in OURS:
+            raise UserError(f"{node}: a comparison varies this itself; give it as {OURS[node]}.")
+        if not one.is_sweep_override():
+            base.append(text)
+            continue
+        if key in swept:
+            raise UserError(f"{key}: it is swept twice; give all its levels in one sweep.")
+        if node in ("compare", "monitor", "test") or any(below(key, no) for no in WHERE_NOT_WHAT):
+            raise UserError(f"{key}: it cannot be swept here; it is no part of what a run computes.")
+        swept[key] = expanded(one, config_dir)
+    return base, swept
+
+
+def strategies(entries: Sequence[Any]) -> list[Level]:
+    """Return a level for each strategy. Raises UserError for an entry that is neither a name nor one with options."""
+    found = []
+    for entry in entries:
+        pairs = list(entry.items()) if isinstance(entry, Mapping) else [(entry, None)]
+        if len(pairs) != 1 or not isinstance(pairs[0][0], str) or not isinstance(pairs[0][1] or {}, Mapping):
+            raise UserError(
+                f"compare.strategies: {entry!r} is neither a name nor one with options: {{last_k: {{k: 2}}}}."
+            )
+        name, options = pairs[0][0], dict(pairs[0][1] or {})
+        if not re.fullmatch(r"\w+", name):
+            raise UserError(f"compare.strategies: {name!r} is no strategy's name.")
+        text = ", ".join(f"{key}={value}" for key, value in options.items())
+        found.append(Level(f"{name}({text})" if options else name, (f"freeze={name}",), options))
+    return found
+
+
+def make_cell(
+    axes: Mapping[str, Sequence[Level]], levels: Sequence[Level], base: Sequence[str], factor: str, folder: Path | None
+) -> Cell:
+    """Compose one cell. Raises UserError for what is wrong with it."""
+    here = dict(zip(axes, levels, strict=True))
+    composed = compose("compare", [*base, *(text for level in levels for text in level.overrides)], folder)
+    for key, value in here["freeze"].options.items():
+        with explained(None):
+            OmegaConf.update(composed, f"freeze.{key}", value, merge=False)
+    budget = composed.compare.budget.epochs
+    if budget is not None:
+        composed.epochs = budget
+    block = {key: level.name for key, level in here.items() if key != factor and len(axes[key]) > 1}
+    config = plain(composed)
+    if "lr" not in config["optimizer"]:
+        raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
+    return Cell(here[factor].name, block, composed, config["optimizer"]["lr"], config["epochs"])
+
+
+def check_distinct(found: Design) -> None:
+    """Raise UserError when two cells or seeds come to the same run, which would be counted twice."""
+    seen: dict[str, Job] = {}
+    for job in (cell.job(seed) for cell in found.cells for seed in found.seeds):
+        other = seen.setdefault(job.id, job)
+        if other is not job:
+            raise UserError(
+                f"compare: {other.name} and {job.name} are the same run; leave one out of compare.strategies, "
+                "compare.axes or compare.seeds."
+            )
+
+
+def folder_name(found: Design, composed: DictConfig) -> str:
+    """Return compare.name, or a name from the data sets, the backbones and a hash of the runs.
+
+    So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.
+    """
+    name = found.config["compare"]["name"]
+    if name is None:
+        chosen = composed.hydra.runtime.choices
+        parts = ["+".join(found.axes.get(group, [chosen[group]])) for group in ("data", "backbone")]
+        return f"{'-'.join(parts)}-{found.digest()[:8]}"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"compare.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
+    return name

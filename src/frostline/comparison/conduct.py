@@ -1,0 +1,151 @@
+"""The story of a comparison: survey, caches, trials, runs; each step goes on where an earlier sitting stopped."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from frostline.comparison.cells import Cell, Design, Job
+from frostline.comparison.index import Index
+from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
+from frostline.errors import UserError
+from frostline.live import run_all
+from frostline.pool import Pool, Task
+from frostline.results.store import FINAL, read_record, run_folder
+
+Records = Mapping[str, Mapping[str, Any]]
+"""Records by the run's ID."""
+
+
+Key = tuple[str, str]
+Facts = Mapping[Key, Mapping[str, Any]]
+
+
+@dataclass
+class Sitting:
+    """One sitting of a comparison: its cells, where it keeps what it finds out, and the workers."""
+
+    design: Design
+    index: Index
+    pool: Pool
+
+    def conduct(self) -> int:
+        """Do all that is left to do; return how many runs have no result."""
+        facts = self.survey()
+        self.fill(facts)
+        cells = self.budgeted(facts)
+        tuned = self.tuned(cells, facts)
+        jobs = [cell.job(seed, lr=tuned[cell.key].lr) for cell in cells for seed in self.design.seeds]
+        self.index.set_runs(jobs)
+        records = self.run(jobs)
+        return sum(records[job.id]["status"] != "done" for job in jobs)
+
+    def survey(self) -> Facts:
+        """Return what is known of each cell before it runs. Raises UserError for a cell that cannot be run."""
+        known, cells = self.index.content["facts"], self.design.cells
+        if known is None:
+            known = self.pool.call(
+                "frostline.extract.survey", [cell.job(self.design.seeds[0]).config for cell in cells]
+            )
+            refuse(cells, known)
+            self.index.set(facts=known)
+        return {cell.key: fact for cell, fact in zip(cells, known, strict=True)}
+
+    def fill(self, facts: Facts) -> None:
+        """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
+        left = [job.config for job in self.expected() if facts[job.cell.key].get("entries") and not finished(job)]
+        if not left:
+            return
+        print("filling the caches for all runs ...", flush=True)
+        try:
+            self.index.add_extraction(self.pool.call("frostline.extract.extract", left, os.cpu_count() or 1))
+        except UserError as error:
+            print(f"frostline: the caches are left to the runs: {error}", file=sys.stderr, flush=True)
+
+    def expected(self) -> list[Job]:
+        """Return the runs to come, as far as that is known before the trials, and one trial for each cell."""
+        rates = {one.key: one.lr for one in self.index.tuned()}
+        cells = self.design.cells
+        jobs = [cell.job(seed, lr=rates.get(cell.key)) for cell in cells for seed in self.design.seeds]
+        if self._tries and not rates:
+            jobs += [cell.job(self.design.trial_seed, trial=True) for cell in cells]
+        return jobs
+
+    def budgeted(self, facts: Facts) -> list[Cell]:
+        """Return the cells with the epochs that their budget allows; a pilot run tells what an epoch takes."""
+        seconds = self._node["budget"]["seconds"]
+        if seconds is None:
+            return self.design.cells
+        pilots = [cell.job(self.design.trial_seed, trial=True) for cell in self.design.cells]
+        records = self.run(pilots)
+        return [
+            replace(job.cell, epochs=length(job.cell, records[job.id], seconds, facts[job.cell.key].get("phases", 1)))
+            for job in pilots
+        ]
+
+    def tuned(self, cells: Sequence[Cell], facts: Facts) -> dict[Key, Tuned]:
+        """Return the learning rate of each cell: the best of the grid on validation, where there is a grid."""
+        grid = self._node["lr_grid"]
+        if not grid:
+            return {cell.key: Tuned(cell.label, cell.block, cell.lr) for cell in cells}
+        known = self.index.tuned()
+        if not known:
+            rates = {cell.key: grid if facts[cell.key].get("stepped", True) else [] for cell in cells}
+            found = self.tune(cells, rates)
+            edges = {one.key: one.edge for one in found if one.edge}
+            if self._node["lr_extend"] and edges:
+                rates |= {key: [*grid, beyond(grid, edge)] for key, edge in edges.items()}
+                found = self.tune(cells, rates, frozenset(edges))
+            self.index.set_tuned(found)
+            known = found
+        return {one.key: one for one in known}
+
+    def tune(
+        self, cells: Sequence[Cell], rates: Mapping[Key, Sequence[float]], extended: Set[Key] = frozenset()
+    ) -> list[Tuned]:
+        """Try these learning rates for each cell; return the choices. ``extended`` tells whose grid was extended."""
+        jobs = {cell.key: [self._trial(cell, rate) for rate in rates[cell.key]] for cell in cells}
+        flat = [job for trials in jobs.values() for job in trials]
+        self.index.set_runs(flat)
+        records = self.run(flat)
+        return [
+            tune(cell, [(job.lr, records[job.id]) for job in jobs[cell.key]], self._monitor, cell.key in extended)
+            if jobs[cell.key]
+            else Tuned(cell.label, cell.block, cell.lr, why=SOLVED)
+            for cell in cells
+        ]
+
+    def _trial(self, cell: Cell, rate: float) -> Job:
+        return cell.job(self.design.trial_seed, lr=rate, trial=True)
+
+    def run(self, jobs: Sequence[Job]) -> Records:
+        """Run the jobs, whatever becomes of each; return their records."""
+        tasks = {job.id: Task(job.name, job.config) for job in jobs}
+        return {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.pool)}
+
+    @property
+    def _node(self) -> Mapping[str, Any]:
+        return self.design.config["compare"]
+
+    @property
+    def _monitor(self) -> str:
+        return self.design.config["monitor"]
+
+    @property
+    def _tries(self) -> bool:
+        return bool(self._node["lr_grid"]) or self._node["budget"]["seconds"] is not None
+
+
+def refuse(cells: Sequence[Cell], facts: Iterable[Mapping[str, Any]]) -> None:
+    """Raise UserError for the first cell that cannot be run."""
+    for cell, fact in zip(cells, facts, strict=True):
+        if fact.get("error"):
+            raise UserError(f"{cell.name}: {fact['error']}")
+
+
+def finished(job: Job) -> bool:
+    """Return whether a run's record is there and would not come out otherwise."""
+    record = read_record(run_folder(Path(job.config["outputs"]), job.id))
+    return record is not None and record["status"] in FINAL and not job.config["force"]

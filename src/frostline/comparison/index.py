@@ -1,0 +1,99 @@
+"""comparison.json: which runs a comparison is made of, and what it has found out so far."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frostline.comparison.cells import Design, Job
+from frostline.comparison.tuning import Tuned
+from frostline.files import write_json
+from frostline.results.store import FINAL, read_record, run_folder
+
+FORMAT = 2
+NAME = "comparison.json"
+
+
+@dataclass
+class Index:
+    """A comparison's file. What an earlier sitting of the same comparison found out is kept; another's is not."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, design: Design, command: str) -> "Index":
+        """Return the index of a comparison that begins or goes on."""
+        node = design.config["compare"]
+        content = {
+            "format": FORMAT,
+            "design": design.digest(),
+            "name": design.name,
+            "command": command,
+            "factor": design.factor,
+            "axes": design.axes,
+            "seeds": design.seeds,
+            "budget": node["budget"],
+            "lr_grid": node["lr_grid"],
+            "lr_seed": design.trial_seed if node["lr_grid"] or node["budget"]["seconds"] else None,
+            "wall_seconds": 0.0,
+            "extraction": None,
+            "facts": None,
+            "tuned": [],
+            "runs": [],
+        }
+        before = None if design.config["force"] else read(folder)
+        if before is not None and before.get("design") == content["design"]:
+            content |= {key: before[key] for key in ("wall_seconds", "extraction", "facts", "tuned", "runs")}
+        return cls(folder, content)
+
+    def set(self, **found: Any) -> None:
+        """Keep what was found out, on disk at once."""
+        self.content |= found
+        write_json(self.folder / NAME, self.content)
+
+    def set_runs(self, jobs: Iterable[Job]) -> None:
+        """Keep which runs there are: ``jobs`` and, where these are no trials, the trials that led to them."""
+        rows = [self._row(job) for job in jobs]
+        if rows and not rows[0]["trial"]:
+            rows += [row for row in self.content["runs"] if row["trial"]]
+        self.set(runs=rows)
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        folder = run_folder(Path(job.config["outputs"]), job.id)
+        return {
+            "label": job.cell.label,
+            "block": job.cell.block,
+            "seed": job.seed,
+            "lr": job.lr,
+            "epochs": job.epochs,
+            "trial": job.trial,
+            "id": job.id,
+            "path": os.path.relpath(folder, self.folder),
+        }
+
+    def add_extraction(self, found: dict[str, Any]) -> None:
+        """Add what filling the caches took, unless nothing was missing."""
+        if found["passes"]:
+            total = self.content["extraction"] or dict.fromkeys(found, 0)
+            self.set(extraction={key: total[key] + found[key] for key in found})
+
+    def tuned(self) -> list[Tuned]:
+        """Return what an earlier sitting chose; nothing if a trial has still to come to an end."""
+        trials = [self.folder / row["path"] for row in self.content["runs"] if row["trial"]]
+        ended = all((record := read_record(path)) is not None and record["status"] in FINAL for path in trials)
+        return [Tuned(**one) for one in self.content["tuned"]] if ended else []
+
+    def set_tuned(self, tuned: Iterable[Tuned]) -> None:
+        """Keep the learning rate of each cell."""
+        self.set(tuned=[one.to_dict() for one in tuned])
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return what is in a comparison's folder, or None where there is nothing that can be read."""
+    try:
+        return json.loads((folder / NAME).read_text())
+    except (OSError, ValueError):
+        return None

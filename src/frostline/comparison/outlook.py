@@ -1,0 +1,107 @@
+"""What a comparison would run, what is there already, and about how long the rest will take."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from rich.table import Table
+
+from frostline.comparison.cells import Cell, Design, Job
+from frostline.comparison.tuning import Tuned
+from frostline.results.store import FINAL, read_record, run_folder
+
+START_S = 15.0
+RUN_S = 3.0
+RATE = 2e10
+"""Until a run of the comparison tells better: the seconds that importing everything takes, those that a run takes
+whatever it trains, and the FLOPs per second of a worker."""
+Facts = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell: its trials and runs, those that are there, and about what one of the others takes."""
+
+    cell: Cell
+    trials: int
+    trials_done: int
+    runs: int
+    runs_done: int
+    seconds: float
+    measured: bool
+
+    @property
+    def left(self) -> int:
+        return self.trials - self.trials_done + self.runs - self.runs_done
+
+
+def outlook(design: Design, facts: Facts, tuned: Sequence[Tuned]) -> list[Row]:
+    """Return a row for each cell. Runs whose learning rate is still to be chosen count as not there."""
+    jobs = {cell.key: jobs_of(cell, design, facts[cell.key], tuned) for cell in design.cells}
+    records = {job.id: record for found in jobs.values() for job in found if (record := done(job)) is not None}
+    rate = median([*paces(jobs, records, facts)] or [RATE])
+    return [row(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
+
+
+def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence[Tuned]) -> list[Job]:
+    """Return the trials of a cell, and its runs as far as their learning rate is known."""
+    node = design.config["compare"]
+    grid = node["lr_grid"] if fact.get("stepped", True) else []
+    trials = [cell.job(design.trial_seed, lr=rate, trial=True) for rate in grid]
+    rates = {one.key: one.lr for one in tuned}
+    if grid and cell.key not in rates:
+        return trials
+    return trials + [cell.job(seed, lr=rates.get(cell.key)) for seed in design.seeds]
+
+
+def done(job: Job) -> dict[str, Any] | None:
+    """Return the record of a run that need not run again."""
+    record = read_record(run_folder(Path(job.config["outputs"]), job.id))
+    return record if record is not None and record["status"] in FINAL and not job.config["force"] else None
+
+
+def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
+    """Yield the FLOPs per second of finished runs long enough to tell."""
+    for key, found in jobs.items():
+        for job in found:
+            spent = records[job.id]["cost"]["seconds"] - RUN_S if job.id in records else 0.0
+            if spent > RUN_S and facts[key].get("flops"):
+                yield facts[key]["flops"] / spent
+
+
+def row(
+    cell: Cell, jobs: Sequence[Job], design: Design, fact: Mapping[str, Any], records: Mapping[str, Any], rate: float
+) -> Row:
+    """Return a cell's row; its seconds are the mean of its own finished runs, or go by its FLOPs."""
+    trials = [job for job in jobs if job.trial]
+    there = [job for job in jobs if job.id in records]
+    spent = [records[job.id]["cost"]["seconds"] for job in there if records[job.id]["status"] == "done"]
+    guess = RUN_S + fact.get("flops", 0.0) / rate
+    return Row(
+        cell,
+        trials=len(trials),
+        trials_done=sum(job.trial for job in there),
+        runs=len(design.seeds),
+        runs_done=sum(not job.trial for job in there),
+        seconds=fmean(spent) if spent else guess,
+        measured=bool(spent),
+    )
+
+
+def total(rows: Sequence[Row], workers: int) -> float:
+    """Return about the seconds that all that is left will take with so many workers."""
+    left = sum(row.left * row.seconds for row in rows)
+    return START_S + left / workers if left else 0.0
+
+
+def table(rows: Sequence[Row], title: str) -> Table:
+    """Return the rows as a table for the terminal."""
+    found = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("cell", "trials", "there", "runs", "there", "seconds each"):
+        found.add_column(name, justify="left" if name == "cell" else "right")
+    for one in rows:
+        each = f"{one.seconds:.0f}" if one.measured else f"~{one.seconds:.0f}"
+        found.add_row(one.cell.name, *map(str, (one.trials, one.trials_done, one.runs, one.runs_done)), each)
+    return found

@@ -1,0 +1,167 @@
+"""What the runs of a comparison will need, found out before the first of them: mistakes, costs, and one pass for all
+caches.
+
+The functions here run in a worker (they import torch); what they take and return is plain.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from frostline.assemble import check, choose, dataset, make_backbone, make_cache, make_plan
+from frostline.backbones.base import Backbone
+from frostline.backbones.cuts import Cut, find_cuts
+from frostline.data.base import DataModule
+from frostline.errors import UserError
+from frostline.features.choose import Choice
+from frostline.features.prefix import PrefixCache
+from frostline.freeze.plan import Plan
+from frostline.parts import kept, trains, views
+from frostline.schema import instantiate
+
+Config = dict[str, Any]
+Need = tuple[str, int, Cut]
+"""A split, a view of it, and a cut."""
+
+
+def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
+    """Return for each run what is known before it starts.
+
+    ``stepped`` says whether the learning rate plays a part in it, ``flops`` about how much it computes, ``phases``
+    how many there are, ``missing`` how many entries of the cache are not there yet; or ``error``, the user's mistake.
+    """
+    shelf = Shelf()
+    return [_facts(shelf, config) for config in configs]
+
+
+def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:
+    """Store all that these runs will need of the prefix cache, with one pass over each view of each split.
+
+    What would go beyond ``cache.max_gb`` is left to the runs. Raises OSError when the disk is full.
+    """
+    torch.set_num_threads(threads)
+    started = time.monotonic()
+    shelf = Shelf()
+    passes = stored = 0
+    for cache, needs in shelf.needs(configs):
+        for (split, view), cuts in needs.items():
+            passes += cache.fill(split, view, cuts)
+            stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
+    return {"seconds": time.monotonic() - started, "passes": passes, "bytes": stored}
+
+
+class Shelf:
+    """Backbones, data sets and plans, each made once however many runs share it."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def backbone(self, config: Config) -> tuple[Backbone, Plan]:
+        """Return a run's backbone and its plan."""
+        shared = (config["backbone"], config["data"]["size"])
+        network = self._once(shared, lambda: make_backbone(config, pretrained=True))
+        plan = self._once((shared, config["freeze"], config["epochs"]), lambda: make_plan(config, network))
+        if plan.pretrained:
+            return network, plan
+        return self._once((shared, config["seed"]), lambda: make_backbone(config, pretrained=False)), plan
+
+    def cache(self, config: Config, backbone: Backbone) -> PrefixCache:
+        """Return the prefix cache over a run's backbone and data."""
+        look = str(backbone.preprocess)
+        data = self._once((config["data"], config["augment"], config["seed"], look), lambda: dataset(config, backbone))
+        trainer = self._once((config["trainer"],), lambda: _trainer(config))
+        parts = (id(backbone), id(data), config["trainer"]["precision"])
+        return self._once(parts, lambda: make_cache(config, backbone, data, trainer))
+
+    def choices(self, config: Config, plan: Plan, cache: PrefixCache) -> list[Choice]:
+        """Return at which cut each phase of a run is cached: the same for all seeds."""
+        backbone, data = cache.backbone, cache.data
+        cuts = find_cuts(backbone, backbone.preprocess.size)
+        parts = [config[key] for key in ("backbone", "data", "augment", "freeze", "epochs", "cache", "trainer")]
+        places = range(len(plan.phases))
+        return self._once(
+            ("choices", *parts), lambda: [choose(config, backbone, data, plan, cuts, i, cache) for i in places]
+        )
+
+    def needs(self, configs: Sequence[Config]) -> Iterator[tuple[PrefixCache, dict[tuple[str, int], list[Cut]]]]:
+        """Yield each cache with the cuts that any run wants of each view of each split, as far as they fit."""
+        caches: dict[int, PrefixCache] = {}
+        wanted: dict[int, dict[tuple[str, int], dict[str, Cut]]] = {}
+        room = max((config["cache"]["max_gb"] for config in configs), default=0.0) * 1e9
+        for config in configs:
+            backbone, plan = self.backbone(config)
+            cache = self.cache(config, backbone)
+            caches[id(cache)] = cache
+            table = wanted.setdefault(id(cache), {})
+            for split, view, cut in needs(config, plan, cache.data, backbone, self.choices(config, plan, cache)):
+                cuts = table.setdefault((split, view), {})
+                size = cut.bytes * len(cache.data.splits[split])
+                if cut.name not in cuts and size <= room:
+                    cuts[cut.name] = cut
+                    room -= size
+        for name, cache in caches.items():
+            yield cache, {place: list(cuts.values()) for place, cuts in wanted[name].items() if cuts}
+
+    def _once(self, parts: tuple[Any, ...], make: Any) -> Any:
+        key = json.dumps(parts, sort_keys=True, default=str)
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def _trainer(config: Config) -> pl.Trainer:
+    """Return a Trainer that only says on which device and in which precision the runs train."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    return instantiate({**config["trainer"], **quiet}, "trainer", logger=False)
+
+
+def needs(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> list[Need]:
+    """Return what a run will read from the cache that does not hang on what it has trained by then."""
+    found: list[Need] = []
+    for index in range(len(plan.phases)):
+        cut = kept(plan, backbone, choices, 0, index)
+        if cut is not None:
+            found += [("train", view, cut) for view in views(plan, data, index)]
+            found += [(split, 0, cut) for split in (("val", "test") if config["test"] else ("val",))]
+    return found
+
+
+def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
+    try:
+        check(config)
+        backbone, plan = shelf.backbone(config)
+        cache = shelf.cache(config, backbone)
+        choices = shelf.choices(config, plan, cache)
+    except UserError as error:
+        return {"error": str(error)}
+    wanted = {cache.key(split, cut, view) for split, view, cut in needs(config, plan, cache.data, backbone, choices)}
+    assert cache.store is not None
+    return {
+        "error": None,
+        "stepped": any(not (phase.head_only and config["head"].get("solver")) for phase in plan.phases),
+        "phases": len(plan.phases),
+        "flops": _flops(config, plan, cache.data, backbone, choices),
+        "entries": len(wanted),
+        "missing": sum(cache.store.find(key) is None for key in wanted),
+    }
+
+
+def _flops(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> float:
+    """Return about how many FLOPs a run takes, its caches filled; a backward pass counts twice its forward pass."""
+    cuts = find_cuts(backbone, backbone.preprocess.size)
+    whole, total = cuts[-1].flops, 0.0
+    train, val = len(data.splits["train"]), len(data.splits["val"])
+    for phase, choice in zip(plan.phases, choices, strict=True):
+        below = choice.cut.flops if choice.cut else 0
+        trainable = set(trains(phase, backbone))
+        frozen = [cut.flops for cut in cuts if not cut.parameters & trainable]
+        back = 2 * (whole - max(frozen, default=0))
+        epochs = 1 if phase.head_only and config["head"].get("solver") else phase.epochs
+        total += epochs * ((whole - below) * (train + val) + back * train)
+    return total

@@ -1,0 +1,74 @@
+"""What a comparison finds out before its first run, and the one pass that fills the caches of all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frostline.config import compose, plain
+from frostline.experiment import run_experiment
+from frostline.extract import extract, survey
+from frostline.features.cache import Store
+from frostline.results.store import run_id
+
+SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "trainer.enable_progress_bar=false")
+
+
+def made(outputs: Path, *overrides: str) -> dict[str, Any]:
+    return plain(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
+
+
+def test_the_survey_tells_what_a_run_is_like_and_writes_nothing(tmp_path: Path) -> None:
+    probe, full = survey([made(tmp_path, f"freeze={name}") for name in ("linear_probe", "full")])
+    assert (probe["stepped"], full["stepped"]) == (False, True)
+    assert (probe["entries"], probe["missing"], full["entries"]) == (3, 3, 0)
+    assert full["flops"] > 1e9 > probe["flops"]
+    (stepped,) = survey([made(tmp_path, "freeze=linear_probe", "head.solver=null")])
+    assert stepped["stepped"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_survey_names_a_mistake_and_goes_on(tmp_path: Path) -> None:
+    wrong, right = survey([made(tmp_path, "freeze=last_k", "freeze.k=99"), made(tmp_path)])
+    assert "freeze.k" in wrong["error"]
+    assert right["error"] is None
+
+
+def test_a_trial_needs_nothing_of_the_test_split(tmp_path: Path) -> None:
+    (trial,) = survey([made(tmp_path, "freeze=linear_probe", "test=false")])
+    assert trial["entries"] == 2
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_one_pass_over_each_view_serves_every_run(tmp_path: Path, views: int) -> None:
+    names = ("linear_probe", "last_k", "gradual", "full")
+    augmented = ("augment=light", f"data.views={views}") if views > 1 else ()
+    configs = [made(tmp_path, f"freeze={name}", *augmented) for name in names]
+    filled = extract(configs, 1)
+    assert filled["passes"] == views + 2
+    keys = {entry.key for entry in Store(tmp_path / "cache").entries()}
+    assert [fact["missing"] for fact in survey(configs)] == [0] * len(configs)
+    assert extract(configs, 1)["passes"] == 0
+    for config in configs[:2]:
+        folder = tmp_path / "runs" / run_id(config)
+        folder.mkdir(parents=True)
+        assert run_experiment(config, folder.name, folder).status == "done"
+    assert {entry.key for entry in Store(tmp_path / "cache").entries()} == keys
+
+
+def test_seeds_share_what_does_not_hang_on_them(tmp_path: Path) -> None:
+    whole = [made(tmp_path, "freeze=linear_probe", f"seed={seed}", "data.num_per_class=null") for seed in (0, 1)]
+    assert extract(whole, 1)["passes"] == 3
+    drawn = [made(tmp_path, "freeze=linear_probe", f"seed={seed}") for seed in (0, 1)]
+    assert extract(drawn, 1)["passes"] == 2  # each seed's own training samples
+    random = [made(tmp_path, "freeze=random_features", f"seed={seed}") for seed in (0, 1)]
+    assert extract(random, 1)["passes"] == 6
+
+
+def test_what_does_not_fit_is_left_to_the_runs(tmp_path: Path) -> None:
+    configs = [made(tmp_path, f"freeze={name}", "cache.max_gb=0.004") for name in ("linear_probe", "last_k")]
+    extract(configs, 1)
+    stored = sum(entry.bytes for entry in Store(tmp_path / "cache").entries())
+    assert 0 < stored <= 4e6
+    assert json.dumps(survey(configs))  # plain
