@@ -29,7 +29,8 @@ def timed(arguments: list[str]) -> tuple[subprocess.CompletedProcess[str], float
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["compare", "-h"], ["report", "--help"], ["cache", "--help"]]
+    "arguments",
+    [["--help"], ["run", "--help"], ["compare", "-h"], ["report", "--help"], ["cache", "--help"], ["list", "--help"]],
 )
 def test_help_is_quick_and_light(arguments: list[str]) -> None:
     tries = [timed(arguments)]

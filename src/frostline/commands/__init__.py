@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
     "report": "write the report of a comparison again",
+    "list": "the runs of an output folder, the newest first",
     "cache": "list, verify or prune the prefix cache",
     "doctor": "versions, devices, where weights and data come from, and what is missing",
 }
@@ -20,7 +21,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(overview())

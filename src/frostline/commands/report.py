@@ -1,40 +1,45 @@
-"""`frostline report`: a comparison's report, made again from its runs' records."""
+"""`frostline report`: the report of a comparison, or of any set of runs, from the runs' records."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from frostline.errors import UserError
-from frostline.results.store import read_record
+
+ABOUT = """\
+Write report.html, report.md, results.csv and table.tex, and print report.html's path: of one comparison into its own
+folder, or of any runs and comparisons together into the folder --out."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser("frostline report", description="Write the report of a comparison again.")
-    parser.add_argument("folder", type=Path, help="the comparison's folder, such as outputs/comparisons/demo")
+    parser = argparse.ArgumentParser("frostline report", description=ABOUT, allow_abbrev=False)
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a comparison's folder, such as outputs/comparisons/demo; a run's folder; its record.json; outputs/runs",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; needed for more than one comparison")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    print(make_report(parser.parse_args(argv).folder))
+    args = parser.parse_args(argv)
+    print(make_report(*args.paths, out=args.out))
     return 0
 
 
-def make_report(folder: Path) -> Path:
-    """Write the report of the comparison in ``folder`` from the records of its runs; return report.md's path.
+def make_report(*paths: Path, out: Path | None = None) -> Path:
+    """Write the report of a comparison's folder, or of many runs, into ``out``; return report.html's path.
 
-    A run without a record counts as one without a result. Raises UserError when the folder is no comparison's.
+    Raises UserError for a path that is neither, and for a set of runs without ``out``.
     """
-    from frostline.report.render import write_report
+    from frostline.report import read, write_report
+    from frostline.report.study import COMPARISON
+    from frostline.report.units import plural
 
-    index = folder / "runs.json"
-    try:
-        content = json.loads(index.read_text())
-        named = [(run["strategy"], run["seed"], folder / run["path"]) for run in content["runs"]]
-    except OSError as error:
-        raise UserError(f"{folder}: this is no comparison's folder: {index} cannot be read.") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{index}: this is no list of runs; frostline compare writes it anew.") from error
-    return write_report(
-        folder,
-        [{"label": label, "seed": seed, "record": read_record(path)} for label, seed, path in named],
-        content["command"],
-    )
+    if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
+        study = read(paths)  # the more telling error first
+        raise UserError(
+            f"--out: name a folder for the report on {plural(len(study.runs), 'run')}, such as --out report."
+        )
+    return write_report(out or paths[0], read(paths))

@@ -1,26 +1,55 @@
-"""Untrusted text made harmless: in Markdown it stays text, in a CSV cell it stays no formula."""
+"""Untrusted text made harmless: in Markdown and TeX it stays text, in a CSV cell it stays no formula."""
 
 import re
 
-ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-LONGEST = 500
+ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    '"': "\\textquotedbl{}",
+    "`": "\\textasciigrave{}",
+    "-": "{-}",  # so that two are no dash
+    "[": "{[}",  # after a line's end it would be an option of it
+    "]": "{]}",
+    "*": "{*}",
+}
+LONGEST = 500  # letters of a name or value
+LONGEST_PARAGRAPH = 10_000
 
 
-def plain(value: object) -> str:
-    """Return ``value`` as one line of printable characters, at most 500 of them."""
+def plain(value: object, most: int = LONGEST) -> str:
+    """Return ``value`` as one line of printable characters, at most so many of them."""
     line = " ".join(str(value).split())
     line = "".join(sign if sign.isprintable() else "?" for sign in line)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
-def markdown(value: object) -> str:
-    """Return ``value`` as Markdown that shows it and does nothing: no markup, link, table border or HTML.
+def markdown(value: object, most: int = LONGEST) -> str:
+    """Return ``value`` as Markdown that shows it within a line and does nothing: no markup, link, border or HTML.
 
     Signs become HTML entities, which by CommonMark never take part in structure.
     """
-    text = "".join(ENTITIES.get(sign, sign) for sign in plain(value))
+    text = "".join(ENTITIES.get(sign, sign) for sign in plain(value, most))
     text = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", "&#95;", text)
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def paragraph(value: object) -> str:
+    """Return ``value`` as a Markdown paragraph of its own: no heading, list or rule either."""
+    text = markdown(value, LONGEST_PARAGRAPH)
+    return re.sub(r"^([-+](?=\s|-|$)|=|\d(?=\d*[.)](\s|$)))", lambda found: f"&#{ord(found[1])};", text)
+
+
+def tex(value: object) -> str:
+    """Return ``value`` as TeX that shows it and does nothing: no command, comment, alignment or mathematics.
+
+    Letters beyond ASCII need an engine or fonts that have them.
+    """
+    return "".join(TEX.get(sign, sign) for sign in plain(value))
 
 
 def cell(value: object) -> str | int | float:

@@ -1,0 +1,141 @@
+"""`frostline list`: the runs of an output folder, one a line."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from frostline.errors import UserError
+from frostline.results.store import listed
+
+STATUSES = ("done", "diverged", "failed", "interrupted", "unfinished", "damaged")
+WIDEST = 40
+
+
+class Row(NamedTuple):
+    """One run; what its record does not say is None. ``score`` is of ``metric``, on the test split."""
+
+    id: str
+    written: float
+    status: str
+    data: str | None = None
+    backbone: str | None = None
+    freeze: str | None = None
+    seed: int | None = None
+    metric: str | None = None
+    score: float | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
+ORDERS = {
+    "score": lambda row: -(row.score if row.score is not None else float("-inf")),
+    "seconds": lambda row: row.seconds if row.seconds is not None else float("inf"),
+    "id": lambda row: row.id,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser("frostline list", description="The runs of an output folder, one a line.")
+    flag = parser.add_argument
+    flag("outputs", nargs="?", type=Path, default=Path("outputs"), help="the output folder (default: outputs)")
+    flag("--status", choices=STATUSES, help="only these; unfinished: no record yet; damaged: it cannot be read")
+    flag("--last", type=int, metavar="N", help="only the N newest")
+    flag("--sort", choices=ORDERS, help="not by time; score: the highest first; seconds: the fewest first")
+    flag("--json", action="store_true", help="a JSON object a line")
+    flag("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args(argv)
+    if args.last is not None and args.last < 1:
+        raise UserError(f"--last: {args.last} will not do; it takes a number: 1 or more.")
+    found = list(islice(rows(args.outputs, args.status), args.last))
+    if args.sort:
+        found.sort(key=ORDERS[args.sort])
+    if args.json:
+        sys.stdout.writelines(f"{json.dumps(row._asdict())}\n" for row in found)
+    else:
+        show(found, args.outputs)
+    return 0
+
+
+def rows(outputs: Path, status: str | None) -> Iterable[Row]:
+    """Yield the runs of an output folder, the newest first. Raises UserError where there is no such folder."""
+    if not outputs.is_dir():
+        raise UserError(f"{outputs}: there is no such folder; give the output folder, such as outputs.")
+    if not (outputs / "runs").is_dir():
+        return
+    for name, written, record in listed(outputs):
+        row = summary(name, written, record)
+        if status in (None, row.status):
+            yield row
+
+
+def summary(name: str, written: float, record: Any) -> Row:
+    """Return the row of one run; a record that is not as records are is a damaged one."""
+    if record is None:
+        return Row(name, written, "unfinished")
+    if isinstance(record, Exception):
+        return Row(name, written, "damaged", reason=str(record))
+    try:
+        config = record["config"]
+        metric = config["monitor"]
+        return Row(
+            name,
+            written,
+            str(record["status"]),
+            _named(config["data"]),
+            config["backbone"].get("name") or _named(config["backbone"]),
+            _named(config["freeze"]),
+            config["seed"],
+            metric,
+            _number(record["metrics"].get("test", {}).get(metric)),
+            _number(record["cost"]["seconds"]),
+            record.get("reason"),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Row(name, written, "damaged", reason=f"the record is not as records are: {error!r}")
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _named(node: Mapping[str, Any]) -> str:
+    """Return a config node's class or function, with the options that tell it from others of its kind."""
+    target = node["_target_"].rpartition(".")[2]
+    told = [
+        f"{key}={node[key]}" for key in ("k", "train", "name", "root", "num_per_class") if node.get(key) is not None
+    ]
+    return f"{target}({', '.join(told)})" if told else target
+
+
+def show(found: Sequence[Row], outputs: Path) -> None:
+    """Print the rows in columns."""
+    table = [
+        ("id", "written", "status", "data", "backbone", "freeze", "seed", "test score", "seconds"),
+        *map(_cells, found),
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
+    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {outputs / 'runs'}")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return the row as text that is safe in a terminal."""
+    score = "-" if row.score is None else f"{row.score:.4f} {row.metric}"
+    seconds = "-" if row.seconds is None else f"{row.seconds:.1f}"
+    written = datetime.fromtimestamp(row.written).strftime("%Y-%m-%d %H:%M")
+    words = row.id, written, row.status, row.data, row.backbone, row.freeze, row.seed, score, seconds
+    return tuple(_cell(word) for word in words)
+
+
+def _cell(word: object) -> str:
+    text = "-" if word is None else str(word)
+    if not text.isprintable():  # such as a terminal's commands
+        text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

@@ -1,0 +1,150 @@
+"""What is read only for the runs that a report shows: curves, confusion matrices, mistakes and predictions."""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frostline.report.bootstrap import Answers, Predictions
+from frostline.report.runs import Block, Run, at, number, parsed, read_object
+from frostline.report.statistics import Key
+from frostline.results.store import RECORD
+
+MOST_ANSWERS = 2_000_000  # test predictions of all runs together: what the bootstrap takes a minute for
+MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The validation scores of a run: ``epochs`` says after how many epochs each was taken."""
+
+    epochs: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One confident mistake on the test split; ``picture`` is a PNG, None where the sample is no image."""
+
+    sample: str
+    label: str
+    prediction: str
+    probability: float
+    picture: bytes | None
+
+
+def curve(run: Run, metric: str) -> Curve | None:
+    """Return the validation curve of a run, or None where its metrics.csv has none."""
+    points: list[tuple[int, float]] = []
+    for row in _rows(run.folder / "metrics.csv"):
+        epoch, value = _number(row.get("epoch")), _number(row.get(f"val/{metric}"))
+        if epoch is not None and value is not None:
+            points.append((int(epoch) + 1, value))
+    return Curve([epoch for epoch, _ in points], [value for _, value in points]) if points else None
+
+
+def boundaries(run: Run) -> list[tuple[int, str]]:
+    """Return where each phase after the first begins, as (epochs done before it, its name)."""
+    phases = at(parsed(run.plan), "phases")
+    found, done = list[tuple[int, str]](), 0
+    for phase, following in pairwise(phases if isinstance(phases, list) else []):
+        done += int(number(at(phase, "epochs")) or 0)
+        found.append((done, str(at(following, "name"))))
+    return found
+
+
+def confusion(run: Run) -> np.ndarray | None:
+    """Return a run's confusion matrix on the test split [true class, predicted class], None where it has none."""
+    table = read_object(run.folder / RECORD).get("confusion")
+    if not table:
+        return None
+    matrix = np.asarray(table, dtype=np.int64)
+    return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] else None
+
+
+def mistakes(run: Run) -> list[Mistake]:
+    """Return a run's most confident mistakes, as its record has them."""
+    listed = read_object(run.folder / RECORD).get("mistakes")
+    return [
+        Mistake(
+            str(one.get("sample")),
+            str(one.get("label")),
+            str(one.get("prediction")),
+            number(one.get("probability")) or 0.0,
+            _picture(run.folder, one.get("picture")),
+        )
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, Mapping)
+    ]
+
+
+def _picture(folder: Path, name: Any) -> bytes | None:
+    """Return a PNG that lies in the run's own folder; a record cannot put any other file into a report."""
+    path = folder / name if isinstance(name, str) else None
+    if path is None or not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        return None
+    if path.stat().st_size > MOST_PICTURE_BYTES:
+        return None
+    content = path.read_bytes()
+    return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
+
+
+def predictions(runs: Sequence[Run], keys: Mapping[Block, str]) -> tuple[dict[str, Answers], str]:
+    """Return what finished runs predicted on the test split, by label and (block, seed); or none, and why.
+
+    ``keys`` names the blocks. Within one, all runs must have been tested on the same samples in the same order.
+    """
+    found: dict[str, dict[Key, Predictions]] = {}
+    shared: dict[bytes, np.ndarray] = {}
+    tested: dict[str, str] = {}
+    for run in runs:
+        answers = _predictions(run, shared)
+        if answers is None:
+            return {}, f"{run.label}, seed {run.seed}, left no predictions that can be read"
+        samples, one = answers
+        if tested.setdefault(keys[run.block], samples) != samples:
+            return {}, f"{run.label}, seed {run.seed}, was tested on other samples than the runs before it"
+        found.setdefault(run.label, {})[keys[run.block], run.seed] = one
+        if len(one.predictions) * len(runs) > MOST_ANSWERS:
+            return {}, f"there are more than {MOST_ANSWERS:,} test predictions"
+    return dict(found), ""
+
+
+def _predictions(run: Run, shared: dict[bytes, np.ndarray]) -> tuple[str, Predictions] | None:
+    """Return a hash of the test samples' names, and labels and predictions as the classes' places."""
+    classes = at(parsed(run.data), "classes")
+    places = {str(name): place for place, name in enumerate(classes)} if isinstance(classes, list) else {}
+    names, pairs = hashlib.sha256(), list[tuple[int, int]]()
+    try:
+        for row in _rows(run.folder / "predictions.csv", columns=3):
+            names.update(row["sample"].encode() + b"\0")
+            pairs.append((places[row["label"]], places[row["prediction"]]))
+    except KeyError:
+        return None
+    if not pairs:
+        return None
+    table = np.asarray(pairs, dtype=np.int32)
+    labels = shared.setdefault(table[:, 0].tobytes(), table[:, 0].copy())
+    return names.hexdigest(), Predictions(labels, table[:, 1].copy(), len(places))
+
+
+def _rows(path: Path, columns: int | None = None) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file by column, of its first columns or of all; none where there is no such file."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = csv.reader(file)
+        names = next(lines, [])[:columns]
+        yield from (dict(zip(names, line, strict=False)) for line in lines)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return number(float(text or ""))
+    except ValueError:
+        return None

@@ -1,0 +1,77 @@
+"""The report's tables for other programs: every run as CSV, the results as LaTeX."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from frostline.report.analysis import Analysis, Mean
+from frostline.report.text import cell, tex
+
+
+def results_csv(analysis: Analysis) -> str:
+    """Return results.csv: a line for each run, with what it was, how it ended, its test scores and its costs.
+
+    Costs are in seconds, bytes and floating-point operations; what a run does not know is empty.
+    """
+    content = io.StringIO(newline="")
+    runs = analysis.study.runs
+    axes = list(dict.fromkeys(axis for run in runs for axis, _ in run.block))
+    scores = list(dict.fromkeys(name for run in runs for name in run.scores))
+    costs = list(dict.fromkeys(name for run in runs for name in run.costs))
+    writer = csv.writer(content, lineterminator="\n")
+    heads = ["label", *axes, "seed", "lr", "epochs", "status", "reason", *(f"test_{name}" for name in scores), *costs]
+    writer.writerow([cell(head) for head in heads])
+    for run in runs:
+        block = dict(run.block)
+        values = [
+            run.label,
+            *(block.get(axis) for axis in axes),
+            run.seed,
+            run.lr,
+            run.epochs,
+            run.status,
+            run.reason,
+            *(run.scores.get(name) for name in scores),
+            *(run.costs.get(name) for name in costs),
+        ]
+        writer.writerow(["" if value is None else cell(value) for value in values])
+    return content.getvalue()
+
+
+def results_tex(analysis: Analysis) -> str:
+    """Return table.tex: a booktabs table of means +- half their 95% intervals, the best bold, ties with a dagger."""
+    blocks = analysis.blocks if len(analysis.blocks) > 1 else []
+    heads = [
+        "strategy",
+        "all blocks" if blocks else f"test {analysis.name}",
+        *(analysis.keys[block] for block in blocks),
+    ]
+    lines = [
+        "% needs \\usepackage{booktabs,textcomp}; bold: the best mean; dagger: not told apart from it",
+        f"% test {tex(analysis.name)}, mean +- half the 95% interval over seeds",
+        f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        "\\toprule",
+        f"{' & '.join(tex(head) for head in heads)} \\\\",
+        "\\midrule",
+        *_rows(analysis),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(analysis: Analysis) -> Iterator[str]:
+    blocks = [None, *analysis.blocks] if len(analysis.blocks) > 1 else [None]
+    for label in analysis.labels:
+        found = [_tex(analysis.score(label, block)) for block in blocks]
+        if label == analysis.best:
+            found = [f"\\textbf{{{one}}}" for one in found[:1]] + found[1:]
+        mark = "\\textsuperscript{\\textdagger}" if label in analysis.verdict.ties else ""
+        yield f"{tex(label)}{mark} & {' & '.join(found)} \\\\"
+
+
+def _tex(found: Mean | None) -> str:
+    if found is None:
+        return "--"
+    spread = f" $\\pm$ {found.half:.3f}" if found.half is not None else ""
+    return f"{found.mean:.3f}{spread}"

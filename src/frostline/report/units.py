@@ -1,0 +1,84 @@
+"""Numbers as people read them, each with its unit."""
+
+from collections.abc import Sequence
+
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+NONE = "-"
+PLUS_MINUS = "\u00b1"
+
+
+def score(value: float | None) -> str:
+    """Return a score, or the end of its interval, to three places."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference of scores with its sign."""
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def interval(low: float, high: float, form: str = ".3f") -> str:
+    """Return an interval as its two ends."""
+    return f"[{low:{form}}, {high:{form}}]"
+
+
+def probability(value: float | None) -> str:
+    """Return a p-value; one that is too small to say is below a bound."""
+    return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """Return a time in the unit people would take."""
+    if value is None:
+        return NONE
+    if abs(value) < 99.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(abs(value)), 60)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if value < 0 else ""
+    return f"{sign}{hours} h {minutes:02d} min" if hours else f"{sign}{minutes} min {rest:02d} s"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """Return a quantity to three digits with the prefix of its unit: 1.28 GB, 3.41 TFLOP."""
+    if value is None:
+        return NONE
+    for size, prefix in PREFIXES:
+        if abs(value) >= size:
+            return (
+                f"{value / size:.3g} {prefix}{unit}"
+                if abs(value) < 999.5 * size
+                else f"{value / size:.0f} {prefix}{unit}"
+            )
+    return f"{value:.3g} {unit}"
+
+
+def memory(value: float | None) -> str:
+    """Return a number of bytes."""
+    return scaled(value, "B")
+
+
+def flops(value: float | None) -> str:
+    """Return a number of floating-point operations."""
+    return scaled(value, "FLOP")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands apart."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """Return a learning rate."""
+    return NONE if value is None else f"{value:g}"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return names in a row; of many, the first and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def plural(number: int, thing: str, things: str | None = None) -> str:
+    """Return how many of a thing: 1 run, 2 runs."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"

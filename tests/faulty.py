@@ -1,0 +1,129 @@
+"""Heads that misbehave in the middle of a run, each in one way, and what a test asks of a worker's process."""
+
+import gc
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frostline.errors import UserError
+
+
+class Faulty(nn.Linear):
+    """A linear head that does ``how`` in its ``after``-th training step."""
+
+    solver = None
+
+    def __init__(self, features: int, classes: int, how: str, after: int):
+        super().__init__(features, classes)
+        self.how, self.left = how, after
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.left -= self.training
+        if self.left == 0:
+            HOW[self.how]()
+        return super().forward(input)
+
+
+def hang() -> None:
+    """Wait for what never comes."""
+    time.sleep(1000)
+
+
+def hang_deaf() -> None:
+    """Hang where no signal is looked at, as in a stuck driver."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    time.sleep(1000)
+
+
+def use_up_memory() -> None:
+    """Ask for more memory than this process may have: the kernel refuses it."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), resource.RLIM_INFINITY))
+    torch.zeros(1 << 30).sum()
+
+
+def start_child_and_hang() -> None:
+    """Leave a process of one's own, as a hung data loader does."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(1000)
+    print(f"child {child}", flush=True)
+    hang_deaf()
+
+
+def leak() -> None:
+    """Change whatever can be changed for the whole process."""
+    os.environ["LEAKED"] = "yes"
+    os.chdir("/")
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("always")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+
+
+HOW = {
+    "nothing": lambda: None,
+    "leak": leak,
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "exit 0": lambda: os._exit(0),
+    "exit 3": lambda: os._exit(3),
+    "sys.exit": lambda: sys.exit(0),
+    "raise": lambda: 1 / 0,
+    "memory": use_up_memory,
+    "hang": hang,
+    "hang deaf": hang_deaf,
+    "hang with a child": start_child_and_hang,
+}
+
+
+def state() -> dict[str, object]:
+    """Return what a run could have changed in this process."""
+    return {
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "handlers": [str(handler) for handler in logging.getLogger().handlers],
+        "level": logging.getLogger().level,
+        "filters": len(warnings.filters),
+        "signals": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)],
+        "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()),
+        "modes": [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")],
+        "determinism": torch.get_deterministic_debug_mode(),
+        "precision": torch.get_float32_matmul_precision(),
+        "benchmark": torch.backends.cudnn.benchmark,
+        "random": [
+            torch.get_rng_state().sum().item(),
+            random.getstate()[1][0],
+            int(np.random.get_state(legacy=False)["state"]["key"].sum()),
+        ],
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "networks": sum(issubclass(type(found), nn.Module) for found in gc.get_objects()),
+    }
+
+
+def refuse(word: str) -> None:
+    """Be a user's mistake."""
+    raise UserError(f"word: {word!r} will not do.")
+
+
+def two() -> int:
+    """Be a machine with two GPUs."""
+    return 2
