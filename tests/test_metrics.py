@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torch import Tensor
 
-from frostline.metrics import LOWER_IS_BETTER, NAMES, better, confusion, score
+from frostline.metrics import better, confusion, score
+from frostline.schema import LOWER_IS_BETTER
+from frostline.schema import METRICS as NAMES
 
 
 def case(seed: int, samples: int, classes: int, absent: int) -> tuple[Tensor, Tensor]:

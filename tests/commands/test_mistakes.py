@@ -18,7 +18,7 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(frostline.commands.run, "dispatch", refuse)
-    monkeypatch.setattr(frostline.commands.compare, "dispatch", refuse)
+    monkeypatch.setattr(frostline.commands.compare, "carry_out", refuse)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

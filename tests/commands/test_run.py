@@ -13,6 +13,7 @@ import pytest
 
 from frostline.commands.run import sweep_folder
 
+TINY = ("backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "trainer.accelerator=cpu")
 SMALL = ("data.size=32", "data.num_per_class=4", "epochs=1", "trainer.enable_progress_bar=false")
 
 
@@ -63,7 +64,14 @@ def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("launcher", ["pool", "joblib"])
 def test_in_a_sweep_one_real_failure_stops_no_other(launcher: str, frostline, tmp_path: Path) -> None:
     # linear_probe has no argument k: its run fails, in its worker
-    overrides = ["freeze=linear_probe,last_k", "++freeze.k=1", f"hydra/launcher={launcher}", "outputs=my out", *SMALL]
+    overrides = [
+        "freeze=linear_probe,last_k",
+        "++freeze.k=1",
+        f"hydra/launcher={launcher}",
+        "outputs=my out",
+        *SMALL,
+        *TINY,
+    ]
     ended = frostline("run", "-m", *overrides)
     assert ended.returncode == 1, ended.stderr
     assert "freeze.k" in ended.stderr and "1 of 2 runs done" in ended.stderr
@@ -107,7 +115,7 @@ def test_in_a_sweep_one_failure_stops_no_other(seeds: str, code: int, done: int,
 
 
 SWEPT = ("run", "-m", "seed=0,1,2", "freeze=full", "epochs=12", "launcher.threads=1", *(*SMALL[:2], SMALL[3]))
-SWEPT += ("backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "trainer.accelerator=cpu")
+SWEPT += TINY
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:

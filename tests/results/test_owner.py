@@ -46,6 +46,38 @@ def test_a_living_owner_keeps_the_folder(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ).returncode == 0
 
 
-def test_a_torn_owner_file_is_no_owner(tmp_path: Path) -> None:
+def test_a_torn_owner_file_is_no_owner_once_it_is_old(tmp_path: Path) -> None:
     (tmp_path / OWNER).write_text('{"host": ')
+    assert not take(tmp_path), "somebody may be writing it just now"
+    os.utime(tmp_path / OWNER, (1, 1))
     assert take(tmp_path)
+
+
+RACE = """
+import json, multiprocessing, os, sys
+from pathlib import Path
+from frostline.results.owner import OWNER, take
+
+def runner(folder, barrier, results):
+    for round in range(200):
+        barrier.wait()
+        results.put((round, take(folder / str(round))))
+
+context = multiprocessing.get_context("fork")
+folder, barrier, results = Path(sys.argv[1]), context.Barrier(4), context.Queue()
+for round in range(200):
+    (folder / str(round)).mkdir()
+    if round % 2:
+        (folder / str(round) / OWNER).write_text(json.dumps({"host": os.uname().nodename, "pid": 1, "started": "0"}))
+runners = [context.Process(target=runner, args=(folder, barrier, results)) for _ in range(4)]
+[one.start() for one in runners]
+taken = [round for round, took in (results.get() for _ in range(800)) if took]
+[one.join() for one in runners]
+print(len(taken), len(set(taken)))
+"""
+
+
+def test_of_many_that_want_a_folder_at_the_same_moment_one_gets_it(tmp_path: Path) -> None:
+    """A free folder as well as one whose owner is dead."""
+    done = subprocess.run([sys.executable, "-c", RACE, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["200", "200"], done.stdout + done.stderr

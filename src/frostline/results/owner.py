@@ -4,11 +4,13 @@ import itertools
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 OWNER = "owner.json"
+WRITING_S = 5.0
 
 
 def take(folder: Path) -> bool:
@@ -20,9 +22,24 @@ def take(folder: Path) -> bool:
                 json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}, file)
             return True
         except FileExistsError:
-            if alive(path):
+            if path.exists() and not dead(path):
                 return False
-            path.unlink(missing_ok=True)
+            _clear_away(path)
+
+
+def _clear_away(path: Path) -> None:
+    """Remove a dead owner's file, if it is one: one process at a time looks and removes, or it would be another's."""
+    turn = path.with_name(f".{OWNER}.turn")
+    try:
+        turn.touch(exist_ok=False)
+    except FileExistsError:
+        if not _young(turn):
+            turn.unlink(missing_ok=True)
+        time.sleep(0.001)
+        return
+    if dead(path):
+        path.unlink()
+    turn.unlink(missing_ok=True)
 
 
 def release(folder: Path) -> None:
@@ -30,16 +47,34 @@ def release(folder: Path) -> None:
     (folder / OWNER).unlink(missing_ok=True)
 
 
-def alive(path: Path) -> bool:
-    """Return whether the process named in an owner file still runs; one on another machine is taken to be dead."""
+def dead(path: Path) -> bool:
+    """Return whether the process named in an owner file is gone; one on another machine is taken to be."""
     try:
         owner = json.loads(path.read_text())
         if owner["host"] != socket.gethostname():
-            return False
-        os.kill(owner["pid"], 0)
-        return owner["started"] == started(owner["pid"])
-    except (OSError, ValueError, KeyError):
+            return True
+        return not _runs(owner["pid"]) or owner["started"] != started(owner["pid"])
+    except FileNotFoundError:
         return False
+    except (ValueError, KeyError):
+        return not _young(path)  # it is being written at this moment, unless somebody was killed doing so
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
+
+
+def _young(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < WRITING_S
+    except FileNotFoundError:
+        return True
 
 
 def started(pid: int) -> str | None:
