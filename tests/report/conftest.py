@@ -22,6 +22,9 @@ def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of two real runs: a linear probe and last_k on small digits, two epochs."""
     folder = tmp_path_factory.mktemp("real")
     words = [
+        "backbone=timm",
+        "backbone.name=test_resnet",
+        "backbone.weights=none",
         "data=digits",
         "data.num_per_class=5",
         "data.size=32",

@@ -186,3 +186,10 @@ def test_equal_spreads_share_all_their_degrees_of_freedom() -> None:
 def test_two_differences_are_too_few_to_share() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0), Resampled(0.0, 0.05, 0.04, 2.0)]
     assert moderated(found) == found
+
+
+def test_a_difference_that_never_varies_tells_nothing_of_the_others() -> None:
+    found = [Resampled(0.0, 0.03, 0.02, 2.0) for _ in range(6)]
+    with_one_more = moderated([*found, Resampled(0.0, 0.01, 0.0, 2.0)])
+    assert with_one_more[:6] == moderated(found)
+    assert with_one_more[6] == Resampled(0.0, 0.01, 0.0, 2.0)

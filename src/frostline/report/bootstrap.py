@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import optimize, sparse, special, stats
+from scipy import sparse, stats
 
-from frostline.report.estimates import Interval, Key, spread
+from frostline.report.estimates import Interval, Key, shared, spread
 
 METRICS = ("accuracy", "balanced_accuracy", "f1")
 """The metrics that follow from labels and predictions alone."""
@@ -55,42 +54,15 @@ class Resampled:
 
 
 def moderated(found: Sequence[Resampled]) -> list[Resampled]:
-    """Return the differences with the seeds' parts of their errors drawn towards each other, as far as they agree.
-
-    A few seeds say little about the spread of one difference, but many differences say together what a spread is
-    like here: each variance becomes a weighted mean of its own and the common one, with the degrees of freedom of
-    both, at most those of all together (Smyth 2004, Stat Appl Genet Mol Biol 3: the moderated t). Where spreads
-    differ by more than chance, little is drawn; and none is made smaller than its own, for strategies do differ
-    (random weights vary more than pretrained ones), and in simulations of that the plain rule covered too little.
-    """
+    """Return the differences with the seeds' parts of their errors drawn towards each other (``estimates.shared``)."""
     known = [one for one in found if math.isfinite(one.freedom)]
-    variances = np.array([one.seeds_error**2 for one in known])
-    if len(known) < 3 or not np.median(variances):
-        return list(found)
-    freedoms = np.array([one.freedom for one in known])
-    prior, common = _prior(np.maximum(variances, 1e-5 * np.median(variances)), freedoms)
-    return [_drawn(one, prior, common, float(freedoms.sum())) if one in known else one for one in found]
+    spreads = dict(zip(map(id, known), shared([(one.seeds_error, one.freedom) for one in known]), strict=True))
+    return [_with_spread(one, *spreads[id(one)]) if id(one) in spreads else one for one in found]
 
 
-def _prior(variances: np.ndarray, freedoms: np.ndarray) -> tuple[float, float]:
-    """Return the degrees of freedom and the variance that all have in common, by the moments of their logs."""
-    half = freedoms / 2
-    logs = np.log(variances) - special.digamma(half) + np.log(half)
-    beyond = float(np.var(logs, ddof=1) - np.mean(special.polygamma(1, half)))
-    if beyond <= 0:  # they differ by no more than chance
-        return math.inf, math.exp(float(np.mean(logs)))
-    found: Any = optimize.brentq(lambda x: special.polygamma(1, x) - beyond, 1e-6, 1e8)
-    prior = 2 * float(found)
-    return prior, math.exp(float(np.mean(logs)) + float(special.digamma(prior / 2)) - math.log(prior / 2))
-
-
-def _drawn(one: Resampled, prior: float, common: float, most: float) -> Resampled:
-    own = one.seeds_error**2
-    share = 1.0 if math.isinf(prior) else prior / (prior + one.freedom)
-    variance = max(own, share * common + (1 - share) * own)
-    samples = max(0.0, one.error**2 - own)
-    freedom = min(most, prior + one.freedom)
-    return Resampled(one.mean, math.sqrt(samples + variance), math.sqrt(variance), freedom)
+def _with_spread(one: Resampled, seeds_error: float, freedom: float) -> Resampled:
+    samples = max(0.0, one.error**2 - one.seeds_error**2)
+    return Resampled(one.mean, math.sqrt(samples + seeds_error**2), seeds_error, freedom)
 
 
 def bootstrap(

@@ -8,6 +8,7 @@ import numpy as np
 
 from frostline.report.bootstrap import METRICS, Answers, Predictions, Resampled, bootstrap, moderated, resampled
 from frostline.report.estimates import SAME, Estimate, Interval, Key, by_block, estimate, mean_interval
+from frostline.report.estimates import moderated as moderated_estimates
 from frostline.report.ranking import Ranks, ranks
 from frostline.schema import LOWER_IS_BETTER
 
@@ -43,7 +44,8 @@ LEVEL = 0.95
 class Difference:
     """A label's score less the reference's, over the ``n`` keys that both have (as ``estimate`` has it).
 
-    ``interval`` is Student's of the paired differences, ``p`` of their t-test, ``adjusted`` by Holm over all rivals,
+    ``interval`` is Student's of the paired differences, ``p`` of their t-test (of three rivals or more moderated,
+    see ``estimates.shared``), ``adjusted`` by Holm over all rivals,
     ``effect`` Hedges' g; all four speak of seeds, on these test samples. ``bootstrap`` adds the chance of the test
     samples themselves. ``apart``: the two are told apart, by both where there are both. ``why`` says why
     there is no p-value. With no key in common, ``n`` is 0 and the mean NaN.
@@ -85,7 +87,9 @@ def differences(
     """
     rivals = [label for label, found in scores.items() if label != reference and found]
     values = [_paired(scores[label], scores[reference]) for label in rivals]
-    ps = [None if _why_not(one) else estimate(one).p() for one in values]
+    none = Estimate(math.nan, math.nan, 0.0, 0)
+    over_seeds = moderated_estimates([estimate(one) if one else none for one in values])
+    ps = [None if _why_not(one) else seeds.p() for one, seeds in zip(values, over_seeds, strict=True)]
     adjusted = holm([1.0 if p is None else p for p in ps])
     answers = predictions or {}
     drawn = [
@@ -97,11 +101,12 @@ def differences(
         _difference(
             (label, reference),
             one,
+            seeds,
             None if p is None else (p, corrected),
             None if both is None else next(drawn_towards),
             1 - (1 - LEVEL) / len(rivals),
         )
-        for label, one, p, corrected, both in zip(rivals, values, ps, adjusted, drawn, strict=True)
+        for label, one, seeds, p, corrected, both in zip(rivals, values, over_seeds, ps, adjusted, drawn, strict=True)
     ]
 
 
@@ -112,12 +117,12 @@ def _paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> dict[Key
 def _difference(
     names: tuple[str, str],
     values: Mapping[Key, float],
+    seeds: Estimate,
     test: tuple[float, float] | None,
     both: Resampled | None,
     level: float,
 ) -> Difference:
     """Return one difference from its p-value and adjusted one, and the bootstrap with its ``level`` corrected too."""
-    seeds = estimate(values) if values else Estimate(math.nan, math.nan, 0.0, 0)
     p, adjusted = test or (None, None)
     beyond = both and _excludes_zero(both.interval(level))
     return Difference(

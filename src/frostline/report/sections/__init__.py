@@ -84,7 +84,7 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
         found.append((score(top.mean), f"mean test {analysis.name} of {best}"))
     if best and cheapest and cheapest != best:
         dear, cheap = analysis.cost(best, "seconds"), analysis.cost(cheapest, "seconds")
-        if dear and cheap and cheap.mean:
+        if dear and cheap and dear.mean > 1.1 * cheap.mean:  # a few percent are noise, and no reason to change
             found.append(
                 (f"{dear.mean / cheap.mean:.1f}\u00d7", f"less time with {cheapest}, not told apart from {best}")
             )

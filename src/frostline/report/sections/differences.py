@@ -69,7 +69,9 @@ def _evidence(analysis: Analysis) -> str:
     return (
         f"A pair is two runs of {pair}: they saw the same samples in the same order. Over seeds: Student's t of the "
         "paired differences. Bootstrap: seeds and test samples drawn anew, so it speaks of other test samples of the "
-        "same kind as well. p: t-test of the paired differences, adjusted for the number of rivals by Holm's method. "
+        "same kind as well. With three rivals or more each spread over seeds is drawn towards the common one, as far "
+        "as they agree (moderated t, Smyth 2004). p: t-test of the paired differences, adjusted for the number of "
+        "rivals by Holm's method. "
         "Hedges' g: the mean difference in standard deviations of the differences, corrected for few pairs. Told "
         "apart: by each of t-test and bootstrap that there is, at the 5% level over all rivals together."
     )
