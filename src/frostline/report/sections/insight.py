@@ -10,7 +10,7 @@ from frostline.report.page import Fold, Part, Section, Text, figure
 from frostline.report.runs import Block
 from frostline.report.sections.limits import MOST_BLOCKS, MOST_DRAWN
 
-TITLES = {"moved": "relative L2 distance", "similarity": "linear CKA"}
+LOOKS = {"moved": ("relative L2 distance", ".3f"), "similarity": ("linear CKA", ".2f")}
 MOVED = (
     "How far each group's parameters moved from those the run began with: the L2 norm of the change over the L2 norm "
     "before, means over seeds. 0: not at all."
@@ -41,7 +41,8 @@ def _heat(analysis: Analysis, block: Block, name: str, caption: str, place: int)
         return []
     groups = list(dict.fromkeys(group for row in rows.values() for group in row))
     values = [[row.get(group) for group in groups] for row in rows.values()]
-    draw = partial(matrix, list(rows), groups, values, styles=analysis.styles, title=TITLES[name])
+    title, form = LOOKS[name]
+    draw = partial(matrix, list(rows), groups, values, form=form, styles=analysis.styles, title=title)
     where = f" On {analysis.keys[block]}." if analysis.keys[block] else ""
     return [figure(f"{name}-{place}", f"{caption}{where}", draw)]
 
