@@ -12,7 +12,7 @@ from frostline.commands.arguments import parse
 from frostline.commands.report import make_report
 from frostline.commands.run import show
 from frostline.comparison.cells import Design, design, split_sweeps
-from frostline.comparison.conduct import Sitting, refuse
+from frostline.comparison.conduct import Sitting, facts_of, surveyed
 from frostline.comparison.index import Index
 from frostline.comparison.outlook import outlook, table, total
 from frostline.pool import Pool
@@ -39,13 +39,8 @@ def plan(found: Design, command: str) -> int:
     """Print what would run, what is there already and about how long it takes; run nothing and write nothing."""
     index = Index.open(comparison_folder(found), found, command)
     with Pool(found.config["launcher"]) as pool:
-        facts = index.content["facts"]
-        if facts is None:
-            facts = pool.call("frostline.extract.survey", [cell.job(found.seeds[0]).config for cell in found.cells])
-            refuse(found.cells, facts)
-        by_cell = {cell.key: fact for cell, fact in zip(found.cells, facts, strict=True)}
         workers = found.config["launcher"]["workers"] or len(pool.slots)
-        rows = outlook(found, by_cell, index.tuned())
+        rows = outlook(found, facts_of(found, surveyed(found, index, pool)), index.tuned())
         seconds = total(rows, workers)
     left, there = sum(row.left for row in rows), sum(row.trials_done + row.runs_done for row in rows)
     Console(highlight=False).print(table(rows, f"{found.name}: {left} runs to do, {there} there already"))

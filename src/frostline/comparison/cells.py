@@ -11,9 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from frostline.allow import below
 from frostline.config import compose, expanded, explained, parse_overrides, plain
+from frostline.dispatch import settled
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
-from frostline.results.store import WHERE_NOT_WHAT, identity, run_id
+from frostline.results.store import WHERE_NOT_WHAT, identity, run_folder, run_id
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
@@ -44,7 +45,12 @@ class Job:
     @property
     def name(self) -> str:
         """What a person calls the run."""
-        return f"{self.cell.name} seed {self.seed}" + (f" lr {self.lr:g}" if self.trial else "")
+        return self.config["label"]
+
+    def record(self) -> dict[str, Any] | None:
+        """Return the run's record where it need not run again."""
+        known = settled(self.config, run_folder(Path(self.config["outputs"]), self.id))
+        return known.record if known else None
 
 
 @dataclass(frozen=True)

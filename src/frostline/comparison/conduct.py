@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from frostline.comparison.cells import Cell, Design, Job
@@ -13,7 +12,6 @@ from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
 from frostline.errors import UserError
 from frostline.live import run_all
 from frostline.pool import Pool, Task
-from frostline.results.store import FINAL, read_record, run_folder
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
@@ -44,18 +42,13 @@ class Sitting:
 
     def survey(self) -> Facts:
         """Return what is known of each cell before it runs. Raises UserError for a cell that cannot be run."""
-        known, cells = self.index.content["facts"], self.design.cells
-        if known is None:
-            known = self.pool.call(
-                "frostline.extract.survey", [cell.job(self.design.seeds[0]).config for cell in cells]
-            )
-            refuse(cells, known)
-            self.index.set(facts=known)
-        return {cell.key: fact for cell, fact in zip(cells, known, strict=True)}
+        known = surveyed(self.design, self.index, self.pool)
+        self.index.set(facts=known)
+        return facts_of(self.design, known)
 
     def fill(self, facts: Facts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
-        left = [job.config for job in self.expected() if facts[job.cell.key].get("entries") and not finished(job)]
+        left = [job.config for job in self.expected() if facts[job.cell.key].get("entries") and job.record() is None]
         if not left:
             return
         print("filling the caches for all runs ...", flush=True)
@@ -138,14 +131,25 @@ class Sitting:
         return bool(self._node["lr_grid"]) or self._node["budget"]["seconds"] is not None
 
 
+def surveyed(design: Design, index: Index, pool: Pool) -> list[dict[str, Any]]:
+    """Return what is known of each cell before it runs, by an earlier sitting or found out in a worker now.
+
+    Raises UserError for a cell that cannot be run.
+    """
+    known = index.content["facts"]
+    if known is None:
+        known = pool.call("frostline.extract.survey", [cell.job(design.seeds[0]).config for cell in design.cells])
+        refuse(design.cells, known)
+    return known
+
+
+def facts_of(design: Design, known: Sequence[Mapping[str, Any]]) -> Facts:
+    """Return what is known by the cell's key."""
+    return {cell.key: fact for cell, fact in zip(design.cells, known, strict=True)}
+
+
 def refuse(cells: Sequence[Cell], facts: Iterable[Mapping[str, Any]]) -> None:
     """Raise UserError for the first cell that cannot be run."""
     for cell, fact in zip(cells, facts, strict=True):
         if fact.get("error"):
             raise UserError(f"{cell.name}: {fact['error']}")
-
-
-def finished(job: Job) -> bool:
-    """Return whether a run's record is there and would not come out otherwise."""
-    record = read_record(run_folder(Path(job.config["outputs"]), job.id))
-    return record is not None and record["status"] in FINAL and not job.config["force"]

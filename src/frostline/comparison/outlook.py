@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -10,7 +9,6 @@ from rich.table import Table
 
 from frostline.comparison.cells import Cell, Design, Job
 from frostline.comparison.tuning import Tuned
-from frostline.results.store import FINAL, read_record, run_folder
 
 START_S = 15.0
 RUN_S = 3.0
@@ -40,7 +38,7 @@ class Row:
 def outlook(design: Design, facts: Facts, tuned: Sequence[Tuned]) -> list[Row]:
     """Return a row for each cell. Runs whose learning rate is still to be chosen count as not there."""
     jobs = {cell.key: jobs_of(cell, design, facts[cell.key], tuned) for cell in design.cells}
-    records = {job.id: record for found in jobs.values() for job in found if (record := done(job)) is not None}
+    records = {job.id: record for found in jobs.values() for job in found if (record := job.record()) is not None}
     rate = median([*paces(jobs, records, facts)] or [RATE])
     return [row(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
 
@@ -54,12 +52,6 @@ def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence
     if grid and cell.key not in rates:
         return trials
     return trials + [cell.job(seed, lr=rates.get(cell.key)) for seed in design.seeds]
-
-
-def done(job: Job) -> dict[str, Any] | None:
-    """Return the record of a run that need not run again."""
-    record = read_record(run_folder(Path(job.config["outputs"]), job.id))
-    return record if record is not None and record["status"] in FINAL and not job.config["force"] else None
 
 
 def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
