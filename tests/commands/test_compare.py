@@ -182,6 +182,7 @@ def test_a_budget_of_seconds_gives_each_strategy_its_own_epochs(frostline, tmp_p
     assert content["lr_seed"] == 1 and row["epochs"] > 2
     (record,) = records(tmp_path / "outputs" / "comparisons" / "timed", False)
     assert record["epochs"] == row["epochs"]
+    assert "timed: 0 runs to do, 1 there already" in frostline("compare", *node, *SMALL, "--plan").stdout
 
 
 def test_an_experiment_of_the_users_own_sets_the_comparison(tmp_path: Path, frostline) -> None:

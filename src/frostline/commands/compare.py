@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -38,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
 def plan(found: Design, command: str) -> int:
     """Print what would run, what is there already and about how long it takes; run nothing and write nothing."""
     index = Index.open(comparison_folder(found), found, command)
+    epochs = index.epochs()  # those that a budget of seconds came to
+    found = replace(found, cells=[replace(cell, epochs=epochs.get(cell.key, cell.epochs)) for cell in found.cells])
     with Pool(found.config["launcher"]) as pool:
         workers = found.config["launcher"]["workers"] or len(pool.slots)
         rows = outlook(found, facts_of(found, surveyed(found, index, pool)), index.tuned())

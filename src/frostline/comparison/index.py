@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frostline.comparison.cells import Design, Job
+from frostline.comparison.cells import Design, Job, block_text
 from frostline.comparison.tuning import Tuned
 from frostline.files import write_json
 from frostline.results.store import FINAL, read_record, run_folder
@@ -85,6 +85,10 @@ class Index:
         trials = [self.folder / row["path"] for row in self.content["runs"] if row["trial"]]
         ended = all((record := read_record(path)) is not None and record["status"] in FINAL for path in trials)
         return [Tuned(**one) for one in self.content["tuned"]] if ended else []
+
+    def epochs(self) -> dict[tuple[str, str], int]:
+        """Return the epochs of each cell's runs, as far as an earlier sitting came to them."""
+        return {(row["label"], block_text(row["block"])): row["epochs"] for row in self.content["runs"]}
 
     def set_tuned(self, tuned: Iterable[Tuned]) -> None:
         """Keep the learning rate of each cell."""
