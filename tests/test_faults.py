@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from frostline.config import compose, plain
 from frostline.dispatch import Outcome, dispatch, environment
-from frostline.pool import Pool, Task
+from frostline.launchers.base import Task
+from frostline.launchers.local import Pool
 from frostline.results.store import read_record, run_folder, run_id
 
 Sit = Callable[[dict], Outcome]
@@ -38,7 +39,7 @@ def make(outputs: Path, *overrides: str) -> dict:
 @pytest.fixture(scope="module")
 def sit() -> Iterator[Sit]:
     """Run a config in a warm worker, which costs a tenth of a process of its own."""
-    with Pool({"workers": 1, "threads": 1, "fresh": False}) as pool:
+    with Pool(workers=1, threads=1) as pool:
         yield lambda config: next(outcome for _, outcome, _ in pool.run([Task("", config)]))
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from frostline.config import compose, plain
 from frostline.dispatch import Outcome
+from frostline.launchers.base import Task
 from frostline.live import View, describe, duration, run_all, shortened
-from frostline.pool import Task
 
 
 def task(outputs: Path, seed: int, name: str | None = None) -> Task:

@@ -18,6 +18,7 @@ OURS = (
     "frostline.heads",
     "frostline.freeze.strategies",
     "frostline.training.optim",
+    "frostline.launchers",
 )
 # Of other packages only the classes of these very modules. Left out on purpose is whatever loads models or data by
 # name or path: timm.create_model, timm.data, torchmetrics.image, .text and .multimodal.

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from frostline.allow import SPECIAL, below, nodes
 from frostline.errors import UserError, choices
-from frostline.schema import Budget, Cache, Compare, Launcher, Loss, Run, Varied, check_config, conf_dir
+from frostline.schema import Budget, Cache, Compare, Loss, Run, Varied, check_config, conf_dir
 from frostline.signature import nearest_first, unknown_key
 
 # Hydra's own nodes may name only these: its own launcher, sweeper and callback, and those of its plugins.
@@ -241,7 +241,7 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Loss, Cache, Launcher, Varied, Budget)}
+    kinds = {one.__name__: one for one in (Run, Compare, Loss, Cache, Varied, Budget)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")

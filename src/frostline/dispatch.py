@@ -134,7 +134,7 @@ def environment(threads: int) -> dict[str, str]:
     """Return a worker's environment: no rank of ours or of a launcher's may leak into it.
 
     OpenBLAS has one thread, for NumPy has nothing to do that would pay for more, and they would stand in the way
-    of forking (`frostline.pool`).
+    of forking (`frostline.launchers.local`).
     """
     kept = {
         name: value

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.dispatch import Outcome
-from frostline.pool import Pool, Task
+from frostline.launchers.base import Launcher, Task
 
 Ended = tuple[Task, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
@@ -25,7 +25,7 @@ NUMBERS = 44
 
 
 def run_all(
-    tasks: Sequence[Task], pool: Pool, say: Callable[[Task, Outcome, float], None] | None = None
+    tasks: Sequence[Task], launcher: Launcher, say: Callable[[Task, Outcome, float], None] | None = None
 ) -> list[Ended]:
     """Run every task, shown as they go on; return how each ended, in the order in which they did.
 
@@ -33,10 +33,10 @@ def run_all(
     line. ``say`` is told of each end besides.
     """
     console, ended = Console(highlight=False), []
-    view = View(tasks, pool, console)
+    view = View(tasks, launcher, console)
     watched = sys.stdout.isatty() and not console.is_dumb_terminal
     with Live(get_renderable=view.render, console=console, refresh_per_second=1) if watched else nullcontext():
-        for task, outcome, seconds in pool.run(tasks):
+        for task, outcome, seconds in launcher.run(tasks):
             view.end(task, outcome, seconds)
             ended.append((task, outcome, seconds))
             line = f"[{len(ended)}/{len(tasks)}] {describe(task, outcome, seconds)}"
@@ -121,10 +121,10 @@ class Row:
 class View:
     """What is shown of many runs, at any moment."""
 
-    def __init__(self, tasks: Sequence[Task], pool: Pool, console: Console):
+    def __init__(self, tasks: Sequence[Task], launcher: Launcher, console: Console):
         self.rows = {task: Row(task) for task in tasks}
         self.ended: list[Row] = []
-        self.pool, self.console = pool, console
+        self.launcher, self.console = launcher, console
         self.began = time.monotonic()
 
     def end(self, task: Task, outcome: Outcome, seconds: float) -> None:
@@ -137,7 +137,7 @@ class View:
     def render(self) -> Group:
         """Return the table of the runs that fit, and a line of counts."""
         now = time.monotonic()
-        on = {self.rows[task]: now - since for task, since in self.pool.running if task in self.rows}
+        on = {self.rows[task]: now - since for task, since in self.launcher.running if task in self.rows}
         for row in on:
             row.look()
         room = self.console.width - NUMBERS

@@ -32,16 +32,6 @@ class Cache:
 
 
 @dataclass
-class Launcher:
-    """How runs are given to processes."""
-
-    workers: int | None = None
-    threads: int | None = None
-    timeout_s: float | None = None
-    fresh: bool = False
-
-
-@dataclass
 class Run:
     """The root of a run's config; a component is `_target_` and keyword arguments, so its target is its schema."""
 
@@ -65,7 +55,7 @@ class Run:
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
-    launcher: Launcher = field(default_factory=Launcher)
+    launcher: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,7 +88,7 @@ class Compare(Run):
     compare: Varied = field(default_factory=Varied)
 
 
-COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer")
+COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
 # key, whether it may be null, whether it is a whole number, the test, and the test in words
 Rule = tuple[str, bool, bool, Callable[[float], bool], str]
@@ -111,6 +101,8 @@ RULES: tuple[Rule, ...] = (
     ("launcher.workers", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("launcher.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
     ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
+    ("trainer.devices", False, True, lambda x: x >= 1, "1 or more; which GPUs they are says CUDA_VISIBLE_DEVICES"),
+    ("trainer.num_nodes", False, True, lambda x: x >= 1, "1 or more"),
     ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
     ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),

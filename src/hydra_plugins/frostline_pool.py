@@ -1,4 +1,4 @@
-"""Hydra's launcher `pool`: the runs of `frostline run -m`, in Frostline's warm workers."""
+"""Hydra's launcher `pool`: the runs of `frostline run -m`, by Frostline's own launcher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 @dataclass
 class PoolConf:
-    """The launcher's node: the keys of its workers are Frostline's own, in `launcher`."""
+    """The launcher's node: what it runs jobs by is Frostline's own config group, `launcher`."""
 
     _target_: str = "hydra_plugins.frostline_pool.PoolLauncher"
 
@@ -24,7 +24,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolConf,
 
 
 class PoolLauncher(Launcher):
-    """Composes every job, then runs them all in one pool."""
+    """Composes every job, then runs them all by one launcher."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.config = hydra_context, config
@@ -32,8 +32,8 @@ class PoolLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
         from frostline.commands.run import close, prepare
+        from frostline.launchers.base import Task, make_launcher
         from frostline.live import run_all
-        from frostline.pool import Pool, Task
 
         setup_globals()
         folders: dict[Task, Path] = {}
@@ -48,8 +48,8 @@ class PoolLauncher(Launcher):
         returned = [self._job(collect, one, number) for number, one in enumerate(job_overrides, initial_job_idx)]
         if folders:
             tasks = list(folders)
-            with Pool(tasks[0].config["launcher"]) as pool:
-                run_all(tasks, pool, lambda task, outcome, seconds: close(folders[task], outcome))
+            with make_launcher([task.config for task in tasks]) as launcher:
+                run_all(tasks, launcher, lambda task, outcome, seconds: close(folders[task], outcome))
         return returned
 
     def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:

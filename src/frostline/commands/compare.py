@@ -16,7 +16,7 @@ from frostline.comparison.cells import Design, design, split_sweeps
 from frostline.comparison.conduct import Sitting, facts_of, surveyed
 from frostline.comparison.index import Index
 from frostline.comparison.outlook import outlook, table, total
-from frostline.pool import Pool
+from frostline.launchers.base import make_launcher
 from frostline.results.owner import owned
 
 ABOUT = (
@@ -41,9 +41,9 @@ def plan(found: Design, command: str) -> int:
     index = Index.open(comparison_folder(found), found, command)
     epochs = index.epochs()  # those that a budget of seconds came to
     found = replace(found, cells=[replace(cell, epochs=epochs.get(cell.key, cell.epochs)) for cell in found.cells])
-    with Pool(found.config["launcher"]) as pool:
-        workers = found.config["launcher"]["workers"] or len(pool.slots)
-        rows = outlook(found, facts_of(found, surveyed(found, index, pool)), index.tuned())
+    with make_launcher(found.configs()) as launcher:
+        workers = launcher.workers
+        rows = outlook(found, facts_of(found, surveyed(found, index, launcher)), index.tuned())
         seconds = total(rows, workers)
     left, there = sum(row.left for row in rows), sum(row.trials_done + row.runs_done for row in rows)
     Console(highlight=False).print(table(rows, f"{found.name}: {left} runs to do, {there} there already"))
@@ -73,8 +73,8 @@ def carry_out(found: Design, command: str) -> int:
         print(f"{len(found.cells)} cells, {runs} runs; the comparison's folder is {folder}", flush=True)
         before = index.content["wall_seconds"]
         try:
-            with Pool(found.config["launcher"]) as pool:
-                failed = Sitting(found, index, pool).conduct()
+            with make_launcher(found.configs()) as launcher:
+                failed = Sitting(found, index, launcher).conduct()
         finally:
             index.set(wall_seconds=before + time.monotonic() - started)
         if failed:

@@ -119,7 +119,11 @@ class Design:
     def digest(self) -> str:
         """Return a hash of all that decides which runs there are."""
         node = {key: value for key, value in self.config["compare"].items() if key != "name"}
-        return sha256_json([node, [identity(cell.job(self.seeds[0]).config) for cell in self.cells]])
+        return sha256_json([node, [identity(config) for config in self.configs()]])
+
+    def configs(self) -> list[dict[str, Any]]:
+        """Return the config of each cell's first run."""
+        return [cell.job(self.seeds[0]).config for cell in self.cells]
 
 
 def design(overrides: Sequence[str], config_dir: Path | None) -> Design:

@@ -10,8 +10,8 @@ from frostline.comparison.cells import Cell, Design, Job
 from frostline.comparison.index import Index
 from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
 from frostline.errors import UserError
+from frostline.launchers.base import Launcher, Task
 from frostline.live import run_all
-from frostline.pool import Pool, Task
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
@@ -23,11 +23,11 @@ Facts = Mapping[Key, Mapping[str, Any]]
 
 @dataclass
 class Sitting:
-    """One sitting of a comparison: its cells, where it keeps what it finds out, and the workers."""
+    """One sitting of a comparison: its cells, where it keeps what it finds out, and what runs them."""
 
     design: Design
     index: Index
-    pool: Pool
+    launcher: Launcher
 
     def conduct(self) -> int:
         """Do all that is left to do; return how many runs have no result."""
@@ -42,7 +42,7 @@ class Sitting:
 
     def survey(self) -> Facts:
         """Return what is known of each cell before it runs. Raises UserError for a cell that cannot be run."""
-        known = surveyed(self.design, self.index, self.pool)
+        known = surveyed(self.design, self.index, self.launcher)
         self.index.set(facts=known)
         return facts_of(self.design, known)
 
@@ -53,7 +53,7 @@ class Sitting:
             return
         print("filling the caches for all runs ...", flush=True)
         try:
-            self.index.add_extraction(self.pool.call("frostline.extract.extract", left, os.cpu_count() or 1))
+            self.index.add_extraction(self.launcher.call("frostline.extract.extract", left, os.cpu_count() or 1))
         except UserError as error:
             print(f"frostline: the caches are left to the runs: {error}", file=sys.stderr, flush=True)
 
@@ -116,7 +116,7 @@ class Sitting:
     def run(self, jobs: Sequence[Job]) -> Records:
         """Run the jobs, whatever becomes of each; return their records."""
         tasks = {job.id: Task(job.name, job.config) for job in jobs}
-        return {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.pool)}
+        return {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.launcher)}
 
     @property
     def _node(self) -> Mapping[str, Any]:
@@ -131,14 +131,14 @@ class Sitting:
         return bool(self._node["lr_grid"]) or self._node["budget"]["seconds"] is not None
 
 
-def surveyed(design: Design, index: Index, pool: Pool) -> list[dict[str, Any]]:
+def surveyed(design: Design, index: Index, launcher: Launcher) -> list[dict[str, Any]]:
     """Return what is known of each cell before it runs, by an earlier sitting or found out in a worker now.
 
     Raises UserError for a cell that cannot be run.
     """
     known = index.content["facts"]
     if known is None:
-        known = pool.call("frostline.extract.survey", [cell.job(design.seeds[0]).config for cell in design.cells])
+        known = launcher.call("frostline.extract.survey", design.configs())
         refuse(design.cells, known)
     return known
 

@@ -26,7 +26,7 @@ class Slot:
     def __init__(self, environment: Mapping[str, str], threads: int, device: str | None, fresh: bool):
         self.context = multiprocessing.get_context("forkserver")
         self.worker = self.context.RawValue("i", 0)  # the process that does the present work, set by itself
-        self.about = ("frostline.warm.start", self.worker, dict(environment), threads, device)
+        self.about = ("frostline.launchers.warm.start", self.worker, dict(environment), threads, device)
         self.fresh = fresh
         self.future: ProcessFuture = ProcessFuture()
         self.started = 0.0

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from frostline.launchers.slot import by_name
 from frostline.results.store import LOG
-from frostline.slot import by_name
 from frostline.worker import interruptible
 from frostline.worker import run as run_once
 

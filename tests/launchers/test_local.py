@@ -16,7 +16,8 @@ from frostline.allow import allow
 from frostline.config import compose, plain
 from frostline.dispatch import Outcome, dispatch, share
 from frostline.errors import UserError
-from frostline.pool import Pool, Task, visible
+from frostline.launchers.base import Task
+from frostline.launchers.local import Pool, visible
 from frostline.results.store import read_record
 
 SMALL = [
@@ -30,13 +31,12 @@ SMALL = [
     "trainer.accelerator=cpu",
     "launcher.threads=1",
 ]
-LAUNCHER = {"workers": 1, "threads": 1, "timeout_s": None, "fresh": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def faulty() -> Iterator[None]:
     """Let configs name the heads of tests/faulty.py, and workers find them."""
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     allow(["faulty"])
     yield
     allow([])
@@ -45,7 +45,7 @@ def faulty() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
-    with Pool(LAUNCHER) as made:
+    with Pool(workers=1, threads=1) as made:
         yield made
 
 
@@ -96,7 +96,7 @@ def ended(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Out
     good = [Task(f"good {seed}", make(outputs, f"seed={seed}")) for seed in (1, 2, 3)]
     limits = {how: 5 if "hang" in how else 100 for how in WAYS}
     bad = [misbehave(outputs, how, f"launcher.timeout_s={limit}") for how, limit in limits.items()]
-    with Pool({**LAUNCHER, "workers": 3}) as several:
+    with Pool(workers=3, threads=1) as several:
         return {task.name: outcome for task, outcome, _ in several.run([good[0], *bad, *good[1:]])}
 
 
@@ -199,24 +199,37 @@ def test_the_fork_server_has_one_thread_and_nothing_of_a_run(pool: Pool) -> None
     assert b"frostline" in Path(f"/proc/{server}/cmdline").read_bytes()
 
 
-def test_leaving_early_stops_what_is_on_and_records_it(pool: Pool, tmp_path: Path) -> None:
+def test_leaving_early_stops_what_is_on_and_records_it(tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    going = pool.run([Task("good", make(tmp_path)), hanging, Task("never", make(tmp_path, "seed=9"))])
-    assert next(going)[1].record["status"] == "done"
-    going.close()
-    record = read_record(hanging.folder)
-    assert record is not None and record["status"] == "interrupted"
-    assert not list(tmp_path.glob("runs/*/owner.json")) and len(list(tmp_path.glob("runs/*"))) == 2
-    assert pool.call("math.gcd", 4, 6) == 2
+    with Pool(workers=2, threads=1) as pool:
+        going = pool.run([hanging, Task("good", make(tmp_path)), Task("never", make(tmp_path, "seed=9"))])
+        assert next(going)[1].record["status"] == "done"
+        going.close()
+        record = read_record(hanging.folder)
+        assert record is not None and record["status"] == "interrupted"
+        assert not list(tmp_path.glob("runs/*/owner.json")) and len(list(tmp_path.glob("runs/*"))) == 2
+        assert pool.call("math.gcd", 4, 6) == 2
+
+
+def test_a_run_is_asked_for_only_when_there_is_room_for_it(pool: Pool, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tasks() -> Iterator[Task]:
+        for seed in (20, 21):
+            yield Task(f"after {len(told)}", make(tmp_path, f"seed={seed}"))
+
+    for task, _, _ in pool.run(tasks()):
+        told.append(task.name)
+    assert told == ["after 0", "after 1"]
 
 
 @pytest.mark.slow
 def test_each_worker_has_its_own_gpu_and_threads_and_a_fresh_process_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frostline.pool.COUNT", "faulty.two")
+    monkeypatch.setattr("frostline.launchers.local.COUNT", "faulty.two")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
-    with Pool({**LAUNCHER, "workers": None, "threads": None, "fresh": True}) as pool:
+    with Pool(fresh=True) as pool:
         seen = [slot.about[4] for slot in pool.slots]
         assert seen == ["3", "GPU-5"]
         assert pool.call("os.getenv", "CUDA_VISIBLE_DEVICES") == "3"

@@ -5,24 +5,22 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import forkserver
-from pathlib import Path
 from typing import Any
 
 from frostline.dispatch import Outcome, conclude, environment, set_up, settled, share
-from frostline.results.store import RECORD, RESOLVED, run_folder, run_id
-from frostline.slot import Slot
+from frostline.launchers.base import Task
+from frostline.launchers.slot import Slot
+from frostline.results.store import RECORD, RESOLVED
 
 # What a run imports sooner or later. The fork server imports it once; a new worker is a fork of it. Left out is what
 # may start a thread when it is imported (scikit-learn, by way of pandas and pyarrow): a fork would not have it.
 PRELOAD = (
-    "frostline.warm",
+    "frostline.launchers.warm",
     "frostline.experiment",
     "frostline.backbones.image",
     "frostline.data.image",
@@ -33,37 +31,32 @@ COUNT = "torch.cuda.device_count"
 LOOK_S = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One run to do: the name that is shown, and the resolved config."""
-
-    name: str
-    config: dict[str, Any]
-
-    @cached_property
-    def folder(self) -> Path:
-        """The run's folder, named by its ID."""
-        return run_folder(Path(self.config["outputs"]), run_id(self.config))
-
-
 class Pool:
     """Worker processes that stay warm, one run at a time each; a context manager.
 
-    There are ``launcher.workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone.
+    There are ``workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone, or as many
+    as the ``devices`` of a run. ``timeout_s`` counts as each run's own config has it.
     They are forked from a server that has paid for the imports, and that holds no threads and no CUDA. One that
-    dies, hangs beyond ``launcher.timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
-    that ended well leaves its process to the next one (none does with ``launcher.fresh``).
+    dies, hangs beyond ``timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
+    that ended well leaves its process to the next one (none does with ``fresh``).
     """
 
-    def __init__(self, launcher: Mapping[str, Any]):
-        self.launcher = launcher
+    def __init__(
+        self,
+        workers: int | None = None,
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        fresh: bool = False,
+        devices: int = 1,
+    ):
+        self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices
         self._handler: Any = None
         self._running: dict[Slot, Task] = {}
 
     def __enter__(self) -> "Pool":
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
-        start_server(environment(share(self.launcher["threads"], self.launcher["workers"] or 1)))
+        start_server(environment(share(self.threads, self.wanted or 1)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,16 +70,21 @@ class Pool:
     def slots(self) -> list[Slot]:
         """Places for a run each; making them waits for the server's imports."""
         first = self._slot(None, 1)
-        devices = visible(self._result(first, COUNT))
-        number = self.launcher["workers"] or len(devices) or 1
-        if number == 1 and not devices:
+        names = shares(visible(self._result(first, COUNT)), self.devices)
+        number = self.wanted or len(names) or 1
+        if number == 1 and not names:
             return [first]
         first.stop()
-        return [self._slot(devices[place % len(devices)] if devices else None, number) for place in range(number)]
+        return [self._slot(names[place % len(names)] if names else None, number) for place in range(number)]
 
     def _slot(self, device: str | None, workers: int) -> Slot:
-        threads = share(self.launcher["threads"], workers)
-        return Slot(environment(threads), threads, device, self.launcher["fresh"])
+        threads = share(self.threads, workers)
+        return Slot(environment(threads), threads, device, self.fresh)
+
+    @property
+    def workers(self) -> int:
+        """How many runs can be on at the same time; where that is not given, the GPUs are looked for."""
+        return self.wanted or len(self.slots)
 
     @property
     def running(self) -> list[tuple[Task, float]]:
@@ -97,33 +95,33 @@ class Pool:
         """Run every task; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
-        folder raises (UserError). Runs that are on when the caller leaves are stopped and recorded as interrupted.
+        folder raises (UserError). ``tasks`` is asked for the next one when there is room for it. Runs that are on
+        when the caller leaves are stopped and recorded as interrupted.
         """
-        waiting = deque(tasks)
+        coming = iter(tasks)
         try:
-            while waiting or self._running:
-                yield from self._fill(waiting)
-                ended = self._ended()
-                yield from self._fill(waiting)
-                yield from ended
+            yield from self._fill(coming)
+            while self._running:
+                yield from self._ended()
+                yield from self._fill(coming)
         finally:
             self._abandon()
 
-    def _fill(self, waiting: deque[Task]) -> Iterator[tuple[Task, Outcome, float]]:
-        """Start runs in free slots; yield those that are done already."""
-        while waiting:
-            known = settled(waiting[0].config, waiting[0].folder)
-            if known is not None:  # asked before the slots, which wait for the server's imports
-                yield waiting.popleft(), known, 0.0
-                continue
-            if len(self._running) == len(self.slots):
+    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+        """Start runs in free slots; yield those that are done already, which need no slot to be made."""
+        while "slots" not in vars(self) or len(self._running) < len(self.slots):
+            task = next(coming, None)
+            if task is None:
                 return
-            task = waiting.popleft()
+            known = settled(task.config, task.folder)
+            if known is not None:
+                yield task, known, 0.0
+                continue
             set_up(task.folder, task.config)
             slot = next(slot for slot in self.slots if slot not in self._running)
             self._running[slot] = task
             path = str((task.folder / RESOLVED).absolute())
-            slot.begin("frostline.warm.run", path, limit=task.config["launcher"]["timeout_s"])
+            slot.begin("frostline.launchers.warm.run", path, limit=task.config["launcher"]["timeout_s"])
 
     def _ended(self) -> list[tuple[Task, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
@@ -149,7 +147,7 @@ class Pool:
 
     def _result(self, slot: Slot, function: str, *arguments: Any) -> Any:
         try:
-            slot.begin("frostline.warm.call", function, *arguments)
+            slot.begin("frostline.launchers.warm.call", function, *arguments)
             while not slot.ended():
                 wait([slot.future], LOOK_S)
             return slot.result()
@@ -177,6 +175,12 @@ def visible(count: int) -> list[str]:
     """Return the names by which each of ``count`` visible GPUs can be made the only visible one."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return (named.split(",") if named else [str(place) for place in range(count)])[:count]
+
+
+def shares(names: list[str], devices: int) -> list[str]:
+    """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
+    whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
+    return whole or ([",".join(names)] if names else [])
 
 
 def start_server(variables: Mapping[str, str]) -> None:

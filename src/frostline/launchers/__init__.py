@@ -1,0 +1,1 @@
+"""Launchers: where runs are executed, each in a process of its own."""
