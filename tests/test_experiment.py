@@ -162,7 +162,7 @@ def test_checkpoints_hold_what_trains_and_no_more(tmp_path: Path) -> None:
     _, folder = run(tmp_path, "freeze=linear_probe", "head.solver=null", "epochs=1")
     (path,) = (folder / "checkpoints").glob("*.safetensors")
     names = {name.lstrip("0123456789") for name in load_file(path)}
-    assert "/rng/cpu" in names and "/weights/head/linear.weight" in names
+    assert "/weights/head/linear.weight" in names
     assert not [name for name in names if name.startswith("/weights/backbone")]
 
 

@@ -15,11 +15,13 @@ from frostline.features.cache import Store
 from frostline.features.choose import Choice, choose_cut
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
+from frostline.group import ALONE, Group, check_alike, check_shared, environment, form
 from frostline.heads import Head
 from frostline.ledger import Ledger
 from frostline.metrics import better, score
 from frostline.parts import Parts, views
-from frostline.results.record import write_table
+from frostline.results.record import versions, write_table
+from frostline.results.verdicts import ask
 from frostline.schema import METRICS, instantiate
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
@@ -32,6 +34,10 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 def assemble(config: dict[str, Any], folder: Path) -> Parts:
     """Make every part of a run; nothing is trained and no image decoded yet. Raises UserError for a wrong config."""
     check(config)
+    trainer: Any = make_trainer(config, folder)
+    group = form(trainer, config)
+    check_alike(group, versions())
+    check_shared(group, Path(config["outputs"]))
     pl.seed_everything(config["seed"], verbose=False)
     backbone, plan = network(config)
     data = dataset(config, backbone)
@@ -41,10 +47,10 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     progress = Progress()
     weights = Weights(backbone, head, plan)
     ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()})
-    loggers = make_loggers(config, folder)
-    journal = make_journal(config, folder, progress, checkpoints, weights, ledger, loggers)
-    trainer = make_trainer(config, folder, journal)
-    cache = make_cache(config, backbone, data, trainer)
+    loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
+    journal = make_journal(config, folder, progress, checkpoints, weights, ledger, loggers, group)
+    trainer.callbacks.append(journal)
+    cache = make_cache(config, backbone, data, trainer, group)
     ledger.cache = cache
     cuts = find_cuts(backbone, backbone.preprocess.size)
     return Parts(
@@ -58,7 +64,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         choices=[choose(config, backbone, data, plan, cuts, index, cache) for index in range(len(plan.phases))],
         cuts=cuts,
         cache=cache,
-        module=make_module(config, backbone, head),
+        module=make_module(config, backbone, head, group),
         trainer=trainer,
         journal=journal,
         progress=progress,
@@ -66,6 +72,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         weights=weights,
         checkpoints=checkpoints,
         loggers=loggers,
+        group=group,
     )
 
 
@@ -104,7 +111,7 @@ def dataset(config: dict[str, Any], backbone: Backbone) -> DataModule:
     return instantiate(config["data"], "data", preprocess=backbone.preprocess, augment=augment, seed=config["seed"])
 
 
-def make_module(config: dict[str, Any], backbone: Backbone, head: Head) -> FineTuner:
+def make_module(config: dict[str, Any], backbone: Backbone, head: Head, group: Group) -> FineTuner:
     """Return the LightningModule with its optimizer and schedule."""
     return FineTuner(
         backbone,
@@ -113,6 +120,7 @@ def make_module(config: dict[str, Any], backbone: Backbone, head: Head) -> FineT
         rate=config["optimizer"]["lr"],
         schedule=instantiate(config["schedule"], "schedule"),
         label_smoothing=config["loss"]["label_smoothing"],
+        group=group,
     )
 
 
@@ -124,6 +132,7 @@ def make_journal(
     weights: Weights,
     ledger: Ledger,
     loggers: Loggers,
+    group: Group,
 ) -> Journal:
     """Return what keeps each epoch: its checkpoint, its line of metrics.csv, its row in the loggers and its cost."""
     monitor = config["monitor"]
@@ -141,10 +150,13 @@ def make_journal(
         monitor=monitor,
         publish=publish,
         charge=ledger.charge,
+        seed=config["seed"],
+        group=group,
+        judge=(lambda epoch: ask(folder, epoch)) if config["judged"] else (lambda epoch: False),
     )
 
 
-def make_trainer(config: dict[str, Any], folder: Path, journal: Journal) -> pl.Trainer:
+def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
     """Return the one Trainer of a run; checkpoints, sample order and logging are Frostline's own.
 
     A Trainer of Lightning's closes its loggers at the end of every fit, and a run has one for each phase.
@@ -154,7 +166,7 @@ def make_trainer(config: dict[str, Any], folder: Path, journal: Journal) -> pl.T
     return instantiate(
         node,
         "trainer",
-        callbacks=[journal],
+        plugins=[environment()],
         logger=False,
         max_epochs=config["epochs"],
         num_sanity_val_steps=0,
@@ -165,7 +177,9 @@ def make_trainer(config: dict[str, Any], folder: Path, journal: Journal) -> pl.T
     )
 
 
-def make_cache(config: dict[str, Any], backbone: Backbone, data: DataModule, trainer: pl.Trainer) -> PrefixCache:
+def make_cache(
+    config: dict[str, Any], backbone: Backbone, data: DataModule, trainer: pl.Trainer, group: Group = ALONE
+) -> PrefixCache:
     """Return the prefix cache, on the device and in the precision that the run trains in."""
     keys = config["cache"]
     return PrefixCache(
@@ -177,6 +191,7 @@ def make_cache(config: dict[str, Any], backbone: Backbone, data: DataModule, tra
         device=trainer.strategy.root_device,
         memory_bytes=keys["memory_gb"] * 1e9,
         max_bytes=keys["max_gb"] * 1e9,
+        group=group,
     )
 
 

@@ -14,6 +14,7 @@ from frostline.assemble import assemble
 from frostline.backbones.cuts import suffix
 from frostline.features.choose import Choice
 from frostline.features.prefix import Features
+from frostline.group import ALONE
 from frostline.insight import Meter, mistakes, moved, similarity
 from frostline.ledger import forget_peak_memory
 from frostline.metrics import confusion, score
@@ -40,6 +41,9 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
         parts.ledger.mark = started + parts.loggers.seconds
         train(parts, optimizer)
         outputs = test(parts) if config["test"] else None
+        parts.cache.group = ALONE  # from here on each rank is by itself, and the first one makes the record
+        if not parts.group.leads:
+            return Record(id=identifier, status="done", config=config)
         found = record(parts, identifier)
         if outputs is not None:
             examine(parts, found, outputs["logits"], outputs["label"])
@@ -79,7 +83,7 @@ def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Feat
             for split in splits:
                 views = parts.views(index) if split == "train" else [0]
                 sources[split] = parts.cache.collect(split, cut, views, parts.ahead(index))
-        except OSError as error:
+        except OSError as error:  # on all ranks
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
             parts.choices[index] = Choice(None, f"not cached: {error.strerror or error}")
             sources = {}
@@ -98,7 +102,7 @@ def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, t
     found = {}
     for split in ("train", "val"):
         views = parts.features(split, index, sources).views.values()
-        found[split] = torch.cat(list(views)), parts.data.splits[split].labels.repeat(len(views))
+        found[split] = torch.cat([rows.whole() for rows in views]), parts.data.splits[split].labels.repeat(len(views))
     return found
 
 
@@ -106,11 +110,14 @@ def test(parts: Parts) -> dict[str, Tensor]:
     """Restore the best epoch, test it once, and write the predictions; return logits [N, classes] and label [N]."""
     best = parts.best_epoch()
     index, _ = parts.plan.at(best)
+    parts.group.wait()  # for the first rank to have written it
     parts.load_best()
     prepare(parts, index, ("test",))
     parts.module.enter(parts.plan.phases[index], parts.plan.start(index), body(parts, index))
     parts.trainer.test(parts.module, datamodule=parts.data, verbose=False)
     outputs = parts.module.collected()
+    if not parts.group.leads:
+        return outputs
     labels, probabilities = outputs["label"].tolist(), outputs["logits"].softmax(dim=-1).tolist()
     rows = prediction_rows(parts.data.splits["test"].names, parts.data.classes, labels, probabilities)
     write_table(parts.folder / "predictions.csv", rows)

@@ -21,6 +21,7 @@ from frostline.errors import UserError
 from frostline.features.choose import Choice
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
+from frostline.group import environment
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
 
@@ -124,7 +125,8 @@ def _trainer(config: Config) -> pl.Trainer:
     """Return a Trainer that only says on which device and in which precision the runs train."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    return instantiate({**config["trainer"], **quiet}, "trainer", logger=False)
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    return instantiate({**config["trainer"], **alone, **quiet}, "trainer", plugins=[environment()], logger=False)
 
 
 def needs(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> list[Need]:

@@ -16,6 +16,7 @@ from frostline.features.choose import Choice
 from frostline.features.prefix import Features, PrefixCache
 from frostline.freeze.plan import HEAD, Phase, Plan, learning_rates
 from frostline.freeze.table import plan_table
+from frostline.group import Group
 from frostline.heads import Head
 from frostline.ledger import Ledger
 from frostline.training.checkpoint import Checkpoints
@@ -46,6 +47,7 @@ class Parts:
     weights: Weights
     checkpoints: Checkpoints
     loggers: Loggers
+    group: Group
 
     def best_epoch(self) -> int:
         """Return the epoch with the best value of ``monitor`` on validation."""
@@ -89,11 +91,15 @@ class Parts:
         cut = self.choices[index].cut
         if cut is not None and cut.name == self.cuts[-1].name:
             return sources[split]
-        memory = PrefixCache(None, self.backbone, self.data, autocast=self.cache.autocast, device=self.cache.device)
+        memory = PrefixCache(
+            None, self.backbone, self.data, autocast=self.cache.autocast, device=self.cache.device, group=self.group
+        )
         return memory.collect(split, self.cuts[-1], self.views(index) if split == "train" else [0])
 
     def show_plan(self) -> None:
-        """Print the notes and the plan's table."""
+        """Print the notes and the plan's table, on the rank that leads."""
+        if not self.group.leads:
+            return
         console = Console(stderr=True, highlight=False)
         for note in (*self.data.notes, *self.backbone.notes):
             console.print(note, markup=False)

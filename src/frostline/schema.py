@@ -9,7 +9,7 @@ from frostline.allow import check_targets, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
 
-__all__ = ["Run", "Compare", "check_config", "check_targets", "conf_dir", "instantiate"]
+__all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss")
 LOWER_IS_BETTER = ("loss", "calibration_error")
@@ -43,6 +43,7 @@ class Run:
     test: bool = True
     group: str | None = None
     label: str | None = None
+    judged: bool = False
     monitor: str = "accuracy"
     loss: Loss = field(default_factory=Loss)
     cache: Cache = field(default_factory=Cache)
@@ -88,6 +89,31 @@ class Compare(Run):
     compare: Varied = field(default_factory=Varied)
 
 
+@dataclass
+class Searched:
+    """What a study searches, and how."""
+
+    space: Any = None
+    trials: int = 20
+    sampler: str = "tpe"
+    startup: int = 10
+    pruner: str = "none"
+    min_epochs: int = 1
+    factor: int = 3
+    seed: int | None = None
+    timeout_s: float | None = None
+    storage: str | None = None
+    name: str | None = None
+
+
+@dataclass
+class Tune(Run):
+    """The root of a study's config: a run's, and what is searched."""
+
+    tune: Searched = field(default_factory=Searched)
+
+
+ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune}
 COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
 # key, whether it may be null, whether it is a whole number, the test, and the test in words
@@ -100,6 +126,7 @@ RULES: tuple[Rule, ...] = (
     ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
     ("launcher.workers", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("launcher.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
+    ("launcher.restarts", False, True, lambda x: x >= 0, "0 or more"),
     ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("trainer.devices", False, True, lambda x: x >= 1, "1 or more; which GPUs they are says CUDA_VISIBLE_DEVICES"),
     ("trainer.num_nodes", False, True, lambda x: x >= 1, "1 or more"),
@@ -110,6 +137,12 @@ RULES: tuple[Rule, ...] = (
     ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
     ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
+    ("tune.trials", False, True, lambda x: x >= 1, "1 or more"),
+    ("tune.startup", False, True, lambda x: x >= 1, "1 or more"),
+    ("tune.min_epochs", False, True, lambda x: x >= 1, "1 or more"),
+    ("tune.factor", False, True, lambda x: x >= 2, "2 or more"),
+    ("tune.seed", True, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32, or null"),
+    ("tune.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
 )
 
 
@@ -124,7 +157,8 @@ def check_config(config: Mapping[str, Any]) -> None:
 
     Root keys, components, ranges of values, targets. Raises UserError that names the key.
     """
-    known = [one.name for one in fields(Compare if "compare" in config else Run)]
+    root = next((name for name in ("compare", "tune") if name in config), "run")
+    known = [one.name for one in fields(ROOTS[root])]
     for key in config:
         if key not in known:
             raise unknown_key(key, known)

@@ -1,4 +1,8 @@
-"""The worker: reads a resolved config and nothing else, trains, and leaves a record."""
+"""The worker: reads a resolved config and nothing else, trains, and leaves a record.
+
+It is the process of a run. Where the run has several ranks it leads: it starts them, as workers too, by torchrun,
+and makes the record from the status that each leaves.
+"""
 
 import logging
 import os
@@ -6,8 +10,9 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,11 +21,13 @@ from typing import Any, TextIO
 import yaml
 
 from frostline.errors import UserError
+from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
 
 log = logging.getLogger("frostline.worker")
+LEFT_S = 10.0
 
 
 class Interrupted(BaseException):
@@ -28,9 +35,10 @@ class Interrupted(BaseException):
 
 
 def main(path: Path) -> int:
-    """Be the process of one run: do it, and stop early where the process that asked for it is gone."""
+    """Be the process of one run, or one rank of it; stop early where the process that asked for it is gone."""
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
-    return run(path)
+    here = place()
+    return run(path) if here is None else take_part(path, here.rank)
 
 
 def run(path: Path) -> int:
@@ -38,6 +46,18 @@ def run(path: Path) -> int:
 
     What it changes in this process (handlers of signals and logs) it puts back.
     """
+    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else led)(config, folder))
+
+
+def lead(path: Path, execute: Callable[[dict[str, Any], Path], Mapping[int, int]]) -> int:
+    """Be the process of a run of which ``execute`` starts the ranks; it returns exit codes, by rank, that it knows of.
+
+    As ``run``; SystemExit and KeyboardInterrupt out of ``execute`` pass through, and leave no record.
+    """
+    return _own(path, lambda config, folder: gathered(config, folder, execute(config, folder)))
+
+
+def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
     folder = path.parent
     with interruptible(), logging_to(folder / LOG):
         config = yaml.safe_load(path.read_text())
@@ -46,19 +66,19 @@ def run(path: Path) -> int:
         except Interrupted:
             return 1  # another worker has the run, and will leave its record
         try:
-            return work(config, folder)
+            return work(config, folder, execute)
         finally:
             release(folder)
 
 
-def work(config: dict[str, Any], folder: Path) -> int:
+def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
     """Make sure that a run of our own has a record; return the exit code."""
     before = read_record(folder)
     if before is not None and before["status"] in FINAL and not config["force"]:
         return exit_code(before["status"])
     try:
         clear(folder, config["force"])
-        record = attempt(config, folder)
+        record = execute(config, folder)
     except Interrupted as stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
@@ -75,32 +95,111 @@ def exit_code(status: str, user_error: bool = False) -> int:
 def clear(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
     (folder / RECORD).unlink(missing_ok=True)
+    clear_statuses(folder)
     if everything:
         for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
             path.unlink(missing_ok=True)
+
+
+def led(config: dict[str, Any], folder: Path) -> Record:
+    """Return the record of a run of several ranks on this machine, however it ends (short of an interruption)."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    from frostline.torchrun import execute
+
+    try:
+        return gathered(config, folder, execute(config, folder))
+    except SignalException as error:  # torchrun takes SIGTERM over, and has ended its ranks by now
+        raise Interrupted(f"stopped by {error.sigval.name}") from error
+    except UserError as error:
+        log.error("%s", error, exc_info=config["debug"])
+        return _failure(config, folder, "failed", str(error), user_error=True)
+
+
+def gathered(config: dict[str, Any], folder: Path, exits: Mapping[int, int]) -> Record:
+    """Return the record of a run whose ranks have ended: that of rank 0, or of the rank that failed first."""
+    statuses = read_statuses(folder)
+    rank = origin(statuses, exits)
+    if rank is None and 0 in statuses:
+        return Record.read(statuses[0])
+    if rank is None or rank not in statuses:
+        how = "left no word" if rank is None else death(exits[rank], f"rank {rank}")
+        return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
+    found = Record.read(statuses[rank])
+    found.reason = f"rank {rank}: {found.reason}"
+    return found
+
+
+def take_part(path: Path, rank: int) -> int:
+    """Be one rank of a run: train with the others, and leave a status; return the exit code."""
+    folder = path.parent
+    _end_in_time()
+    with interruptible(), logging_to(folder / LOG):
+        config = yaml.safe_load(path.read_text())
+        try:
+            record = attempt(config, folder)
+        except Interrupted as stop:
+            record = _failure(config, folder, "interrupted", str(stop))
+        leave_status(folder, rank, record.plain())
+    return exit_code(record.status, record.user_error)
+
+
+def _end_in_time() -> None:
+    """Leave this process some seconds after SIGTERM, even when it hangs in a collective and no handler can run."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while signal.SIGTERM not in os.read(read, 64):
+            pass
+        time.sleep(LEFT_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def attempt(config: dict[str, Any], folder: Path) -> Record:
     """Return the record of a run, however it ends (short of an interruption)."""
     from frostline.experiment import run_experiment
     from frostline.training.module import Diverged
+    from frostline.training.phases import Pruned
 
     try:
-        set_threads(config["launcher"]["threads"])
+        if place() is None:  # a rank has its share of them already
+            set_threads(config["launcher"]["threads"])
         return run_experiment(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
         return _failure(config, folder, "failed", str(error), user_error=True)
     except (Exception, SystemExit) as error:
-        status = "diverged" if isinstance(error, Diverged) else "failed"
-        log.exception("The run %s.", status)
-        return _failure(config, folder, status, f"{type(error).__name__}: {error}")
+        status = {Diverged: "diverged", Pruned: "pruned"}.get(type(error), "failed")
+        log.log(
+            logging.INFO if status == "pruned" else logging.ERROR, "The run %s.", status, exc_info=status != "pruned"
+        )
+        return _failure(
+            config, folder, status, str(error) if status == "pruned" else f"{type(error).__name__}: {error}"
+        )
 
 
 def _failure(config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False) -> Record:
     return Record(
-        id=folder.name, status=status, config=config, reason=reason, user_error=user_error, versions=versions()
+        id=folder.name,
+        status=status,
+        config=config,
+        reason=reason,
+        traceback=traceback.format_exc() if sys.exception() else None,
+        user_error=user_error,
+        versions=versions(),
     )
+
+
+def death(code: int, who: str = "the worker") -> str:
+    """Return what an exit code says of a process's end."""
+    if code >= 0:
+        return f"{who} ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{who} was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
 def set_threads(threads: int | None) -> None:
@@ -137,12 +236,15 @@ def logging_to(path: Path) -> Iterator[None]:
 def _handlers(stream: TextIO) -> list[logging.Handler]:
     """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
     file = logging.StreamHandler(stream)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    here = place()
+    who = "" if here is None else f"rank {here.rank} "
+    file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
     if os.path.sameopenfile(2, stream.fileno()):
         return [file]
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    terminal.addFilter(lambda entry: entry.name.startswith("frostline") and not entry.exc_info)
+    spoken = here is None or here.rank == 0
+    terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
     return [file, terminal]
 
 

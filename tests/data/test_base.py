@@ -25,25 +25,41 @@ from frostline.errors import UserError
 def test_an_epoch_is_all_samples_once_in_batches_of_nearly_equal_size(
     n: int, size: int, world: int, epoch: int, shuffle: bool
 ) -> None:
-    if n // math.ceil(n / size) < world:
+    if shuffle and n // math.ceil(n / size) < world:
         with pytest.raises(UserError, match="data.batch_size"):
             EpochBatches(n, size, 0, shuffle, 0, world)
         return
     ranks = [EpochBatches(n, size, 0, shuffle, rank, world) for rank in range(world)]
     for rank in ranks:
         rank.set_epoch(epoch)
-    shares = [[indices for _, indices in rank] for rank in ranks]
-    assert {len(share) for share in shares} == {len(ranks[0])} == {math.ceil(n / size)}
+    shares = [[indices for _, indices, _ in rank] for rank in ranks]
+    assert {len(share) for share in shares} == {len(ranks[0])}  # or the ranks would wait for each other
     batches = [torch.cat(parts) for parts in zip(*shares, strict=True)]
     assert sorted(torch.cat(batches).tolist()) == list(range(n))
+    if not shuffle:
+        alone = {tuple(indices.tolist()) for _, indices, _ in EpochBatches(n, size, 0, False)}
+        assert {tuple(indices.tolist()) for share in shares for indices in share if len(indices)} == alone
+        return
+    assert len(batches) == math.ceil(n / size)
     sizes = [len(batch) for batch in batches]
     assert max(sizes) <= size and max(sizes) - min(sizes) <= 1
     assert all(len(indices) > 0 for share in shares for indices in share)
 
 
+@given(n=st.integers(3, 100), size=st.integers(3, 70), world=st.integers(1, 3))
+def test_the_mean_over_ranks_of_their_weighted_means_is_the_mean_of_the_batch(n: int, size: int, world: int) -> None:
+    if n // math.ceil(n / size) < world:
+        return
+    ranks = [EpochBatches(n, size, 0, True, rank, world) for rank in range(world)]
+    for parts in zip(*ranks, strict=True):
+        whole = torch.cat([indices for _, indices, _ in parts]).double().mean()
+        weighted = sum(weight * indices.double().mean() for _, indices, weight in parts) / world
+        assert torch.isclose(weighted, whole)
+
+
 def order(batches: EpochBatches, epoch: int) -> list[int]:
     batches.set_epoch(epoch)
-    return torch.cat([indices for _, indices in batches]).tolist()
+    return torch.cat([indices for _, indices, _ in batches]).tolist()
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:

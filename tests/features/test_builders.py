@@ -38,7 +38,7 @@ for turn in range(40):
             for block in blocks(key):
                 writer.append(block)
                 time.sleep(0.001)
-            writer.commit()
+            writer.commit([writer.finish()])
             built += 1
 print(built, flush=True)
 """
@@ -49,7 +49,7 @@ while time.monotonic() < until:
     writer = Writer(store, "churned", {})
     for block in blocks("churned"):
         writer.append(block)
-    writer.commit()
+    writer.commit([writer.finish()])
     store.remove("churned")
 """
 HOLD = """
@@ -85,7 +85,7 @@ def finish(store: Store) -> None:
     """Write the entry that a builder in another process holds."""
     writer = Writer(store, "held", {})
     writer.append(b"all of it")
-    writer.commit()
+    writer.commit([writer.finish()])
 
 
 @pytest.mark.parametrize("claims", ["working", "idle"])
@@ -101,7 +101,7 @@ def test_a_reader_sees_whole_entries_while_two_processes_build_them(tmp_path: Pa
         for path in store.root.glob("entry*"):
             entry = store.open(path.name)
             assert entry is not None, "an entry that is visible is whole"
-            assert entry.content.read_bytes() == content(entry.key)
+            assert entry.contents[0].read_bytes() == content(entry.key)
             reads += 1
     built = []
     for builder in builders:
@@ -123,7 +123,7 @@ def test_a_reader_survives_entries_that_are_dropped_under_its_hands(tmp_path: Pa
             assert all(each.key == "churned" for each in store.entries())
             if entry is not None:
                 seen += 1
-                assert entry.manifest["sha256"] == hashlib.sha256(content("churned")).hexdigest()
+                assert entry.manifest["parts"][0]["sha256"] == hashlib.sha256(content("churned")).hexdigest()
     assert churner.returncode == 0 and seen > 0
 
 

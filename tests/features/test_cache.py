@@ -25,7 +25,7 @@ def put(store: Store, key: str, size: int = 1000, used: float | None = None) -> 
     """Write an entry, used last at the time ``used``."""
     writer = Writer(store, key, ABOUT)
     writer.append(random.Random(key).randbytes(size))
-    writer.commit(dtype="uint8")
+    writer.commit([writer.finish()], dtype="uint8")
     entry = store.find(key)
     assert entry is not None
     if used is not None:
@@ -39,15 +39,15 @@ def left(root: Path) -> list[str]:
 
 
 def damage_content(entry: Entry) -> None:
-    data = bytearray(entry.content.read_bytes())
+    data = bytearray(entry.contents[0].read_bytes())
     data[517] ^= 4
-    entry.content.write_bytes(data)
+    entry.contents[0].write_bytes(data)
 
 
 DAMAGES: dict[str, Callable[[Entry], object]] = {
-    "content cut short": lambda entry: os.truncate(entry.content, 400),
+    "content cut short": lambda entry: os.truncate(entry.contents[0], 400),
     "one bit of content": damage_content,
-    "content gone": lambda entry: entry.content.unlink(),
+    "content gone": lambda entry: entry.contents[0].unlink(),
     "manifest cut short": lambda entry: os.truncate(entry.path / MANIFEST, 40),
     "manifest empty": lambda entry: os.truncate(entry.path / MANIFEST, 0),
     "manifest of another kind": lambda entry: (entry.path / MANIFEST).write_text("[]"),
@@ -68,7 +68,7 @@ def test_damage_is_found_said_and_made_good(
     with caplog.at_level(logging.WARNING):
         assert store.open("broken") is None
     assert "broken is damaged" in caplog.text
-    assert store.open("whole") is not None and whole.content.exists()
+    assert store.open("whole") is not None and whole.contents[0].exists()
     put(store, "broken")
     assert store.verify() == [] and store.open("broken") is not None
 
@@ -128,7 +128,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, full_disk: F
             try:
                 for _ in range(100):
                     writer.append(bytes(3000))
-                writer.commit()
+                writer.commit([writer.finish()])
             finally:
                 writer.abandon()
         assert [path.name for path in tmp_path.iterdir()] == ["before"], most
@@ -175,7 +175,7 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_pat
     for writer in (dead, slow, new):
         writer.append(b"half")
         writer.file.flush()
-    for path in (dead.folder / CONTENT, dead.folder, slow.folder):
+    for path in (dead.folder / CONTENT.format(0), dead.folder, slow.folder):
         os.utime(path, (long_ago, long_ago))
     (tmp_path / ".gone.1.trash").mkdir()
     (tmp_path / ".gone.claim").write_text('["elsewhere", 1]')
@@ -184,7 +184,7 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_pat
     assert store.prune(10**9) == []
     assert set(tmp_path.iterdir()) == {slow.folder, new.folder}
     for writer in (slow, new):
-        writer.commit()
+        writer.commit([writer.finish()])
     assert store.verify() == [] and {entry.key for entry in store.entries()} == {"slow", "new"}
     dead.abandon()
 

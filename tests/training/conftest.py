@@ -129,6 +129,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             monitor="accuracy",
             publish=lambda history: rows.__setitem__(slice(None), history),
             charge=lambda epoch: None,
+            seed=0,
         )
         module = FineTuner(
             backbone,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from frostline.errors import UserError
 from frostline.files import sha256_file, write_json
-from frostline.training.checkpoint import MANIFEST, Checkpoints, decode, encode, random_state, set_random_state
+from frostline.training.checkpoint import MANIFEST, Checkpoints, decode, encode
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 TENSORS = st.builds(
@@ -117,13 +117,6 @@ def test_an_optimizer_comes_back(tmp_path: Path) -> None:
         for name, value in optimizer.state[parameter].items():
             assert torch.equal(other.state[parameter][name], value), name
     assert [group["lr"] for group in other.param_groups] == [0.1, 0.1]
-
-
-def test_the_random_state_comes_back(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(encode(random_state()))
-    first = torch.rand(5)
-    set_random_state(decode(tmp_path / "file"))
-    assert torch.equal(torch.rand(5), first)
 
 
 def state(epoch: int) -> dict[str, Any]:

@@ -92,11 +92,14 @@ def unusable(problems: Sequence[str]) -> str:
     )
 
 
-class EpochBatches(Sampler[tuple[int, Tensor]]):
-    """Batches of an epoch as (view, indices): their order is a function of (seed, epoch), not of what ran before.
+class EpochBatches(Sampler[tuple[int, Tensor, float]]):
+    """Batches of an epoch as (view, indices, weight): their order is a function of (seed, epoch) alone.
 
     An epoch is divided into ceil(n / batch_size) batches of nearly equal size: no sample is dropped, and no tiny last
-    batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together; each batch is shared out to them.
+    batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together. Where they are shuffled, to train,
+    each batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when
+    its parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end),
+    so that every sample is seen once, and in the very batch in which one rank alone would see it.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class EpochBatches(Sampler[tuple[int, Tensor]]):
         self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
         self.batches = math.ceil(n / batch_size)
         self.epoch = 0
-        if n // self.batches < world:
+        if shuffle and n // self.batches < world:
             raise UserError(
                 f"data.batch_size: batches of {batch_size} from {n} samples leave some of {world} processes without "
                 f"any; it counts the samples of all processes together and must be larger."
@@ -123,13 +126,18 @@ class EpochBatches(Sampler[tuple[int, Tensor]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batches
+        return self.batches if self.shuffle else math.ceil(self.batches / self.world)
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        order = permutation(self.n, self.seed, "order", self.epoch) if self.shuffle else torch.arange(self.n)
+    def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
         view = self.view(self.epoch)
-        for batch in order.tensor_split(self.batches):
-            yield view, batch[self.rank :: self.world]
+        if self.shuffle:
+            for batch in permutation(self.n, self.seed, "order", self.epoch).tensor_split(self.batches):
+                own = batch[self.rank :: self.world]
+                yield view, own, len(own) * self.world / len(batch)
+        else:
+            own_batches = torch.arange(self.n).tensor_split(self.batches)[self.rank :: self.world]
+            for batch in (*own_batches, *[torch.arange(0)] * (len(self) - len(own_batches))):
+                yield view, batch, 1.0
 
 
 class Served(Dataset[dict[str, Tensor]]):
@@ -138,9 +146,11 @@ class Served(Dataset[dict[str, Tensor]]):
     def __init__(self, source: Source, labels: Tensor) -> None:
         self.source, self.labels = source, labels
 
-    def __getitem__(self, index: tuple[int, Tensor]) -> dict[str, Tensor]:
-        view, indices = index
-        return {"inputs": self.source.inputs(indices, view), "label": self.labels[indices], "index": indices}
+    def __getitem__(self, index: tuple[int, Tensor, float]) -> dict[str, Tensor]:
+        view, indices, weight = index
+        label = self.labels[indices]
+        inputs = self.source.inputs(indices, view) if len(indices) else torch.zeros(0)
+        return {"inputs": inputs, "label": label, "index": indices, "weight": torch.tensor(weight)}
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ class Loading:
 
 
 class DataModule(pl.LightningDataModule):
-    """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B]}.
+    """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}.
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training.
@@ -231,15 +241,20 @@ class DataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def ordered(self, split: str, view: int, batch_size: int) -> Iterator[Tensor]:
-        """Yield the inputs of a whole split under one view, in order, whatever ``use`` says."""
+    def ordered(self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1) -> Iterator[Tensor]:
+        """Yield the inputs of a split under one view, in order, whatever ``use`` says; of ``parts`` equal parts one.
+
+        Parts end where batches end, so that each batch is what it would be in the whole; the last ones may be empty.
+        """
         samples = self.splits[split]
         problems = samples.check()
         if problems:
             raise UserError(unusable(problems))
-        batches = [(view, indices) for indices in torch.arange(len(samples)).split(batch_size)]
+        batches = torch.arange(len(samples)).split(batch_size)
+        each = math.ceil(len(batches) / parts)
+        own = [(view, indices, 1.0) for indices in batches[part * each : (part + 1) * each]]
         workers = self.loading.workers if samples.costly else 0
-        served = DataLoader(Served(samples, samples.labels), sampler=batches, batch_size=None, num_workers=workers)
+        served = DataLoader(Served(samples, samples.labels), sampler=own, batch_size=None, num_workers=workers)
         for batch in served:
             yield batch["inputs"]
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,7 +19,7 @@ from frostline.files import sha256_file, sha256_json, sync_folder, write_json
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-CONTENT = "activations.bin"
+CONTENT = "activations-{:05d}.bin"
 STALE_S = 20.0
 """A builder touches its claim while it lives; a claim left alone for this long belongs to a dead one."""
 LEFTOVER_S = 3600.0
@@ -47,18 +47,20 @@ class Entry:
         )
 
     @property
-    def content(self) -> Path:
-        return self.path / CONTENT
+    def contents(self) -> list[Path]:
+        """The files that hold it, one after the other: one for each rank that built it."""
+        return [self.path / part["file"] for part in self.manifest["parts"]]
 
 
 class Writer:
-    """Writes one entry beside its place and moves it there when it is whole."""
+    """Writes one entry, or with the same ``token`` one rank's part of it, beside its place; the leader moves it there."""
 
-    def __init__(self, store: "Store", key: str, about: dict[str, Any]):
+    def __init__(self, store: "Store", key: str, about: dict[str, Any], token: str | None = None, part: int = 0):
         self.store, self.key, self.about = store, key, about
-        self.folder = store.root / f".{key}.{uuid.uuid4().hex[:8]}.tmp"
-        self.folder.mkdir(parents=True)
-        self.file = (self.folder / CONTENT).open("wb")
+        self.folder = store.root / f".{key}.{token or uuid.uuid4().hex[:8]}.tmp"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.name = CONTENT.format(part)
+        self.file = (self.folder / self.name).open("wb")
         self.sum = sha256()
         self.size = 0
 
@@ -68,12 +70,16 @@ class Writer:
         self.sum.update(content)
         self.size += len(content)
 
-    def commit(self, **more: Any) -> None:
-        """Sync, write the manifest, and rename into place; another writer's finished entry wins."""
+    def finish(self) -> dict[str, Any]:
+        """Sync this part and return what the manifest says of it. Raises OSError when the disk is full."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        manifest = {"about": self.about, "bytes": self.size, "sha256": self.sum.hexdigest(), **more}
+        return {"file": self.name, "bytes": self.size, "sha256": self.sum.hexdigest()}
+
+    def commit(self, parts: Sequence[dict[str, Any]], **more: Any) -> None:
+        """Write the manifest of the finished parts and rename into place; another writer's finished entry wins."""
+        manifest = {"about": self.about, "bytes": sum(part["bytes"] for part in parts), "parts": list(parts), **more}
         write_json(self.folder / MANIFEST, {**manifest, "sum": sha256_json(manifest)})
         place = self.store.root / self.key
         if place.exists() and self.store.find(self.key) is None:
@@ -143,8 +149,9 @@ class Store:
     def sound(self, entry: Entry) -> bool:
         """Return whether the content is what the manifest says."""
         try:
-            whole = entry.content.stat().st_size == entry.bytes
-            return whole and sha256_file(entry.content) == entry.manifest["sha256"]
+            parts = list(zip(entry.contents, entry.manifest["parts"], strict=True))
+            whole = all(path.stat().st_size == part["bytes"] for path, part in parts)
+            return whole and all(sha256_file(path) == part["sha256"] for path, part in parts)
         except FileNotFoundError:
             return False
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from frostline.files import sha256_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

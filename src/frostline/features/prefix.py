@@ -1,10 +1,13 @@
 """Run a frozen prefix over the data once, keep its activations, and serve them as a data source."""
 
+import errno
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from frostline.data.base import DataModule
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.choose import size
 from frostline.features.key import Key
+from frostline.group import ALONE, Group
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
@@ -24,19 +28,41 @@ ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
 
 
+class Rows:
+    """The activations of one view, [N, ...]: in memory one tensor, mapped from disk one for each file."""
+
+    def __init__(self, parts: Sequence[Tensor]):
+        self.parts = parts
+        self.starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+
+    def select(self, indices: Tensor) -> Tensor:
+        """Return the rows [B, ...] at these places [B]."""
+        if len(self.parts) == 1:
+            return self.parts[0].index_select(0, indices)
+        selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))
+        for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=True):
+            here = (start <= indices) & (indices < end)
+            selected[here] = part.index_select(0, indices[here] - start)
+        return selected
+
+    def whole(self) -> Tensor:
+        """Return all rows [N, ...] in memory."""
+        return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
+
+
 class Features:
     """Activations of one split at one cut; a data source like the split itself.
 
-    ``seconds_per_sample`` is what computing one of them took, by which the savings are counted.
+    ``seconds_per_sample`` is what one process took to compute one of them, by which the savings are counted.
     """
 
-    def __init__(self, views: Mapping[int, Tensor], seconds_per_sample: float):
+    def __init__(self, views: Mapping[int, Rows], seconds_per_sample: float):
         self.views = dict(views)
         self.seconds_per_sample = seconds_per_sample
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:
         """Return the activations [B, ...] of these samples in this view."""
-        return self.views[view].index_select(0, indices)
+        return self.views[view].select(indices)
 
 
 @dataclass
@@ -44,7 +70,8 @@ class PrefixCache:
     """Get or build the activations of a backbone's frozen prefixes.
 
     ``store`` None keeps them in memory only. ``precision`` and ``autocast`` are those of the run's training;
-    ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its file.
+    ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of ``group``
+    share the work: each computes and writes a part, and all read the whole.
     """
 
     store: Store | None
@@ -55,6 +82,7 @@ class PrefixCache:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     memory_bytes: float = 1e9
     max_bytes: float = 20e9
+    group: Group = ALONE
     seconds: float = 0.0
     _opened: set[str] = field(default_factory=set)
     _weights: dict[str, str] = field(default_factory=dict)
@@ -80,20 +108,24 @@ class PrefixCache:
         finally:
             self.seconds += time.monotonic() - started
         pace = next(iter(found.values()))[1]
-        return Features({view: tensor for view, (tensor, _) in found.items()}, pace)
+        return Features({view: rows for view, (rows, _) in found.items()}, pace)
 
-    def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Tensor, float]:
-        """Return the activations [N, ...] of one view, and the seconds a sample took."""
+    def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Rows, float]:
+        """Return the activations of one view, and the seconds a sample took."""
         if self.store is None:
-            return self._compute(split, [cut], view, None)[0]
+            own, seconds = self._compute(split, [cut], view, None)[0]
+            return Rows([self.group.rows(own).cpu()]), seconds
         store, key = self.store, self.key(split, cut, view)
         for _ in range(ATTEMPTS):
-            if (loaded := self._load(store, key)) is not None:
+            loaded = self._load(store, key)
+            if self.group.all(loaded is not None):
+                assert loaded is not None
                 return loaded
             self.fill(split, view, (*ahead, cut))
         loaded = self._load(store, key)
-        if loaded is None:
+        if not self.group.all(loaded is not None):
             raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
+        assert loaded is not None
         return loaded
 
     def fill(self, split: str, view: int, cuts: Sequence[Cut]) -> int:
@@ -108,51 +140,77 @@ class PrefixCache:
         def missing() -> dict[str, Cut]:
             return {key: cut for key, cut in wanted.items() if store.find(key) is None}
 
-        lacking = missing()
+        lacking = self.group.first(list(missing()))
         if not lacking:
             return 0
-        with store.claim(min(lacking), done=lambda: not missing()):
-            lacking = missing()
+        claim = store.claim(min(lacking), done=lambda: not missing()) if self.group.leads else nullcontext()
+        with claim:
+            lacking = self.group.first(list(missing()))
             if lacking:
-                self._build(store, split, view, lacking)
+                self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
 
-    def _load(self, store: Store, key: str) -> tuple[Tensor, float] | None:
+    def _load(self, store: Store, key: str) -> tuple[Rows, float] | None:
         entry = store.open(key)
         if entry is None:
             return None
         try:
-            tensor = self._read(entry)
+            rows = self._read(entry)
         except FileNotFoundError:
             return None
         self._opened.add(key)
-        return tensor, entry.manifest["seconds_per_sample"]
+        return rows, entry.manifest["seconds_per_sample"]
 
-    def _read(self, entry: Entry) -> Tensor:
-        """Return an entry's tensor, in memory while the budget lasts, else mapped from its file."""
-        about = entry.manifest["about"]
-        dtype = getattr(torch, entry.manifest["dtype"])
+    def _read(self, entry: Entry) -> Rows:
+        """Return an entry's rows, in memory while the budget lasts, else mapped from its files."""
+        dtype, shape = getattr(torch, entry.manifest["dtype"]), entry.manifest["about"]["shape"]
+        files = [path for path, part in zip(entry.contents, entry.manifest["parts"], strict=True) if part["bytes"]]
         if entry.bytes > self._left:
-            content = np.memmap(entry.content, np.uint8, "c")
+            parts = [np.memmap(path, np.uint8, "c") for path in files]
         else:
-            content = np.fromfile(entry.content, np.uint8)
+            content, place = np.empty(entry.bytes, np.uint8), 0
+            for path in files:
+                with path.open("rb") as file:
+                    place += file.readinto(content.data[place:])
+            parts = [content]
             self._left -= entry.bytes
-        return torch.from_numpy(content).view(dtype).view(about["samples"], *about["shape"])
+        return Rows([torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts])
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
-        """Write the entries of all ``cuts``, by key, in one pass."""
+        """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
+        token = self.group.first(uuid.uuid4().hex[:8])
         with ExitStack() as stack:
-            writers = []
-            for key, cut in cuts.items():
-                writers.append(Writer(store, key, self._about(split, cut, view)))
-                stack.callback(writers[-1].abandon)
-            results = self._compute(split, list(cuts.values()), view, writers)
-            for writer, (last, seconds) in zip(writers, results, strict=True):
-                dtype = str(last.dtype).removeprefix("torch.")
-                writer.commit(dtype=dtype, seconds_per_sample=seconds)
+            writers: list[Writer] = []
+
+            def write() -> list[tuple[Tensor, float, dict[str, Any]]]:
+                for key, cut in cuts.items():
+                    writers.append(Writer(store, key, self._about(split, cut, view), token, self.group.rank))
+                    stack.callback(writers[-1].abandon)
+                results = self._compute(split, list(cuts.values()), view, writers)
+                return [(*result, writer.finish()) for writer, result in zip(writers, results, strict=True)]
+
+            written = self._together(write)
+            parts = self.group.each([part for _, _, part in written])
+
+            def commit() -> None:
+                for place, (writer, (last, seconds, _)) in enumerate(zip(writers, written, strict=True)):
+                    dtype = str(last.dtype).removeprefix("torch.")
+                    writer.commit([own[place] for own in parts], dtype=dtype, seconds_per_sample=seconds)
+
+            self._together(commit if self.group.leads else lambda: None)
             stack.pop_all()
-        sizes = ", ".join(f"{writer.about['cut']} ({size(writer.size)})" for writer in writers)
+        sizes = ", ".join(f"{cut.name} ({size(cut.bytes * len(self.data.splits[split]))})" for cut in cuts.values())
         log.info("Cached %s, view %d: %s.", split, view, sizes)
+
+    def _together(self, step: Callable[[], Any]) -> Any:
+        """Return what ``step`` returns, or raise OSError on all ranks when it does on one: all go on uncached."""
+        try:
+            done, failure = step(), None
+        except OSError as error:
+            done, failure = None, error
+        if self.group.all(failure is None):
+            return done
+        raise failure or OSError(errno.EIO, "another rank could not write the cache")
 
     def _about(self, split: str, cut: Cut, view: int) -> dict:
         return {
@@ -172,7 +230,7 @@ class PrefixCache:
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
         started, count = time.monotonic(), 0
         kept: list[list[Tensor]] = [[] for _ in cuts]
-        for inputs in self.data.ordered(split, view, BATCH):
+        for inputs in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
             with torch.inference_mode(), self.autocast():
                 outputs = [output.cpu().contiguous() for output in network(inputs.to(self.device))]
             for place, content in enumerate(outputs):
@@ -182,11 +240,12 @@ class PrefixCache:
                     writers[place].append(memoryview(content.flatten().view(torch.uint8).numpy()))
                     kept[place] = [content]
             count += len(inputs)
-        each = (time.monotonic() - started) / count
+        each = (time.monotonic() - started) / max(count, 1)
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]
         # torch.cat, outside of inference mode, makes tensors that autograd accepts
-        return [(torch.cat(tensors), pace) for tensors, pace in zip(kept, paces, strict=True)]
+        whole = [torch.cat(tensors) if tensors else torch.empty(0) for tensors in kept]
+        return list(zip(whole, paces, strict=True))
 
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""
@@ -207,6 +266,6 @@ class PrefixCache:
         ).digest()
 
     def _prune(self) -> None:
-        if self.store is not None:
+        if self.store is not None and self.group.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)

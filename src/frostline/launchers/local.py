@@ -35,7 +35,7 @@ class Pool:
     """Worker processes that stay warm, one run at a time each; a context manager.
 
     There are ``workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone, or as many
-    as the ``devices`` of a run. ``timeout_s`` counts as each run's own config has it.
+    as the ``devices`` of a run. ``timeout_s`` counts and ``restarts`` count as each run's own config has them.
     They are forked from a server that has paid for the imports, and that holds no threads and no CUDA. One that
     dies, hangs beyond ``timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
     that ended well leaves its process to the next one (none does with ``fresh``).
@@ -46,6 +46,7 @@ class Pool:
         workers: int | None = None,
         threads: int | None = None,
         timeout_s: float | None = None,
+        restarts: int = 0,
         fresh: bool = False,
         devices: int = 1,
     ):

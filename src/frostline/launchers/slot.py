@@ -12,8 +12,9 @@ from typing import Any
 
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
-from frostline.dispatch import accident, death, end_group, overdue
+from frostline.dispatch import accident, end_group, overdue
 from frostline.errors import UserError
+from frostline.worker import death
 
 CONSTS.term_timeout = 5.0  # seconds that pebble leaves a process to end by itself, before it kills it
 TRIES = 3

@@ -5,7 +5,7 @@ import io
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Record:
     status: str
     config: dict[str, Any]
     reason: str | None = None
+    traceback: str | None = None
     user_error: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None
@@ -85,7 +86,17 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write ``record.json`` atomically."""
-        write_json(folder / RECORD, _finite(asdict(self)))
+        write_json(folder / RECORD, self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON has it."""
+        return _finite(asdict(self))
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "Record":
+        """Return the record that ``plain`` (with other keys, perhaps) stands for."""
+        known = {one.name: plain[one.name] for one in fields(cls) if one.name in plain}
+        return cls(**{**known, "cost": Cost(**plain["cost"])})
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from frostline.files import sha256_file, sha256_json
 
-FORMAT = 2
+FORMAT = 3
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
 LOG = "log.txt"
@@ -25,6 +25,7 @@ WHERE_NOT_WHAT = (
     "debug",
     "group",
     "label",
+    "judged",
     "compare",
     "launcher",
     "logger",

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -137,16 +136,3 @@ def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if "tensor" in tree:
         return tensors[tree["tensor"]]
     return {key: _unpack(item, tensors) for key, item in tree["dict"]}
-
-
-def random_state() -> dict[str, Any]:
-    """Return the state of torch's random number generators."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": list(cuda)}
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """Restore what ``random_state`` returned."""
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Suffix
 from frostline.freeze.plan import Phase, learning_rates
+from frostline.group import ALONE, Group
 from frostline.training.optim import Schedule, parameter_groups
 
 Batch = dict[str, Tensor]
@@ -39,6 +40,7 @@ class FineTuner(pl.LightningModule):
         rate: float,
         schedule: Schedule,
         label_smoothing: float = 0.0,
+        group: Group = ALONE,
     ):
         super().__init__()
         self.backbone = backbone
@@ -48,6 +50,7 @@ class FineTuner(pl.LightningModule):
         self.rate = rate
         self.schedule = schedule
         self.label_smoothing = label_smoothing
+        self.group = group
         self.phase: Phase | None = None
         self.start = 0
         self.restore: dict[str, Any] | None = None
@@ -116,7 +119,7 @@ class FineTuner(pl.LightningModule):
         self._sums.append(torch.stack([loss.detach().float() * len(logits), hits.float(), count]))
         if batch_idx % CHECK_EVERY == 0:
             self._check_finite(loss.detach())
-        return loss
+        return loss * batch["weight"]
 
     def _check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -125,7 +128,7 @@ class FineTuner(pl.LightningModule):
 
     def train_scores(self) -> dict[str, float]:
         """Return loss and accuracy over the epoch just trained, and forget them. Raises Diverged."""
-        loss, hits, count = torch.stack(self._sums).sum(dim=0).cpu()
+        loss, hits, count = self.group.total(torch.stack(self._sums).sum(dim=0))
         self._sums.clear()
         self._check_finite(loss)
         return {"loss": float(loss / count), "accuracy": float(hits / count)}
@@ -135,6 +138,7 @@ class FineTuner(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.outputs.clear()
+        self.group.copy(*self.backbone.buffers())  # statistics of a live BatchNorm: each rank's saw its own samples
 
     def on_test_epoch_start(self) -> None:
         self.outputs.clear()
@@ -146,16 +150,20 @@ class FineTuner(pl.LightningModule):
         self._keep(batch)
 
     def _keep(self, batch: Batch) -> None:
+        if not len(batch["index"]):  # the other ranks have a batch more
+            return
         logits = self(batch["inputs"]).float()
         self.outputs.append({"logits": logits, "label": batch["label"], "index": batch["index"]})
 
     def collected(self) -> Batch:
-        """Return logits, labels and indices of the split just evaluated, in order of index, and forget them."""
-        merged = _merge(self.outputs)
+        """Return logits, labels and indices of the split just evaluated, by all ranks, in order, and forget them."""
+        merged = {name: self.group.rows(tensor) for name, tensor in _merge(self.outputs).items()}
         self.outputs.clear()
         order = merged["index"].argsort()
         return {name: tensor[order].cpu() for name, tensor in merged.items()}
 
 
 def _merge(parts: Sequence[Batch]) -> Batch:
-    return {name: torch.cat([part[name] for part in parts]) for name in ("logits", "label", "index")}
+    nothing = {"logits": torch.empty(0, 0), "label": torch.empty(0, dtype=torch.int64)}
+    nothing["index"] = nothing["label"]
+    return {name: torch.cat([part[name] for part in parts]) if parts else nothing[name] for name in nothing}

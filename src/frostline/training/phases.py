@@ -1,9 +1,11 @@
 """Phases: one fit each, and what is kept after every epoch."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,14 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
-from frostline.data.base import DataModule
+from frostline.data.base import DataModule, stable_seed
 from frostline.errors import UserError
-from frostline.freeze.plan import Plan, learning_rates
+from frostline.files import sha256_json
+from frostline.freeze.plan import HEAD, Plan, learning_rates
+from frostline.group import ALONE, Group
 from frostline.heads import Linear
-from frostline.training.checkpoint import Checkpoints, random_state, set_random_state
+from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.solve import solve_head
 
+log = logging.getLogger(__name__)
 Scores = dict[str, float]
 
 
@@ -110,11 +115,16 @@ def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"head.{name}": value for name, value in head.items()}
 
 
+class Pruned(RuntimeError):
+    """The run was told to stop: others promise more."""
+
+
 class Journal(pl.Callback):
     """After each epoch: scores, a row of history, and a checkpoint.
 
     ``score`` computes a split's scores from logits and labels; ``better`` compares two values of ``monitor``;
-    ``publish`` is told of the history (for metrics.csv and loggers); ``charge`` brings ``progress.cost`` up to date.
+    ``publish`` is told of the history (for metrics.csv and loggers); ``charge`` brings ``progress.cost`` up to date;
+    ``judge`` is asked whether the run is to stop. All ranks of ``group`` go through it; the first one writes.
     """
 
     def __init__(
@@ -127,17 +137,20 @@ class Journal(pl.Callback):
         monitor: str,
         publish: Callable[[Sequence[Mapping[str, Any]]], None],
         charge: Callable[[int], None],
+        seed: int,
+        group: Group = ALONE,
+        judge: Callable[[int], bool] = lambda epoch: False,
     ):
         self.progress, self.checkpoints, self.weights = progress, checkpoints, weights
         self.score, self.better, self.monitor = score, better, monitor
         self.publish, self.charge = publish, charge
-        self.random_state = random_state()
+        self.seed, self.group, self.judge = seed, group, judge
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on from the random state of the last epoch's end, so that what draws in between changes nothing."""
+        """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""
         self._started = time.monotonic()
-        set_random_state(self.random_state)
+        torch.manual_seed(stable_seed(self.seed, "epoch", trainer.current_epoch, self.group.rank))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuner)
@@ -163,8 +176,8 @@ class Journal(pl.Callback):
         }
 
     def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None) -> None:
-        """Keep what an epoch ended with."""
-        progress = self.progress
+        """Keep what an epoch ended with, as rank 0 has it. Raises Pruned where the run is judged not worth more."""
+        progress, row = self.progress, self.group.first(row)
         value, best = row[f"val/{self.monitor}"], progress.best
         improved = self.better(value, None if best is None else best["value"])
         if improved or best is None:
@@ -172,15 +185,12 @@ class Journal(pl.Callback):
         progress.history.append(row)
         progress.epoch = row["epoch"] + 1
         self.charge(row["epoch"])
-        self.random_state = random_state()
-        state = {
-            "progress": dict(vars(progress)),
-            "weights": self.weights.state(),
-            "optimizer": optimizer,
-            "rng": self.random_state,
-        }
-        self.checkpoints.save(row["epoch"], state, best=improved or best is None)
-        self.publish(progress.history)
+        if self.group.leads:
+            state = {"progress": dict(vars(progress)), "weights": self.weights.state(), "optimizer": optimizer}
+            self.checkpoints.save(row["epoch"], state, best=improved or best is None)
+            self.publish(progress.history)
+        if self.group.first(self.group.leads and self.judge(row["epoch"])):
+            raise Pruned(f"stopped after epoch {row['epoch']}, {self.monitor} {value:.4g} on validation")
 
     def solved(self, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Close a phase that was solved: one row stands for all its epochs."""
@@ -199,10 +209,41 @@ class Journal(pl.Callback):
 def fit_phase(
     trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, progress: Progress
 ) -> None:
-    """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains."""
+    """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains.
+
+    Raises RuntimeError when the ranks do not hold the same weights after it.
+    """
     go_to(trainer, progress)
     trainer.fit_loop.max_epochs = plan.start(index) + plan.phases[index].epochs
     trainer.fit(module, datamodule=data)
+    check_equal(module, plan.phases[index].name)
+
+
+def check_equal(module: FineTuner, phase: str) -> None:
+    """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
+    if module.group.world == 1:
+        return
+    sums = digests(module.backbone, module.head)
+    each = module.group.each(sums)
+    apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
+    if apart:
+        raise RuntimeError(f"after phase {phase} the ranks differ in the weights of {', '.join(apart)}")
+    log.info("After phase %s all %d ranks hold the same weights: %s.", phase, len(each), sha256_json(sums)[:16])
+
+
+def digests(backbone: Backbone, head: nn.Module) -> dict[str, str]:
+    """Return a SHA-256 of the parameters of each group, of the head, and of all buffers."""
+    named = dict(backbone.named_parameters())
+    tensors = {group: [named[name] for name in names] for group, names in backbone.groups.items()}
+    tensors |= {HEAD: list(head.state_dict().values()), "buffers": list(backbone.buffers())}
+    return {name: _digest(values) for name, values in tensors.items()}
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    total = sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
@@ -212,7 +253,6 @@ def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
         return None
     journal.weights.load(state["weights"])
     vars(journal.progress).update(state["progress"])
-    journal.random_state = state["rng"]
     epoch = journal.progress.epoch
     return state["optimizer"] if epoch < plan.epochs and plan.at(epoch)[1] > 0 else None
 
@@ -234,7 +274,9 @@ def solve_phase(
     """
     journal.start_solving()
     assert isinstance(module.head, Linear)
-    solution = solve_head(module.head, splits["train"], splits["val"])
-    journal.progress.passes[index] = solution.passes
+    found = vars(solve_head(module.head, splits["train"], splits["val"])) if journal.group.leads else None
+    solution = journal.group.first(found)
+    journal.group.copy(*module.head.parameters())
+    journal.progress.passes[index] = solution["passes"]
     journal.solved(module, plan, index, splits)
-    return solution.penalty
+    return solution["penalty"]

@@ -1,0 +1,178 @@
+"""The process group of a run, as the run needs it: the same code for one rank and for many."""
+
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
+from torch import Tensor, distributed
+
+from frostline.errors import UserError
+from frostline.ranks import place, world_size
+
+CPU = torch.device("cpu")
+PATIENCE_S = 5
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's rank among ``world``; what it exchanges with the others lies on ``device``.
+
+    Every rank must call the same functions in the same order. Alone, each returns what it was given. Only plain text
+    and tensors are sent, never a pickle.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default=CPU)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that writes what all share."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait until every rank has come here."""
+        self.total(torch.zeros(1))
+
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over all ranks, on the CPU."""
+        if self.world == 1:
+            return value.cpu()
+        summed = value.detach().to(self.device, copy=True)
+        distributed.all_reduce(summed)
+        return summed.cpu()
+
+    def all(self, value: bool) -> bool:
+        """Return whether ``value`` holds on every rank."""
+        return int(self.total(torch.tensor([int(not value)]))) == 0
+
+    def rows(self, value: Tensor) -> Tensor:
+        """Return the rows [N, ...] of all ranks, those of rank 0 first; each has its own number, perhaps none."""
+        if self.world == 1:
+            return value
+        shapes = self.each(list(value.shape))
+        longest = max(shapes)
+        if longest[0] == 0:
+            return value
+        padded = torch.zeros(longest, dtype=value.dtype, device=self.device)
+        if len(value):
+            padded[: len(value)] = value.detach()
+        parts = self.same(padded).split(longest[0])
+        return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
+
+    def same(self, value: Tensor) -> Tensor:
+        """Return the tensors of all ranks, of one shape [N, ...], one after the other [world x N, ...]."""
+        if self.world == 1:
+            return value
+        value = value.detach().to(self.device).contiguous()
+        found = [torch.empty_like(value) for _ in range(self.world)]
+        distributed.all_gather(found, value)
+        return torch.cat(found)
+
+    def each(self, content: Any) -> list[Any]:
+        """Return the plain values of all ranks, that of rank 0 first."""
+        if self.world == 1:
+            return [content]
+        text = json.dumps(content).encode()
+        counts = self.same(torch.tensor([len(text)])).tolist()
+        sent = torch.frombuffer(bytearray(text.ljust(max(counts))), dtype=torch.uint8)
+        texts = self.same(sent).cpu().split(max(counts))
+        return [json.loads(bytes(text.tolist()).decode()) for text in texts]
+
+    def first(self, content: Any = None) -> Any:
+        """Return the plain value of rank 0; what the others give does not count."""
+        return self.each(content if self.leads else None)[0]
+
+    def copy(self, *tensors: Tensor) -> None:
+        """Overwrite tensors with those of rank 0."""
+        for tensor in tensors if self.world > 1 else ():
+            sent = tensor.detach().to(self.device, copy=True)
+            distributed.broadcast(sent, 0)
+            with torch.no_grad():
+                tensor.copy_(sent)
+
+
+ALONE = Group()
+
+
+def environment() -> ClusterEnvironment:
+    """Return where Lightning learns its rank: torchrun's variables, or that it is alone.
+
+    Left to itself it looks for SLURM's too, warns wherever there is a SLURM, and takes over SLURM's requeueing.
+    """
+    return LightningEnvironment() if place() is None else TorchElasticEnvironment()
+
+
+def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
+    """Join the ranks of a run and make sure that they are as many as its config says.
+
+    Raises UserError where they are not, and where their meeting point is taken.
+    """
+    wanted, here = world_size(config), place()
+    started = 1 if here is None else here.world
+    if started != wanted:
+        raise UserError(
+            f"trainer.devices x trainer.num_nodes is {wanted}, but {started} processes were started; start the run "
+            "with frostline, or torchrun with as many."
+        )
+    if wanted == 1:
+        return ALONE
+    strategy: Any = trainer.strategy
+    try:
+        strategy.setup_environment()
+    except distributed.DistNetworkError as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise UserError(f"MASTER_PORT: the ranks cannot meet at {address} ({error}); choose another port.") from error
+    if not distributed.get_world_size() == trainer.world_size == wanted:
+        sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
+        raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
+    return Group(trainer.global_rank, wanted, strategy.root_device)
+
+
+def check_shared(group: Group, outputs: Path) -> None:
+    """Raise UserError unless every rank sees in ``outputs`` what rank 0 writes there, by a file made to be found."""
+    if group.world == 1:
+        return
+    probe = outputs / f".probe-{group.first(uuid.uuid4().hex)}"
+    if group.leads:
+        probe.touch()
+    group.wait()
+    found = group.each([socket.gethostname(), _appears(probe)])
+    if group.leads:
+        probe.unlink()
+    blind = sorted({host for host, there in found if not there})
+    if blind:
+        raise UserError(
+            f"outputs: {outputs.absolute()} on {', '.join(blind)} is not the folder that {found[0][0]} has; choose one "
+            "that all nodes share."
+        )
+
+
+def _appears(path: Path) -> bool:
+    """Return whether a file is there; a network file system may show it a moment late."""
+    for _ in range(PATIENCE_S):
+        if path.exists():
+            return True
+        os.listdir(path.parent)  # makes some of them look again
+        time.sleep(1)
+    return path.exists()
+
+
+def check_alike(group: Group, about: dict[str, str]) -> None:
+    """Raise UserError where ranks on different nodes have different versions of what decides a result."""
+    found = group.each({"host": socket.gethostname(), **about})
+    for rank, other in enumerate(found):
+        for name in about:
+            if other[name] != found[0][name]:
+                raise UserError(
+                    f"{name} is {found[0][name]} on {found[0]['host']} (rank 0) but {other[name]} on {other['host']} "
+                    f"(rank {rank}); install the same versions on every node."
+                )
