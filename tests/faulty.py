@@ -19,19 +19,21 @@ from frostline.errors import UserError
 
 
 class Faulty(nn.Linear):
-    """A linear head that does ``how`` in its ``after``-th training step."""
+    """A linear head that does ``how`` in its ``after``-th training step, on one rank where there are several."""
 
     solver = None
 
-    def __init__(self, features: int, classes: int, how: str, after: int):
+    def __init__(self, features: int, classes: int, how: str, after: int, rank: int = 0, dropout: float = 0.0):
         super().__init__(features, classes)
-        self.how, self.left = how, after
+        mine = int(os.environ.get("RANK", rank)) == rank
+        self.how, self.left = how, after if mine else 0
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, input: Tensor) -> Tensor:
         self.left -= self.training
         if self.left == 0:
             HOW[self.how]()
-        return super().forward(input)
+        return super().forward(self.dropout(input))
 
 
 def hang() -> None:
@@ -78,7 +80,24 @@ def leak() -> None:
     random.seed(1)
 
 
+def raise_once() -> None:
+    """Fail unless torchrun has started the ranks again by now."""
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        raise RuntimeError("the first time")
+
+
+def stop_once() -> None:
+    """Ask this process to stop, unless somebody did before."""
+    mark = Path(os.environ["MARK"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 HOW = {
+    "stop once": stop_once,
+    "once": raise_once,
+    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "nothing": lambda: None,
     "leak": leak,
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),

@@ -23,10 +23,13 @@ from frostline.parts import Parts, views
 from frostline.results.record import versions, write_table
 from frostline.results.verdicts import ask
 from frostline.schema import METRICS, instantiate
+from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
-from frostline.training.phases import Journal, Progress, Weights
+from frostline.training.pause import own_signals
+from frostline.training.phases import Journal, Progress
+from frostline.training.weights import Weights
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
@@ -34,7 +37,9 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 def assemble(config: dict[str, Any], folder: Path) -> Parts:
     """Make every part of a run; nothing is trained and no image decoded yet. Raises UserError for a wrong config."""
     check(config)
+    check_devices(config["trainer"])
     trainer: Any = make_trainer(config, folder)
+    own_signals(trainer)
     group = form(trainer, config)
     check_alike(group, versions())
     check_shared(group, Path(config["outputs"]))

@@ -69,7 +69,7 @@ def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> N
         penalty = solve_phase(parts.journal, parts.module, parts.plan, index, fixed(parts, index, sources))
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
-        fit_phase(parts.trainer, parts.module, parts.data, parts.plan, index, parts.progress)
+        fit_phase(parts.trainer, parts.module, parts.data, parts.plan, index, parts.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
 

@@ -22,7 +22,8 @@ from frostline.ledger import Ledger
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers
 from frostline.training.module import FineTuner
-from frostline.training.phases import Journal, Progress, Weights
+from frostline.training.phases import Journal, Progress
+from frostline.training.weights import Weights
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,19 @@ from frostline.results.store import RESOLVED
 
 SHUTDOWN_S = 15
 """What torchrun leaves a rank between SIGTERM and SIGKILL; a rank ends by itself before that."""
+
+
+def check_devices(node: Mapping[str, Any]) -> None:
+    """Refuse more GPUs than this machine has. Raises UserError."""
+    import torch
+
+    if node.get("accelerator") not in ("gpu", "cuda"):
+        return
+    wanted, there = node.get("devices", 1), torch.cuda.device_count()
+    if there == 0:
+        raise UserError("trainer.accelerator: there is no GPU here; trainer=ddp_cpu runs on processors.")
+    if wanted > there:
+        raise UserError(f"trainer.devices: {wanted} are more than the {there} GPUs that are visible here.")
 
 
 def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
@@ -26,9 +40,12 @@ def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
         raise UserError(
             f"trainer.num_nodes: {config['trainer']['num_nodes']} nodes take launcher=slurm; here is one machine."
         )
+    check_devices(config["trainer"])
     devices = config["trainer"]["devices"]
     threads = config["launcher"]["threads"] or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     os.environ["OMP_NUM_THREADS"] = str(max(1, threads // devices))
+    # torch 2.14 keeps one store over restarts, with the addresses of the ranks that failed; so each start gets its own
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     flags = {
         "nproc-per-node": devices,
         "max-restarts": config["launcher"].get("restarts", 0),

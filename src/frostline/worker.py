@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import yaml
@@ -25,13 +24,10 @@ from frostline.ranks import clear_statuses, leave_status, origin, place, read_st
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
+from frostline.stopping import Interrupted, interruptible
 
 log = logging.getLogger("frostline.worker")
 LEFT_S = 10.0
-
-
-class Interrupted(BaseException):
-    """The worker was asked to stop; not an Exception, so that nothing on the way swallows it."""
 
 
 def main(path: Path) -> int:
@@ -133,7 +129,7 @@ def gathered(config: dict[str, Any], folder: Path, exits: Mapping[int, int]) -> 
 def take_part(path: Path, rank: int) -> int:
     """Be one rank of a run: train with the others, and leave a status; return the exit code."""
     folder = path.parent
-    _end_in_time()
+    _end_in_time(folder, rank)
     with interruptible(), logging_to(folder / LOG):
         config = yaml.safe_load(path.read_text())
         try:
@@ -144,7 +140,7 @@ def take_part(path: Path, rank: int) -> int:
     return exit_code(record.status, record.user_error)
 
 
-def _end_in_time() -> None:
+def _end_in_time(folder: Path, rank: int) -> None:
     """Leave this process some seconds after SIGTERM, even when it hangs in a collective and no handler can run."""
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -154,6 +150,7 @@ def _end_in_time() -> None:
         while signal.SIGTERM not in os.read(read, 64):
             pass
         time.sleep(LEFT_S)
+        leave_status(folder, rank, _failure({}, folder, "interrupted", "stopped by SIGTERM").plain())
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -252,20 +249,6 @@ def claim(folder: Path) -> None:
     """Make this process the run's only worker; wait for another one on this machine to end first."""
     while not take(folder):
         time.sleep(0.2)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM raise Interrupted."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(f"stopped by {signal.Signals(number).name}")
 
 
 def _follow_parent(parent: int) -> None:

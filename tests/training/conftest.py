@@ -25,7 +25,8 @@ from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.optim import Schedule, constant
-from frostline.training.phases import Journal, Progress, Weights, fit_phase, resume
+from frostline.training.phases import Journal, Progress, fit_phase, resume
+from frostline.training.weights import Weights
 
 SIZE = 32
 DROPS: dict[str, dict[str, float]] = {
@@ -54,7 +55,7 @@ class Rig:
     def fit(self, index: int, body: nn.Module | None = None, restore: dict[str, Any] | None = None) -> None:
         """Train one phase, or what is left of it."""
         self.module.enter(self.plan.phases[index], self.plan.start(index), body or self.backbone, restore)
-        fit_phase(self.trainer, self.module, self.data, self.plan, index, self.progress)
+        fit_phase(self.trainer, self.module, self.data, self.plan, index, self.journal)
 
     def resume(self) -> dict[str, Any] | None:
         """Go back to the last checkpoint; return its optimizer's state."""

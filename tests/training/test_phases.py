@@ -19,7 +19,7 @@ from frostline.freeze.plan import Phase, Plan, Train, learning_rates
 from frostline.heads import Linear
 from frostline.training.checkpoint import decode, encode
 from frostline.training.optim import cosine
-from frostline.training.phases import Weights
+from frostline.training.weights import Weights
 
 STRATEGIES: dict[str, tuple[Callable[..., Plan], int]] = {
     "scratch": (strategies.scratch, 1),

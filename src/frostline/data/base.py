@@ -99,7 +99,8 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
     batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together. Where they are shuffled, to train,
     each batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when
     its parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end),
-    so that every sample is seen once, and in the very batch in which one rank alone would see it.
+    so that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
+    batches to train on are left out.
     """
 
     def __init__(
@@ -111,7 +112,9 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
         rank: int = 0,
         world: int = 1,
         view: Callable[[int], int] = lambda epoch: 0,
+        skip: int = 0,
     ) -> None:
+        self.skip = skip
         self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
         self.batches = math.ceil(n / batch_size)
         self.epoch = 0
@@ -126,12 +129,12 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batches if self.shuffle else math.ceil(self.batches / self.world)
+        return self.batches - self.skip if self.shuffle else math.ceil(self.batches / self.world)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
         view = self.view(self.epoch)
         if self.shuffle:
-            for batch in permutation(self.n, self.seed, "order", self.epoch).tensor_split(self.batches):
+            for batch in permutation(self.n, self.seed, "order", self.epoch).tensor_split(self.batches)[self.skip :]:
                 own = batch[self.rank :: self.world]
                 yield view, own, len(own) * self.world / len(batch)
         else:
@@ -186,6 +189,7 @@ class DataModule(pl.LightningDataModule):
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
         self.used: tuple[str, ...] = SPLITS
+        self.skip = 0  # training batches of the next epoch that were served before the run was stopped
 
     @property
     def views(self) -> int | None:
@@ -267,7 +271,7 @@ class DataModule(pl.LightningDataModule):
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         size, n = self.loading.batch_size, len(self.splits[split])
         if split == "train":
-            return EpochBatches(n, size, self.loading.seed, shuffle, rank, world, self.view)
+            return EpochBatches(n, size, self.loading.seed, shuffle, rank, world, self.view, self.skip)
         return EpochBatches(n, size, self.loading.seed, shuffle, rank, world)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:

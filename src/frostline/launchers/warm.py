@@ -21,7 +21,7 @@ import torch
 
 from frostline.launchers.slot import by_name
 from frostline.results.store import LOG
-from frostline.worker import interruptible
+from frostline.stopping import interruptible
 from frostline.worker import run as run_once
 
 # What a run can set for the whole process (Lightning does, from keys of `trainer`), as pairs of a getter and a setter.

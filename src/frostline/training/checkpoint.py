@@ -14,6 +14,7 @@ from frostline.files import sha256_file, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+PAUSE = "pause.safetensors"
 GENERATIONS = 2
 
 
@@ -45,6 +46,19 @@ class Checkpoints:
         except OSError as error:
             raise OSError(error.errno, f"{error.strerror} while writing a checkpoint", str(path)) from error
         self._drop_unnamed({row["file"] for row in kept})
+
+    def save_pause(self, state: dict[str, Any]) -> None:
+        """Write the state inside the epoch after the newest; the next ``save`` takes its place. Raises OSError."""
+        path = self.folder / PAUSE
+        write_atomic(path, encode(state))
+        write_json(
+            self.folder / MANIFEST, {"saved": self._saved(), "pause": {"file": PAUSE, "sha256": sha256_file(path)}}
+        )
+
+    def paused(self) -> dict[str, Any] | None:
+        """Return the state inside an epoch in which the run was stopped last, or None."""
+        row = self._manifest().get("pause")
+        return None if row is None else self._load(row)
 
     def latest(self) -> dict[str, Any] | None:
         """Return the newest sound state, or None; a damaged one is said and passed over."""
@@ -80,17 +94,22 @@ class Checkpoints:
         return None
 
     def _saved(self) -> list[dict[str, Any]]:
+        return self._manifest()["saved"]
+
+    def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         try:
-            return json.loads(path.read_text())["saved"]
+            found = json.loads(path.read_text())
+            found["saved"]
+            return found
         except FileNotFoundError:
-            return []
+            return {"saved": []}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged; start the run anew with force=true.") from error
 
     def _drop_unnamed(self, named: set[str]) -> None:
         """Delete checkpoints that the manifest no longer names, and what a kill in the middle of a write left."""
-        for path in (*self.folder.glob("epoch-*.safetensors"), *self.folder.glob(".*.tmp")):
+        for path in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")):
             if path.name not in named:
                 path.unlink(missing_ok=True)
 

@@ -55,7 +55,9 @@ class FineTuner(pl.LightningModule):
         self.start = 0
         self.restore: dict[str, Any] | None = None
         self.outputs: list[Batch] = []
+        self.skipped = 0
         self._sums: list[Tensor] = []
+        self._before: Tensor | None = None
 
     def enter(self, phase: Phase, start: int, body: nn.Module, restore: dict[str, Any] | None = None) -> None:
         """Set up ``phase``, whose first epoch is ``start``: gradients, modes and the body.
@@ -100,9 +102,10 @@ class FineTuner(pl.LightningModule):
         return optimizer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        steps = self.trainer.num_training_batches
+        steps = int(self.trainer.num_training_batches) + self.skipped
         assert self.phase is not None
-        done = (self.trainer.current_epoch - self.start) * steps + batch_idx + 0.5  # in mid-step: no rate is 0
+        step = self.skipped + batch_idx + 0.5  # in mid-step: no rate is 0
+        done = (self.trainer.current_epoch - self.start) * steps + step
         factor = self.schedule(done / (self.phase.epochs * steps))
         for group in self.present_optimizer().param_groups:
             group["lr"] = self.rate * group["scale"] * factor
@@ -128,13 +131,22 @@ class FineTuner(pl.LightningModule):
 
     def train_scores(self) -> dict[str, float]:
         """Return loss and accuracy over the epoch just trained, and forget them. Raises Diverged."""
-        loss, hits, count = self.group.total(torch.stack(self._sums).sum(dim=0))
+        loss, hits, count = self.group.total(self.sums().sum(dim=0))
         self._sums.clear()
         self._check_finite(loss)
         return {"loss": float(loss / count), "accuracy": float(hits / count)}
 
+    def go_on(self, steps: int, sums: Tensor | None) -> None:
+        """Let the next epoch begin after so many steps, with their ``sums``."""
+        self.skipped, self._before = steps, sums
+
+    def sums(self) -> Tensor:
+        """Return each step's summed loss, hits and samples [steps, 3], of this epoch so far."""
+        return torch.stack(self._sums) if self._sums else torch.zeros(0, 3)
+
     def on_train_epoch_start(self) -> None:
-        self._sums.clear()
+        self._sums = [] if self._before is None else list(self._before.to(self.device))
+        self._before = None
 
     def on_validation_epoch_start(self) -> None:
         self.outputs.clear()

@@ -2,26 +2,25 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from frostline.backbones.base import Backbone
 from frostline.data.base import DataModule, stable_seed
-from frostline.errors import UserError
-from frostline.files import sha256_json
-from frostline.freeze.plan import HEAD, Plan, learning_rates
+from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group
 from frostline.heads import Linear
+from frostline.stopping import STOP, Interrupted
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
+from frostline.training.pause import random_states, set_random_state, wanted
+from frostline.training.sharded import whole
 from frostline.training.solve import solve_head
+from frostline.training.weights import Weights, check_equal
 
 log = logging.getLogger(__name__)
 Scores = dict[str, float]
@@ -42,77 +41,6 @@ class Progress:
     best: dict[str, float] | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     passes: dict[int, int] = field(default_factory=dict)
-
-
-class Weights:
-    """The weights that a plan changes: what a checkpoint holds, and what it is restored to.
-
-    That is every parameter that trains in some phase, the head, and those buffers (BatchNorm's statistics) that
-    have moved. Made before anything is restored, it keeps what the run began with, in a resumed run too.
-    """
-
-    def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
-        self.backbone, self.head = backbone, head
-        norms = backbone.norms()
-        self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, norms)}
-        self.parameters = {n: p.detach().cpu().clone() for n, p in backbone.named_parameters() if n in self.trains}
-        self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
-
-    def changed(self) -> dict[str, Tensor]:
-        """Return the backbone's own tensors, by name, that are no longer what the run began with."""
-        now = {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
-        first = {**self.parameters, **self.buffers}
-        return {name: now[name] for name, value in first.items() if not torch.equal(now[name].cpu(), value)}
-
-    @contextmanager
-    def as_begun(self) -> Iterator[None]:
-        """Give the backbone for a while the weights that the run began with."""
-        tensors = self.changed()
-        present = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        try:
-            _fill(tensors, {**self.parameters, **self.buffers})
-            yield
-        finally:
-            _fill(tensors, present)
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return the tensors to keep."""
-        kept: dict[str, Tensor] = {n: value for n, value in self.backbone.named_parameters() if n in self.trains}
-        for name, buffer in self.backbone.named_buffers():
-            if not torch.equal(buffer.cpu(), self.buffers[name]):
-                kept[name] = buffer
-        return {"backbone": kept, "head": dict(self.head.state_dict())}
-
-    @torch.no_grad()
-    def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Restore what ``state`` returned. Raises UserError for the checkpoint of another network."""
-        buffers = dict(self.backbone.named_buffers())
-        own = {**dict(self.backbone.named_parameters()), **buffers, **_prefixed(self.head.state_dict())}
-        saved = {**state["backbone"], **_prefixed(state["head"])}
-        needed = self.trains | set(_prefixed(self.head.state_dict()))
-        missing, unexpected = needed - set(saved), set(saved) - needed - set(buffers)
-        misfits = [name for name in saved if name in own and own[name].shape != saved[name].shape]
-        if missing or unexpected or misfits:
-            raise UserError(
-                "the checkpoint is of another network: "
-                f"missing {sorted(missing)}, unexpected {sorted(unexpected)}, of another shape {sorted(misfits)}; "
-                "start the run anew with force=true."
-            )
-        for name, buffer in buffers.items():
-            buffer.copy_(self.buffers[name])
-        for name, value in saved.items():
-            own[name].copy_(value)
-
-
-@torch.no_grad()
-def _fill(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        tensor.copy_(values[name])
-
-
-def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a head's tensors under names that no backbone has."""
-    return {f"head.{name}": value for name, value in head.items()}
 
 
 class Pruned(RuntimeError):
@@ -145,12 +73,36 @@ class Journal(pl.Callback):
         self.score, self.better, self.monitor = score, better, monitor
         self.publish, self.charge = publish, charge
         self.seed, self.group, self.judge = seed, group, judge
+        self.pause: dict[str, Any] | None = None
         self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""
         self._started = time.monotonic()
         torch.manual_seed(stable_seed(self.seed, "epoch", trainer.current_epoch, self.group.rank))
+        STOP.in_epoch = True
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Go on from a pause's random state; before each step, stop where any rank is asked to."""
+        assert isinstance(pl_module, FineTuner)
+        if batch_idx == 0 and self.pause is not None:
+            set_random_state(self.pause["random"][self.group.rank])
+            self.pause = None
+        why = wanted(trainer, self.group, batch_idx)
+        if why is not None:
+            self._stop(trainer, pl_module, pl_module.skipped + batch_idx, why)
+
+    def _stop(self, trainer: pl.Trainer, module: FineTuner, steps: int, why: str) -> None:
+        """Keep the steps done of an epoch, and stop."""
+        pause = {"steps": steps, "global_step": trainer.global_step, "random": random_states(self.group)}
+        pause["sums"] = list(self.group.same(module.sums()).cpu().split(max(steps, 1)))
+        kept = whole({"weights": self.weights.state(), "optimizer": module.present_optimizer().state_dict()})
+        if self.group.leads:
+            self.checkpoints.save_pause({"progress": dict(vars(self.progress)), **kept, "pause": pause})
+        log.info("Stopped after step %d of epoch %d.", steps, trainer.current_epoch)
+        raise Interrupted(why)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuner)
@@ -185,11 +137,13 @@ class Journal(pl.Callback):
         progress.history.append(row)
         progress.epoch = row["epoch"] + 1
         self.charge(row["epoch"])
+        kept = whole({"weights": self.weights.state(), "optimizer": optimizer})
         if self.group.leads:
-            state = {"progress": dict(vars(progress)), "weights": self.weights.state(), "optimizer": optimizer}
+            state = {"progress": dict(vars(progress)), **kept}
             self.checkpoints.save(row["epoch"], state, best=improved or best is None)
             self.publish(progress.history)
         if self.group.first(self.group.leads and self.judge(row["epoch"])):
+            STOP.in_epoch = False
             raise Pruned(f"stopped after epoch {row['epoch']}, {self.monitor} {value:.4g} on validation")
 
     def solved(self, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]) -> None:
@@ -207,62 +161,58 @@ class Journal(pl.Callback):
 
 
 def fit_phase(
-    trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, progress: Progress
+    trainer: pl.Trainer, module: FineTuner, data: DataModule, plan: Plan, index: int, journal: Journal
 ) -> None:
     """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains.
 
     Raises RuntimeError when the ranks do not hold the same weights after it.
     """
-    go_to(trainer, progress)
-    trainer.fit_loop.max_epochs = plan.start(index) + plan.phases[index].epochs
-    trainer.fit(module, datamodule=data)
+    progress = journal.progress
+    end = plan.start(index) + plan.phases[index].epochs
+    if journal.pause is not None:  # the rest of the epoch in which it was stopped, with loaders of its own
+        _fit(trainer, module, data, journal, progress.epoch + 1, journal.pause)
+        module.restore = module.present_optimizer().state_dict()
+    if progress.epoch < end:
+        _fit(trainer, module, data, journal, end, None)
     check_equal(module, plan.phases[index].name)
 
 
-def check_equal(module: FineTuner, phase: str) -> None:
-    """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
-    if module.group.world == 1:
-        return
-    sums = digests(module.backbone, module.head)
-    each = module.group.each(sums)
-    apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
-    if apart:
-        raise RuntimeError(f"after phase {phase} the ranks differ in the weights of {', '.join(apart)}")
-    log.info("After phase %s all %d ranks hold the same weights: %s.", phase, len(each), sha256_json(sums)[:16])
-
-
-def digests(backbone: Backbone, head: nn.Module) -> dict[str, str]:
-    """Return a SHA-256 of the parameters of each group, of the head, and of all buffers."""
-    named = dict(backbone.named_parameters())
-    tensors = {group: [named[name] for name in names] for group, names in backbone.groups.items()}
-    tensors |= {HEAD: list(head.state_dict().values()), "buffers": list(backbone.buffers())}
-    return {name: _digest(values) for name, values in tensors.items()}
-
-
-def _digest(tensors: Sequence[Tensor]) -> str:
-    total = sha256()
-    for tensor in tensors:
-        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+def _fit(
+    trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Journal, end: int, pause: dict[str, Any] | None
+) -> None:
+    progress = journal.progress
+    data.skip = 0 if pause is None else pause["steps"]
+    module.go_on(data.skip, pause["sums"][journal.group.rank] if data.skip and pause is not None else None)
+    go_to(trainer, progress.epoch, progress.step if pause is None else pause["global_step"])
+    trainer.fit_loop.max_epochs = end
+    try:
+        trainer.fit(module, datamodule=data)
+    finally:
+        STOP.in_epoch, data.skip = False, 0
 
 
 def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
     """Go back to a run's last checkpoint, if any; return its optimizer's state where a phase goes on inside."""
-    state = journal.checkpoints.latest()
+    state = journal.checkpoints.paused() or journal.checkpoints.latest()
     if state is None:
         return None
+    journal.pause = state.get("pause")
     journal.weights.load(state["weights"])
     vars(journal.progress).update(state["progress"])
     epoch = journal.progress.epoch
+    if journal.pause is not None:
+        log.info("Going on after step %d of epoch %d.", journal.pause["steps"], epoch)
+        return state["optimizer"]
+    log.info("Going on after epoch %d.", epoch - 1)
     return state["optimizer"] if epoch < plan.epochs and plan.at(epoch)[1] > 0 else None
 
 
-def go_to(trainer: pl.Trainer, progress: Progress) -> None:
+def go_to(trainer: pl.Trainer, epoch: int, step: int) -> None:
     """Let a trainer count epochs and steps from where the run stands."""
     count: Any = trainer.fit_loop.epoch_progress.current
-    count.ready = count.started = count.processed = count.completed = progress.epoch
+    count.ready = count.started = count.processed = count.completed = epoch
     optimizer = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
-    optimizer.step.total.ready = optimizer.step.total.completed = progress.step
+    optimizer.step.total.ready = optimizer.step.total.completed = step
 
 
 def solve_phase(

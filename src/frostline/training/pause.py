@@ -1,0 +1,45 @@
+"""A run that is asked to stop inside an epoch keeps the steps it has done, and goes on after them to the bit."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from frostline.group import Group
+from frostline.stopping import STOP
+
+
+def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
+    """Return why any rank was asked to stop before this step, the same on all; None where none was, or not just now.
+
+    While gradients are accumulated there is no state that could be kept.
+    """
+    if batch_idx % trainer.accumulate_grad_batches or group.all(STOP.why is None):
+        return None
+    return next(filter(None, group.each(STOP.why)))
+
+
+def random_states(group: Group) -> list[dict[str, Tensor]]:
+    """Return the state of each rank's random number generators: the CPU's, and where there is one its GPU's."""
+    devices = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        devices["cuda"] = torch.cuda.get_rng_state()
+    each = {name: group.same(state).cpu().split(len(state)) for name, state in devices.items()}
+    return [{name: states[rank] for name, states in each.items()} for rank in range(group.world)]
+
+
+def set_random_state(state: dict[str, Tensor]) -> None:
+    """Restore one rank's state."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def own_signals(trainer: Any) -> None:
+    """Keep Lightning from handling SIGTERM: in the signal's handler, on the rank that got it, it waits for the others.
+
+    Its broadcast before each step of whether the first rank was asked to stop goes as well: ``wanted`` is in its place.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None

@@ -1,0 +1,209 @@
+"""FSDP: a fit in which each rank holds a part of the weights, the gradients and the optimizer's state."""
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.distributed._composable_state import _module_state_mapping  # nothing public forgets a module
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from frostline.errors import UserError
+from frostline.training.module import FineTuner
+from frostline.training.units import Unit, example, units
+
+log = logging.getLogger(__name__)
+
+
+class Sharded(DDPStrategy):
+    """Fully sharded training by torch's ``fully_shard`` (FSDP2; Zhao et al. 2023, arXiv:2304.11277, is its idea).
+
+    A fit begins with a whole network on each rank, shards it, and ends with a whole one again: a phase with other
+    trainable parameters is sharded anew, and all that comes between fits knows nothing of it. So what it divides is
+    the memory of training (weights, gradients, optimizer); to extract activations and to test, each device holds the
+    network once. ``unit_mb`` is how many megabytes of weights are gathered together.
+
+    Shown on two processors by the tests, through gloo; nothing here was run on several GPUs yet.
+    """
+
+    device = "cuda"
+
+    def __init__(self, unit_mb: float = 64.0):
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                "trainer: fsdp needs CUDA devices, and there is none here; trainer=ddp_cpu runs on processors."
+            )
+        if unit_mb <= 0:
+            raise UserError(f"trainer.strategy.unit_mb: {unit_mb} must be above 0.")
+        super().__init__()
+        self.unit_mb = unit_mb
+        self.units: list[Unit] = []
+        self._undo: Undo | None = None
+
+    def setup_environment(self) -> None:
+        """Refuse, before anything is trained, what does not go together with sharded weights."""
+        if isinstance(self.precision_plugin, MixedPrecision) and self.precision_plugin.scaler is not None:
+            raise UserError("trainer.precision: 16-mixed scales a loss, which fsdp cannot; use bf16-mixed or 32-true.")
+        if self._layer_sync is not None:
+            raise UserError(
+                "trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false."
+            )
+        super().setup_environment()
+
+    def model_to_device(self) -> None:
+        """Bring a whole network to the device, except to be trained: then each unit is brought as it is sharded."""
+        if not self._fits():
+            super().model_to_device()
+
+    def configure_ddp(self) -> None:
+        """Shard the network, where Lightning's strategy wraps it."""
+        module = self.lightning_module
+        assert isinstance(module, FineTuner)
+        check(module)
+        self.units = units(module, self.unit_mb * 1e6)
+        self._undo = Undo(module)
+        mesh = init_device_mesh(self.root_device.type, (self.world_size,))
+        inner: list[list[nn.Module]] = [unit.modules for unit in self.units]
+        for modules in (*inner, [module]):
+            _own_outputs(modules[-1])
+            fully_shard(modules, mesh=mesh, reshard_after_forward=True)
+            self._undo.drop_whole()
+        self._undo.note()
+        log.info("Sharded %d units over %d ranks.", len(self.units), self.world_size)
+
+    def setup_optimizers(self, trainer: "pl.Trainer") -> None:
+        """Make the optimizer, and divide a restored state as its parameters are divided."""
+        super().setup_optimizers(trainer)
+        for optimizer in self.optimizers:
+            for parameter, state in optimizer.state.items():
+                assert isinstance(parameter, DTensor)
+                state.update({name: _like(parameter, value) for name, value in state.items()})
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Validate a batch; a rank that has none left runs a sample of zeros, since all must gather together."""
+        module = self.lightning_module
+        assert isinstance(module, FineTuner)
+        if self._undo is not None and not len(args[0]["index"]):
+            module(example(module).to(self.root_device))
+        return super().validation_step(*args, **kwargs)
+
+    def on_train_end(self) -> None:
+        """Give each rank the whole network back."""
+        assert self._undo is not None
+        self.optimizers = []
+        self._undo.gather()
+        self._undo = None
+
+    def _fits(self) -> bool:
+        module = self.lightning_module
+        return module is not None and module.trainer.state.fn == TrainerFn.FITTING
+
+
+class Undo:
+    """What ``fully_shard`` changes in modules, and the way back, which it does not offer.
+
+    It changes, in place, their classes, hooks and parameters, and adds attributes. The parameters that were there
+    before stay, empty, and get their values back.
+    """
+
+    def __init__(self, root: nn.Module):
+        self.modules = list(root.modules())
+        self.classes = [type(module) for module in self.modules]
+        self.hooks = [{name: set(entries) for name, entries in _hooks(module)} for module in self.modules]
+        self.attributes = [set(vars(module)) for module in self.modules]
+        self.added: list[set[str]] = []
+        self.parameters = [dict(module._parameters) for module in self.modules]
+        whole = {id(p): p for own in self.parameters for p in own.values() if p is not None}
+        self.layouts = {p: (p.shape, p.stride()) for p in whole.values()}
+        for parameter in self.layouts:
+            parameter.data = parameter.data.contiguous()  # a channels-last weight cannot be sharded
+
+    def drop_whole(self) -> None:
+        """Free the whole values of the parameters that have been sharded by now."""
+        for module, own in zip(self.modules, self.parameters, strict=True):
+            for name, parameter in own.items():
+                if parameter is not None and module._parameters[name] is not parameter:
+                    parameter.data = parameter.data.new_empty(0)
+
+    def note(self) -> None:
+        """Note the attributes that were added; those that come later are not the sharding's."""
+        self.added = [set(vars(m)) - before for m, before in zip(self.modules, self.attributes, strict=True)]
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Fill the parameters from all ranks, in main memory, and put everything back in its place."""
+        filled: set[nn.Parameter] = set()
+        for module, own in zip(self.modules, self.parameters, strict=True):
+            for name, parameter in own.items():
+                if parameter is not None and parameter not in filled:
+                    filled.add(parameter)
+                    shape, stride = self.layouts[parameter]
+                    value = whole(module._parameters[name])
+                    parameter.data = torch.empty_strided(shape, stride, dtype=value.dtype).copy_(value)
+        for place, module in enumerate(self.modules):
+            self._restore(place, module)
+
+    def _restore(self, place: int, module: nn.Module) -> None:
+        module.__class__ = self.classes[place]
+        module._parameters.update(self.parameters[place])
+        for name in self.added[place]:
+            del module.__dict__[name]
+        for name, entries in _hooks(module):
+            for key in set(entries) - self.hooks[place][name]:
+                del entries[key]
+        _module_state_mapping.pop(module, None)
+
+
+def check(module: FineTuner) -> None:
+    """Refuse a network that cannot be sharded. Raises UserError."""
+    if module.backbone.compiled:
+        raise UserError("backbone.compile: a compiled network cannot be sharded; use false, or trainer=ddp.")
+    scalars = [
+        name
+        for part, root in (("backbone", module.backbone), ("head", module.head))
+        for name, parameter in root.named_parameters(part)
+        if not parameter.ndim
+    ]
+    if scalars:
+        raise UserError(f"trainer: fsdp cannot divide a single number, such as {scalars[0]}; use trainer=ddp.")
+
+
+def whole(value: Any) -> Any:
+    """Return nested dicts and lists with what the ranks divide among them gathered, on the CPU; all must call it."""
+    if isinstance(value, DTensor):
+        with torch.no_grad():
+            return value.full_tensor().cpu()
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [whole(item) for item in value]
+    return value
+
+
+def _like(parameter: DTensor, value: Any) -> Any:
+    """Return this rank's part of a whole tensor that goes with a parameter (a moment); anything else as it is."""
+    if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.shape != parameter.shape:
+        return value
+    value = value.to(parameter.device)
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def _own_outputs(module: nn.Module) -> None:
+    """Let the last module of a unit give no view: work in place on it would drop the hook that gathers for backward."""
+    module.register_forward_hook(lambda module, inputs, output: _owned(output))
+
+
+def _owned(output: Any) -> Any:
+    if isinstance(output, tuple):
+        return tuple(_owned(part) for part in output)
+    return output.clone() if isinstance(output, Tensor) and output._base is not None else output
+
+
+def _hooks(module: nn.Module) -> list[tuple[str, dict[Any, Any]]]:
+    return [(name, value) for name, value in vars(module).items() if "_hooks" in name and isinstance(value, dict)]
