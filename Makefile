@@ -3,13 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test slow lint format bench clean
 
 demo: $(READY)
 	$(BIN)/frostline compare experiment=demo
 
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST) -m "not slow"
+
+# Kills, many ranks, whole comparisons; on a machine with slurmctld, slurmd and munge, as root, a SLURM of its own.
+slow: $(READY)
+	$(TEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

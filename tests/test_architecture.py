@@ -41,13 +41,14 @@ ROOMS = (
     ("live",),
     ("extract",),
     ("comparison",),
+    ("tuning",),
     ("commands",),
     ("__main__",),
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
 START = ("errors", "files", "signature", "allow", "schema", "config", "results")
-LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "commands", "__main__")
+LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

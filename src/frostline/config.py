@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from frostline.allow import SPECIAL, below, nodes
 from frostline.errors import UserError, choices
-from frostline.schema import Budget, Cache, Compare, Loss, Run, Varied, check_config, conf_dir
+from frostline.schema import ROOTS, Budget, Cache, Compare, Loss, Run, Searched, Tune, Varied, check_config, conf_dir
 from frostline.signature import nearest_first, unknown_key
 
 # Hydra's own nodes may name only these: its own launcher, sweeper and callback, and those of its plugins.
@@ -53,11 +53,11 @@ def groups(config_dir: Path | None = None) -> dict[str, list[str]]:
 
 
 def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """Compose ``root`` ("run" or "compare") with Hydra, its own node `hydra` included, and check that node.
+    """Compose ``root`` ("run", "compare" or "tune") with Hydra, its own node `hydra` included, and check that node.
 
     Raises UserError for whatever is wrong with an override or a file.
     """
-    ConfigStore.instance().store(name="schema", node=Compare if root == "compare" else Run)
+    ConfigStore.instance().store(name="schema", node=ROOTS[root])
     if config_dir is not None and not config_dir.is_dir():
         raise UserError(f"--config-dir: {str(config_dir)!r} is not a folder.")
     extra = [f"hydra.searchpath=[{quoted(config_dir.resolve().as_uri())}]"] if config_dir else []
@@ -241,7 +241,7 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Loss, Cache, Varied, Budget)}
+    kinds = {one.__name__: one for one in (Run, Compare, Tune, Loss, Cache, Varied, Budget, Searched)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")

@@ -122,7 +122,8 @@ def gathered(config: dict[str, Any], folder: Path, exits: Mapping[int, int]) -> 
         how = "left no word" if rank is None else death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = Record.read(statuses[rank])
-    found.reason = f"rank {rank}: {found.reason}"
+    if found.status != "pruned":  # which all ranks are together
+        found.reason = f"rank {rank}: {found.reason}"
     return found
 
 
@@ -220,7 +221,8 @@ def logging_to(path: Path) -> Iterator[None]:
         for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         logging.captureWarnings(True)
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        for known in ("in eval mode at the start of training", "isinstance.treespec, LeafSpec", "The `srun` command"):
+            warnings.filterwarnings("ignore", message=f".*{known}.*")
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from frostline.errors import UserError
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
+    "tune": "hyper-parameter search with Optuna, then the report",
     "report": "write the report of a comparison again",
     "list": "the runs of an output folder, the newest first",
     "cache": "list, verify or prune the prefix cache",

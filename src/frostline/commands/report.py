@@ -1,4 +1,4 @@
-"""`frostline report`: the report of a comparison, or of any set of runs, from the runs' records."""
+"""`frostline report`: the report of a comparison, a study, or any set of runs, from the runs' records."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from frostline.errors import UserError
 
 ABOUT = """\
-Write report.html, report.md, results.csv and table.tex, and print report.html's path: of one comparison into its own
-folder, or of any runs and comparisons together into the folder --out."""
+Write report.html, report.md, results.csv and table.tex (of a study: trials.csv), and print report.html's path: of one
+comparison or study into its own folder, or of any runs and comparisons together into the folder --out."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,14 +29,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_report(*paths: Path, out: Path | None = None) -> Path:
-    """Write the report of a comparison's folder, or of many runs, into ``out``; return report.html's path.
+    """Write the report of a comparison's or a study's folder, or of many runs, into ``out``; return report.html's path.
 
     Raises UserError for a path that is neither, and for a set of runs without ``out``.
     """
-    from frostline.report import read, write_report
+    from frostline.report import read, read_search, write_report, write_search_report
+    from frostline.report.search import STUDY
     from frostline.report.study import COMPARISON
     from frostline.report.units import plural
 
+    if len(paths) == 1 and (paths[0] / STUDY).is_file():
+        return write_search_report(out or paths[0], read_search(paths[0]))
     if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
         study = read(paths)  # the more telling error first
         raise UserError(

@@ -199,6 +199,8 @@ class PrefixCache:
 
             self._together(commit if self.group.leads else lambda: None)
             stack.pop_all()
+        if not self.group.leads:
+            return
         sizes = ", ".join(f"{cut.name} ({size(cut.bytes * len(self.data.splits[split]))})" for cut in cuts.values())
         log.info("Cached %s, view %d: %s.", split, view, sizes)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from frostline.results.store import RECORD
 
-STATUSES = ("failed", "diverged", "interrupted", "missing")
+STATUSES = ("failed", "diverged", "interrupted", "pruned", "missing")
 COSTS = (
     "seconds",
     "cache_seconds",

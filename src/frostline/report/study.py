@@ -8,6 +8,7 @@ from typing import Any
 from frostline.errors import UserError
 from frostline.report.axes import FACTOR, placed
 from frostline.report.runs import Block, Reader, Run, as_object, monitor, number, parsed, read_object
+from frostline.report.search import STUDY, read_search
 from frostline.report.units import plural
 from frostline.results.store import RECORD
 
@@ -97,6 +98,8 @@ def run_folders(path: Path) -> dict[Path, dict[str, Any]]:
     if (path / COMPARISON).is_file():
         study = read_comparison(path)
         return {run.folder: {"label": run.label, "seed": run.seed} for run in (*study.runs, *study.trials)}
+    if (path / STUDY).is_file():
+        return {one.folder: {} for one in read_search(path).trials if one.folder is not None}
     inside = sorted(path.glob(f"*/{RECORD}"))
     if not inside:
         raise UserError(f"{path}: this is no comparison's folder (with {COMPARISON}) and no run's (with {RECORD}).")

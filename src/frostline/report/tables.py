@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 
 from frostline.report.analysis import Analysis, Mean
+from frostline.report.search import Search
 from frostline.report.text import cell, tex
 
 
@@ -34,6 +35,21 @@ def results_csv(analysis: Analysis) -> str:
             *(run.scores.get(name) for name in scores),
             *(run.costs.get(name) for name in costs),
         ]
+        writer.writerow(["" if value is None else cell(value) for value in values])
+    return content.getvalue()
+
+
+def trials_csv(search: Search) -> str:
+    """Return trials.csv: a line for each trial of a study, with its settings, how it ended and the run's ID."""
+    content = io.StringIO(newline="")
+    keys = [str(one["key"]) for one in search.space]
+    writer = csv.writer(content, lineterminator="\n")
+    heads = ["trial", *keys, f"val_{search.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
+    writer.writerow([cell(head) for head in heads])
+    for one in search.trials:
+        said = dict(override.split("=", 1) for override in one.overrides if "=" in override)
+        ended = [one.value, one.status, one.reason, one.epochs, one.seconds, one.same_as, one.id]
+        values = [one.number, *(said.get(key) for key in keys), *ended]
         writer.writerow(["" if value is None else cell(value) for value in values])
     return content.getvalue()
 

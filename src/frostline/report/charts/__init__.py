@@ -1,6 +1,7 @@
 """SVG charts drawn in plain Python: the same input gives the same bytes, and what they show is escaped."""
 
 from frostline.report.charts.curves import Line, lines
+from frostline.report.charts.dots import Dot, dots
 from frostline.report.charts.forest import Bar, intervals
 from frostline.report.charts.frame import Axis
 from frostline.report.charts.heat import matrix
@@ -14,8 +15,10 @@ __all__ = [
     "WIDE",
     "Axis",
     "Bar",
+    "Dot",
     "Line",
     "Point",
+    "dots",
     "intervals",
     "lines",
     "matrix",

@@ -13,10 +13,14 @@ BETWEEN = 46.0  # units between two ticks of the vertical axis
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows; values of a logarithmic one must be positive, others are left out and named."""
+    """What an axis shows; values of a logarithmic one must be positive, others are left out and named.
+
+    Across, one of ``whole`` numbers has no ticks between them.
+    """
 
     title: str
     log: bool = False
+    whole: bool = False
 
     def says(self, value: float, low: float | None = None, high: float | None = None) -> str:
         """Return a value with its range as a tip says it."""
@@ -72,7 +76,7 @@ def base(root: Element, area: Box, across: Scale, axis: Axis, grid: bool = False
 def fitting(across: Scale, axis: Axis) -> tuple[list[float], list[str]]:
     """Return as many ticks of a horizontal axis, with their texts, as stand beside each other without touching."""
     for most in (10, 8, 6, 5, 4, 3):
-        ticks = across.ticks(most)
+        ticks = [tick for tick in across.ticks(most) if not axis.whole or tick == round(tick)]
         texts = tick_texts(ticks, axis.log)
         ends = [(across(tick), text_width(text) / 2) for tick, text in zip(ticks, texts, strict=True)]
         gaps = [right[0] - left[0] - left[1] - right[1] for left, right in zip(ends, ends[1:], strict=False)]

@@ -16,21 +16,14 @@ def key_height(named: Sequence[Named], width: float) -> float:
     return max((top for _, _, top in _entries(named, width)), default=-ROW) + ROW + 8
 
 
-def draw_key(root: Element, named: Sequence[Named], width: float) -> None:
-    """Draw the key at the top of a chart."""
+def draw_key(root: Element, named: Sequence[Named], width: float, lines: bool = True) -> None:
+    """Draw the key at the top of a chart; without ``lines`` its markers alone."""
     for (name, style), left, top in _entries(named, width):
         group = series(root, name, f"key {colour(style)}")
         line = top + ROW / 2 + 2
-        add(
-            group,
-            "line",
-            "line",
-            x1=left,
-            x2=left + SAMPLE - 6,
-            y1=line,
-            y2=line,
-            stroke_dasharray=dash(style) or "none",
-        )
+        if lines:
+            ends = {"x1": left, "x2": left + SAMPLE - 6, "y1": line, "y2": line}
+            add(group, "line", "line", **ends, stroke_dasharray=dash(style) or "none")
         marker(group, style, left + (SAMPLE - 6) / 2, line, 4.5)
         write(group, shortened(name, width - SAMPLE - 8), "name", left + SAMPLE, line + 4.5)
 

@@ -1,0 +1,206 @@
+"""The Ray launcher: runs many runs on a Ray cluster, each in a process of its own on one of the nodes."""
+
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from frostline.dispatch import GRACE_S, Outcome, conclude, set_up, settled
+from frostline.errors import UserError
+from frostline.launchers.base import Task
+from frostline.launchers.ray_cluster import Cluster, lost
+from frostline.results.owner import OWNER, dead
+from frostline.results.store import RECORD
+
+LOOK_S = 1.0
+LEFT_S = GRACE_S + 5
+CALL_LEFT_S = 3.0
+
+
+class Ray:
+    """Runs as tasks of a Ray cluster, at most ``workers`` at a time; a context manager.
+
+    Each takes ``cpus`` cores of one node, and ``gpus`` GPUs for each of its devices: by default one where the cluster
+    has any. Ray only chooses the node and starts a process there, which does what `frostline run` does; it never runs
+    one again by itself. ``outputs`` must be one folder for all nodes: that is looked at before the first run.
+    The cluster is reached for when it is first needed. Raises UserError for what does not go together.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        cpus: int = 1,
+        gpus: float | None = None,
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        restarts: int = 0,
+        dashboard: bool = False,
+        outputs: str = "outputs",
+        devices: int = 1,
+    ):
+        self.address, self.wanted, self.dashboard = address, workers, dashboard
+        self.cpus, self.gpus, self.devices, self.outputs = cpus, gpus, devices, Path(outputs)
+        self._check()
+        self._running: dict[Task, tuple[Any, float]] = {}
+        self._handler: Any = None
+
+    def _check(self) -> None:
+        if self.cpus < 1:
+            raise UserError(f"launcher.cpus: {self.cpus} will not do; it takes 1 or more.")
+        if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus * self.devices < 1)):
+            raise UserError(
+                f"launcher.gpus: {self.gpus:g} will not do with trainer.devices={self.devices}; "
+                "it takes 0, a whole number, or for a single device a fraction."
+            )
+        if self.dashboard and self.address is not None:
+            raise UserError("launcher.dashboard: only a cluster of our own has it; leave launcher.address null.")
+
+    def __enter__(self) -> "Ray":
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "cluster" in vars(self):
+            self._abandon()
+            self.cluster.close()
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster, its nodes looked at."""
+        cluster = Cluster(self.address, self.dashboard)
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has put its own in place of it
+        try:
+            cluster.check(self.outputs)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    @cached_property
+    def needs(self) -> dict[str, float]:
+        """What a run takes of one node, in Ray's words."""
+        each = self.gpus
+        if each is None:
+            each = 1 if any(node["Resources"].get("GPU") for node in self.cluster.nodes) else 0
+        return {"num_cpus": self.cpus, "num_gpus": each * self.devices}
+
+    @cached_property
+    def workers(self) -> int:
+        """How many runs can be on at the same time; UserError where no node has what one takes."""
+        room = self.cluster.room(self.cpus, self.needs["num_gpus"])
+        if room == 0:
+            raise UserError(
+                f"launcher.cpus={self.cpus}, launcher.gpus: no node of the Ray cluster has {self.cpus} CPUs and "
+                f"{self.needs['num_gpus']:g} GPUs, which a run takes; ask for less."
+            )
+        return min(room, self.wanted or room)
+
+    @property
+    def running(self) -> list[tuple[Task, float]]:
+        """The runs that Ray was given, with the `time.monotonic` of that; in a busy cluster some may wait for room."""
+        return [(task, started) for task, (_, started) in list(self._running.items())]
+
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+
+        A run whose record is final is not run again. One that fails is an outcome too; an output folder that cannot be
+        written, or that a node does not share, raises, and so does a run of several nodes (UserError). ``tasks`` is
+        asked for the next one when there is room for it. Runs that are on when the caller leaves are stopped and
+        recorded as interrupted.
+        """
+        coming = iter(tasks)
+        try:
+            yield from self._fill(coming)
+            while self._running:
+                yield from self._ended()
+                yield from self._fill(coming)
+        finally:
+            self._abandon()
+
+    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+        """Hand on runs while there is room; yield those that are done already, which need no cluster."""
+        while not self._running or len(self._running) < self.workers:
+            task = next(coming, None)
+            if task is None:
+                return
+            known = settled(task.config, task.folder)
+            if known is not None:
+                yield task, known, 0.0
+                continue
+            self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        nodes = task.config["trainer"].get("num_nodes", 1)
+        if nodes > 1:
+            raise UserError(f"trainer.num_nodes={nodes}: launcher=ray has one node for a run; launcher=slurm has more.")
+        assert self.workers > 0
+        node = task.config["launcher"]
+        config = {**task.config, "launcher": {**node, "threads": node["threads"] or self.cpus}}
+        set_up(task.folder, config)
+        reference = self.cluster.submit("frostline.launchers.ray_node.run", config, **self.needs)
+        self._running[task] = reference, time.monotonic()
+
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Wait a moment; return the runs that have ended, their records written."""
+        references = {reference: task for task, (reference, _) in self._running.items()}
+        ready, _ = self.cluster.ray.wait(list(references), timeout=LOOK_S)
+        found = []
+        for reference in ready:
+            task = references[reference]
+            outcome = self._outcome(task, reference)
+            _, started = self._running.pop(task)
+            found.append((task, outcome, time.monotonic() - started))
+        return found
+
+    def _outcome(self, task: Task, reference: Any) -> Outcome:
+        """Return how a run ended; the node sends the record itself, for its file may be slow to show here."""
+        errors = self.cluster.ray.exceptions
+        try:
+            fresh, record = self.cluster.ray.get(reference)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            return conclude(task.folder, task.config, f"{type(error.cause).__name__}: {error.cause}")
+        except errors.RayError as error:
+            _await_end(task.folder)
+            return conclude(task.folder, task.config, lost(error))
+        return Outcome(task.folder.name, task.folder, record, fresh)
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """Return what a top-level function, named with its module, returns on a node; all of it is plain.
+
+        It has what a run takes. A UserError comes back as it was raised, a defect too. Raises UserError when the
+        process is lost.
+        """
+        assert self.workers > 0
+        reference = self.cluster.submit(function, *arguments, **self.needs)
+        try:
+            return self.cluster.result(reference, function)
+        except BaseException:
+            self.cluster.cancel([reference], CALL_LEFT_S)
+            raise
+
+    def _abandon(self) -> None:
+        """Stop the runs that are on, and record them as interrupted."""
+        if not self._running:
+            return
+        self.cluster.cancel([reference for reference, _ in self._running.values()], LEFT_S)
+        for task in self._running:
+            if not (task.folder / RECORD).exists():
+                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        self._running.clear()
+
+
+def _await_end(folder: Path) -> None:
+    """Wait for a run whose process on the node is lost: its own follows by itself, and would write its record later."""
+    deadline = time.monotonic() + LEFT_S
+    while (folder / OWNER).exists() and not dead(folder / OWNER) and time.monotonic() < deadline:
+        time.sleep(0.1)

@@ -1,0 +1,122 @@
+"""A hyper-parameter study as its report sees it: read from study.json and from the final run's record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frostline.errors import UserError
+from frostline.report.runs import Reader, Run, as_object, number, numbers, read_object
+
+STUDY = "study.json"
+FORMAT = 1
+UNFINISHED = ("running", "waiting")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial; ``value`` is its best validation score, of a pruned one the best until it was stopped."""
+
+    number: int
+    status: str
+    reason: str
+    value: float | None
+    point: Mapping[str, Any]
+    overrides: Sequence[str]
+    seconds: float | None
+    epochs: int | None
+    same_as: int | None
+    id: str
+    folder: Path | None
+
+    @property
+    def settings(self) -> str:
+        """Its point of the space, as a person would type it."""
+        return " ".join(self.overrides)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study: ``content`` is its file, ``final`` the run of the best point that was tested."""
+
+    content: Mapping[str, Any]
+    trials: Sequence[Trial]
+    final: Run | None
+
+    @property
+    def metric(self) -> str:
+        """The metric of validation that was searched."""
+        return str(self.content["monitor"])
+
+    @property
+    def name(self) -> str:
+        """The metric as a person says it."""
+        return self.metric.replace("_", " ")
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return -1 if self.content.get("direction") == "minimize" else 1
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best value, of equals the first."""
+        scored = [one for one in self.with_status("done") if one.value is not None]
+        return max(scored, key=lambda one: (self.sign * (one.value or 0.0), -one.number), default=None)
+
+    @property
+    def failed(self) -> list[Trial]:
+        """Trials that have ended without a value."""
+        return [one for one in self.trials if one.status not in ("done", "pruned", *UNFINISHED)]
+
+    @property
+    def space(self) -> list[dict[str, Any]]:
+        """The searched keys."""
+        return [as_object(one) for one in self.content["space"]]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How much of the spread of values each key explains, the largest first; empty where that is not known."""
+        found = numbers(as_object(self.content.get("importances")).get("shares"))
+        return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+    def with_status(self, status: str) -> list[Trial]:
+        """Return the trials that stand so."""
+        return [one for one in self.trials if one.status == status]
+
+
+def read_search(folder: Path) -> Search:
+    """Return the study in ``folder``. Raises UserError where it cannot be read."""
+    path = folder / STUDY
+    try:
+        content = read_object(path)
+        if content.get("format") != FORMAT:
+            raise ValueError(f"its format is {content.get('format')!r}, not {FORMAT}")
+        for key, kind in (("monitor", str), ("space", list), ("trials", list), ("base", list)):
+            if not isinstance(content.get(key), kind):
+                raise ValueError(f"{key} is not as it should be")
+        trials = [_trial(folder, row) for row in content["trials"]]
+        final = content.get("final")
+        return Search(content, trials, Reader().run((folder / final["path"]).resolve()) if final else None)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
+
+
+def _trial(folder: Path, row: Mapping[str, Any]) -> Trial:
+    status, values = str(row["status"]), row["values"]
+    value = number(row["value"])
+    if status == "pruned" and values:
+        value = number(values[-1][1])
+    return Trial(
+        number=int(row["number"]),
+        status=status,
+        reason=str(row["reason"] or ""),
+        value=value,
+        point=as_object(row["point"]),
+        overrides=[str(one) for one in row["overrides"]],
+        seconds=number(row["seconds"]),
+        epochs=row["epochs"] if isinstance(row["epochs"], int) else None,
+        same_as=row["same_as"] if isinstance(row["same_as"], int) else None,
+        id=str(row["id"] or ""),
+        folder=(folder / row["path"]).resolve() if row["path"] else None,
+    )

@@ -1,0 +1,176 @@
+"""The story of a study: trials, asked for when there is room and told as they end; then the best one, tested once."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.dispatch import Outcome, settled
+from frostline.errors import UserError
+from frostline.launchers.base import Launcher, Task
+from frostline.live import describe
+from frostline.results.store import run_folder, run_id
+from frostline.tuning.index import Index
+from frostline.tuning.judge import Judge
+from frostline.tuning.search import Search
+from frostline.tuning.space import Point
+from frostline.tuning.study import load_optuna, make_sampler
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial, Trial
+
+
+@dataclass
+class Sitting:
+    """One sitting of a study: what is searched, where Optuna keeps it, what runs it.
+
+    ``on`` has the trials that are running by their run's ID: two trials that come to the same run share it.
+    """
+
+    search: Search
+    study: "optuna.Study"
+    index: Index
+    launcher: Launcher
+    on: dict[str, list["Trial"]] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def conduct(self) -> Mapping[str, Any] | None:
+        """Do all that is left to do; return the final run's record, None where no trial has a value."""
+        self.survey()
+        with Judge(self.search.judged).sitting() as judge:
+            for task, outcome, seconds in self.launcher.run(self.tasks(judge)):
+                judge.check()
+                judge.leave(task)
+                first, *others = self.on.pop(outcome.id)
+                self.tell(first, outcome, seconds)
+                for trial in others:
+                    self.copy(trial, self.study.get_trials(deepcopy=False)[first.number])
+                self.say(task, outcome, seconds)
+        self.index.close(self.study)
+        return self.final()
+
+    def settled(self) -> Mapping[str, Any] | None:
+        """Return the final run's record where there is nothing left to do."""
+        best = self.index.best()
+        if best is None or self.search.config["force"] or len(self.ended()) < self.search.trials:
+            return None
+        config = self.search.final(best["point"])
+        known = settled(config, run_folder(Path(config["outputs"]), run_id(config)))
+        return known.record if known else None
+
+    def survey(self) -> None:
+        """Let a worker look for mistakes at every corner, before the first trial. Raises UserError for any."""
+        if self.study.get_trials(deepcopy=False):
+            return
+        corners = list(self.search.corners)
+        for config, fact in zip(corners, self.launcher.call("frostline.extract.survey", corners), strict=True):
+            if fact.get("error"):
+                raise UserError(f"{config['label'].partition(' 0 ')[2]}: {fact['error']}")
+
+    def tasks(self, judge: Judge) -> Iterator[Task]:
+        """Yield the runs that trials ask for, one when there is room for it."""
+        for trial in self.trials():
+            point = self.search.space.point(trial)
+            trial.set_user_attr("overrides", self.search.space.overrides(point))
+            task = self.task(trial, point)
+            if task is None:
+                continue
+            run = task.folder.name
+            known = next((one for one in self.ended() if one.user_attrs.get("run") == run), None)
+            trial.set_user_attr("run", run)
+            if known is not None:
+                self.copy(trial, known)
+            elif run in self.on:
+                self.on[run].append(trial)
+            else:
+                self.on[run] = [trial]
+                judge.follow(task, trial)
+                yield task
+
+    def trials(self) -> Iterator["Trial"]:
+        """Yield the trials that an earlier sitting left unfinished, then new ones, as many as there are to be."""
+        optuna = load_optuna()
+        states = optuna.trial.TrialState
+        for left in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            print(f"trial {left.number} goes on", flush=True)
+            self.study.sampler = make_sampler(self.search, left.number)
+            yield optuna.trial.Trial(self.study, left._trial_id)
+        limit = self.search.node["timeout_s"] or math.inf
+        while time.monotonic() - self.started < limit:
+            waiting = self.study.get_trials(deepcopy=False, states=(states.WAITING,))
+            number = len(self.study.get_trials(deepcopy=False)) - len(waiting)
+            if number >= self.search.trials:
+                return
+            if self.search.grid is not None and not waiting:
+                self.study.enqueue_trial(self.search.grid[number])
+            self.study.sampler = make_sampler(self.search, number)
+            yield self.study.ask()
+
+    def task(self, trial: "Trial", point: Point) -> Task | None:
+        """Return a trial's run; None for a point that is no run's, which is told as failed."""
+        try:
+            config = self.search.trial(point, trial.number)
+        except UserError as error:
+            self.fail(trial, "failed", str(error))
+            print(f"trial {trial.number}: failed: {error}", flush=True)
+            return None
+        return Task(config["label"], config)
+
+    def ended(self) -> "list[FrozenTrial]":
+        """Return the trials that have ended."""
+        return [one for one in self.study.get_trials(deepcopy=False) if one.state.is_finished()]
+
+    def tell(self, trial: "Trial", outcome: Outcome, seconds: float) -> None:
+        """Tell Optuna how a trial ended."""
+        record, states = outcome.record, load_optuna().trial.TrialState
+        trial.set_user_attr("seconds", seconds if outcome.fresh else record["cost"]["seconds"])
+        if record["status"] == "pruned":
+            trial.set_user_attr("status", "pruned")
+            self.study.tell(trial, state=states.PRUNED)
+            return
+        value = record["metrics"]["val"].get(self.search.config["monitor"]) if record["status"] == "done" else None
+        if value is None:
+            self.fail(trial, record["status"], record["reason"] or "its validation score is no number")
+            return
+        trial.set_user_attr("epochs", record["epochs"])
+        trial.set_user_attr("status", "done")
+        self.study.tell(trial, value)
+
+    def fail(self, trial: "Trial", status: str, reason: str) -> None:
+        """Tell Optuna that a trial has no value, and why."""
+        trial.set_user_attr("status", status)
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=load_optuna().trial.TrialState.FAIL)
+
+    def copy(self, trial: "Trial", known: "FrozenTrial") -> None:
+        """Tell Optuna of a trial that came to the same run as one before it: it ended as that did."""
+        for key, value in {**known.user_attrs, "same_as": known.number}.items():
+            trial.set_user_attr(key, value)
+        for step, value in known.intermediate_values.items():
+            trial.report(value, step)
+        scored = known.state.name == "COMPLETE"
+        self.study.tell(trial, known.value if scored else None, state=None if scored else known.state)
+        print(f"trial {trial.number}: the same run as trial {known.number}", flush=True)
+
+    def say(self, task: Task, outcome: Outcome, seconds: float) -> None:
+        """Say how a trial ended and what is best so far, and keep it."""
+        self.index.update(self.study)
+        ended, best = len(self.ended()), self.index.best()
+        so_far = f" (best {best['value']:.4f}, trial {best['number']})" if best else ""
+        print(f"[{ended}/{self.search.trials}] {describe(task, outcome, seconds)}{so_far}", flush=True)
+
+    def final(self) -> Mapping[str, Any] | None:
+        """Run the best point once more, with the final run's seed and the test split."""
+        best = self.index.best()
+        if best is None:
+            return None
+        config = self.search.final(best["point"])
+        self.index.set_final(config)
+        task = Task(config["label"], config)
+        for _, outcome, seconds in self.launcher.run([task]):
+            print(describe(task, outcome, seconds), flush=True)
+            return outcome.record
+        raise AssertionError("a launcher yields every task")

@@ -1,0 +1,113 @@
+"""The judge: reads what running trials come to after each epoch, and tells those that are behind to stop."""
+
+import csv
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.launchers.base import Task
+from frostline.results.verdicts import forget, tell
+from frostline.schema import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+METRICS = "metrics.csv"
+LOOK_S = 0.05
+
+
+@dataclass
+class Case:
+    """A running trial: how much of its metrics.csv was read, and the epoch that it was told of last."""
+
+    task: Task
+    trial: "Trial"
+    read: int = 0
+    told: int = -1
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of metrics.csv, or nothing where it has not changed."""
+        path = self.task.folder / METRICS
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        if changed == self.read:
+            return []
+        self.read = changed
+        with path.open() as file:
+            return list(csv.DictReader(file))
+
+
+class Judge:
+    """Reports each epoch's best value so far to Optuna, as it is that value which a trial is told with in the end, and
+    answers each epoch with a verdict. A trial's epochs count from 1, the last one is no more judged."""
+
+    def __init__(self, active: bool):
+        self.active = active
+        self._cases: dict[Path, Case] = {}
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._work: Future[None] = Future()
+
+    @contextmanager
+    def sitting(self) -> Iterator["Judge"]:
+        """Judge in the background for a while."""
+        if not self.active:
+            yield self
+            return
+        with ThreadPoolExecutor(1) as threads:
+            self._work = threads.submit(self._watch)
+            try:
+                yield self
+            finally:
+                self._done.set()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what the work in the background has failed of: nobody would be judged any more."""
+        if self._work.done():
+            self._work.result()
+
+    def follow(self, task: Task, trial: "Trial") -> None:
+        """Judge a run that is about to begin or to go on, whatever was said of it before."""
+        forget(task.folder)
+        if task.config["force"]:  # what it came to before will be removed, but not before its worker has started
+            (task.folder / METRICS).unlink(missing_ok=True)
+        with self._lock:
+            self._cases[task.folder] = Case(task, trial)
+
+    def leave(self, task: Task) -> None:
+        """Take in what a run that has ended came to, and judge it no more."""
+        with self._lock:
+            case = self._cases.pop(task.folder)
+            if self.active:
+                self._report(case, case.rows())
+
+    def _watch(self) -> None:
+        while not self._done.wait(LOOK_S):
+            with self._lock:
+                for case in self._cases.values():
+                    self._look(case)
+
+    def _look(self, case: Case) -> None:
+        rows = case.rows()
+        if not rows:
+            return
+        self._report(case, rows)
+        epoch = int(rows[-1]["epoch"])
+        if epoch != case.told:
+            stop = epoch + 1 < case.task.config["epochs"] and case.trial.should_prune()
+            tell(case.task.folder, epoch, bool(stop))  # some pruners return NumPy's
+            case.told = epoch
+
+    def _report(self, case: Case, rows: Iterable[dict[str, Any]]) -> None:
+        monitor, best = case.task.config["monitor"], None
+        known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
+        for row in rows:
+            value, step = float(row[f"val/{monitor}"]), int(row["epoch"]) + 1
+            better = min if monitor in LOWER_IS_BETTER else max
+            best = value if best is None else better(best, value)
+            if step not in known:
+                case.trial.report(best, step)
