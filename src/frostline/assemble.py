@@ -45,6 +45,8 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     check_shared(group, Path(config["outputs"]))
     pl.seed_everything(config["seed"], verbose=False)
     backbone, plan = network(config)
+    if config["trainer"].get("sync_batchnorm"):
+        synchronise(backbone, trainer, group)
     data = dataset(config, backbone)
     data.used = SPLITS if config["test"] else ("train", "val")
     head = instantiate(config["head"], "head", features=backbone.num_features, classes=len(data.classes))
@@ -103,6 +105,14 @@ def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
     if not pretrained:
         pl.seed_everything(config["seed"], verbose=False)
     return instantiate(config["backbone"], "backbone", size=config["data"]["size"], pretrained=pretrained)
+
+
+def synchronise(backbone: Backbone, trainer: pl.Trainer, group: Group) -> None:
+    """Let BatchNorm normalise over all ranks. Raises UserError on processors, where torch has no such thing."""
+    if group.world > 1:
+        if trainer.strategy.root_device.type != "cuda":
+            raise UserError("trainer.sync_batchnorm: torch synchronises BatchNorm on GPUs alone; leave it false here.")
+        backbone.synchronise()
 
 
 def make_plan(config: dict[str, Any], backbone: Backbone) -> Plan:
@@ -172,6 +182,7 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
         node,
         "trainer",
         plugins=[environment()],
+        sync_batchnorm=False,  # done by `synchronise`
         logger=False,
         max_epochs=config["epochs"],
         num_sanity_val_steps=0,

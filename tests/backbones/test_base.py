@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, use_channels_last
+from frostline.backbones.cuts import find_cuts
 from frostline.backbones.image import timm_backbone
 from frostline.data.base import Preprocess
 from frostline.errors import UserError
@@ -113,3 +114,21 @@ def test_channels_last_is_for_networks_with_several_convolutions() -> None:
 def test_a_network_that_gives_maps_instead_of_vectors_is_refused() -> None:
     with pytest.raises(UserError, match=r"^backbone\.name: maps does not give one feature vector"):
         Backbone(nn.Conv2d(3, 4, 1), "maps", {"stem": ["weight", "bias"]}, PREPROCESS)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+def test_a_synchronised_network_is_the_same_one_and_freezes_as_before(name: str) -> None:
+    """timm's norms hold their activation: torch's own conversion would lose it."""
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    backbone = timm_backbone(name, "none", size=32)
+    with torch.no_grad():
+        before = backbone.eval()(images)
+        parameters, cuts = list(backbone.parameters()), len(find_cuts(backbone, 32))
+        backbone.synchronise()
+        assert torch.equal(backbone.eval()(images), before)
+    assert all(one is other for one, other in zip(backbone.parameters(), parameters, strict=True))
+    assert len(find_cuts(backbone, 32)) > cuts / 3
+    backbone.train().freeze_modes({"stem"})
+    kinds = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert kinds and all(isinstance(module, nn.SyncBatchNorm) for module in kinds)
+    assert {module.training for module in kinds} == {True, False}

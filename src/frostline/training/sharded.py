@@ -69,8 +69,8 @@ class Sharded(DDPStrategy):
         self.units = units(module, self.unit_mb * 1e6)
         self._undo = Undo(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
-        inner: list[list[nn.Module]] = [unit.modules for unit in self.units]
-        for modules in (*inner, [module]):
+        outermost: list[nn.Module] = [module]
+        for modules in (*[unit.modules for unit in self.units], outermost):
             _own_outputs(modules[-1])
             fully_shard(modules, mesh=mesh, reshard_after_forward=True)
             self._undo.drop_whole()
@@ -98,7 +98,7 @@ class Sharded(DDPStrategy):
         assert self._undo is not None
         self.optimizers = []
         self._undo.gather()
-        self._undo = None
+        self.units, self._undo = [], None
 
     def _fits(self) -> bool:
         module = self.lightning_module
