@@ -18,8 +18,14 @@ OURS = (
     "frostline.heads",
     "frostline.freeze.strategies",
     "frostline.training.optim",
-    "frostline.training.sharded",
-    "frostline.launchers",
+)
+# Single classes of modules that hold others, some of which start processes or call by name.
+ALONE = (
+    "frostline.launchers.local.Pool",
+    "frostline.launchers.slurm.Slurm",
+    "frostline.launchers.ray.Ray",
+    "frostline.training.sharded.Sharded",
+    "pytorch_lightning.Trainer",
 )
 # Of other packages only the classes of these very modules. Left out on purpose is whatever loads models or data by
 # name or path: timm.create_model, timm.data, torchmetrics.image, .text and .multimodal.
@@ -37,7 +43,6 @@ THEIRS = (
     "torchmetrics.classification",
     "torchmetrics.regression",
 )
-TRAINER = "pytorch_lightning.Trainer"
 REFUSED = ("torchvision.transforms.v2.Lambda", "pytorch_lightning.callbacks.LambdaCallback")
 DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -73,7 +78,7 @@ def allowed_name(target: object) -> bool:
         return False
     module = target.rpartition(".")[0]
     ours = any(below(module, root) and module.count(".") <= root.count(".") + 1 for root in OURS)
-    return ours or module in THEIRS or target == TRAINER or any(below(module, root) for root in widened())
+    return ours or module in THEIRS or target in ALONE or any(below(module, root) for root in widened())
 
 
 def allowed_object(found: object, target: str) -> bool:
@@ -83,9 +88,8 @@ def allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target == TRAINER or any(below(home, root) for root in OURS + THEIRS + widened())
-    called = inspect.isfunction(found) and not below(home, "frostline.launchers")  # of which some call by name
-    return called and any(below(home, root) for root in OURS + widened())
+        return target in ALONE or any(below(home, root) for root in OURS + THEIRS + widened())
+    return inspect.isfunction(found) and any(below(home, root) for root in OURS + widened())
 
 
 def nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -114,7 +118,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
 
 def refusal(where: str, target: object) -> UserError:
     """Return the error for a ``target`` that is not on the allow-list."""
-    allowed = ", ".join([*OURS, TRAINER, *THEIRS, *widened()])
+    allowed = ", ".join([*OURS, *ALONE, *THEIRS, *widened()])
     return UserError(
         f"{where + '.' if where else ''}_target_: {target!r} is not on the allow-list: {allowed}. "
         "A module of your own is added with the flag --allow MODULE."
@@ -151,7 +155,7 @@ def instantiate(node: Mapping[str, Any], where: str = "", /, **runtime: Any) -> 
     found = locate(str(node["_target_"]), where)
     arguments = {key: _made(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"}
     arguments = {key: value for key, value in arguments.items() if key not in runtime}
-    own = any(below(found.__module__, root) for root in OURS)
+    own = below(found.__module__, "frostline")
     check_arguments(found, arguments, runtime, where, typed=own)
     if own:
         return found(**arguments, **runtime)

@@ -102,8 +102,7 @@ def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
 
 def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
     """Return the backbone with its pretrained weights, or with random ones that are a function of the seed."""
-    if not pretrained:
-        pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(config["seed"], verbose=False)
     return instantiate(config["backbone"], "backbone", size=config["data"]["size"], pretrained=pretrained)
 
 

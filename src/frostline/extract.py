@@ -70,7 +70,8 @@ class Shelf:
 
     def backbone(self, config: Config) -> tuple[Backbone, Plan]:
         """Return a run's backbone and its plan."""
-        shared = (config["backbone"], config["data"]["size"])
+        random = config["backbone"].get("weights") == "none"
+        shared = (config["backbone"], config["data"]["size"], config["seed"] if random else None)
         network = self._once(shared, lambda: make_backbone(config, pretrained=True))
         plan = self._once((shared, config["freeze"], config["epochs"]), lambda: make_plan(config, network))
         if plan.pretrained:

@@ -31,7 +31,7 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
-        from frostline.commands.run import close, prepare
+        from frostline.commands.run import close, leave, prepare
         from frostline.launchers.base import Task, make_launcher
         from frostline.live import run_all
 
@@ -49,7 +49,9 @@ class PoolLauncher(Launcher):
         if folders:
             tasks = list(folders)
             with make_launcher([task.config for task in tasks]) as launcher:
-                run_all(tasks, launcher, lambda task, outcome, seconds: close(folders[task], outcome))
+                ended = run_all(tasks, launcher, lambda task, outcome, seconds: close(folders[task], outcome))
+            for task in folders.keys() - {task for task, _, _ in ended}:  # those that a detached launcher has left
+                leave(folders[task], task.folder)
         return returned
 
     def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:

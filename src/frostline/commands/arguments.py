@@ -27,7 +27,7 @@ def choices_text(config_dir: Path | None) -> str:
 def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.Namespace:
     """Parse the flags and overrides of `frostline run` and `frostline compare`; --help prints and exits.
 
-    The flags --allow and --debug take effect here: on the allow-list, and as the override debug=true.
+    The flags --allow, --debug and --detach take effect here: on the allow-list, and as overrides.
     """
     parser = argparse.ArgumentParser(
         f"frostline {name}",
@@ -48,6 +48,7 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag("-c", "--cfg", choices=("job", "hydra", "all"), help="show the config instead of running")
     flag("--resolve", action="store_true", help="with --cfg: with interpolations filled in")
     flag("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of config groups of your own")
+    flag("--detach", action="store_true", help="with launcher=slurm: submit and leave; the same command goes on")
     flag("--allow", action="append", default=[], metavar="MODULE", help="let configs name what is in this module")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
@@ -57,11 +58,15 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
         raise SystemExit(0)
     if args.resolve and not args.cfg:
         parser.error("--resolve goes with --cfg")
+    if name == "tune" and args.detach:
+        parser.error("--detach: a study asks for one trial after another, and cannot be left")
     if sweeps and args.multirun and args.cfg:
         parser.error("--cfg shows one config: leave out -m")
     allow(args.allow)
     if args.debug:
         args.overrides.append("debug=true")
+    if args.detach:
+        args.overrides.append("launcher.detach=true")
     return args
 
 

@@ -13,7 +13,7 @@ from frostline.commands.arguments import parse
 from frostline.commands.report import make_report
 from frostline.commands.run import show
 from frostline.comparison.cells import Design, design, split_sweeps
-from frostline.comparison.conduct import Sitting, facts_of, surveyed
+from frostline.comparison.conduct import Detached, Sitting, facts_of, surveyed
 from frostline.comparison.index import Index
 from frostline.comparison.outlook import outlook, table, total
 from frostline.launchers.base import make_launcher
@@ -75,6 +75,10 @@ def carry_out(found: Design, command: str) -> int:
         try:
             with make_launcher(found.configs()) as launcher:
                 failed = Sitting(found, index, launcher).conduct()
+        except Detached as going:
+            print(f"{going}; when they have ended the same command goes on, and writes the report", flush=True)
+            print(folder, flush=True)
+            return 0
         finally:
             index.set(wall_seconds=before + time.monotonic() - started)
         if failed:

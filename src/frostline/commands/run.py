@@ -18,7 +18,10 @@ from frostline.config import check_hydra, compose, explained, plain, quoted, sin
 from frostline.dispatch import Outcome, dispatch
 from frostline.errors import UserError
 from frostline.files import write_json
+from frostline.launchers.base import Task, make_launcher
+from frostline.results.store import RECORD
 
+LOCAL = "frostline.launchers.local.Pool"
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
 
 
@@ -29,7 +32,19 @@ def main(argv: Sequence[str]) -> int:
         return show("run", args)
     if args.multirun:
         return sweep(args)
-    return finish(dispatch(plain(compose("run", args.overrides, args.config_dir))))
+    return alone(plain(compose("run", args.overrides, args.config_dir)))
+
+
+def alone(config: dict[str, Any]) -> int:
+    """Do one run, where its launcher says: of this machine's no pool is needed; return the exit code."""
+    if config["launcher"]["_target_"] == LOCAL:
+        return finish(dispatch(config))
+    single = Task("run", config)
+    with make_launcher([config]) as launcher:
+        for _, outcome, _ in launcher.run([single]):
+            return finish(outcome)
+    print(f"submitted; the same command again goes on with it: {single.folder}", flush=True)
+    return 0
 
 
 def show(root: str, args: argparse.Namespace) -> int:
@@ -65,7 +80,8 @@ def sweep(args: argparse.Namespace) -> int:
     with explained(args.config_dir):
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [json.loads(path.read_text())["code"] for path in folder.rglob("outcome.json")]
-    print(f"sweep: {codes.count(0)} of {len(codes)} runs done; {folder}", file=sys.stderr)
+    going = f", {codes.count(None)} submitted" if None in codes else ""
+    print(f"sweep: {codes.count(0)} of {len(codes)} runs done{going}; {folder}", file=sys.stderr)
     return 0 if codes and not any(codes) else 1
 
 
@@ -109,6 +125,11 @@ def refuse(error: UserError) -> None:
     node = HydraConfig.get()
     print(f"frostline: {' '.join(node.overrides.task)}: {error}", file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
+
+
+def leave(folder: Path, run: Path) -> None:
+    """Write to the ``outcome.json`` of a sweep's run that it goes on in ``run`` after this command."""
+    write_json(folder / "outcome.json", {"code": None, "record": str(run / RECORD)})
 
 
 def close(folder: Path, outcome: Outcome) -> None:

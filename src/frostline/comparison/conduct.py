@@ -21,6 +21,14 @@ Key = tuple[str, str]
 Facts = Mapping[Key, Mapping[str, Any]]
 
 
+class Detached(Exception):
+    """Some runs have been left to go on by themselves; what depends on them is for another sitting."""
+
+    def __init__(self, runs: int):
+        super().__init__(f"{runs} runs were submitted")
+        self.runs = runs
+
+
 @dataclass
 class Sitting:
     """One sitting of a comparison: its cells, where it keeps what it finds out, and what runs them."""
@@ -30,7 +38,10 @@ class Sitting:
     launcher: Launcher
 
     def conduct(self) -> int:
-        """Do all that is left to do; return how many runs have no result."""
+        """Do all that is left to do; return how many runs have no result.
+
+        Raises Detached when a launcher that does not wait has been given runs.
+        """
         facts = self.survey()
         self.fill(facts)
         cells = self.budgeted(facts)
@@ -53,9 +64,12 @@ class Sitting:
             return
         print("filling the caches for all runs ...", flush=True)
         try:
-            self.index.add_extraction(self.launcher.call("frostline.extract.extract", left, os.cpu_count() or 1))
+            found = self.launcher.call("frostline.extract.extract", left, os.cpu_count() or 1)
         except UserError as error:
             print(f"frostline: the caches are left to the runs: {error}", file=sys.stderr, flush=True)
+            return
+        if found is not None:  # it is not waited for
+            self.index.add_extraction(found)
 
     def expected(self) -> list[Job]:
         """Return the runs to come, as far as that is known before the trials, and one trial for each cell."""
@@ -114,9 +128,12 @@ class Sitting:
         return cell.job(self.design.trial_seed, lr=rate, trial=True)
 
     def run(self, jobs: Sequence[Job]) -> Records:
-        """Run the jobs, whatever becomes of each; return their records."""
+        """Run the jobs, whatever becomes of each; return their records. Raises Detached where some go on instead."""
         tasks = {job.id: Task(job.name, job.config) for job in jobs}
-        return {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.launcher)}
+        records = {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.launcher)}
+        if len(records) < len(tasks):
+            raise Detached(len(tasks) - len(records))
+        return records
 
     @property
     def _node(self) -> Mapping[str, Any]:

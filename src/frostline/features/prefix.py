@@ -40,7 +40,7 @@ class Rows:
         if len(self.parts) == 1:
             return self.parts[0].index_select(0, indices)
         selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))
-        for part, start, end in zip(self.parts, self.starts, self.starts[1:], strict=True):
+        for part, start, end in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
             here = (start <= indices) & (indices < end)
             selected[here] = part.index_select(0, indices[here] - start)
         return selected

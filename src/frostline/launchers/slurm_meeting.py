@@ -1,0 +1,107 @@
+"""How the tasks of one SLURM job find each other, and notice each other's end: by files in the run's folder."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from frostline.files import write_json
+from frostline.ranks import RANKS, leave_status, read_statuses, variables
+from frostline.results.record import Record, versions
+from frostline.worker import death
+
+PLACE = "meeting.json"
+LOOK_S = 0.5
+MEET_S = 600.0
+AFTER_S = 4.0
+"""How long a rank may go on after another has failed, so that it can say so itself."""
+
+LAST_S = 30.0
+"""How long the first rank's parent waits, its own rank ended, for word of the others."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the ranks of one sitting of a run meet. The sitting's name tells it from one before a requeue."""
+
+    sitting: str
+    address: str
+    port: int
+
+    @classmethod
+    def open(cls, folder: Path) -> "Meeting":
+        """Choose a port that is free here, and tell the others; what earlier ranks left must be gone by now."""
+        nodes = int(os.environ["SLURM_JOB_NUM_NODES"])
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        made = cls(sitting(), "127.0.0.1" if nodes == 1 else socket.gethostname(), port)
+        write_json(folder / RANKS / PLACE, asdict(made))
+        return made
+
+    @classmethod
+    def join(cls, folder: Path) -> "Meeting":
+        """Wait for the first rank's parent to say where this sitting meets."""
+        deadline = time.monotonic() + MEET_S
+        while time.monotonic() < deadline:
+            path = folder / RANKS / PLACE
+            found = json.loads(path.read_text()) if path.exists() else {}
+            if found.get("sitting") == sitting():
+                return cls(**found)
+            time.sleep(LOOK_S)
+        raise TimeoutError(
+            f"rank 0 did not say in {MEET_S:.0f} s where the ranks meet; is {folder} shared by all nodes?"
+        )
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of this task's rank."""
+        task = {name: int(os.environ[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NTASKS", "NODEID")}
+        local = task["NTASKS"] // int(os.environ["SLURM_JOB_NUM_NODES"])
+        return variables(
+            self.sitting,
+            task["PROCID"],
+            task["LOCALID"],
+            task["NTASKS"],
+            local,
+            task["NODEID"],
+            self.address,
+            self.port,
+        )
+
+
+def sitting() -> str:
+    """Return what names this start of this job; a requeue counts the restarts up."""
+    return f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+
+
+def follow(folder: Path, rank: int) -> bool:
+    """Return whether a rank has to end since another failed some seconds ago."""
+    for other, status in read_statuses(folder).items():
+        if other != rank and status["status"] not in ("done", "pruned"):
+            time.sleep(AFTER_S)
+            return True
+    return False
+
+
+def mourn(folder: Path, config: Mapping[str, Any], rank: int, code: int | None, late: str | None) -> None:
+    """Leave word of a rank that died without any, or that took too long (``late`` says so).
+
+    A death without a word is put before all that the others say: they can say no more than that they lost it.
+    """
+    if late is None and (code == 0 or rank in read_statuses(folder)):
+        return
+    assert late is not None or code is not None
+    reason = late or death(code or 0)
+    record = Record(folder.name, "failed", dict(config), reason=reason, versions=versions())
+    leave_status(folder, rank, {**record.plain(), "time": 0.0})
+
+
+def partners(folder: Path, world: int) -> None:
+    """Wait until every rank has left word, or a while."""
+    deadline = time.monotonic() + LAST_S
+    while len(read_statuses(folder)) < world and time.monotonic() < deadline:
+        time.sleep(LOOK_S)

@@ -1,0 +1,128 @@
+"""What the SLURM launcher takes from a config and from SLURM's commands, where there is no cluster (tests/cluster)."""
+
+from pathlib import Path
+
+import pytest
+
+from frostline.config import compose, plain
+from frostline.errors import UserError
+from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.slurm_queue import Place, look
+from frostline.results.store import read_record
+
+
+def make(outputs: Path, *overrides: str) -> dict:
+    return plain(compose("run", ["launcher=slurm", f"outputs={outputs}", *overrides]))
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for commands that stand in for SLURM's; each notes that it was called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "scancel", "srun"):
+        script = (
+            f'#!/bin/sh\necho "{name} $*" >> {folder}/called\ntest -f {folder}/{name}.out && cat {folder}/{name}.out\n'
+        )
+        (folder / name).write_text(f"{script}exit 0\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "module load cuda/12.4 gcc/13.2.0",
+        "module purge",
+        "module swap gcc/12 gcc/13",
+        "export NCCL_SOCKET_IFNAME=eth0",
+        "export OMP_PROC_BIND=true",
+        "ulimit -n 65536",
+        "ulimit -l unlimited",
+    ],
+)
+def test_a_line_of_set_up_that_loads_no_code_of_ones_own_is_taken(line: str, tmp_path: Path) -> None:
+    config = make(tmp_path)
+    make_launcher([{**config, "launcher": {**config["launcher"], "setup": [line]}}])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "touch canary",
+        "module load cuda; touch canary",
+        "module load cuda\ntouch canary",
+        "module load $(touch canary)",
+        "module load /tmp/evil",
+        "module load ../evil",
+        "module use /tmp/evil",
+        "export NCCL_DEBUG=`touch canary`",
+        "export NCCL_NET_PLUGIN=/tmp/evil.so",
+        "export LD_PRELOAD=evil.so",
+        "export PYTHONPATH=evil",
+        "export FROSTLINE_ALLOW=os",
+        "export PATH=evil",
+        "source evil.sh",
+        "ulimit -n 1 & touch canary",
+        " module purge",
+        "",
+    ],
+)
+def test_any_other_line_of_set_up_is_refused(line: str, tmp_path: Path) -> None:
+    config = make(tmp_path)
+    with pytest.raises(UserError, match="launcher.setup: .* is not allowed"):
+        make_launcher([{**config, "launcher": {**config["launcher"], "setup": [line]}}])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("partition", "main\ntouch canary", "one word"),
+        ("constraint", "a b", "one word"),
+        ("exclude", "n1' --wrap='touch canary", "one word"),
+        ("time_min", 0, "above 0"),
+        ("mem_gb", -1.0, "above 0"),
+        ("signal_s", 14400, "below launcher.time_min"),
+        ("cpus_per_task", "many", "a whole number"),
+    ],
+)
+def test_an_option_that_is_no_option_is_refused(key: str, value: object, words: str, tmp_path: Path) -> None:
+    config = make(tmp_path)
+    with pytest.raises(UserError, match=f"launcher.{key}: .*{words}"):
+        make_launcher([{**config, "launcher": {**config["launcher"], key: value}}])
+
+
+def test_without_slurm_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="sbatch is not installed"), make_launcher([make(tmp_path)]):
+        pass
+
+
+def test_an_output_folder_that_is_a_pattern_is_refused(tmp_path: Path, commands: Path) -> None:
+    config = make(tmp_path / "%j")
+    with make_launcher([config]) as launcher, pytest.raises(UserError, match="outputs: .* no %"):
+        list(launcher.run([Task("one", config)]))
+
+
+def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
+    (commands / "squeue.out").write_text("a|b|N/A|7|RUNNING|None\nfrostline-1|3|9_3|PENDING|PartitionTimeLimit\n")
+    jobs = look()
+    assert jobs is not None
+    assert jobs[Place("a|b", None)].state == "RUNNING" and not jobs[Place("a|b", None)].stuck
+    assert str(jobs[Place("frostline-1", 3)]) == "job 9_3 (PENDING, PartitionTimeLimit)"
+    assert jobs[Place("frostline-1", 3)].stuck and not jobs[Place("frostline-1", 3)].ended
+    (commands / "squeue").write_text("#!/bin/sh\necho down >&2\nexit 1\n")
+    assert look() is None
+
+
+def test_a_run_whose_job_slurm_forgot_is_recorded_and_run_again(tmp_path: Path, commands: Path) -> None:
+    """As after a crash of slurmctld: the job is in no list, and there is no record."""
+    (commands / "sbatch.out").write_text("Submitted batch job 7\n")
+    task = Task("one", make(tmp_path))
+    with make_launcher([task.config]) as launcher:
+        ((_, outcome, _),) = launcher.run([task])
+    assert outcome.record["status"] == "failed" and "SLURM no longer knows the job" in outcome.record["reason"]
+    assert read_record(task.folder) == outcome.record
+    script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
+    assert "#SBATCH --signal=USR2@120" in script and "#SBATCH --requeue" in script and "ntasks-per-node=1" in script
