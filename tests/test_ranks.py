@@ -97,7 +97,8 @@ def test_two_ranks_hold_equal_weights_after_every_phase(freeze: str, tmp_path: P
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """61 digits to train on, 20 to choose by, 101 to test on."""
-    root, digits = tmp_path_factory.mktemp("digits"), load_digits()
+    root = tmp_path_factory.mktemp("digits")
+    digits: Any = load_digits()
     starts = {"train": (0, 61), "val": (61, 81), "test": (81, 182)}
     for split, (start, end) in starts.items():
         for place in range(start, end):
@@ -190,9 +191,7 @@ def test_ranks_that_failed_start_again_from_the_last_checkpoint(tmp_path: Path) 
     outcome = dispatch({**config, "head": head})
     assert outcome.record["status"] == "done", outcome.record["reason"]
     assert [row["epoch"] for row in rows(outcome)] == ["0", "1", "2"]
-    assert log(outcome).count("rank 0 frostline.experiment: Phase all ended") == 1 and "goes on after epoch 0" in log(
-        outcome
-    )
+    assert log(outcome).count("rank 0 frostline.training.phases: Going on after epoch") == 1
 
 
 PHASES = ["freeze=gradual", "head.solver=null", "head.dropout=0.2", "epochs=6", "augment=light", "data.views=2"]

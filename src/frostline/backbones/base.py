@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 

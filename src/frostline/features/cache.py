@@ -53,7 +53,10 @@ class Entry:
 
 
 class Writer:
-    """Writes one entry, or with the same ``token`` one rank's part of it, beside its place; the leader moves it there."""
+    """Writes one entry, or one rank's part of it, beside its place; the leader moves it there.
+
+    Ranks that write the same entry have the same ``token``.
+    """
 
     def __init__(self, store: "Store", key: str, about: dict[str, Any], token: str | None = None, part: int = 0):
         self.store, self.key, self.about = store, key, about
