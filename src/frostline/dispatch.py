@@ -13,6 +13,7 @@ import yaml
 
 from frostline.errors import UserError
 from frostline.files import write_atomic
+from frostline.results.owner import OWNER, dead, release
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
 from frostline.worker import death
@@ -80,6 +81,8 @@ def conclude(folder: Path, config: dict[str, Any], accident: str | None, status:
     ``accident`` says what befell the worker; it is recorded in place of whatever that could still write, unless
     the run came to its end all the same.
     """
+    if (folder / OWNER).exists() and dead(folder / OWNER):
+        release(folder)
     if accident is not None and settled(config, folder) is None:
         Record(id=folder.name, status=status, config=config, reason=accident, versions=versions()).write(folder)
     record = read_record(folder)

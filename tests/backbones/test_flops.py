@@ -26,3 +26,12 @@ def test_the_gradient_of_a_grouped_convolution_costs_no_more_than_it_does() -> N
     with counting() as counter:
         value.sum().backward()
     assert counter.get_total_flops() == 2 * forward, "once for the weights, once for the images"
+
+
+def test_an_attention_layer_of_torchs_own_is_counted_in_inference_too() -> None:
+    """In eval mode it runs in one kernel, of which torch's counter knows nothing."""
+    layer, tokens = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.rand(1, 5, 8)
+    with torch.inference_mode(), counting() as counter:
+        layer(tokens, tokens, tokens, need_weights=False)
+    projections, attention = 4 * (2 * 5 * 8 * 8), 2 * (2 * 5 * 5 * 8)
+    assert counter.get_total_flops() == projections + attention

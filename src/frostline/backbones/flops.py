@@ -1,26 +1,36 @@
 """Counting FLOPs: torch's own counter, with what it leaves out or gets wrong put right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.backends import mha
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop, sdpa_flop_count
 
 aten = torch.ops.aten
 
 
-def counting() -> FlopCounterMode:
-    """Return a context that counts the FLOPs (a multiplication and an addition are two) of what runs inside it.
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Count the FLOPs (a multiplication and an addition are two) of what runs inside, with the counter it yields.
 
-    torch's counter (2.14) knows no attention on the CPU, and takes the gradient of a grouped convolution's weights
-    for ``groups`` times what it is: 40 times the whole cost of a small EfficientNet.
+    torch's counter (2.14) knows no attention on the CPU, nor the one kernel that its own attention layer runs in
+    inference (torchvision's ViT has that layer), and takes the gradient of a grouped convolution's weights for
+    ``groups`` times what it is: 40 times the whole cost of a small EfficientNet.
     """
     corrections = {
         aten._scaled_dot_product_flash_attention_for_cpu: _attention,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
         aten.convolution_backward: _convolution_backward,
     }
-    return FlopCounterMode(display=False, custom_mapping=corrections)
+    fast = mha.get_fastpath_enabled()
+    mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=corrections) as counter:
+            yield counter
+    finally:
+        mha.set_fastpath_enabled(fast)
 
 
 def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *rest: Any, **named: Any) -> int:

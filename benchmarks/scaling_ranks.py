@@ -1,0 +1,58 @@
+"""Be one of the ranks that benchmarks/scaling_measured.py starts: a small run, of which four steps are watched."""
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+
+from frostline import experiment
+from frostline.config import compose, plain
+from frostline.group import Group
+from frostline.training import phases
+
+FIRST, LAST = 2, 6
+CALLS = 200
+SMALL = [
+    *("backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "freeze=full", "epochs=1"),
+    *("data=digits", "data.size=32", "data.num_per_class=16", "data.batch_size=20", "test=false"),
+    *("trainer=ddp_cpu", "trainer.devices=2"),
+]
+
+
+def watch(found: dict[str, Any]) -> None:
+    """Count the collectives between the questions, before two steps of the run, whether it is to stop."""
+    asked = phases.wanted
+    profiler = profile(activities=[ProfilerActivity.CPU])
+
+    def wanted(trainer: Any, group: Group, batch_idx: int) -> str | None:
+        if batch_idx == FIRST:
+            profiler.start()
+        if batch_idx == LAST:
+            profiler.stop()
+            called = Counter(event.name for event in profiler.events() or () if event.name.startswith("c10d::"))
+            found["calls a step"] = {name: count / (LAST - FIRST) for name, count in sorted(called.items())}
+            before = time.perf_counter()
+            for _ in range(CALLS):
+                group.all(True)
+            found["microseconds of one"] = round((time.perf_counter() - before) / CALLS * 1e6)
+            found["rank"] = group.rank
+        return asked(trainer, group, batch_idx)
+
+    phases.wanted = wanted
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    found: dict[str, Any] = {}
+    watch(found)
+    experiment.run_experiment(plain(compose("run", [*SMALL, f"outputs={folder}"])), "watched", folder)
+    if found["rank"] == 0:
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
