@@ -178,7 +178,6 @@ def reduced_bytes(found: Sequence[Network]) -> str:
         return size(sizes[0]) if min(sizes) == max(sizes) else f"{size(min(sizes))} to {size(max(sizes))}"
 
     lines = [[strategy, *(cell(network, strategy) for network in found)] for strategy in STRATEGIES]
-    lines.append(["buffers, broadcast by DDP", *(size(network.buffers()) for network in found)])
     return table(["bytes a step", *(network.name for network in found)], lines)
 
 

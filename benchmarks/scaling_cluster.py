@@ -93,10 +93,6 @@ class Network:
         numbers = {name: parameter.numel() for name, parameter in self.backbone.named_parameters()}
         return 4 * (sum(numbers[name] for name in trains(phase, self.backbone)) + self.head * (HEAD in phase.train))
 
-    def buffers(self) -> int:
-        """Return the bytes of buffers, which DDP broadcasts from rank 0 before each step."""
-        return sum(buffer.nbytes for buffer in self.backbone.buffers())
-
     def cut(self, phase: Phase) -> Cut | None:
         """Return where a phase is cached on GPUs when nothing bounds the cache's size."""
         trainable = {name for group in phase.train for name in self.backbone.groups.get(group, [])}

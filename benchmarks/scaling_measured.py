@@ -185,13 +185,13 @@ def alone() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Module) -> tuple[int, int]:
-    """Return the bytes that DDP all-reduces in a step of a phase, and those that it broadcasts before it.
+def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Module) -> int:
+    """Return the bytes that DDP exchanges in a step of a phase, as its communication hook is given them.
 
-    The first is what its communication hook is given, the second its buffers. In a process group, see ``alone``.
+    Made as conf/trainer/ddp.yaml does, so that no buffers are broadcast. In a process group, see ``alone``.
     """
     module.enter(phase, 0, body)
-    wrapped = DistributedDataParallel(module)
+    wrapped = DistributedDataParallel(module, broadcast_buffers=False)
     seen: list[int] = []
 
     def hook(state: list[int], bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
@@ -202,8 +202,8 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 
     wrapped.register_comm_hook(seen, hook)
     wrapped(inputs).sum().backward()
-    buffers = sum(buffer.nbytes for buffer in wrapped.modules_buffers) if wrapped.will_sync_module_buffers() else 0
-    return sum(seen), buffers
+    assert not wrapped.will_sync_module_buffers()
+    return sum(seen)
 
 
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
@@ -219,7 +219,7 @@ def counted(network: Network) -> dict[str, dict[str, int]]:
     with alone():
         for strategy in STRATEGIES:
             phase = network.plan(strategy).phases[-1]
-            seen, _ = exchanged(module, phase, inputs, network.backbone)
+            seen = exchanged(module, phase, inputs, network.backbone)
             found[strategy] = {"reckoned": network.reduced(phase), "counted": seen}
     return found
 

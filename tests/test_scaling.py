@@ -42,10 +42,9 @@ def test_a_step_all_reduces_four_bytes_for_each_parameter_that_trains(strategy: 
     phases = lite.plan(strategy).phases
     with measured.alone():
         for phase in {phases[0].name: phases[0], phases[len(phases) // 2].name: phases[len(phases) // 2]}.values():
-            counted, buffers = measured.exchanged(module, phase, inputs, lite.backbone)
+            counted = measured.exchanged(module, phase, inputs, lite.backbone)
             trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
             assert counted == lite.reduced(phase) == 4 * trained
-            assert buffers == lite.buffers()
 
 
 def test_the_cache_writes_as_many_bytes_for_a_sample_as_its_cut_says(lite: Any, tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ from frostline.stopping import Interrupted, interruptible
 
 log = logging.getLogger("frostline.worker")
 LEFT_S = 10.0
+EXPECTED = (
+    "in eval mode at the start of training",
+    "isinstance.treespec, LeafSpec",
+    "The `srun` command",
+    "broadcast_buffers. is deprecated",
+)
+"""Warnings of Lightning and torch that say nothing to a user here."""
 
 
 def main(path: Path) -> int:
@@ -221,7 +228,7 @@ def logging_to(path: Path) -> Iterator[None]:
         for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         logging.captureWarnings(True)
-        for known in ("in eval mode at the start of training", "isinstance.treespec, LeafSpec", "The `srun` command"):
+        for known in EXPECTED:
             warnings.filterwarnings("ignore", message=f".*{known}.*")
         try:
             yield
