@@ -1,5 +1,6 @@
 """Being asked to stop: at once, or within an epoch at the end of a step, so that nothing done is lost."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +15,22 @@ class Stop:
     """Whether this process was asked to stop (``why``), and whether it is in an epoch, whose next step sees to it."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: nobody has asked."""
         self.why: str | None = None
         self.in_epoch = False
 
 
 STOP = Stop()
+os.register_at_fork(after_in_child=STOP.forget)  # a loader's process trains no epoch: it ends when it is told to
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM stop what runs here; a second one does so at once, wherever that is."""
-    STOP.why, STOP.in_epoch = None, False
+    STOP.forget()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield

@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -128,7 +129,7 @@ def gathered(config: dict[str, Any], folder: Path, exits: Mapping[int, int]) -> 
     if rank is None or rank not in statuses:
         how = "left no word" if rank is None else death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
-    found = Record.read(statuses[rank])
+    found = replace(Record.read(statuses[rank]), config=config)
     if found.status != "pruned":  # which all ranks are together
         found.reason = f"rank {rank}: {found.reason}"
     return found
@@ -153,6 +154,7 @@ def _end_in_time(folder: Path, rank: int) -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # what a loader's process is told is its own
 
     def watch() -> None:
         while signal.SIGTERM not in os.read(read, 64):
