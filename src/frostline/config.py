@@ -23,9 +23,11 @@ from frostline.errors import UserError, choices
 from frostline.schema import ROOTS, Budget, Cache, Compare, Loss, Run, Searched, Tune, Varied, check_config, conf_dir
 from frostline.signature import nearest_first, unknown_key
 
-# Hydra's own nodes may name only these: its own launcher, sweeper and callback, and those of its plugins.
+# Hydra's own nodes may name only these. Of launchers not those of submitit and Ray, whose nodes hold lines for a shell:
+# launcher=slurm and launcher=ray are in their place.
 HYDRA_TARGETS = {
-    "launcher": r"hydra\._internal\.core_plugins\.basic_launcher\.BasicLauncher|hydra_plugins(\.\w+)+\.\w+Launcher",
+    "launcher": r"hydra\._internal\.core_plugins\.basic_launcher\.BasicLauncher"
+    r"|hydra_plugins\.(frostline_pool\.Pool|hydra_joblib_launcher\.joblib_launcher\.Joblib)Launcher",
     "sweeper": r"hydra\._internal\.core_plugins\.basic_sweeper\.BasicSweeper|hydra_plugins(\.\w+)+\.\w+Sweeper",
     "callbacks": r"hydra\.experimental\.callbacks\.LogJobReturnCallback",
 }
@@ -178,7 +180,8 @@ def check_plugin(top: Any, where: str, pattern: str) -> None:
         target = found.get("_target_", None)
         fine = target is None or (inner == where and re.fullmatch(pattern, str(target)))
         if not fine:
-            raise UserError(f"{inner}._target_: {target!r} is not allowed here; only Hydra's own plugins are.")
+            instead = "; use launcher=slurm or launcher=ray" if where == "hydra.launcher" else ""
+            raise UserError(f"{inner}._target_: {target!r} is not allowed here{instead}.")
         if any(special in found for special in SPECIAL):
             raise UserError(f"{inner}: the keys {', '.join(SPECIAL)} are not allowed.")
 

@@ -70,6 +70,10 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["hydra.launcher._target_=os.system"], ["hydra.launcher._target_", "os.system"]),
         (["hydra.sweeper._target_=hydra.utils.get_method"], ["hydra.sweeper._target_"]),
         (["+hydra.launcher.x._target_=joblib.load"], ["hydra.launcher.x._target_"]),
+        (
+            ["hydra.launcher._target_=hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"],
+            ["hydra.launcher._target_", "launcher=slurm"],
+        ),
         (["+hydra.callbacks.x._target_=os.system"], ["hydra.callbacks.x._target_"]),
         (["+hydra.callbacks.x._target_=hydra.experimental.callbacks.PickleJobInfoCallback"], ["hydra.callbacks.x"]),
         (["--allow", "a/b"], ["--allow", "'a/b'"]),
