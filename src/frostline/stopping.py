@@ -11,6 +11,10 @@ class Interrupted(BaseException):
     """The process was asked to stop; not an Exception, so that nothing on the way swallows it."""
 
 
+STEP_S = 4.0
+"""Seconds that a step has to end, before the process stops in the middle of it."""
+
+
 class Stop:
     """Whether this process was asked to stop (``why``), and whether it is in an epoch, whose next step sees to it."""
 
@@ -29,18 +33,26 @@ os.register_at_fork(after_in_child=STOP.forget)  # a loader's process trains no 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM stop what runs here; a second one does so at once, wherever that is."""
+    """Let SIGTERM stop what runs here; a second one, or a step that does not end, does so at once, wherever that is."""
     STOP.forget()
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGALRM)]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        deaf()
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def deaf() -> None:
+    """Let nothing interrupt this process any more: it was asked to stop, or has ended by itself, and says so."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    why = f"stopped by {signal.Signals(number).name}"
     if STOP.in_epoch and STOP.why is None:
-        STOP.why = why
+        STOP.why = "stopped by SIGTERM"
+        signal.setitimer(signal.ITIMER_REAL, STEP_S)
     else:
-        raise Interrupted(why)
+        raise Interrupted("stopped by SIGTERM")

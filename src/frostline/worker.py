@@ -25,7 +25,7 @@ from frostline.ranks import clear_statuses, leave_status, origin, place, read_st
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
-from frostline.stopping import Interrupted, interruptible
+from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
 LEFT_S = 10.0
@@ -84,7 +84,7 @@ def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any]
         clear(folder, config["force"])
         record = execute(config, folder)
     except Interrupted as stop:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked once is enough
+        deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
     record.write(folder)
     return exit_code(record.status, record.user_error)
@@ -143,7 +143,9 @@ def take_part(path: Path, rank: int) -> int:
         config = yaml.safe_load(path.read_text())
         try:
             record = attempt(config, folder)
+            deaf()  # what comes now is torchrun's answer to how the others ended
         except Interrupted as stop:
+            deaf()
             record = _failure(config, folder, "interrupted", str(stop))
         leave_status(folder, rank, record.plain())
     return exit_code(record.status, record.user_error)

@@ -14,7 +14,7 @@ from frostline.data.base import DataModule, stable_seed
 from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group
 from frostline.heads import Linear
-from frostline.stopping import STOP, Interrupted
+from frostline.stopping import STOP, Interrupted, deaf
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.pause import random_states, set_random_state, wanted
@@ -96,6 +96,7 @@ class Journal(pl.Callback):
 
     def _stop(self, trainer: pl.Trainer, module: FineTuner, steps: int, why: str) -> None:
         """Keep the steps done of an epoch, and stop."""
+        deaf()
         pause = {"steps": steps, "global_step": trainer.global_step, "random": random_states(self.group)}
         pause["sums"] = list(self.group.same(module.sums()).cpu().split(max(steps, 1)))
         kept = whole({"weights": self.weights.state(), "optimizer": module.present_optimizer().state_dict()})
