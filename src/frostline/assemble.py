@@ -53,7 +53,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
-    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()})
+    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group.world)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
     journal = make_journal(config, folder, progress, checkpoints, weights, ledger, loggers, group)
     trainer.callbacks.append(journal)

@@ -21,10 +21,11 @@ class Ledger:
 
     ``seconds_saved`` is the time that the forward passes not run would have taken, at the pace measured when the
     activations were computed, less the time spent on the cache; it is below zero where the cache has not paid yet.
+    The ``ranks`` of a run would have shared these passes.
     """
 
-    def __init__(self, progress: Progress, plan: Plan, samples: dict[str, int]):
-        self.progress, self.plan, self.samples = progress, plan, samples
+    def __init__(self, progress: Progress, plan: Plan, samples: dict[str, int], ranks: int = 1):
+        self.progress, self.plan, self.samples, self.ranks = progress, plan, samples, ranks
         self.cache: PrefixCache | None = None
         self.paces: dict[str, float] = {}
         self.mark = time.monotonic()
@@ -49,7 +50,8 @@ class Ledger:
         cost = self.progress.cost
         cost["phases"][index] += elapsed
         cost["trained"] += self.samples["train"]
-        cost["spared"] += sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
+        passes = sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
+        cost["spared"] += passes / self.ranks
 
     def _elapsed(self) -> float:
         now = time.monotonic()
@@ -71,7 +73,7 @@ class Ledger:
         """Return what the run has cost, the test included."""
         self._elapsed()
         cost = self.progress.cost
-        tested = self.paces.get("test", 0.0) * self.samples["test"]
+        tested = self.paces.get("test", 0.0) * self.samples["test"] / self.ranks
         training = sum(cost["phases"])
         return Cost(
             seconds=cost["seconds"],
