@@ -1,13 +1,14 @@
 """What every launcher offers: runs go in, outcomes come out."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from frostline.allow import instantiate
-from frostline.dispatch import Outcome
+from frostline.dispatch import Outcome, settled
 from frostline.results.store import run_folder, run_id
 
 
@@ -56,6 +57,52 @@ class Launcher(Protocol):
         A UserError comes back as it was raised. Raises UserError when the worker dies.
         """
         ...
+
+
+class Workers(ABC):
+    """How a launcher with room for so many runs goes through them: it starts the next one when there is room."""
+
+    _running: dict[Any, Any]
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many runs can be on at the same time."""
+
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+        """See `Launcher.run`."""
+        coming = iter(tasks)
+        try:
+            yield from self._fill(coming)
+            while self._running:
+                yield from self._ended()
+                yield from self._fill(coming)
+        finally:
+            self._abandon()
+
+    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+        """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
+        while not self._running or len(self._running) < self.workers:
+            task = next(coming, None)
+            if task is None:
+                return
+            known = settled(task.config, task.folder)
+            if known is not None:
+                yield task, known, 0.0
+            else:
+                self._begin(task)
+
+    @abstractmethod
+    def _begin(self, task: Task) -> None:
+        """Start a run that there is room for; UserError where its folder cannot be used."""
+
+    @abstractmethod
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Wait a moment; return the runs that have ended, their records written."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Stop the runs that are on, and record them as interrupted."""
 
 
 def make_launcher(configs: Sequence[Mapping[str, Any]]) -> Launcher:

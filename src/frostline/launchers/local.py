@@ -5,15 +5,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cached_property
 from multiprocessing import forkserver
 from typing import Any
 
-from frostline.dispatch import Outcome, conclude, environment, set_up, settled, share
-from frostline.launchers.base import Task
+from frostline.dispatch import Outcome, conclude, environment, set_up, share
+from frostline.launchers.base import Task, Workers
 from frostline.launchers.slot import Slot
 from frostline.results.store import RECORD, RESOLVED
 
@@ -31,7 +31,7 @@ COUNT = "torch.cuda.device_count"
 LOOK_S = 1.0
 
 
-class Pool:
+class Pool(Workers):
     """Worker processes that stay warm, one run at a time each; a context manager.
 
     There are ``workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone, or as many
@@ -92,37 +92,12 @@ class Pool:
         """The runs that are on, with the `time.monotonic` at which each was started."""
         return [(task, slot.started) for slot, task in list(self._running.items())]
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
-
-        A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
-        folder raises (UserError). ``tasks`` is asked for the next one when there is room for it. Runs that are on
-        when the caller leaves are stopped and recorded as interrupted.
-        """
-        coming = iter(tasks)
-        try:
-            yield from self._fill(coming)
-            while self._running:
-                yield from self._ended()
-                yield from self._fill(coming)
-        finally:
-            self._abandon()
-
-    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
-        """Start runs in free slots; yield those that are done already, which need no slot to be made."""
-        while "slots" not in vars(self) or len(self._running) < len(self.slots):
-            task = next(coming, None)
-            if task is None:
-                return
-            known = settled(task.config, task.folder)
-            if known is not None:
-                yield task, known, 0.0
-                continue
-            set_up(task.folder, task.config)
-            slot = next(slot for slot in self.slots if slot not in self._running)
-            self._running[slot] = task
-            path = str((task.folder / RESOLVED).absolute())
-            slot.begin("frostline.launchers.warm.run", path, limit=task.config["launcher"]["timeout_s"])
+    def _begin(self, task: Task) -> None:
+        set_up(task.folder, task.config)
+        slot = next(slot for slot in self.slots if slot not in self._running)
+        self._running[slot] = task
+        path = str((task.folder / RESOLVED).absolute())
+        slot.begin("frostline.launchers.warm.run", path, limit=task.config["launcher"]["timeout_s"])
 
     def _ended(self) -> list[tuple[Task, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""

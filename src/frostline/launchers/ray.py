@@ -3,14 +3,13 @@
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.dispatch import GRACE_S, Outcome, conclude, set_up, settled
+from frostline.dispatch import GRACE_S, Outcome, conclude, set_up
 from frostline.errors import UserError
-from frostline.launchers.base import Task
+from frostline.launchers.base import Task, Workers
 from frostline.launchers.ray_cluster import Cluster, lost
 from frostline.results.owner import OWNER, dead
 from frostline.results.store import RECORD
@@ -20,7 +19,7 @@ LEFT_S = GRACE_S + 5
 CALL_LEFT_S = 3.0
 
 
-class Ray:
+class Ray(Workers):
     """Runs as tasks of a Ray cluster, at most ``workers`` at a time; a context manager.
 
     Each takes ``cpus`` cores of one node, and ``gpus`` GPUs for each of its devices: by default one where the cluster
@@ -92,8 +91,13 @@ class Ray:
             each = 1 if any(node["Resources"].get("GPU") for node in self.cluster.nodes) else 0
         return {"num_cpus": self.cpus, "num_gpus": each * self.devices}
 
-    @cached_property
+    @property
     def workers(self) -> int:
+        """How many runs can be on at the same time."""
+        return self.room
+
+    @cached_property
+    def room(self) -> int:
         """How many runs can be on at the same time; UserError where no node has what one takes."""
         room = self.cluster.room(self.cpus, self.needs["num_gpus"])
         if room == 0:
@@ -108,36 +112,8 @@ class Ray:
         """The runs that Ray was given, with the `time.monotonic` of that; in a busy cluster some may wait for room."""
         return [(task, started) for task, (_, started) in list(self._running.items())]
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
-
-        A run whose record is final is not run again. One that fails is an outcome too; an output folder that cannot be
-        written, or that a node does not share, raises, and so does a run of several nodes (UserError). ``tasks`` is
-        asked for the next one when there is room for it. Runs that are on when the caller leaves are stopped and
-        recorded as interrupted.
-        """
-        coming = iter(tasks)
-        try:
-            yield from self._fill(coming)
-            while self._running:
-                yield from self._ended()
-                yield from self._fill(coming)
-        finally:
-            self._abandon()
-
-    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
-        """Hand on runs while there is room; yield those that are done already, which need no cluster."""
-        while not self._running or len(self._running) < self.workers:
-            task = next(coming, None)
-            if task is None:
-                return
-            known = settled(task.config, task.folder)
-            if known is not None:
-                yield task, known, 0.0
-                continue
-            self._begin(task)
-
     def _begin(self, task: Task) -> None:
+        """Hand a run to Ray. Raises UserError for a folder that cannot be used or shared, and for several nodes."""
         nodes = task.config["trainer"].get("num_nodes", 1)
         if nodes > 1:
             raise UserError(f"trainer.num_nodes={nodes}: launcher=ray has one node for a run; launcher=slurm has more.")
