@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
-from frostline.data.base import EpochBatches, Preprocess, Served, permutation
+from frostline.data.base import EpochBatches, Pixels, Served, permutation
 from frostline.data.image import ImageFolder
 from frostline.data.pixels import Limits, decode_some, digest, in_threads, problem
 from frostline.features.cache import Store, Writer
@@ -41,7 +41,7 @@ from frostline.results.store import identity
 from frostline.training.module import FineTuner
 from scaling_cluster import CLASSES, STRATEGIES, Network, networks
 
-LOOK = Preprocess(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+LOOK = Pixels(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
 NUMBERS = 1280
 """Of one row of features, float32."""
 ROWS = 50_000

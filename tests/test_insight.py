@@ -18,7 +18,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.image import timm_backbone
 from frostline.config import compose, plain
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError
 from frostline.experiment import run_experiment
 from frostline.freeze.plan import Phase, Train
@@ -60,7 +60,7 @@ def by_hand() -> tuple[Backbone, Linear]:
         nn.Linear(256, 5),
     )
     groups = {"stem": ["0.weight", "0.bias"], "middle": ["1.weight", "1.bias"], "last": ["4.weight", "4.bias"]}
-    look = Preprocess(8, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    look = Pixels(8, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
     return Backbone(layers, "by hand", groups, look), Linear(5, 3)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from frostline.backbones.base import Backbone, use_channels_last
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.image import timm_backbone
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError
 
 
@@ -34,7 +34,7 @@ GROUPS = {
     "stem": ["stem.weight", "stem.bias"],
     "stage1": [f"stage.{n}.{k}" for n in (0, 1) for k in ("weight", "bias")],
 }
-PREPROCESS = Preprocess(8, 1.0, (0.2, 0.4, 0.6), (0.5, 0.25, 0.1), "bilinear")
+PREPROCESS = Pixels(8, 1.0, (0.2, 0.4, 0.6), (0.5, 0.25, 0.1), "bilinear")
 
 
 def staged() -> Backbone:

@@ -12,7 +12,7 @@ from frostline.backbones import image
 from frostline.backbones.base import Backbone
 from frostline.backbones.groups import generic_groups
 from frostline.backbones.image import efficientnet_lite, timm_backbone, torchvision_backbone
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError
 
 STAGES = ["stem", "stage1", "stage2", "stage3", "stage4"]
@@ -25,7 +25,7 @@ def stages(count: int) -> list[str]:
 
 def test_the_default_brings_imagenet_weights_without_a_network() -> None:
     backbone = efficientnet_lite(0)
-    assert backbone.preprocess == Preprocess(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+    assert backbone.preprocess == Pixels(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
     assert backbone.notes == ["left out the classifier of 1000 classes: classifier.weight, classifier.bias"]
     assert backbone.num_features == 1280 and backbone.channels_last and list(backbone.groups) == stages(7)
     assert backbone.fingerprint() == efficientnet_lite(0, size=32).fingerprint()
@@ -83,7 +83,7 @@ def test_a_plain_stack_of_layers_has_a_group_for_each() -> None:
 
 def test_torchvisions_preprocessing_comes_from_the_weights_entry() -> None:
     found = torchvision_backbone("resnet18", "none").preprocess
-    assert found == Preprocess(224, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    assert found == Pixels(224, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

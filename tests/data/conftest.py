@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 
 Write = Callable[..., Path]
 
 
 @pytest.fixture
-def preprocess() -> Preprocess:
-    return Preprocess(32, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+def preprocess() -> Pixels:
+    return Pixels(32, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
 
 
 @pytest.fixture

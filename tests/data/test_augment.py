@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 from frostline.data import augment as augmentations
 from frostline.data.augment import Light, describe
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.data.image import Digits, ImageFolder
 from frostline.errors import UserError
 
@@ -17,7 +17,7 @@ EVERY = [Light(), v2.RandAugment(), v2.TrivialAugmentWide(), v2.Compose([Light(f
 
 
 @pytest.mark.parametrize("augment", EVERY, ids=lambda augment: type(augment).__name__)
-def test_a_sample_depends_on_seed_index_and_view_alone(augment: nn.Module, preprocess: Preprocess) -> None:
+def test_a_sample_depends_on_seed_index_and_view_alone(augment: nn.Module, preprocess: Pixels) -> None:
     def images(seed: int, indices: list[int], view: int) -> Tensor:
         data = Digits(preprocess=preprocess, augment=augment, views=None, seed=seed, size=24)
         return data.splits["train"].inputs(torch.tensor(indices), view)
@@ -35,7 +35,7 @@ def test_a_sample_depends_on_seed_index_and_view_alone(augment: nn.Module, prepr
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("memory_gb", [1, 0])
-def test_worker_processes_make_the_same_samples(photos: Path, preprocess: Preprocess, memory_gb: float) -> None:
+def test_worker_processes_make_the_same_samples(photos: Path, preprocess: Pixels, memory_gb: float) -> None:
     def epoch(workers: int, batch_size: int) -> dict[int, Tensor]:
         data = ImageFolder(
             str(photos),
@@ -57,7 +57,7 @@ def test_worker_processes_make_the_same_samples(photos: Path, preprocess: Prepro
     assert all(torch.equal(here[index], there[index]) for index in here)
 
 
-def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Preprocess) -> None:
+def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Pixels) -> None:
     plain = ImageFolder(str(photos), preprocess=preprocess)
     augmented = ImageFolder(str(photos), preprocess=preprocess, augment=Light(), views=4)
     every = torch.arange(8)
@@ -92,7 +92,7 @@ def test_the_description_changes_with_every_parameter() -> None:
     assert describe(Light()) == describe(Light()) and " at 0x" not in "".join(texts)
 
 
-def test_bad_augmentations_are_refused(preprocess: Preprocess) -> None:
+def test_bad_augmentations_are_refused(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="augment.flip"):
         Light(flip=1.5)
     with pytest.raises(UserError, match="augment.scale"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from frostline.data.augment import Light
-from frostline.data.base import EpochBatches, Preprocess
+from frostline.data.base import EpochBatches, Pixels
 from frostline.data.image import Digits, ImageFolder
 from frostline.errors import UserError
 
@@ -71,7 +71,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
     assert order(EpochBatches(50, 8, 3, False), 7) == list(range(50))
 
 
-def test_views_follow_the_epoch(preprocess: Preprocess) -> None:
+def test_views_follow_the_epoch(preprocess: Pixels) -> None:
     def views(count: int | None, augment: Light | None) -> list[int]:
         data = Digits(preprocess=preprocess, views=count, augment=augment)
         batches = data.train_dataloader().sampler
@@ -87,7 +87,7 @@ def test_views_follow_the_epoch(preprocess: Preprocess) -> None:
     assert views(3, None) == views(None, None) == [0] * 5
 
 
-def test_a_batch_holds_inputs_labels_and_indices(photos: Path, preprocess: Preprocess) -> None:
+def test_a_batch_holds_inputs_labels_and_indices(photos: Path, preprocess: Pixels) -> None:
     data = ImageFolder(str(photos), preprocess=preprocess, batch_size=5)
     batches = list(data.train_dataloader())
     assert [len(batch["index"]) for batch in batches] == [4, 4, 4]
@@ -106,7 +106,7 @@ class Numbers:
 
 
 def test_loaders_serve_what_use_names_and_decode_nothing(
-    photos: Path, preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch
+    photos: Path, preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decode(self: object) -> None:
         raise AssertionError("decoded")
@@ -125,6 +125,6 @@ def test_loaders_serve_what_use_names_and_decode_nothing(
     assert next(iter(data.train_dataloader()))["inputs"].shape[1:] == (3, 32, 32)
 
 
-def test_an_unknown_split_is_named(preprocess: Preprocess) -> None:
+def test_an_unknown_split_is_named(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="dev.*train, val, test"):
         Digits(preprocess=preprocess).loader("dev", shuffle=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.data.image import ImageCSV
 from frostline.errors import UserError
 
@@ -23,14 +23,14 @@ def rows(photos: Path, splits: bool = True) -> list[str]:
     return [f"{name},{name.parts[1]}" + (f",{name.parts[0]}" if splits else "") for name in names]
 
 
-def test_a_manifest_names_path_label_and_split(photos: Path, preprocess: Preprocess) -> None:
+def test_a_manifest_names_path_label_and_split(photos: Path, preprocess: Pixels) -> None:
     data = ImageCSV(manifest(photos, rows(photos)), preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [12, 8, 8]
     assert data.classes == ["cat", "dog"] and data.splits["val"].names[0] == "val/cat/0.png" and not data.notes
     assert data.splits["test"].inputs(torch.arange(8), 0).shape == (8, 3, 32, 32)
 
 
-def test_without_splits_they_are_drawn(photos: Path, preprocess: Preprocess) -> None:
+def test_without_splits_they_are_drawn(photos: Path, preprocess: Pixels) -> None:
     lines = [
         line.replace("cat", "10", 2).replace("/10/", "/cat/").replace(",dog", ",9") for line in rows(photos, False)
     ]
@@ -40,7 +40,7 @@ def test_without_splits_they_are_drawn(photos: Path, preprocess: Preprocess) -> 
     assert data.classes == ["9", "10"] and "drew val and test" in data.notes[0]
 
 
-def test_a_root_elsewhere(photos: Path, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_root_elsewhere(photos: Path, preprocess: Pixels, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = manifest(tmp_path_factory.mktemp("lists"), rows(photos))
     assert len(ImageCSV(file, root=str(photos), preprocess=preprocess).splits["train"]) == 12
     with pytest.raises(UserError, match="28 images cannot be used: train/cat/0.png does not exist"):
@@ -62,13 +62,13 @@ def test_a_root_elsewhere(photos: Path, preprocess: Preprocess, tmp_path_factory
         ("path,label,split", "/etc/passwd,cat,train", "leads out of .*data.symlinks=true"),
     ],
 )
-def test_what_is_wrong_is_named(photos: Path, preprocess: Preprocess, header: str, row: str | None, said: str) -> None:
+def test_what_is_wrong_is_named(photos: Path, preprocess: Pixels, header: str, row: str | None, said: str) -> None:
     lines = rows(photos) if row is None else [row, *rows(photos)]
     with pytest.raises(UserError, match=said):
         ImageCSV(manifest(photos, lines, header), preprocess=preprocess)
 
 
-def test_a_manifest_that_cannot_be_read_is_named(photos: Path, preprocess: Preprocess) -> None:
+def test_a_manifest_that_cannot_be_read_is_named(photos: Path, preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="data.manifest is not set"):
         ImageCSV(None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.manifest: .*none.csv cannot be read"):

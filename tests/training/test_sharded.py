@@ -16,7 +16,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.backbones.image import timm_backbone
 from frostline.config import compose, plain
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Cosine, Linear
@@ -97,7 +97,7 @@ def test_a_module_that_is_used_but_not_called_goes_with_the_one_that_uses_it() -
 
     own = Attentive()
     groups = {part: [f"{part}.{name}" for name, _ in getattr(own, part).named_parameters()] for part in own._modules}
-    look = Preprocess(16, 1.0, (0.5,) * 3, (0.5,) * 3, "bicubic")  # type: ignore[arg-type]
+    look = Pixels(16, 1.0, (0.5,) * 3, (0.5,) * 3, "bicubic")  # type: ignore[arg-type]
     module = entered(Backbone(own, "attentive", groups, look), {"attention": ALL, "head": ALL}, cached=False)
     assert [unit.modules for unit in units(module, NO_LIMIT)] == [[own.stem], [own.attention], [module.head]]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from frostline.backbones.weights import fingerprint
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError, choices
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -30,7 +30,7 @@ class Backbone(nn.Module):
         network: nn.Module,
         name: str,
         groups: dict[str, list[str]],
-        preprocess: Preprocess,
+        preprocess: Pixels,
         *,
         architecture: str | None = None,
         channels_last: bool = False,

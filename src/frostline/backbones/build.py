@@ -9,7 +9,7 @@ from torch import nn
 
 from frostline.backbones.base import Backbone, use_channels_last
 from frostline.backbones.weights import KEY
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError, choices
 
 
@@ -33,7 +33,7 @@ def finished(
     network: nn.Module,
     grouping: Callable[[nn.Module], dict[str, list[str]]],
     name: str,
-    preprocess: Preprocess,
+    preprocess: Pixels,
     execution: Execution,
     notes: Sequence[str],
     settings: Mapping[str, Any] | None = None,

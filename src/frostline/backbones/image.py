@@ -28,7 +28,7 @@ from frostline.backbones.build import (
 )
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.weights import KEY, load_strict, read_weights, renamed_by_order
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError, choices
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
@@ -162,9 +162,9 @@ def _timm_converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, T
         return state  # another network's weights: strict loading then says what does not fit
 
 
-def _timm_preprocess(network: nn.Module, size: int | None) -> Preprocess:
+def _timm_preprocess(network: nn.Module, size: int | None) -> Pixels:
     config = resolve_model_data_config(network)
-    return Preprocess(
+    return Pixels(
         size=size or config["input_size"][-1],
         crop=config["crop_pct"],
         mean=tuple(config["mean"]),
@@ -249,9 +249,9 @@ def _adapted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {old.sub(r"\1\2", name): value for name, value in state.items()}
 
 
-def _vision_preprocess(entry: Any, size: int | None) -> Preprocess:
+def _vision_preprocess(entry: Any, size: int | None) -> Pixels:
     transforms = entry.transforms()
-    return Preprocess(
+    return Pixels(
         size=size or transforms.crop_size[0],
         crop=transforms.crop_size[0] / transforms.resize_size[0],
         mean=tuple(transforms.mean),

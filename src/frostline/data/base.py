@@ -18,7 +18,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Preprocess:
+class Pixels:
     """How a backbone wants its images: the evaluation preprocessing that came with its weights.
 
     ``size`` is in pixels a side; ``crop`` is timm's crop_pct, so the short side is resized to ``size / crop``
@@ -177,7 +177,7 @@ class DataModule(pl.LightningDataModule):
         self,
         splits: Mapping[str, Split],
         classes: Sequence[str],
-        preprocess: Preprocess,
+        preprocess: Pixels,
         loading: Loading,
         transforms: Mapping[str, str],
         notes: Sequence[str] = (),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frostline.data.augment import Augment, apply, describe
-from frostline.data.base import SPLITS, DataModule, Loading, Preprocess, Split, named
+from frostline.data.base import SPLITS, DataModule, Loading, Pixels, Split, named
 from frostline.data.divide import check_classes, check_overlap, draw_missing, duplicates, subset
 from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
@@ -29,7 +29,7 @@ class ImageOptions:
     Raises UserError naming the key whose value is out of range.
     """
 
-    preprocess: Preprocess
+    preprocess: Pixels
     augment: Augment | None = None
     seed: int = 0
     size: int | None = None
@@ -57,7 +57,7 @@ class ImageOptions:
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
 
     @property
-    def wanted(self) -> Preprocess:
+    def wanted(self) -> Pixels:
         """The backbone's preprocessing, with ``data.size`` in place of its own size."""
         return self.preprocess if self.size is None else dataclasses.replace(self.preprocess, size=self.size)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from frostline.data.base import Preprocess
+from frostline.data.base import Pixels
 from frostline.errors import UserError
 from frostline.files import sha256_file
 
@@ -42,7 +42,7 @@ class Limits:
     short_side: int
 
 
-def short_side(preprocess: Preprocess) -> int:
+def short_side(preprocess: Pixels) -> int:
     """Return the length in pixels to which timm resizes the short side before it crops."""
     return math.floor(preprocess.size / preprocess.crop)
 
@@ -117,7 +117,7 @@ def _explain(path: str, error: Exception) -> str:
     return f"is truncated or damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 
 
-def square(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+def square(image: Image.Image, preprocess: Pixels) -> NDArray[np.uint8]:
     """Return [3, S, S]: resized by its short side and cut out at the centre, exactly as timm does in evaluation."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -133,14 +133,14 @@ def png(pixels: Tensor) -> bytes:
     return file.getvalue()
 
 
-def _read(image: str | NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+def _read(image: str | NDArray[np.uint8], preprocess: Pixels) -> NDArray[np.uint8]:
     if not isinstance(image, str):
         return square(Image.fromarray(image), preprocess)
     with Image.open(image, formats=FORMATS) as opened:
         return square(opened, preprocess)
 
 
-def decode_all(images: Images, preprocess: Preprocess, limits: Limits) -> tuple[Tensor, dict[int, str]]:
+def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, dict[int, str]]:
     """Return all images as uint8 [N, 3, S, S], decoded by threads, and by index what is wrong with each that failed."""
     pixels = np.zeros((len(images), 3, preprocess.size, preprocess.size), np.uint8)
 
@@ -159,7 +159,7 @@ def decode_all(images: Images, preprocess: Preprocess, limits: Limits) -> tuple[
     return torch.from_numpy(pixels), {index: reason for index, reason in enumerate(reasons) if reason is not None}
 
 
-def decode_some(images: Images, indices: Sequence[int], preprocess: Preprocess) -> Tensor:
+def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> Tensor:
     """Return these images as uint8 [B, 3, S, S], decoded now: by threads, or in turn inside a loader's process.
 
     Raises UserError naming a file that was sound when it was checked and no longer is.

@@ -1,0 +1,97 @@
+"""What a batch of samples is, and how a backbone wants it: pixels, tokens, waveforms or frames."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Ragged(NamedTuple):
+    """A batch of sequences, padded to one length: values [B, T, ...], of which the first ``lengths`` [B] are real."""
+
+    values: Tensor
+    lengths: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """Return [B, T], true where a value is real."""
+        return torch.arange(self.values.shape[1], device=self.lengths.device) < self.lengths[:, None]
+
+    def to(self, device: torch.device | str) -> "Ragged":
+        """Return the same on a device."""
+        return Ragged(self.values.to(device), self.lengths.to(device))
+
+
+Inputs = Tensor | Ragged
+"""What a backbone takes: images [B, 3, S, S] as uint8, or sequences."""
+
+
+def padded(sequences: Sequence[Tensor]) -> Ragged:
+    """Return sequences [T_i, ...] as one batch, padded with zeros to the longest."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return Ragged(pad_sequence(list(sequences), batch_first=True), lengths)
+
+
+def count(inputs: Inputs) -> int:
+    """Return how many samples a batch has."""
+    return len(inputs.lengths) if isinstance(inputs, Ragged) else len(inputs)
+
+
+class Preprocess(Protocol):
+    """How a backbone, or the adapter before it, wants its samples; frozen, and equal only if it does the same.
+
+    ``modality`` is that of the data which can be made so: ``image``, ``text`` or ``speech``. ``size`` is how large a
+    sample is, or is at most: pixels a side, tokens, or samples of a waveform. ``normalisation`` is text for a cache's
+    key of what the backbone itself does to its inputs beyond its weights.
+    """
+
+    modality: ClassVar[str]
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def normalisation(self) -> str: ...
+
+    def example(self, count: int, size: int) -> Inputs:
+        """Return the same random inputs each time, of ``size``, without touching the global random state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How an image backbone wants its images: the evaluation preprocessing that came with its weights.
+
+    ``size`` is in pixels a side; ``crop`` is timm's crop_pct, so the short side is resized to ``size / crop``
+    before the centre is cut out; ``mean`` and ``std`` are for the backbone, which normalises by itself.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    size: int
+    crop: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+    @property
+    def normalisation(self) -> str:
+        return f"{self.mean} {self.std}"
+
+    def example(self, count: int, size: int) -> Tensor:
+        """Return uint8 images [count, 3, size, size]."""
+        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+
+
+def same() -> torch.Generator:
+    """Return a generator that gives the same numbers each time."""
+    return torch.Generator().manual_seed(0)
+
+
+def digest(*parts: object) -> str:
+    """Return 16 hexadecimal digits that stand for the text of ``parts``."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
