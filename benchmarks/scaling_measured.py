@@ -29,8 +29,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
-from frostline.data.base import EpochBatches, Pixels, Served, permutation
+from frostline.data.base import Served
 from frostline.data.image import ImageFolder
+from frostline.data.inputs import Pixels
+from frostline.data.order import EpochBatches, permutation
 from frostline.data.pixels import Limits, decode_some, digest, in_threads, problem
 from frostline.features.cache import Store, Writer
 from frostline.features.prefix import Features, Rows
@@ -38,6 +40,7 @@ from frostline.files import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
 from frostline.results.store import identity
+from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
 from scaling_cluster import CLASSES, STRATEGIES, Network, networks
 
@@ -208,7 +211,7 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
     """Return a module that can enter phases."""
-    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, lambda done: 1.0)
+    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, lambda done: 1.0, Multiclass())
 
 
 def counted(network: Network) -> dict[str, dict[str, int]]:

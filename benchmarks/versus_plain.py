@@ -89,7 +89,7 @@ def overrides(options: argparse.Namespace, strategy: str) -> list[str]:
         f"optimizer.lr={LEARNING_RATES[strategy]}",
         "schedule=constant",
         "schedule.warmup=0",
-        "loss.label_smoothing=0",
+        "task.label_smoothing=0",
         f"epochs={options.epochs}",
         f"seed={options.seed}",
         *options.override,

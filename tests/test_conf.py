@@ -16,9 +16,12 @@ EXPERIMENTS = groups()["experiment"]
 NEEDED = {
     ("data", "imagefolder"): ["data.root=photos"],
     ("data", "csv"): ["data.manifest=photos.csv"],
+    ("data", "hf_text"): ["data.path=imdb"],
     ("optimizer", "torch"): ["optimizer.name=RAdam"],
     ("backbone", "timm"): ["backbone.name=resnet18"],
     ("backbone", "torchvision"): ["backbone.name=resnet18"],
+    ("backbone", "transformers"): ["backbone.name=bert-base-uncased"],
+    ("backbone", "transformers_audio"): ["backbone.name=openai/whisper-tiny"],
 }
 
 

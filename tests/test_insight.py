@@ -17,8 +17,9 @@ from frostline.assemble import assemble
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.image import timm_backbone
+from frostline.backbones.picture import ImageBackbone
 from frostline.config import compose, plain
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.experiment import run_experiment
 from frostline.freeze.plan import Phase, Train
@@ -61,7 +62,7 @@ def by_hand() -> tuple[Backbone, Linear]:
     )
     groups = {"stem": ["0.weight", "0.bias"], "middle": ["1.weight", "1.bias"], "last": ["4.weight", "4.bias"]}
     look = Pixels(8, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    return Backbone(layers, "by hand", groups, look), Linear(5, 3)
+    return ImageBackbone(layers, "by hand", groups, look), Linear(5, 3)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_flops_are_those_counted_by_hand(train: dict[str, Train], backward: int)
     assert find_cuts(backbone, 8)[-1].flops == CONV + DEPTHWISE + LAST
     assert head_flops(head, 5) == HEAD
     flags = [parameter.requires_grad for parameter in backbone.parameters()]
-    assert backward_flops(backbone, head, Phase("phase", 1, train)) == backward
+    assert backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
     assert [parameter.requires_grad for parameter in backbone.parameters()] == flags
     assert all(parameter.grad is None for parameter in [*backbone.parameters(), *head.parameters()])
 

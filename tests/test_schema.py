@@ -180,7 +180,7 @@ def test_naming_the_nearest_loses_no_name(value: str, names: list[str]) -> None:
         ("seed", 2**32),
         ("epochs", 0),
         ("cache.max_gb", -0.1),
-        ("loss.label_smoothing", 1.0),
+        ("task.label_smoothing", 1.0),
         ("launcher.workers", 0),
         ("data.batch_size", 0),
         ("data.batch_size", 1.5),

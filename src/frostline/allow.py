@@ -16,6 +16,7 @@ OURS = (
     "frostline.data",
     "frostline.backbones",
     "frostline.heads",
+    "frostline.tasks",
     "frostline.freeze.strategies",
     "frostline.training.optim",
 )

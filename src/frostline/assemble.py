@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytorch_lightning as pl
+import torch
 
+from frostline.allow import locate
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import SPLITS, DataModule
@@ -16,13 +18,13 @@ from frostline.features.choose import Choice, choose_cut
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group, check_alike, check_shared, environment, form
-from frostline.heads import Head
+from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
-from frostline.metrics import better, score
 from frostline.parts import Parts, views
 from frostline.results.record import versions, write_table
 from frostline.results.verdicts import ask
-from frostline.schema import METRICS, instantiate
+from frostline.schema import instantiate
+from frostline.tasks.base import Task, better
 from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
@@ -31,6 +33,7 @@ from frostline.training.pause import own_signals
 from frostline.training.phases import Journal, Progress
 from frostline.training.weights import Weights
 
+SIZES = ("size", "tokens", "seconds")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -43,26 +46,21 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     group = form(trainer, config)
     check_alike(group, versions())
     check_shared(group, Path(config["outputs"]))
-    pl.seed_everything(config["seed"], verbose=False)
-    backbone, plan = network(config)
-    if config["trainer"].get("sync_batchnorm"):
-        synchronise(backbone, trainer, group)
-    data = dataset(config, backbone)
-    data.used = SPLITS if config["test"] else ("train", "val")
-    head = instantiate(config["head"], "head", features=backbone.num_features, classes=len(data.classes))
+    backbone, plan, task, data, head = ingredients(config, trainer, group)
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
     ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group.world)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
-    journal = make_journal(config, folder, progress, checkpoints, weights, ledger, loggers, group)
+    journal = make_journal(config, folder, task, progress, checkpoints, weights, ledger, loggers, group)
     trainer.callbacks.append(journal)
     cache = make_cache(config, backbone, data, trainer, group)
     ledger.cache = cache
-    cuts = find_cuts(backbone, backbone.preprocess.size)
+    cuts = find_cuts(backbone, data.typical)
     return Parts(
         config=config,
         folder=folder,
+        task=task,
         data=data,
         backbone=backbone,
         fingerprint=backbone.fingerprint(),
@@ -71,7 +69,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         choices=[choose(config, backbone, data, plan, cuts, index, cache) for index in range(len(plan.phases))],
         cuts=cuts,
         cache=cache,
-        module=make_module(config, backbone, head, group),
+        module=make_module(config, backbone, head, task, group),
         trainer=trainer,
         journal=journal,
         progress=progress,
@@ -83,14 +81,51 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     )
 
 
+def ingredients(
+    config: dict[str, Any], trainer: pl.Trainer, group: Group
+) -> tuple[Backbone, Plan, Task, DataModule, Head]:
+    """Return what is trained, by which plan, for which task, on which data: what a run is about."""
+    pl.seed_everything(config["seed"], verbose=False)
+    backbone, plan = network(config)
+    if config["trainer"].get("sync_batchnorm"):
+        synchronise(backbone, trainer, group)
+    task = make_task(config)
+    data = dataset(config, backbone, task)
+    task.fit(data.splits["train"].labels, data.classes)
+    fit_adapter(backbone, data)
+    data.used = SPLITS if config["test"] else ("train", "val")
+    head = instantiate(config["head"], "head", features=backbone.num_features, classes=task.width(data.classes))
+    check_solving(config, task, head, plan)
+    return backbone, plan, task, data, head
+
+
 def check(config: dict[str, Any]) -> None:
     """Refuse what no part can look after by itself."""
-    if config["monitor"] not in METRICS:
-        raise choices("monitor", config["monitor"], METRICS)
     if config["trainer"]["precision"] not in PRECISIONS:
         raise choices("trainer.precision", config["trainer"]["precision"], PRECISIONS)
     if "lr" not in config["optimizer"]:
         raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
+
+
+def make_task(config: dict[str, Any]) -> Task:
+    """Return what is asked of the labels. Raises UserError for a ``monitor`` that is none of its scores."""
+    task = instantiate(config["task"], "task")
+    if config["monitor"] not in task.metrics:
+        raise choices("monitor", config["monitor"], task.metrics)
+    check_frames(task, config["backbone"].get("pooling"))
+    return task
+
+
+def check_solving(config: dict[str, Any], task: Task, head: Head, plan: Plan) -> None:
+    """Refuse settings that a solved head cannot follow, rather than ignore them. Raises UserError."""
+    if head.solver is None or not any(phase.head_only for phase in plan.phases):
+        return
+    if task.solver is None:
+        raise UserError(f"head.solver: task={task.name} is learnt in steps only, as it is set up here; use null.")
+    if config["data"].get("balanced"):
+        raise UserError(
+            "data.balanced: a solved head sees every sample once; use task.class_weights=balanced, or head.solver=null."
+        )
 
 
 def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
@@ -103,7 +138,34 @@ def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
 def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
     """Return the backbone with its pretrained weights, or with random ones that are a function of the seed."""
     pl.seed_everything(config["seed"], verbose=False)
-    return instantiate(config["backbone"], "backbone", size=config["data"]["size"], pretrained=pretrained)
+    own, given = sample_size(config["adapter"]), sample_size(config["data"])
+    fitting = given if ("seconds" in config["data"]) == takes_seconds(config["backbone"]) else None
+    backbone = instantiate(config["backbone"], "backbone", size=own or fitting, pretrained=pretrained)
+    with torch.random.fork_rng(devices=[]):  # an adapter's weights hang on the seed, the head's not on the adapter
+        torch.default_generator.manual_seed(config["seed"])
+        adapter = instantiate(config["adapter"], "adapter", backbone=backbone, size=given)
+    if adapter is not None:
+        backbone.attach(adapter)
+    return backbone
+
+
+def fit_adapter(backbone: Backbone, data: DataModule) -> None:
+    """Let an adapter measure what it must know of the training samples."""
+    if backbone.adapter is not None:
+        backbone.adapter.fit(data)  # type: ignore[operator]
+
+
+def sample_size(node: dict[str, Any]) -> float | None:
+    """Return how large one sample is, in its modality's unit: pixels a side, tokens at most, or seconds."""
+    return next((node[key] for key in SIZES if key in node), None)
+
+
+def takes_seconds(node: dict[str, Any]) -> bool:
+    """Say whether a backbone is built for seconds: their number is a float, that of pixels or tokens is not.
+
+    One for other data than there is is built all the same, for a size of its own; the data set then says what is wrong.
+    """
+    return float in get_args(get_type_hints(locate(node["_target_"], "backbone")).get("size"))
 
 
 def synchronise(backbone: Backbone, trainer: pl.Trainer, group: Group) -> None:
@@ -119,13 +181,14 @@ def make_plan(config: dict[str, Any], backbone: Backbone) -> Plan:
     return instantiate(config["freeze"], "freeze", groups=tuple(backbone.groups), epochs=config["epochs"])
 
 
-def dataset(config: dict[str, Any], backbone: Backbone) -> DataModule:
-    """Return the data, prepared as the backbone wants it."""
+def dataset(config: dict[str, Any], backbone: Backbone, task: Task) -> DataModule:
+    """Return the data, prepared as the backbone wants it, its labels as the task does."""
     augment = instantiate(config["augment"], "augment") if "_target_" in config["augment"] else None
-    return instantiate(config["data"], "data", preprocess=backbone.preprocess, augment=augment, seed=config["seed"])
+    run = {"preprocess": backbone.preprocess, "augment": augment, "task": task, "seed": config["seed"]}
+    return instantiate(config["data"], "data", **run)
 
 
-def make_module(config: dict[str, Any], backbone: Backbone, head: Head, group: Group) -> FineTuner:
+def make_module(config: dict[str, Any], backbone: Backbone, head: Head, task: Task, group: Group) -> FineTuner:
     """Return the LightningModule with its optimizer and schedule."""
     return FineTuner(
         backbone,
@@ -133,7 +196,7 @@ def make_module(config: dict[str, Any], backbone: Backbone, head: Head, group: G
         make_optimizer=lambda groups: instantiate(config["optimizer"], "optimizer", params=groups),
         rate=config["optimizer"]["lr"],
         schedule=instantiate(config["schedule"], "schedule"),
-        label_smoothing=config["loss"]["label_smoothing"],
+        task=task,
         group=group,
     )
 
@@ -141,6 +204,7 @@ def make_module(config: dict[str, Any], backbone: Backbone, head: Head, group: G
 def make_journal(
     config: dict[str, Any],
     folder: Path,
+    task: Task,
     progress: Progress,
     checkpoints: Checkpoints,
     weights: Weights,
@@ -159,7 +223,7 @@ def make_journal(
         progress,
         checkpoints,
         weights,
-        score,
+        task.scores,
         better=lambda new, old: better(monitor, new, old),
         monitor=monitor,
         publish=publish,
@@ -231,6 +295,6 @@ def choose(
     usable = list(cuts)
     while True:
         choice = choose_cut(usable, trainable, samples, cache.max_bytes, cache.device.type)
-        if choice.cut is None or check_cut(backbone, choice.cut.name, backbone.preprocess.size):
+        if choice.cut is None or check_cut(backbone, choice.cut.name, data.typical):
             return choice
         usable.remove(choice.cut)

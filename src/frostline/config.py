@@ -20,7 +20,19 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from frostline.allow import SPECIAL, below, nodes
 from frostline.errors import UserError, choices
-from frostline.schema import ROOTS, Budget, Cache, Compare, Loss, Run, Searched, Tune, Varied, check_config, conf_dir
+from frostline.schema import (
+    ROOTS,
+    Budget,
+    Cache,
+    Compare,
+    Run,
+    Searched,
+    Tune,
+    Varied,
+    check_config,
+    conf_dir,
+    task_metrics,
+)
 from frostline.signature import nearest_first, unknown_key
 
 # Hydra's own nodes may name only these. Of launchers not those of submitit and Ray, whose nodes hold lines for a shell:
@@ -103,6 +115,8 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     optimizer = config["optimizer"]
     if str(optimizer.get("_target_")).startswith("torch.optim."):
         optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
+    if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
+        config["monitor"] = metrics[0]
     check_config(config)  # type: ignore[arg-type]
     return config  # type: ignore[return-value]
 
@@ -244,7 +258,7 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Tune, Loss, Cache, Varied, Budget, Searched)}
+    kinds = {one.__name__: one for one in (Run, Compare, Tune, Cache, Varied, Budget, Searched)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")

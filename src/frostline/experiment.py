@@ -17,9 +17,8 @@ from frostline.features.prefix import Features
 from frostline.group import ALONE
 from frostline.insight import Meter, mistakes, moved, similarity
 from frostline.ledger import forget_peak_memory
-from frostline.metrics import confusion, score
 from frostline.parts import Parts
-from frostline.results.record import Cost, Record, git_state, prediction_rows, versions, write_table
+from frostline.results.record import Cost, Record, git_state, versions, write_table
 from frostline.training.phases import fit_phase, resume, solve_phase
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
             return Record(id=identifier, status="done", config=config)
         found = record(parts, identifier)
         if outputs is not None:
-            examine(parts, found, outputs["logits"], outputs["label"])
+            examine(parts, found, outputs["outputs"], outputs["label"])
         parts.loggers.end(found.numbers(), found.epochs - 1)
     return found
 
@@ -98,16 +97,16 @@ def body(parts: Parts, index: int) -> torch.nn.Module:
 
 
 def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the backbone's features [N, D] and labels [N] of train, view after view, and val."""
+    """Return the backbone's features [N, D] and labels [N, ...] of train, view after view, and val."""
     found = {}
     for split in ("train", "val"):
-        views = parts.features(split, index, sources).views.values()
-        found[split] = torch.cat([rows.whole() for rows in views]), parts.data.splits[split].labels.repeat(len(views))
+        views, labels = parts.features(split, index, sources).views.values(), parts.data.splits[split].labels
+        found[split] = torch.cat([rows.whole() for rows in views]), torch.cat([labels] * len(views))
     return found
 
 
 def test(parts: Parts) -> dict[str, Tensor]:
-    """Restore the best epoch, test it once, and write the predictions; return logits [N, classes] and label [N]."""
+    """Restore the best epoch, test it once, and write the predictions; return its outputs and labels."""
     best = parts.best_epoch()
     index, _ = parts.plan.at(best)
     parts.group.wait()  # for the first rank to have written it
@@ -118,17 +117,17 @@ def test(parts: Parts) -> dict[str, Tensor]:
     outputs = parts.module.collected()
     if not parts.group.leads:
         return outputs
-    labels, probabilities = outputs["label"].tolist(), outputs["logits"].softmax(dim=-1).tolist()
-    rows = prediction_rows(parts.data.splits["test"].names, parts.data.classes, labels, probabilities)
+    names = parts.data.splits["test"].names
+    rows = parts.task.predictions(names, parts.data.classes, outputs["label"], outputs["outputs"])
     write_table(parts.folder / "predictions.csv", rows)
     return outputs
 
 
-def examine(parts: Parts, found: Record, logits: Tensor, labels: Tensor) -> None:
+def examine(parts: Parts, found: Record, outputs: Tensor, labels: Tensor) -> None:
     """Add to a record how the test went and what training did to the network that was tested; no cost is charged."""
-    found.metrics["test"] = score(logits, labels)
-    found.confusion = confusion(logits, labels)
-    found.mistakes = mistakes(parts, logits, labels)
+    found.metrics["test"] = parts.task.scores(outputs, labels)
+    found.confusion = parts.task.confusion(outputs, labels)
+    found.mistakes = mistakes(parts, outputs, labels)
     found.moved = moved(parts)
     found.similarity = similarity(parts)
 
@@ -155,6 +154,7 @@ def record(parts: Parts, identifier: str) -> Record:
         config=parts.config,
         versions=versions(),
         git=git_state(Path(__file__).parent),
+        task=parts.describe_task(),
         data=parts.describe_data(),
         backbone={"name": parts.backbone.name, "fingerprint": parts.fingerprint},
         plan=parts.plan.to_dict(),

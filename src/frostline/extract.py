@@ -13,7 +13,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from frostline.assemble import check, choose, dataset, make_backbone, make_cache, make_plan
+from frostline.assemble import (
+    check,
+    choose,
+    dataset,
+    fit_adapter,
+    make_backbone,
+    make_cache,
+    make_plan,
+    make_task,
+    sample_size,
+)
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
 from frostline.data.base import DataModule
@@ -71,7 +81,9 @@ class Shelf:
     def backbone(self, config: Config) -> tuple[Backbone, Plan]:
         """Return a run's backbone and its plan."""
         random = config["backbone"].get("weights") == "none"
-        shared = (config["backbone"], config["data"]["size"], config["seed"] if random else None)
+        adapter, size = config["adapter"], sample_size(config["data"])
+        random = random or sample_size(adapter) is not None  # an adapter's weights are
+        shared = (config["backbone"], adapter, size, config["seed"] if random else None)
         network = self._once(shared, lambda: make_backbone(config, pretrained=True))
         plan = self._once((shared, config["freeze"], config["epochs"]), lambda: make_plan(config, network))
         if plan.pretrained:
@@ -81,16 +93,20 @@ class Shelf:
     def cache(self, config: Config, backbone: Backbone) -> PrefixCache:
         """Return the prefix cache over a run's backbone and data."""
         look = str(backbone.preprocess)
-        data = self._once((config["data"], config["augment"], config["seed"], look), lambda: dataset(config, backbone))
-        trainer = self._once((config["trainer"],), lambda: _trainer(config))
+        named = [config[key] for key in ("data", "augment", "task", "seed")]
+        data = self._once((*named, look), lambda: dataset(config, backbone, make_task(config)))
+        self._once((id(backbone), id(data)), lambda: fit_adapter(backbone, data) or True)
+        trainer = self._once((config["trainer"],), lambda: lone_trainer(config))
         parts = (id(backbone), id(data), config["trainer"]["precision"])
         return self._once(parts, lambda: make_cache(config, backbone, data, trainer))
 
     def choices(self, config: Config, plan: Plan, cache: PrefixCache) -> list[Choice]:
         """Return at which cut each phase of a run is cached: the same for all seeds."""
         backbone, data = cache.backbone, cache.data
-        cuts = find_cuts(backbone, backbone.preprocess.size)
-        parts = [config[key] for key in ("backbone", "data", "augment", "freeze", "epochs", "cache", "trainer")]
+        cuts = find_cuts(backbone, data.typical)
+        parts = [
+            config[key] for key in ("backbone", "adapter", "data", "augment", "freeze", "epochs", "cache", "trainer")
+        ]
         places = range(len(plan.phases))
         return self._once(
             ("choices", *parts), lambda: [choose(config, backbone, data, plan, cuts, i, cache) for i in places]
@@ -122,7 +138,7 @@ class Shelf:
         return self._made[key]
 
 
-def _trainer(config: Config) -> pl.Trainer:
+def lone_trainer(config: Config) -> pl.Trainer:
     """Return a Trainer that only says on which device and in which precision the runs train."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
@@ -166,7 +182,7 @@ def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
 
 def _flops(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> float:
     """Return about how many FLOPs a run takes, its caches filled; a backward pass counts twice its forward pass."""
-    cuts = find_cuts(backbone, backbone.preprocess.size)
+    cuts = find_cuts(backbone, data.typical)
     whole, total = cuts[-1].flops, 0.0
     train, val = len(data.splits["train"]), len(data.splits["val"])
     for phase, choice in zip(plan.phases, choices, strict=True):

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.cuts import Cut, prefix
+from frostline.backbones.cuts import Cut, between
 from frostline.backbones.flops import counting
-from frostline.backbones.trace import part, trace_eval
-from frostline.data.base import permutation
+from frostline.backbones.sequence import mean
+from frostline.data.inputs import Inputs, Ragged, chunks
+from frostline.data.order import permutation
 from frostline.files import write_atomic
 from frostline.freeze.plan import HEAD, Phase
 from frostline.heads import Head
@@ -49,7 +49,9 @@ class Meter:
         self.parts = parts
         self.samples = {name: len(split) for name, split in parts.data.splits.items()}
         self.body = parts.cuts[-1].flops
-        self.head = head_flops(parts.head, parts.backbone.num_features)
+        features = parts.backbone.num_features
+        frames = parts.cuts[-1].bytes // (4 * features) if parts.module.task.whole else None
+        self.head = head_flops(parts.head, features, frames)
         self._backward: dict[int, float] = {}
 
     def total(self) -> Work:
@@ -88,20 +90,28 @@ class Meter:
         """Return what the backward pass of one sample takes in a phase."""
         if index not in self._backward:
             parts = self.parts
-            self._backward[index] = backward_flops(parts.backbone, parts.head, parts.plan.phases[index])
+            self._backward[index] = backward_flops(
+                parts.backbone, parts.head, parts.plan.phases[index], parts.data.typical
+            )
         return self._backward[index]
 
 
-def head_flops(head: Head, features: int) -> float:
-    """Return the FLOPs of a head's forward pass for one sample of so many features."""
+def head_flops(head: Head, features: int, frames: int | None = None) -> float:
+    """Return the FLOPs of a head's forward pass for one sample of so many features, or of so many frames of them."""
     device = next(head.parameters()).device
+    sample: Inputs = torch.zeros(1, features, device=device)
+    if frames is not None:
+        sample = Ragged(torch.zeros(1, frames, features, device=device), torch.tensor([frames], device=device))
     with evaluating(head), torch.no_grad(), counting() as counter:
-        head(torch.zeros(1, features, device=device))
+        head(sample)
     return counter.get_total_flops()
 
 
-def backward_flops(backbone: Backbone, head: Head, phase: Phase) -> float:
-    """Return the FLOPs of one sample's backward pass where what ``phase`` names trains; no gradient stays behind."""
+def backward_flops(backbone: Backbone, head: Head, phase: Phase, size: int) -> float:
+    """Return the FLOPs of the backward pass of a sample of ``size`` where what ``phase`` names trains.
+
+    No gradient stays behind.
+    """
     named = dict(backbone.named_parameters())
     wanted = [named[name] for name in trains(phase, backbone)]
     wanted += list(head.parameters()) if HEAD in phase.train else []
@@ -112,20 +122,20 @@ def backward_flops(backbone: Backbone, head: Head, phase: Phase) -> float:
     for parameter in wanted:
         parameter.requires_grad_(True)
     try:
-        return _measured(backbone, head, wanted)
+        return _measured(size, backbone, head, wanted)
     finally:
         for parameter, required in zip(everything, before, strict=True):
             parameter.requires_grad_(required)
 
 
-def _measured(backbone: Backbone, head: Head, wanted: Sequence[Tensor]) -> float:
-    size, device = backbone.preprocess.size, backbone.scale.device
-    head.to(device)
+def _measured(size: int, backbone: Backbone, head: Head, wanted: Sequence[Tensor]) -> float:
+    head.to(backbone.device)
     with evaluating(backbone), evaluating(head), torch.enable_grad():
-        logits = head(backbone(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)))
-        loss = functional.cross_entropy(logits, torch.zeros(1, dtype=torch.int64, device=device))
-        with counting() as counter:
-            torch.autograd.grad(loss, wanted, allow_unused=True)
+        outputs = head(backbone(backbone.example(1, size)))
+        with counting() as counter:  # of any loss: only products are counted
+            torch.autograd.grad(
+                (outputs.values if isinstance(outputs, Ragged) else outputs).sum(), wanted, allow_unused=True
+            )
     return counter.get_total_flops()
 
 
@@ -178,25 +188,30 @@ def cached_below(parts: Parts, changed: frozenset[str]) -> Cut | None:
     return max(unchanged, key=lambda cut: cut.flops, default=None)
 
 
-def sampled(parts: Parts, start: Cut | None) -> Tensor:
-    """Return validation samples, ``SAMPLES`` at most, from the cache at ``start`` or (None) as images."""
+def sampled(parts: Parts, start: Cut | None) -> Inputs:
+    """Return validation samples, ``SAMPLES`` at most, from the cache at ``start`` or (None) as the data has them."""
     split = parts.data.splits["val"]
     chosen = permutation(len(split), "similarity")[:SAMPLES]
-    return split.peek(chosen) if start is None else parts.cache.collect("val", start, [0]).inputs(chosen, 0).float()
+    if start is None:
+        return split.peek(chosen)
+    held = parts.cache.collect("val", start, [0]).inputs(chosen, 0)
+    return Ragged(held.values.float(), held.lengths) if isinstance(held, Ragged) else held.float()
 
 
 @torch.inference_mode()
-def group_features(parts: Parts, start: Cut | None, cuts: Sequence[Cut], samples: Tensor) -> list[Tensor]:
+def group_features(parts: Parts, start: Cut | None, cuts: Sequence[Cut], samples: Inputs) -> list[Tensor]:
     """Return the pooled activations [n, D] at each of ``cuts``, of ``samples`` that stand at ``start``."""
     backbone, names = parts.backbone.to(parts.cache.device), [cut.name for cut in cuts]
-    network = prefix(backbone, names) if start is None else part(backbone, trace_eval(backbone), start.name, names)
+    network = between(backbone, None if start is None else start.name, names)
     with evaluating(backbone):
-        outputs = [network(batch.to(parts.cache.device)) for batch in samples.split(BATCH)]
+        outputs = [network(batch.to(parts.cache.device)) for batch in chunks(samples, BATCH)]
     return [torch.cat([pooled(batch).cpu() for batch in batches]) for batches in zip(*outputs, strict=True)]
 
 
-def pooled(activation: Tensor) -> Tensor:
+def pooled(activation: Inputs) -> Tensor:
     """Return [B, D] of a map [B, D, S, S] or [B, S, S, D], a sequence [B, tokens, D] or a vector [B, D]."""
+    if isinstance(activation, Ragged):
+        return mean(activation)
     if activation.ndim == 4:
         _, first, second, last = activation.shape
         return activation.mean(dim=(1, 2) if first == second != last else (2, 3))  # images are square, so maps are
@@ -218,26 +233,25 @@ def cka(x_ND: Tensor, y_NE: Tensor) -> float:
     return float((y_NE.T @ x_ND).norm() ** 2 / ((x_ND.T @ x_ND).norm() * (y_NE.T @ y_NE).norm()))
 
 
-def mistakes(parts: Parts, logits_NC: Tensor, labels_N: Tensor) -> list[dict[str, Any]]:
-    """Return the wrong predictions of the test split that the network was surest of, and write their pictures.
+def mistakes(parts: Parts, outputs: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """Return the predictions of the test split that are most wrong, and write their pictures.
 
-    The surest first, at most ``MISTAKES``. ``picture`` is a path in the run's folder, or None for what cannot be seen.
+    The worst first, at most ``MISTAKES``; of classes those that the network was surest of. ``picture`` is a path in
+    the run's folder, or None for what cannot be seen.
     """
     for old in (parts.folder / FOLDER).glob("*.png"):
         old.unlink()
-    probabilities_N, predictions_N = logits_NC.softmax(dim=-1).max(dim=-1)
-    wrong = (predictions_N != labels_N).nonzero().flatten()
-    surest = wrong[probabilities_N[wrong].argsort(descending=True, stable=True)][:MISTAKES].tolist()
-    classes, names = parts.data.classes, parts.data.splits["test"].names
+    worst = parts.task.worst(outputs, labels, MISTAKES)
+    chosen = [index for index, _ in worst]
+    names = [parts.data.splits["test"].names[index] for index in chosen]
+    rows = parts.task.predictions(names, parts.data.classes, labels[chosen], outputs[chosen])
     return [
         {
-            "sample": names[index],
-            "label": classes[int(labels_N[index])],
-            "prediction": classes[int(predictions_N[index])],
-            "probability": float(probabilities_N[index]),
+            **{column: row[column] for column in ("sample", "label", "prediction")},
+            **how_wrong,
             "picture": _picture(parts, index, f"{FOLDER}/{number:02d}.png"),
         }
-        for number, index in enumerate(surest)
+        for number, ((index, how_wrong), row) in enumerate(zip(worst, rows, strict=True))
     ]
 
 

@@ -19,6 +19,7 @@ from frostline.freeze.table import plan_table
 from frostline.group import Group
 from frostline.heads import Head
 from frostline.ledger import Ledger
+from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers
 from frostline.training.module import FineTuner
@@ -32,6 +33,7 @@ class Parts:
 
     config: dict[str, Any]
     folder: Path
+    task: Task
     data: DataModule
     backbone: Backbone
     fingerprint: str
@@ -134,6 +136,10 @@ class Parts:
     def count_parameters(self) -> dict[str, Any]:
         """Return the number of parameters in all, and of those that train in each phase."""
         return {"total": sum(self.sizes().values()), "trainable": [sum(table.values()) for table in self._trainable()]}
+
+    def describe_task(self) -> dict[str, Any]:
+        """Return what a record says of the task: its scores, and what it took from the training labels."""
+        return {"name": self.task.name, "metrics": list(self.task.metrics), **self.task.known()}
 
     def describe_data(self) -> dict[str, Any]:
         """Return what a record says of the data."""

@@ -11,15 +11,14 @@ from frostline.signature import unknown_key
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
-METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss")
-LOWER_IS_BETTER = ("loss", "calibration_error")
-
-
-@dataclass
-class Loss:
-    """How predictions are scored while training."""
-
-    label_smoothing: float = 0.1
+METRICS = {
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss"),
+    "multilabel": ("macro_f1", "micro_f1", "average_precision", "auroc", "exact_match", "loss"),
+    "regression": ("rmse", "mae", "r2", "pearson", "spearman", "loss"),
+    "ctc": ("cer", "wer", "exact_match", "loss"),
+}
+"""The scores of each task, of which the first is what it is judged by unless ``monitor`` says otherwise."""
+LOWER_IS_BETTER = ("loss", "calibration_error", "rmse", "mae", "wer", "cer")
 
 
 @dataclass
@@ -44,12 +43,13 @@ class Run:
     group: str | None = None
     label: str | None = None
     judged: bool = False
-    monitor: str = "accuracy"
-    loss: Loss = field(default_factory=Loss)
+    monitor: str | None = None
     cache: Cache = field(default_factory=Cache)
+    task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
+    adapter: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     freeze: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -114,14 +114,14 @@ class Tune(Run):
 
 
 ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune}
-COMPONENTS = ("data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
+COMPONENTS = ("task", "data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
 # key, whether it may be null, whether it is a whole number, the test, and the test in words
 Rule = tuple[str, bool, bool, Callable[[float], bool], str]
 RULES: tuple[Rule, ...] = (
     ("seed", False, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32"),
     ("epochs", False, True, lambda x: x >= 1, "1 or more"),
-    ("loss.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
+    ("task.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
     ("cache.max_gb", False, False, lambda x: x >= 0, "0 or more"),
     ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
     ("launcher.workers", True, True, lambda x: x >= 1, "1 or more, or null"),
@@ -130,6 +130,7 @@ RULES: tuple[Rule, ...] = (
     ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("trainer.devices", False, True, lambda x: x >= 1, "1 or more; which GPUs they are says CUDA_VISIBLE_DEVICES"),
     ("trainer.num_nodes", False, True, lambda x: x >= 1, "1 or more"),
+    ("data.tokens", False, True, lambda x: x >= 1, "1 or more"),
     ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
     ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),
@@ -166,10 +167,17 @@ def check_config(config: Mapping[str, Any]) -> None:
         node = config.get(key)
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise UserError(f"{key}: {node!r} is no component; choose one of the group's, as {key}=NAME.")
-    if config["monitor"] not in METRICS:
-        raise choices("monitor", config["monitor"], METRICS)
+    metrics = task_metrics(config)
+    if metrics is not None and config["monitor"] not in metrics:
+        raise choices("monitor", config["monitor"], metrics)
     check_ranges(config)
     check_targets(config)
+
+
+def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the scores that a config's task has, None for a task of the user's own, which is not imported here."""
+    module, _, name = str(config["task"].get("_target_")).rpartition(".")
+    return METRICS.get(name.lower()) if module.startswith("frostline.tasks.") else None
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from frostline.backbones.base import Backbone, use_channels_last
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.image import timm_backbone
-from frostline.data.base import Pixels
+from frostline.backbones.picture import ImageBackbone, use_channels_last
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
 
@@ -37,12 +37,12 @@ GROUPS = {
 PREPROCESS = Pixels(8, 1.0, (0.2, 0.4, 0.6), (0.5, 0.25, 0.1), "bilinear")
 
 
-def staged() -> Backbone:
-    return Backbone(Staged(), "staged", GROUPS, PREPROCESS).train()
+def staged() -> ImageBackbone:
+    return ImageBackbone(Staged(), "staged", GROUPS, PREPROCESS).train()
 
 
 @cache
-def vit() -> Backbone:
+def vit() -> ImageBackbone:
     return timm_backbone("vit_tiny_patch16_224", "none", size=32, options={"depth": 3, "proj_drop_rate": 0.1})
 
 
@@ -94,7 +94,7 @@ def test_norms_are_the_parameters_of_normalisation() -> None:
 
 
 def test_images_are_normalised_with_the_preprocess_and_that_is_outside_the_state_dict() -> None:
-    backbone = Backbone(
+    backbone = ImageBackbone(
         nn.Sequential(nn.Conv2d(3, 3, 8), nn.Flatten()), "one", {"stem": ["0.weight", "0.bias"]}, PREPROCESS
     )
     images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
@@ -113,7 +113,7 @@ def test_channels_last_is_for_networks_with_several_convolutions() -> None:
 
 def test_a_network_that_gives_maps_instead_of_vectors_is_refused() -> None:
     with pytest.raises(UserError, match=r"^backbone\.name: maps does not give one feature vector"):
-        Backbone(nn.Conv2d(3, 4, 1), "maps", {"stem": ["weight", "bias"]}, PREPROCESS)
+        ImageBackbone(nn.Conv2d(3, 4, 1), "maps", {"stem": ["weight", "bias"]}, PREPROCESS)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])

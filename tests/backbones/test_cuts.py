@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts, prefix, suffix
 from frostline.backbones.image import efficientnet_lite, timm_backbone, torchvision_backbone
-from frostline.data.base import Pixels
+from frostline.backbones.picture import ImageBackbone
+from frostline.data.inputs import Pixels
 
 SIZE = 32
 SMALL_SWIN = {"embed_dim": 24, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 2, 2), "drop_path_rate": 0.3}
@@ -251,4 +252,4 @@ def test_finding_cuts_touches_neither_modes_nor_random_state_nor_weights() -> No
 
 def small(network: nn.Module, groups: dict[str, list[str]]) -> Backbone:
     preprocess = Pixels(SIZE, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    return Backbone(network, type(network).__name__, groups, preprocess)
+    return ImageBackbone(network, type(network).__name__, groups, preprocess)

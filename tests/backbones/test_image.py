@@ -12,7 +12,7 @@ from frostline.backbones import image
 from frostline.backbones.base import Backbone
 from frostline.backbones.groups import generic_groups
 from frostline.backbones.image import efficientnet_lite, timm_backbone, torchvision_backbone
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
 STAGES = ["stem", "stage1", "stage2", "stage3", "stage4"]

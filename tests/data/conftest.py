@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 
 Write = Callable[..., Path]
 

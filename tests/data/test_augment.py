@@ -9,8 +9,8 @@ from torchvision.transforms import v2
 
 from frostline.data import augment as augmentations
 from frostline.data.augment import Light, describe
-from frostline.data.base import Pixels
 from frostline.data.image import Digits, ImageFolder
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
 EVERY = [Light(), v2.RandAugment(), v2.TrivialAugmentWide(), v2.Compose([Light(flip=0), v2.ColorJitter(0.4)])]

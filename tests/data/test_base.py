@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from frostline.data.augment import Light
-from frostline.data.base import EpochBatches, Pixels
 from frostline.data.image import Digits, ImageFolder
+from frostline.data.inputs import Pixels
+from frostline.data.order import EpochBatches
 from frostline.errors import UserError
 
 

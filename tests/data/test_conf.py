@@ -11,11 +11,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from frostline.config import compose
+from frostline.data.audio import AudioOptions
 from frostline.data.image import ImageOptions
+from frostline.data.text import TextOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
-AT_RUN_TIME = {"preprocess", "augment", "seed"}
+AT_RUN_TIME = {"preprocess", "augment", "task", "seed"}
+OPTIONS = {"_image": ImageOptions, "_text": TextOptions, "_audio": AudioOptions}
+MODULES = {"text": TextOptions, "audio": AudioOptions, "published_audio": AudioOptions}
 
 
 def node(group: str, name: str) -> dict[str, Any]:
@@ -29,22 +33,26 @@ def target(content: dict[str, Any]) -> Any:
     return getattr(import_module(module), name)
 
 
-def test_shared_defaults_stand_in_one_place_and_agree() -> None:
-    shared = {field.name: field.default for field in dataclasses.fields(ImageOptions) if field.name not in AT_RUN_TIME}
-    assert OmegaConf.load(CONF / "data" / "_image.yaml") == shared
+@pytest.mark.parametrize("name", OPTIONS)
+def test_shared_defaults_stand_in_one_place_and_agree(name: str) -> None:
+    fields = dataclasses.fields(OPTIONS[name])
+    shared = {field.name: field.default for field in fields if field.name not in AT_RUN_TIME}
+    assert OmegaConf.load(CONF / "data" / f"{name}.yaml") == shared
 
 
 @pytest.mark.parametrize("name", DATA)
 def test_every_data_set_names_a_constructor_and_all_of_its_keys(name: str) -> None:
     content = node("data", name)
-    parameters = set(inspect.signature(target(content)).parameters) - {"common"}
-    shared = {field.name for field in dataclasses.fields(ImageOptions)} - AT_RUN_TIME
+    parameters = set(inspect.signature(target(content)).parameters) - {"common"} - AT_RUN_TIME
+    options = MODULES.get(str(content["_target_"]).split(".")[-2], ImageOptions)
+    shared = {field.name for field in dataclasses.fields(options)} - AT_RUN_TIME
     assert set(content) == {"_target_"} | parameters | shared
 
 
 def test_every_data_set_of_the_issue_is_there() -> None:
     published = "fashionmnist cifar10 cifar100 svhn flowers102 oxfordiiitpet dtd eurosat food101"
-    assert DATA == sorted(["digits", "mnist5k", "imagefolder", "csv", *published.split()])
+    others = "text_csv hf_text audiofolder speechcommands"
+    assert DATA == sorted(["digits", "mnist5k", "imagefolder", "csv", *published.split(), *others.split()])
 
 
 @pytest.mark.parametrize("name", ["none", "light", "randaugment", "trivial"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline.data.base import Pixels
 from frostline.data.image import ImageCSV
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
 

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.data.augment import Light
-from frostline.data.base import DataModule, Pixels
+from frostline.data.base import DataModule
 from frostline.data.divide import draw_missing, subset
 from frostline.data.image import Digits, ImageFolder, Mnist5k
+from frostline.data.inputs import Pixels
 from frostline.data.listing import Found, Listing
 from frostline.errors import UserError
+from frostline.tasks.multiclass import Multiclass
 
 Write = Callable[..., Path]
 
@@ -95,16 +97,16 @@ def test_drawn_splits_share_out_every_class(sizes: list[int], val: float, test: 
     whole = Listing([f"{index}" for index in range(len(labels))], labels, np.zeros((len(labels), 1, 1), np.uint8))
     found = Found("data", {"train": whole}, sorted(set(labels)))
     try:
-        splits, _ = draw_missing(found, {"val": val, "test": test}, seed)
+        splits, _ = draw_missing(found, {"val": val, "test": test}, seed, Multiclass())
     except UserError as error:
         assert "leave no training sample" in str(error)
         return
     assert sorted(name for split in splits.values() for name in split.names) == sorted(whole.names)
     assert all(set(split.labels) == set(labels) for split in splits.values())
     grown = Listing([*whole.names, "new"], [*labels, "new"], np.zeros((len(labels) + 1, 1, 1), np.uint8))
-    small, large = (subset(listing, 2, None, seed) for listing in (whole, whole))
-    assert small.names == large.names and set(small.names) <= set(subset(whole, 3, None, seed).names)
-    assert subset(grown, 1, None, seed).names[:-1] == subset(whole, 1, None, seed).names
+    small, large = (subset(listing, 2, None, seed, Multiclass()) for listing in (whole, whole))
+    assert small.names == large.names and set(small.names) <= set(subset(whole, 3, None, seed, Multiclass()).names)
+    assert subset(grown, 1, None, seed, Multiclass()).names[:-1] == subset(whole, 1, None, seed, Multiclass()).names
 
 
 def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels) -> None:

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from frostline.data.base import Pixels
 from frostline.data.image import ImageFolder
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
 

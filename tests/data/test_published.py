@@ -16,7 +16,7 @@ import torch
 from torchvision.datasets import CIFAR10, utils
 
 from frostline.data.archives import check_archive, guarded_extraction
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.data.published import TorchvisionImages
 from frostline.errors import UserError
 

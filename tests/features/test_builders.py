@@ -38,7 +38,7 @@ for turn in range(40):
             for block in blocks(key):
                 writer.append(block)
                 time.sleep(0.001)
-            writer.commit([writer.finish()])
+            writer.commit([writer.finish(1)])
             built += 1
 print(built, flush=True)
 """
@@ -49,7 +49,7 @@ while time.monotonic() < until:
     writer = Writer(store, "churned", {})
     for block in blocks("churned"):
         writer.append(block)
-    writer.commit([writer.finish()])
+    writer.commit([writer.finish(1)])
     store.remove("churned")
 """
 HOLD = """
@@ -85,7 +85,7 @@ def finish(store: Store) -> None:
     """Write the entry that a builder in another process holds."""
     writer = Writer(store, "held", {})
     writer.append(b"all of it")
-    writer.commit([writer.finish()])
+    writer.commit([writer.finish(1)])
 
 
 @pytest.mark.parametrize("claims", ["working", "idle"])

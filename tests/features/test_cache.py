@@ -25,7 +25,7 @@ def put(store: Store, key: str, size: int = 1000, used: float | None = None) -> 
     """Write an entry, used last at the time ``used``."""
     writer = Writer(store, key, ABOUT)
     writer.append(random.Random(key).randbytes(size))
-    writer.commit([writer.finish()], dtype="uint8")
+    writer.commit([writer.finish(1)], dtype="uint8")
     entry = store.find(key)
     assert entry is not None
     if used is not None:
@@ -128,7 +128,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, full_disk: F
             try:
                 for _ in range(100):
                     writer.append(bytes(3000))
-                writer.commit([writer.finish()])
+                writer.commit([writer.finish(1)])
             finally:
                 writer.abandon()
         assert [path.name for path in tmp_path.iterdir()] == ["before"], most
@@ -184,7 +184,7 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_pat
     assert store.prune(10**9) == []
     assert set(tmp_path.iterdir()) == {slow.folder, new.folder}
     for writer in (slow, new):
-        writer.commit([writer.finish()])
+        writer.commit([writer.finish(1)])
     assert store.verify() == [] and {entry.key for entry in store.entries()} == {"slow", "new"}
     dead.abandon()
 

@@ -13,7 +13,8 @@ FAMILIES = {
     "vit": ["stem", *(f"block{i}" for i in range(1, 13))],
 }
 STRATEGIES = (
-    "scratch random_features linear_probe last_k surgical full layer_decay lp_ft gradual chain_thaw norm_only bias_only"
+    "scratch random_features linear_probe last_k surgical full layer_decay lp_ft gradual chain_thaw norm_only "
+    "bias_only fpt orca"
 )
 CONF = Path(__file__).parents[2] / "conf" / "freeze"
 
@@ -26,9 +27,10 @@ def test_config_holds_the_defaults_and_plans_on_every_family(path: Path, family:
     options = OmegaConf.to_container(OmegaConf.create(text))
     assert isinstance(options, dict)
     assert options.pop("_target_") == f"frostline.freeze.strategies.{path.stem}"
-    plan = getattr(strategies, path.stem)(FAMILIES[family], 20, **{str(key): value for key, value in options.items()})
+    groups = ["adapter", *FAMILIES[family]] if path.stem in ("fpt", "orca") else FAMILIES[family]
+    plan = getattr(strategies, path.stem)(groups, 20, **{str(key): value for key, value in options.items()})
     if path.stem != "custom":
-        assert plan == getattr(strategies, path.stem)(FAMILIES[family], 20)
+        assert plan == getattr(strategies, path.stem)(groups, 20)
 
 
 def test_every_strategy_has_a_config() -> None:

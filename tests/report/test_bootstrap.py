@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from frostline import metrics
-from frostline.report.bootstrap import METRICS, Resampled, moderated, resampled, score
-from frostline.report.statistics import Key, Predictions, bootstrap, differences
+from frostline.report.answers import Classes
+from frostline.report.bootstrap import Resampled, moderated, resampled
+from frostline.report.statistics import Key, bootstrap, differences
+from frostline.tasks.multiclass import Multiclass
 
-Answers = dict[Key, Predictions]
+Answers = dict[Key, Classes]
+METRICS = Classes.metrics
 
 
-def drawn(random: np.random.Generator, labels: np.ndarray, right: float, classes: int) -> Predictions:
+def drawn(random: np.random.Generator, labels: np.ndarray, right: float, classes: int) -> Classes:
     """Answers that are right with this chance, and else any class."""
     other = random.integers(0, classes, len(labels))
-    return Predictions(labels, np.where(random.random(len(labels)) < right, labels, other), classes)
+    return Classes(labels, np.where(random.random(len(labels)) < right, labels, other), classes)
 
 
 @settings(max_examples=40)
@@ -35,9 +37,9 @@ def test_scores_are_those_of_the_metrics_and_of_scikit_learn(seed: int, classes:
     repeated = np.repeat(np.arange(samples), weights)
     labels, predictions = one.labels[repeated], one.predictions[repeated]
     logits = torch.nn.functional.one_hot(torch.from_numpy(predictions), classes).float() * 9
-    expected = metrics.score(logits, torch.from_numpy(labels))
+    expected = Multiclass().scores(logits, torch.from_numpy(labels))
     for metric in METRICS:
-        (found,) = score(one, weights[None].astype(float), metric)
+        (found,) = one.score(weights[None].astype(float), metric)
         assert found == pytest.approx(expected[metric], abs=1e-6), metric
     present = sorted(set(labels) | set(predictions))
     assert expected["f1"] == pytest.approx(f1_score(labels, predictions, average="macro", labels=present), abs=1e-6)
@@ -72,7 +74,7 @@ def test_one_run_each_is_the_paired_proportions_known_error() -> None:
 def test_the_seeds_part_of_the_error_is_not_too_small() -> None:
     """Where no test sample makes a difference the error is that of a mean of seeds, s / sqrt(n), also over blocks."""
     labels = np.zeros(20, dtype=int)
-    right, wrong = Predictions(labels, labels, 2), Predictions(labels, 1 - labels, 2)
+    right, wrong = Classes(labels, labels, 2), Classes(labels, 1 - labels, 2)
     first = {(block, seed): right for block in "ab" for seed in range(3)}
     second = {(block, seed): right if seed else wrong for block in "ab" for seed in range(3)}
     one = resampled({key: first[key] for key in first if key[0] == "a"}, second, "accuracy", resamples=20_000)
@@ -85,7 +87,7 @@ def test_the_seeds_part_of_the_error_is_not_too_small() -> None:
 
 def test_only_what_both_have_counts_and_blocks_weigh_the_same() -> None:
     labels = np.zeros(50, dtype=int)
-    right, wrong = Predictions(labels, labels, 2), Predictions(labels, 1 - labels, 2)
+    right, wrong = Classes(labels, labels, 2), Classes(labels, 1 - labels, 2)
     first = {("a", 0): right, ("a", 1): right, ("a", 2): right, ("b", 0): right, ("b", 9): wrong}
     second = {("a", 0): wrong, ("a", 1): wrong, ("a", 2): wrong, ("b", 0): right, ("c", 0): wrong}
     found = bootstrap(first, second, "accuracy")
@@ -110,7 +112,7 @@ def world(random: np.random.Generator, seeds: int, spread: float) -> tuple[Answe
     for seed in range(seeds):
         for side, better in zip(sides, (0.3, 0.0), strict=True):
             right = ease + random.normal(0, 0.7, 200) + random.normal(0, spread) + better > 0
-            side["", seed] = Predictions(labels, (~right).astype(int), 2)
+            side["", seed] = Classes(labels, (~right).astype(int), 2)
     return sides
 
 

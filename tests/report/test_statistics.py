@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from frostline.report.answers import Classes
 from frostline.report.statistics import (
     Difference,
     Key,
-    Predictions,
     differences,
     estimate,
     hedges_g,
@@ -31,10 +31,10 @@ def seeds(values: list[float], block: str = "") -> dict[Key, float]:
     return {(block, seed): value for seed, value in enumerate(values)}
 
 
-def answers(right: np.ndarray) -> Predictions:
+def answers(right: np.ndarray) -> Classes:
     """Predictions of two classes that are right where ``right`` is true."""
     labels = np.arange(len(right)) % 2
-    return Predictions(labels, np.where(right, labels, 1 - labels), 2)
+    return Classes(labels, np.where(right, labels, 1 - labels), 2)
 
 
 def test_students_sleep_data() -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from frostline.errors import UserError
 from frostline.report.analysis import Analysis
+from frostline.report.answers import Classes
 from frostline.report.axes import block_name, strategy, text
 from frostline.report.runs import Run
-from frostline.report.shown import boundaries, confusion, curve, mistakes, predictions
+from frostline.report.shown import boundaries, confusion, curve, mistakes
 from frostline.report.study import read
+from frostline.report.tested import answers
 
 
 def changed(folder: Path, source: Path, seed: int | None = None, **values: Any) -> Path:
@@ -175,9 +177,13 @@ def test_real_curves_confusions_mistakes_and_predictions(template: Path) -> None
     assert table is not None and np.trace(table) / table.sum() == pytest.approx(run.scores["accuracy"])
     wrong = mistakes(run)
     assert wrong and all(one.label != one.prediction and one.picture for one in wrong)
-    answers, why = predictions([run], {(): ""})
-    (one,) = answers[run.label].values()
-    assert not why and np.mean(one.labels == one.predictions) == pytest.approx(run.scores["accuracy"])
+    read_answers, why = answers([run], {(): ""}, "accuracy")
+    (one,) = read_answers[run.label].values()
+    assert (
+        isinstance(one, Classes)
+        and not why
+        and np.mean(one.labels == one.predictions) == pytest.approx(run.scores["accuracy"])
+    )
 
 
 def test_a_record_puts_no_other_file_into_a_report(template: Path, tmp_path: Path) -> None:
@@ -194,10 +200,10 @@ def test_predictions_on_other_samples_are_not_paired(comparison: Any) -> None:
     study = read([comparison({"full": (0.9, 1.0), "scratch": (0.4, 1.0)})])
     path = study.runs[-1].folder / "predictions.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    answers, why = predictions(study.runs, {(): ""})
-    assert not answers and "scratch, seed 2, was tested on other samples" in why
+    found, why = answers(study.runs, {(): ""}, "f1")
+    assert not found and "scratch, seed 2, was tested on other samples" in why
     path.write_text("sample,label\n1,2\n")
-    assert "left no predictions" in predictions(study.runs, {(): ""})[1]
+    assert "left no predictions" in answers(study.runs, {(): ""}, "f1")[1]
 
 
 def test_phases_begin_where_the_one_before_ends() -> None:
@@ -208,6 +214,6 @@ def test_phases_begin_where_the_one_before_ends() -> None:
 
 def test_too_many_predictions_are_not_read(comparison: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = read([comparison({"full": (0.9, 1.0)})]).runs
-    monkeypatch.setattr("frostline.report.shown.MOST_ANSWERS", 1000)
-    assert predictions(runs, {(): ""}) == ({}, "there are more than 1,000 test predictions")
-    assert predictions(runs[:2], {(): ""})[0]
+    monkeypatch.setattr("frostline.report.tested.MOST_ANSWERS", 1000)
+    assert answers(runs, {(): ""}, "accuracy") == ({}, "there are more than 1,000 test predictions")
+    assert answers(runs[:2], {(): ""}, "accuracy")[0]

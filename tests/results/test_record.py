@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from frostline.results.record import Record, git_state, prediction_rows, versions, write_table
+from frostline.results.record import Record, git_state, versions, write_table
 from frostline.results.store import read_record
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -58,11 +58,3 @@ def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{"epoch": "0", "a": "1", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
-
-
-def test_predictions_have_a_row_for_each_sample() -> None:
-    rows = list(prediction_rows(["a", "b"], ["cat", "dog"], [1, 0], [[0.25, 0.75], [0.1, 0.9]]))
-    assert rows == [
-        {"sample": "a", "label": "dog", "prediction": "dog", "p(cat)": "0.25", "p(dog)": "0.75"},
-        {"sample": "b", "label": "cat", "prediction": "dog", "p(cat)": "0.1", "p(dog)": "0.9"},
-    ]

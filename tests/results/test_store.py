@@ -159,3 +159,20 @@ def test_a_runs_folder_is_named_by_its_id(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps({"id": "aaa"}))
     assert read_record(folder) == {"id": "aaa"}
+
+
+def test_what_a_file_of_texts_or_a_folder_of_weights_holds_decides(tmp_path: Path) -> None:
+    texts, folder = tmp_path / "texts.csv", tmp_path / "network"
+    texts.write_text("text,label\na,b\n")
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    config = {"data": {"file": str(texts), "token_cache": "here"}, "backbone": {"name": str(folder)}}
+    first = run_id(config)
+    assert run_id({**config, "data": {**config["data"], "token_cache": None}}) == first
+    copied = tmp_path / "copied.csv"
+    copied.write_bytes(texts.read_bytes())
+    assert run_id({**config, "data": {**config["data"], "file": str(copied)}}) == first
+    copied.write_text("text,label\na,c\n")
+    assert run_id({**config, "data": {**config["data"], "file": str(copied)}}) != first
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert run_id(config) != first

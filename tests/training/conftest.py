@@ -18,10 +18,11 @@ from frostline.data.image import Digits
 from frostline.experiment import run_experiment
 from frostline.freeze.plan import Plan
 from frostline.heads import MLP, Linear
-from frostline.metrics import better, score
 from frostline.parts import Parts
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
+from frostline.tasks.base import better
+from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.optim import Schedule, constant
@@ -125,7 +126,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             progress,
             checkpoints,
             weights,
-            score,
+            Multiclass().scores,
             better=lambda new, old: better("accuracy", new, old),
             monitor="accuracy",
             publish=lambda history: rows.__setitem__(slice(None), history),
@@ -138,6 +139,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             make_optimizer=lambda groups: torch.optim.AdamW(groups, weight_decay=0.01),
             rate=1e-2,
             schedule=schedule or constant(),
+            task=Multiclass(),
         )
         trainer = trainer_for(journal, plan.epochs, tmp_path)
         return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)

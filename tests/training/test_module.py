@@ -79,9 +79,9 @@ def test_outputs_come_once_in_order_of_index(build) -> None:
     logits = torch.randn(6, 10)
     for indices in ([4, 0], [5, 1, 3, 2]):
         place = torch.tensor(indices)
-        module.outputs.append({"logits": logits[place], "label": place * 10, "index": place})
+        module.outputs.append({"outputs": logits[place], "label": place * 10, "index": place})
     found = module.collected()
-    assert torch.equal(found["logits"], logits) and found["index"].tolist() == list(range(6))
+    assert torch.equal(found["outputs"], logits) and found["index"].tolist() == list(range(6))
     assert found["label"].tolist() == [0, 10, 20, 30, 40, 50] and module.outputs == []
 
 

@@ -15,11 +15,13 @@ from frostline.allow import instantiate
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.backbones.image import timm_backbone
+from frostline.backbones.picture import ImageBackbone
 from frostline.config import compose, plain
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Cosine, Linear
+from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
 from frostline.training.optim import constant
 from frostline.training.sharded import Undo, check, whole
@@ -31,7 +33,7 @@ SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
 
 def tuner(backbone: Backbone, head: nn.Module | None = None) -> FineTuner:
     head = head or Linear(backbone.num_features, 10)
-    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, constant())
+    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, constant(), Multiclass())
 
 
 def network(name: str, **options: Any) -> Backbone:
@@ -98,7 +100,7 @@ def test_a_module_that_is_used_but_not_called_goes_with_the_one_that_uses_it() -
     own = Attentive()
     groups = {part: [f"{part}.{name}" for name, _ in getattr(own, part).named_parameters()] for part in own._modules}
     look = Pixels(16, 1.0, (0.5,) * 3, (0.5,) * 3, "bicubic")  # type: ignore[arg-type]
-    module = entered(Backbone(own, "attentive", groups, look), {"attention": ALL, "head": ALL}, cached=False)
+    module = entered(ImageBackbone(own, "attentive", groups, look), {"attention": ALL, "head": ALL}, cached=False)
     assert [unit.modules for unit in units(module, NO_LIMIT)] == [[own.stem], [own.attention], [module.head]]
 
 

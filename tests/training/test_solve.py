@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.heads import Linear
+from frostline.tasks.multiclass import Multiclass
+from frostline.tasks.multilabel import Multilabel
+from frostline.tasks.regression import Regression
 from frostline.training.solve import PENALTIES, solve_head
 
 Part = tuple[Tensor, Tensor]
@@ -42,7 +45,7 @@ def standardised(train: Part, features: Tensor) -> np.ndarray:
 def test_the_head_is_at_the_optimum_of_the_chosen_penalty(classes: int) -> None:
     train, validation = digits(classes)
     head = Linear(64, classes, solver="lbfgs")
-    solution = solve_head(head, train, validation)
+    solution = solve_head(head, Multiclass(), train, validation)
     assert solution.penalty in PENALTIES and tuple(solution.losses) == PENALTIES[: len(solution.losses)]
     assert solution.losses[solution.penalty] == min(solution.losses.values())
     model = LogisticRegression(C=1 / (solution.penalty * len(train[1])), max_iter=5000, tol=1e-8)
@@ -67,7 +70,7 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
     checks = torch.tensor(standardised(train, validation[0]), dtype=torch.float32)
     for penalty in (1.0, 0.03, 0.001):
         solved, stepped = Linear(64, 10), Linear(64, 10)
-        solve_head(solved, (features, train[1]), (checks, validation[1]), [penalty])
+        solve_head(solved, Multiclass(), (features, train[1]), (checks, validation[1]), [penalty])
         optimizer = torch.optim.Adam(stepped.parameters(), lr=0.02)
         for _ in range(500):
             optimizer.zero_grad()
@@ -81,13 +84,13 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
 def test_features_that_never_change_do_no_harm() -> None:
     (features, labels), validation = digits(3)
     plain, padded = Linear(64, 3), Linear(67, 3)
-    solve_head(plain, (features, labels), validation)
+    solve_head(plain, Multiclass(), (features, labels), validation)
     constant = torch.tensor([0.0, 3.3, 1234.567])
 
     def pad(values: Tensor) -> Tensor:
         return torch.cat([values, constant.expand(len(values), 3)], dim=1)
 
-    solution = solve_head(padded, (pad(features), labels), (pad(validation[0]), validation[1]))
+    solution = solve_head(padded, Multiclass(), (pad(features), labels), (pad(validation[0]), validation[1]))
     assert padded.linear.weight.detach()[:, 64:].abs().max() < 1
     torch.testing.assert_close(logits(padded, pad(validation[0])), logits(plain, validation[0]), rtol=0.02, atol=0.02)
     assert solution.losses[solution.penalty] < 0.2
@@ -97,5 +100,46 @@ def test_solving_twice_gives_the_same_bits() -> None:
     train, validation = digits()
     one, other = Linear(64, 10), Linear(64, 10)
     nn.init.normal_(other.linear.weight)
-    assert solve_head(one, train, validation) == solve_head(other, train, validation)
+    task = Multiclass()
+    assert solve_head(one, task, train, validation) == solve_head(other, task, train, validation)
     assert torch.equal(one.linear.weight, other.linear.weight) and torch.equal(one.linear.bias, other.linear.bias)
+
+
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_several_classes_a_sample_are_solved_one_by_one(weights: str | None) -> None:
+    (features, digit), (checks, other) = digits()
+    task, classes = Multilabel(class_weights=weights), ["even", "small", "always"]
+
+    def tags(labels: Tensor) -> Tensor:
+        return torch.stack([labels % 2 == 0, labels < 3, labels >= 0], dim=1).float()
+
+    task.fit(tags(digit), classes)
+    head = Linear(64, 3)
+    solution = solve_head(head, task, (features, tags(digit)), (checks, tags(other)))
+    inverse = 1 / (solution.penalty * len(digit))
+    train = features, digit
+    for place in (0, 1):
+        model = LogisticRegression(C=inverse, max_iter=5000, tol=1e-8, class_weight=weights)
+        odds = tags(digit)[:, place]
+        if weights:  # scikit-learn's balanced weights have a mean of 1, ours leave those without the class at 1
+            model.C *= float((1 - odds).sum() / len(odds) * 2)
+        model.fit(standardised(train, features), odds.numpy())
+        theirs = torch.tensor(model.predict_proba(standardised(train, checks))[:, 1], dtype=torch.float32)
+        torch.testing.assert_close(logits(head, checks)[:, place].sigmoid(), theirs, rtol=0, atol=0.005)
+    assert (logits(head, checks)[:, 2] > 5).all(), "what every training sample has is expected of all"
+    found = float(task.deviance(logits(head, checks), tags(other)))
+    assert found == pytest.approx(solution.losses[solution.penalty], abs=1e-4)
+
+
+def test_numbers_are_solved_by_ridge_regression() -> None:
+    (features, labels), (checks, other) = digits()
+    task, head = Regression(), Linear(64, 1)
+    numbers = labels.float() * 100 + 7
+    task.fit(numbers, [])
+    solution = solve_head(head, task, (features, numbers), (checks, other.float() * 100 + 7))
+    model = Ridge(alpha=solution.penalty * len(labels))
+    model.fit(standardised((features, labels), features), numbers.numpy())
+    theirs = torch.tensor(model.predict(standardised((features, labels), checks)), dtype=torch.float32)
+    ours = logits(head, checks)[:, 0] * task.deviation + task.mean
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=0.1)
+    assert task.scores(logits(head, checks), other.float() * 100 + 7)["r2"] > 0.4

@@ -1,71 +1,120 @@
-"""A backbone: a network without its classifier that takes raw images, knows its groups and which of them are frozen."""
+"""A backbone: a network without its classifier that knows its groups, which of them are frozen, and where to cut it."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from frostline.backbones.weights import fingerprint
-from frostline.data.base import Pixels
-from frostline.errors import UserError, choices
+from frostline.data.inputs import Inputs, Preprocess
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+ADAPTER = "adapter"
+FEATURES = "features"
+
+
+class Untraceable(Exception):
+    """The network's code takes ways that depend on the data; the message says what was met."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A point through which all data passes.
+
+    ``parameters`` and ``buffers`` are the names, as in the backbone, of all that is used up to here. ``shape`` is that
+    of one sample's activation (of one of its frames, where samples are sequences), ``bytes`` its size in float32 at a
+    typical length; ``flops`` is the cost of one such sample's forward pass up to here. ``layout`` lists the
+    activation's dimensions as they lie in memory, outermost first (for channels-last (0, 2, 3, 1)): a suffix brings a
+    stored activation back into it, for speed and bit-equality.
+    """
+
+    name: str
+    parameters: frozenset[str]
+    shape: tuple[int, ...]
+    bytes: int
+    flops: int
+    buffers: frozenset[str] = frozenset()
+    layout: tuple[int, ...] = ()
 
 
 class Backbone(nn.Module):
-    """A pretrained network that maps uint8 images [B, 3, S, S] to float features [B, num_features].
+    """A pretrained network from inputs to float features [B, num_features], or (for CTC) ``Ragged`` ones.
 
-    It normalises the images itself (mean and standard deviation are buffers outside the state dict), so
-    what comes before it handles bytes only. ``groups`` gives every parameter, by its name in
-    ``named_parameters()``, to exactly one depth-ordered group. ``notes`` holds what a user should be told.
+    ``groups`` gives every parameter, by its name in ``named_parameters()``, to exactly one depth-ordered group;
+    ``preprocess`` says how it wants its samples. ``notes`` holds what a user should be told, ``architecture``
+    identifies the code path beyond the weights, for a cache's key.
     """
 
-    scale: Tensor
-    shift: Tensor
+    num_features: int
+    preprocess: Preprocess
 
     def __init__(
         self,
         network: nn.Module,
         name: str,
         groups: dict[str, list[str]],
-        preprocess: Pixels,
+        preprocess: Preprocess,
         *,
         architecture: str | None = None,
-        channels_last: bool = False,
         live_statistics: bool = True,
         compile: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
-        """Take ``groups`` in the network's own parameter names and give one image to it to learn its features.
-
-        ``live_statistics`` lets BatchNorm train by batch statistics. ``architecture`` identifies the code path
-        beyond the weights (for a cache's key). Raises UserError when the network cannot take images of
-        ``preprocess.size`` or does not give one vector an image.
-        """
+        """Take ``groups`` in the network's own parameter names; ``live_statistics`` trains BatchNorm by batches."""
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
+        self.network = network
+        self.adapter: nn.Module | None = None
         self.name = name
         self.architecture = architecture or name
         self.groups = {group: [f"network.{member}" for member in members] for group, members in groups.items()}
         self.preprocess = preprocess
-        self.channels_last = channels_last
         self.live_statistics = live_statistics
         self.compiled = compile
         self.notes = list(notes)
-        mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (preprocess.mean, preprocess.std))
-        self.register_buffer("scale", 1 / (255 * std), persistent=False)
-        self.register_buffer("shift", -mean / std, persistent=False)
         self._check_groups()
         self._members = list(self._module_groups())
-        self.num_features = self._count_features()
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the features [B, num_features] of uint8 images [B, 3, S, S]."""
-        if self.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.network(inputs * self.scale + self.shift)
+    @abstractmethod
+    def part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
+        """Return a module from the value at the cut ``start`` (None: the inputs) to a tuple of those at ``ends``.
+
+        It runs over the backbone's own modules, as their modes are at this moment. Raises Untraceable.
+        """
+
+    @abstractmethod
+    def measure(self, size: int) -> list[Cut]:
+        """Return the cuts for samples of ``size``, in depth order; the last one is ``features``. Raises Untraceable."""
+
+    @abstractmethod
+    def count_features(self) -> int:
+        """Return how many features one sample has, by running one. Raises UserError where that fails."""
+
+    def attach(self, adapter: nn.Module) -> None:
+        """Let data of another modality enter through ``adapter``: a group of its own, before all others.
+
+        It has ``preprocess``, what it wants of the data, and ``architecture``, text that stands for its settings.
+        """
+        self.adapter = adapter
+        self.groups = {ADAPTER: [f"{ADAPTER}.{name}" for name, _ in adapter.named_parameters()], **self.groups}
+        self.preprocess = adapter.preprocess  # type: ignore[assignment]
+        self.architecture += f" after {adapter.architecture}"
+        self._check_groups()
+        self._members = list(self._module_groups())
+        self.num_features = self.count_features()
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the backbone is."""
+        return next(chain(self.parameters(), self.buffers())).device
+
+    def example(self, count: int, size: int) -> Inputs:
+        """Return the same random inputs each time, on the backbone's device."""
+        return self.preprocess.example(count, size).to(self.device)
 
     def norms(self) -> set[str]:
         """Return the names of the parameters that normalisation modules own (those that ``norm_only`` trains)."""
@@ -105,29 +154,17 @@ class Backbone(nn.Module):
     def _module_groups(self) -> Iterator[tuple[nn.Module, set[str]]]:
         """Yield each module with the groups it holds; one without parameters belongs to the group before it."""
         owner = {name: group for group, members in self.groups.items() for name in members}
-        last = next(iter(self.groups))
+        last = next(group for group in self.groups if group != ADAPTER)
         for prefix, module in self.named_modules():
             own = [owner[f"{prefix}.{name}"] for name, _ in module.named_parameters(recurse=False)]
             held = {owner[f"{prefix}.{name}" if prefix else name] for name, _ in module.named_parameters()}
-            last = own[-1] if own else last
+            last = ADAPTER if prefix.partition(".")[0] == ADAPTER else own[-1] if own else last
             yield module, held or {last}
 
     def _check_groups(self) -> None:
         names = [name for name, _ in self.named_parameters()]
         grouped = [name for members in self.groups.values() for name in members]
         assert sorted(names) == sorted(grouped), f"{self.name}: groups do not hold each parameter once"
-
-    def _count_features(self) -> int:
-        size = self.preprocess.size
-        try:
-            with evaluating(self), torch.inference_mode():
-                features = self(torch.zeros(1, 3, size, size, dtype=torch.uint8))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise UserError(f"data.size: {self.name} cannot take images of {size} pixels ({reason}).") from error
-        if not isinstance(features, Tensor) or features.ndim != 2:
-            raise UserError(f"backbone.name: {self.name} does not give one feature vector an image; choose another.")
-        return features.shape[1]
 
 
 class evaluating:  # noqa: N801 (a context manager, used like a function)
@@ -144,17 +181,3 @@ class evaluating:  # noqa: N801 (a context manager, used like a function)
     def __exit__(self, *exception: object) -> None:
         for module, mode in zip(self.modules, self.modes, strict=True):
             module.training = mode
-
-
-def several_convolutions(network: nn.Module) -> bool:
-    """Tell a convolutional network from a plain transformer, whose one convolution embeds patches."""
-    return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1
-
-
-def use_channels_last(setting: bool | str, network: nn.Module) -> bool:
-    """Resolve ``backbone.channels_last``: ``auto`` means networks with several convolutions."""
-    if setting == "auto":
-        return several_convolutions(network)
-    if not isinstance(setting, bool):
-        raise choices("backbone.channels_last", setting, ["auto", "true", "false"])
-    return setting

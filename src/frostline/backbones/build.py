@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from frostline.backbones.base import Backbone, use_channels_last
+from frostline.backbones.picture import ImageBackbone, use_channels_last
 from frostline.backbones.weights import KEY
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
 
@@ -37,9 +37,9 @@ def finished(
     execution: Execution,
     notes: Sequence[str],
     settings: Mapping[str, Any] | None = None,
-) -> Backbone:
+) -> ImageBackbone:
     """Return the backbone around a network that holds its weights already."""
-    return Backbone(
+    return ImageBackbone(
         network,
         name,
         grouping(network),

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from timm.models._manipulate import group_with_matcher
 from torch import nn
 
-from frostline.backbones.base import NORMS, several_convolutions
+from frostline.backbones.base import NORMS
+from frostline.backbones.picture import several_convolutions
 
 DOMINANT = 0.9
 Unit = tuple[str, nn.Module]

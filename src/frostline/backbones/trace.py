@@ -12,15 +12,10 @@ from timm.layers._fx import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
-from frostline.backbones.base import NORMS, Backbone, evaluating
+from frostline.backbones.base import ADAPTER, FEATURES, NORMS, Backbone, Untraceable, evaluating
 
-FEATURES = "features"
 OPS = tuple(op for op in vars(torchvision.ops).values() if isinstance(op, type) and issubclass(op, nn.Module))
 Modes = tuple[bool, ...]
-
-
-class Untraceable(Exception):
-    """The network's code takes ways that depend on the data; the message says what torch.fx met."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,10 @@ class _Tracer(NodePathTracer):
         functions = tuple(get_notrace_functions())
         super().__init__(autowrap_modules=(math, torchvision.ops), autowrap_functions=functions, leaf_modules=leaves)
         self.seen: Counter[str] = Counter()
+
+    def is_leaf_module(self, m: nn.Module, module_qualname: str) -> bool:
+        """Leave an adapter whole: what it takes need not be a tensor."""
+        return module_qualname == ADAPTER or super().is_leaf_module(m, module_qualname)
 
     def _get_node_qualname(self, module_qualname: str, node: fx.Node) -> str:
         """Name a node by where it stands and how often that was met: the same in train and in eval mode."""
@@ -172,7 +171,7 @@ def _between(found: Trace, first: int, last: int) -> set[fx.Node]:
 
 def _resolve(backbone: Backbone, found: Trace, target: str) -> nn.Module | Tensor:
     if target in found.constants:
-        return found.constants[target].to(backbone.scale.device)
+        return found.constants[target].to(backbone.device)
     parent, _, name = target.rpartition(".")
     value = getattr(backbone.get_submodule(parent), name)
     assert isinstance(value, nn.Module | torch.Tensor), target

@@ -14,7 +14,7 @@ from frostline.errors import UserError
 
 KEY = "backbone.weights"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-WRAPPERS = ("state_dict", "model")
+WRAPPERS = ("state_dict", "model", "model_state")
 SHOWN = 10
 
 

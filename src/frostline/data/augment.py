@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from frostline.data.base import stable_seed
+from frostline.data.order import stable_seed
 from frostline.errors import UserError
 
 Augment = Callable[[Tensor], Tensor]

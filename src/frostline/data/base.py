@@ -1,51 +1,41 @@
 """What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from frostline.data.inputs import Inputs, Preprocess
+from frostline.data.order import WINDOW, EpochBatches, by_length
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
 
 SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """How a backbone wants its images: the evaluation preprocessing that came with its weights.
-
-    ``size`` is in pixels a side; ``crop`` is timm's crop_pct, so the short side is resized to ``size / crop``
-    before the centre is cut out; ``mean`` and ``std`` are for the backbone, which normalises by itself.
-    """
-
-    size: int
-    crop: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-
-
 class Source(Protocol):
     """Anything that serves model inputs by sample index: a split's images, or features cached for them."""
 
-    def inputs(self, indices: Tensor, view: int) -> Tensor:
+    def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the inputs [B, ...] of these samples [B] under this view (0 for val and test)."""
         ...
 
 
 class Split(Source, Protocol):
-    """One split of a data set: ``labels`` [N] int64, a stable name for each sample, and a digest of all of it."""
+    """One split of a data set: ``labels`` [N, ...], a stable name for each sample, and a digest of all of it.
+
+    ``lengths`` [N] are those of sequences, by which batches are made; None where all samples are alike.
+    """
 
     labels: Tensor
     names: list[str]
     fingerprint: str
+    lengths: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -58,24 +48,13 @@ class Split(Source, Protocol):
         """Make sure, once, that every sample can be served; return one line for each that cannot."""
         ...
 
-    def peek(self, indices: Tensor) -> Tensor:
+    def peek(self, indices: Tensor) -> Inputs:
         """Return the inputs [B, ...] of a few samples as they are, without augmentation and at their own cost alone."""
         ...
 
     def preview(self, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
         ...
-
-
-def stable_seed(*parts: object) -> int:
-    """Return a 63-bit number that depends on the text of ``parts`` alone, in any process and version of Python."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def permutation(n: int, *parts: object) -> Tensor:
-    """Return a random order [n] that is a function of ``parts`` alone."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(stable_seed(*parts)))
 
 
 def named(lines: Sequence[str], most: int = 10) -> str:
@@ -92,64 +71,13 @@ def unusable(problems: Sequence[str]) -> str:
     )
 
 
-class EpochBatches(Sampler[tuple[int, Tensor, float]]):
-    """Batches of an epoch as (view, indices, weight): their order is a function of (seed, epoch) alone.
-
-    An epoch is divided into ceil(n / batch_size) batches of nearly equal size: no sample is dropped, and no tiny last
-    batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together. Where they are shuffled, to train,
-    each batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when
-    its parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end),
-    so that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
-    batches to train on are left out.
-    """
-
-    def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        seed: int,
-        shuffle: bool,
-        rank: int = 0,
-        world: int = 1,
-        view: Callable[[int], int] = lambda epoch: 0,
-        skip: int = 0,
-    ) -> None:
-        self.skip = skip
-        self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
-        self.batches = math.ceil(n / batch_size)
-        self.epoch = 0
-        if shuffle and n // self.batches < world:
-            raise UserError(
-                f"data.batch_size: batches of {batch_size} from {n} samples leave some of {world} processes without "
-                f"any; it counts the samples of all processes together and must be larger."
-            )
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; Lightning calls this before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches - self.skip if self.shuffle else math.ceil(self.batches / self.world)
-
-    def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
-        view = self.view(self.epoch)
-        if self.shuffle:
-            for batch in permutation(self.n, self.seed, "order", self.epoch).tensor_split(self.batches)[self.skip :]:
-                own = batch[self.rank :: self.world]
-                yield view, own, len(own) * self.world / len(batch)
-        else:
-            own_batches = torch.arange(self.n).tensor_split(self.batches)[self.rank :: self.world]
-            for batch in (*own_batches, *[torch.arange(0)] * (len(self) - len(own_batches))):
-                yield view, batch, 1.0
-
-
-class Served(Dataset[dict[str, Tensor]]):
+class Served(Dataset[dict[str, Any]]):
     """A source with its labels, indexed by what EpochBatches yields: a whole batch at a time."""
 
     def __init__(self, source: Source, labels: Tensor) -> None:
         self.source, self.labels = source, labels
 
-    def __getitem__(self, index: tuple[int, Tensor, float]) -> dict[str, Tensor]:
+    def __getitem__(self, index: tuple[int, Tensor, float]) -> dict[str, Any]:
         view, indices, weight = index
         label = self.labels[indices]
         inputs = self.source.inputs(indices, view) if len(indices) else torch.zeros(0)
@@ -158,34 +86,41 @@ class Served(Dataset[dict[str, Tensor]]):
 
 @dataclass(frozen=True)
 class Loading:
-    """How samples are put into batches; none of it changes a sample."""
+    """How samples are put into batches; none of it changes a sample.
+
+    ``draws`` [N] says in what proportion training samples are drawn; None: each once an epoch.
+    """
 
     batch_size: int
     workers: int
     views: int | None
     seed: int
+    draws: Tensor | None = None
 
 
 class DataModule(pl.LightningDataModule):
     """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}.
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
-    of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training.
+    of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
+    ``typical`` the size of a usual sample, by which costs are reckoned.
     """
 
     def __init__(
         self,
         splits: Mapping[str, Split],
         classes: Sequence[str],
-        preprocess: Pixels,
+        preprocess: Preprocess,
         loading: Loading,
         transforms: Mapping[str, str],
         notes: Sequence[str] = (),
+        typical: int | None = None,
     ) -> None:
         super().__init__()
         assert set(splits) == set(SPLITS) == set(transforms)
         self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
         self.loading, self.notes = loading, list(notes)
+        self.typical = typical or preprocess.size
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
         self.used: tuple[str, ...] = SPLITS
@@ -229,7 +164,7 @@ class DataModule(pl.LightningDataModule):
         """Check before training, not in the middle of it: the test split as well, unless ``used`` leaves it out."""
         self.check(("test",) if stage == "test" else self.used)
 
-    def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
+    def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Any]]:
         """Return a loader of one split; it works in this process where batches cost nothing to make."""
         if split not in SPLITS:
             raise choices("split", split, SPLITS)
@@ -245,22 +180,31 @@ class DataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def ordered(self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1) -> Iterator[Tensor]:
-        """Yield the inputs of a split under one view, in order, whatever ``use`` says; of ``parts`` equal parts one.
+    def ordered(
+        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1
+    ) -> Iterator[tuple[Tensor, Inputs, bool]]:
+        """Yield (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
 
-        Parts end where batches end, so that each batch is what it would be in the whole; the last ones may be empty.
+        In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
+        where windows end, so that each batch is what it would be in the whole; the last ones may be empty.
         """
         samples = self.splits[split]
         problems = samples.check()
         if problems:
             raise UserError(unusable(problems))
-        batches = torch.arange(len(samples)).split(batch_size)
-        each = math.ceil(len(batches) / parts)
-        own = [(view, indices, 1.0) for indices in batches[part * each : (part + 1) * each]]
+        lengths = samples.lengths
+        windows = torch.arange(len(samples)).split(batch_size * (1 if lengths is None else WINDOW))
+        each = math.ceil(len(windows) / parts)
+        own: list[tuple[int, Tensor, float]] = []
+        ends: list[bool] = []
+        for window in windows[part * each : (part + 1) * each]:
+            batches = by_length(window, lengths).split(batch_size)
+            own += [(view, indices, 1.0) for indices in batches]
+            ends += [False] * (len(batches) - 1) + [True]
         workers = self.loading.workers if samples.costly else 0
         served = DataLoader(Served(samples, samples.labels), sampler=own, batch_size=None, num_workers=workers)
-        for batch in served:
-            yield batch["inputs"]
+        for batch, complete in zip(served, ends, strict=True):
+            yield batch["index"], batch["inputs"], complete
 
     def preview(self, split: str, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
@@ -269,16 +213,17 @@ class DataModule(pl.LightningDataModule):
     def _batches(self, split: str, shuffle: bool) -> EpochBatches:
         trainer: Any = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        size, n = self.loading.batch_size, len(self.splits[split])
-        if split == "train":
-            return EpochBatches(n, size, self.loading.seed, shuffle, rank, world, self.view, self.skip)
-        return EpochBatches(n, size, self.loading.seed, shuffle, rank, world)
+        size, samples = self.loading.batch_size, self.splits[split]
+        view, skip = (self.view, self.skip) if split == "train" else (lambda epoch: 0, 0)
+        seed, lengths = self.loading.seed, samples.lengths
+        draws = self.loading.draws if shuffle else None
+        return EpochBatches(len(samples), size, seed, shuffle, rank, world, view, skip, lengths, draws)
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("val", shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("test", shuffle=False)

@@ -2,17 +2,72 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from frostline.data.base import SPLITS, named, permutation
+from torch import Tensor
+
+from frostline.data.base import SPLITS, named
 from frostline.data.listing import Found, Listing
+from frostline.data.order import permutation
 from frostline.errors import UserError
+from frostline.tasks.base import Task
 
 
-def by_class(labels: Sequence[str]) -> dict[str, list[int]]:
-    """Return the indices of each class's samples, in order."""
+@dataclass(frozen=True)
+class Divided:
+    """All three splits with their labels as the task encodes them, the classes, and notes for the user.
+
+    ``draws`` is ``Loading.draws``, where ``data.balanced`` asks for it.
+    """
+
+    listings: dict[str, Listing]
+    labels: dict[str, Tensor]
+    classes: list[str]
+    draws: Tensor | None
+    notes: list[str]
+
+
+class Options(Protocol):
+    """The keys of ``data`` that say how a set is divided, with the run's task and seed, which draws the subset."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def split_seed(self) -> int: ...
+    @property
+    def num_per_class(self) -> int | None: ...
+    @property
+    def fraction(self) -> float | None: ...
+    @property
+    def balanced(self) -> bool: ...
+
+
+def divide(found: Found, fractions: Mapping[str, float], options: Options, files: bool) -> Divided:
+    """Return a data set divided: missing splits drawn, labels checked and encoded, train cut down to a subset.
+
+    With ``files`` contents are paths, each of which may stand in one split only. Raises UserError for that, and for
+    labels and numbers that will not do.
+    """
+    task = options.task
+    listings, drawn = draw_missing(found, fractions, options.split_seed, task)
+    classes = task.classes(listings["train"].labels, found.classes)
+    lacking = check_labels(listings, classes, task, found.where)
+    if files:
+        check_overlap(listings, found.where)
+    listings["train"] = subset(listings["train"], options.num_per_class, options.fraction, options.seed, task)
+    labels = {name: task.encode(listing.labels, classes) for name, listing in listings.items()}
+    draws = task.draws(labels["train"]) if options.balanced else None
+    return Divided(listings, labels, classes, draws, [*drawn, *lacking])
+
+
+def by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:
+    """Return the indices of each class's samples, in order; of all under one name where there are no such classes."""
     members: dict[str, list[int]] = {}
-    for index, label in enumerate(labels):
-        members.setdefault(label, []).append(index)
+    for index, stratum in enumerate(task.strata(labels) or [""] * len(labels)):
+        members.setdefault(stratum, []).append(index)
     return members
 
 
@@ -21,7 +76,9 @@ def shuffled(members: Sequence[int], seed: int, purpose: str, label: str) -> lis
     return [members[place] for place in permutation(len(members), seed, purpose, label).tolist()]
 
 
-def draw_missing(found: Found, fractions: Mapping[str, float], seed: int) -> tuple[dict[str, Listing], list[str]]:
+def draw_missing(
+    found: Found, fractions: Mapping[str, float], seed: int, task: Task
+) -> tuple[dict[str, Listing], list[str]]:
     """Return all three splits, the missing ones drawn from train by class, and notes that say so.
 
     ``fractions`` of train's samples, rounded and at least one a class. Raises UserError where a fraction is out of
@@ -36,7 +93,8 @@ def draw_missing(found: Found, fractions: Mapping[str, float], seed: int) -> tup
     if not missing:
         return dict(found.splits), []
     drawn: dict[str, list[int]] = {name: [] for name in ("train", *missing)}
-    for label, members in by_class(found.splits["train"].labels).items():
+    strata = by_stratum(found.splits["train"].labels, task)
+    for label, members in strata.items():
         order = shuffled(members, seed, "splits", label)
         for name in missing:
             count = max(1, round(fractions[name] * len(members)))
@@ -44,13 +102,15 @@ def draw_missing(found: Found, fractions: Mapping[str, float], seed: int) -> tup
             order = order[count:]
         if not order:
             said = " and ".join(f"data.{name}_fraction={fractions[name]}" for name in missing)
-            raise UserError(f"{said} leave no training sample of {label}'s {len(members)}; lower them or add some.")
+            whose = f"{label}'s {len(members)}" if label else f"all {len(members)}"
+            raise UserError(f"{said} leave no training sample of {whose}; lower them or add some.")
         drawn["train"] += order
     splits = dict(found.splits) | {name: found.splits["train"].take(sorted(drawn[name])) for name in drawn}
-    return splits, [f"drew {' and '.join(missing)} from train, by class, with data.split_seed={seed}"]
+    how = "at random" if "" in strata else "by class"
+    return splits, [f"drew {' and '.join(missing)} from train, {how}, with data.split_seed={seed}"]
 
 
-def subset(train: Listing, num_per_class: int | None, fraction: float | None, seed: int) -> Listing:
+def subset(train: Listing, num_per_class: int | None, fraction: float | None, seed: int, task: Task) -> Listing:
     """Return a small training set, drawn by class and seed; a larger one contains every smaller one of the same seed.
 
     Raises UserError where both are given, one is out of range, or a class has fewer samples than asked for.
@@ -63,8 +123,10 @@ def subset(train: Listing, num_per_class: int | None, fraction: float | None, se
         raise UserError(f"data.num_per_class: {num_per_class} is not a number of samples; it is at least 1.")
     if fraction is not None and not 0 < fraction <= 1:
         raise UserError(f"data.fraction: {fraction} is not a share of the training samples; it is above 0, at most 1.")
+    if num_per_class is not None and task.strata(train.labels) is None:
+        raise UserError(f"data.num_per_class: with task={task.name} samples are of no single class; use data.fraction.")
     chosen: list[int] = []
-    for label, members in by_class(train.labels).items():
+    for label, members in by_stratum(train.labels, task).items():
         count = num_per_class if num_per_class is not None else max(1, round((fraction or 0) * len(members)))
         if count > len(members):
             raise UserError(
@@ -74,16 +136,19 @@ def subset(train: Listing, num_per_class: int | None, fraction: float | None, se
     return train.take(sorted(chosen))
 
 
-def check_classes(splits: Mapping[str, Listing], classes: Sequence[str], where: str) -> list[str]:
+def check_labels(splits: Mapping[str, Listing], classes: Sequence[str], task: Task, where: str) -> list[str]:
     """Refuse splits that cannot be trained or tested on; return notes of classes that val or test lack."""
-    if len(classes) < 2:
-        raise UserError(f"{where} has only the class {', '.join(classes)!r}; telling apart takes two classes or more.")
+    if len(classes) < task.fewest:
+        has = f"only the class {', '.join(classes)!r}" if classes else "no class in train"
+        raise UserError(f"{where} has {has}; telling apart takes two classes or more.")
     notes = []
     for name in SPLITS:
-        present = set(splits[name].labels)
+        present = {member for label in splits[name].labels for member in task.members(label)}
         unknown, absent = sorted(present - set(classes)), [label for label in classes if label not in present]
-        if not present:
+        if not len(splits[name]):
             raise UserError(f"{where} has no samples in {name}.")
+        if not task.fewest:
+            continue
         if unknown:
             raise UserError(f"{where} has {named(unknown)} in {name}, of which train has no samples.")
         if absent and name == "train":
@@ -99,9 +164,9 @@ def check_overlap(splits: Mapping[str, Listing], where: str) -> None:
     again: list[str] = []
     for split in SPLITS:
         listing = splits[split]
-        if not isinstance(listing.images, Sequence):
+        if not isinstance(listing.content, Sequence):
             continue
-        for name, label, path in zip(listing.names, listing.labels, listing.images, strict=True):
+        for name, label, path in zip(listing.names, listing.labels, listing.content, strict=True):
             first = seen.setdefault(path, (split, label, name))
             if first[:2] != (split, label):
                 again.append(f"{first[2]} ({first[0]}, {first[1]}) is {name} ({split}, {label})")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frostline.data.augment import Augment, apply, describe
-from frostline.data.base import SPLITS, DataModule, Loading, Pixels, Split, named
-from frostline.data.divide import check_classes, check_overlap, draw_missing, duplicates, subset
+from frostline.data.base import SPLITS, DataModule, Loading, Split, named
+from frostline.data.divide import divide, duplicates
+from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
+from frostline.tasks.base import Task
+from frostline.tasks.multiclass import Multiclass
 
 PIPELINE = 1
 """Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
@@ -24,13 +27,14 @@ PIPELINE = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """The keys that all image data sets share; ``preprocess``, ``augment`` and ``seed`` come from the rest of a run.
+    """The keys that all image data sets share; the first four come from the rest of a run.
 
     Raises UserError naming the key whose value is out of range.
     """
 
     preprocess: Pixels
     augment: Augment | None = None
+    task: Task = field(default_factory=Multiclass)
     seed: int = 0
     size: int | None = None
     batch_size: int = 64
@@ -38,6 +42,7 @@ class ImageOptions:
     workers: int = 0
     num_per_class: int | None = None
     fraction: float | None = None
+    balanced: bool = False
     on_bad: str = "error"
     symlinks: bool = False
     memory_gb: float = 2.0
@@ -80,8 +85,9 @@ class ImageSplit:
 
     def __init__(self, listing: Listing, labels: Tensor, digests: Sequence[str], options: ImageOptions, train: bool):
         self.names, self.labels = listing.names, labels
+        self.lengths: Tensor | None = None
         self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
-        self._images, self._options = listing.images, options
+        self._images, self._options = listing.content, options
         self._augment = options.augment if train else None
         self._small = len(listing) * 3 * options.wanted.size**2 <= options.memory_gb * 2**30
         self._pixels: Tensor | None = None
@@ -150,7 +156,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
     """
     skip, lines, splits = options.on_bad == "skip", [], {}
     for name, listing in found.splits.items():
-        bad = find_problems(listing.images, options.limits, decode=skip)
+        bad = find_problems(listing.content, options.limits, decode=skip)
         lines += [f"{listing.names[index]} {reason}" for index, reason in bad.items()]
         splits[name] = listing.take([index for index in range(len(listing)) if index not in bad]) if bad else listing
     if lines and not skip:
@@ -172,26 +178,22 @@ def transforms(options: ImageOptions) -> dict[str, str]:
 
 def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
+    fits(common["preprocess"], "image", found.where)
     options = image_options(common)
     found, bad = drop_bad(found, options)
-    listings, drawn = draw_missing(found, fractions, options.split_seed)
-    lacking = check_classes(listings, found.classes, found.where)
-    check_overlap(listings, found.where)
-    listings["train"] = subset(listings["train"], options.num_per_class, options.fraction, options.seed)
-    digests = {name: in_threads(digest, listing.images) for name, listing in listings.items()}
-    place = {label: index for index, label in enumerate(found.classes)}
+    divided = divide(found, fractions, options, files=True)
+    digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
-    for name, listing in listings.items():
-        labels = torch.tensor([place[label] for label in listing.labels])
-        splits[name] = ImageSplit(listing, labels, digests[name], options, train=name == "train")
+    for name, listing in divided.listings.items():
+        splits[name] = ImageSplit(listing, divided.labels[name], digests[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
     return {
         "splits": splits,
-        "classes": found.classes,
+        "classes": divided.classes,
         "preprocess": options.wanted,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed),
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *drawn, *lacking, *duplicates(digests)],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(digests)],
     }
 
 
@@ -218,11 +220,13 @@ class ImageCSV(DataModule):
         split_column: str = "split",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        task: Task | None = None,
         **common: Any,
     ) -> None:
+        task = task or Multiclass()
         columns = Columns(path_column, label_column, split_column)
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)))
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task)
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 
 def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from frostline.errors import UserError
+
 
 class Ragged(NamedTuple):
     """A batch of sequences, padded to one length: values [B, T, ...], of which the first ``lengths`` [B] are real."""
@@ -39,6 +41,13 @@ def padded(sequences: Sequence[Tensor]) -> Ragged:
 def count(inputs: Inputs) -> int:
     """Return how many samples a batch has."""
     return len(inputs.lengths) if isinstance(inputs, Ragged) else len(inputs)
+
+
+def chunks(inputs: Inputs, size: int) -> list[Inputs]:
+    """Return a batch as smaller ones, of at most ``size`` samples each."""
+    if not isinstance(inputs, Ragged):
+        return list(inputs.split(size))
+    return [Ragged(*pair) for pair in zip(inputs.values.split(size), inputs.lengths.split(size), strict=True)]
 
 
 class Preprocess(Protocol):
@@ -87,6 +96,17 @@ class Pixels:
         return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
 
 
+ADAPTERS = {
+    ("speech", "image"): ("spectrogram",),
+    ("text", "image"): ("rendering",),
+    ("image", "text"): ("patches",),
+    ("speech", "text"): ("frames",),
+    ("image", "speech"): ("rows",),
+    ("text", "speech"): ("characters",),
+}
+"""By the modality of the data and that of the backbone: the adapters that lead from one to the other."""
+
+
 def same() -> torch.Generator:
     """Return a generator that gives the same numbers each time."""
     return torch.Generator().manual_seed(0)
@@ -95,3 +115,17 @@ def same() -> torch.Generator:
 def digest(*parts: object) -> str:
     """Return 16 hexadecimal digits that stand for the text of ``parts``."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def fits(preprocess: Preprocess, modality: str, where: str) -> None:
+    """Refuse data of one modality for a backbone of another.
+
+    Raises UserError that names ``where`` the data are from, both modalities, and the adapters between them.
+    """
+    if preprocess.modality == modality:
+        return
+    ways = " or ".join(f"adapter={name}" for name in ADAPTERS[modality, preprocess.modality])
+    raise UserError(
+        f"{where}: this is {modality} data, and the backbone takes {preprocess.modality}; choose a backbone for "
+        f"{modality}, or let the data in by {ways}."
+    )

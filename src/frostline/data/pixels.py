@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from frostline.data.base import Pixels
+from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.files import sha256_file
 

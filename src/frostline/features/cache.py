@@ -73,12 +73,12 @@ class Writer:
         self.sum.update(content)
         self.size += len(content)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, samples: int) -> dict[str, Any]:
         """Sync this part and return what the manifest says of it. Raises OSError when the disk is full."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        return {"file": self.name, "bytes": self.size, "sha256": self.sum.hexdigest()}
+        return {"file": self.name, "bytes": self.size, "samples": samples, "sha256": self.sum.hexdigest()}
 
     def commit(self, parts: Sequence[dict[str, Any]], **more: Any) -> None:
         """Write the manifest of the finished parts and rename into place; another writer's finished entry wins."""

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from frostline.files import sha256_json
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Key:
     """Everything that an activation depends on; two entries are the same if and only if all of this is."""
 
     weights: str
-    """Fingerprint of the prefix's parameters and buffers."""
+    """Fingerprint of the parameters and buffers that are used up to the cut."""
     architecture: str
     cut: str
     normalisation: str

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,37 +17,18 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, prefix
 from frostline.backbones.weights import fingerprint
 from frostline.data.base import DataModule
+from frostline.data.inputs import Inputs
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.choose import size
 from frostline.features.key import Key
+from frostline.features.rows import Rows, in_order
 from frostline.group import ALONE, Group
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
+LENGTH = np.dtype("<i8")
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
-
-
-class Rows:
-    """The activations of one view, [N, ...]: in memory one tensor, mapped from disk one for each file."""
-
-    def __init__(self, parts: Sequence[Tensor]):
-        self.parts = parts
-        self.starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
-
-    def select(self, indices: Tensor) -> Tensor:
-        """Return the rows [B, ...] at these places [B]."""
-        if len(self.parts) == 1:
-            return self.parts[0].index_select(0, indices)
-        selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))
-        for part, start, end in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
-            here = (start <= indices) & (indices < end)
-            selected[here] = part.index_select(0, indices[here] - start)
-        return selected
-
-    def whole(self) -> Tensor:
-        """Return all rows [N, ...] in memory."""
-        return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
 
 
 class Features:
@@ -60,9 +41,19 @@ class Features:
         self.views = dict(views)
         self.seconds_per_sample = seconds_per_sample
 
-    def inputs(self, indices: Tensor, view: int) -> Tensor:
+    def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)
+
+
+class Computed(NamedTuple):
+    """What one pass made at one cut: rows [n, ...], or frames and lengths [n]; seconds a sample, and the samples."""
+
+    rows: Tensor
+    lengths: Tensor
+    ragged: bool
+    seconds: float
+    samples: int
 
 
 @dataclass
@@ -113,8 +104,9 @@ class PrefixCache:
     def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Rows, float]:
         """Return the activations of one view, and the seconds a sample took."""
         if self.store is None:
-            own, seconds = self._compute(split, [cut], view, None)[0]
-            return Rows([self.group.rows(own).cpu()]), seconds
+            done = self._compute(split, [cut], view, None)[0]
+            lengths = self.group.rows(done.lengths).cpu() if done.ragged else None
+            return Rows([self.group.rows(done.rows).cpu()], lengths), done.seconds
         store, key = self.store, self.key(split, cut, view)
         for _ in range(ATTEMPTS):
             loaded = self._load(store, key)
@@ -164,17 +156,18 @@ class PrefixCache:
     def _read(self, entry: Entry) -> Rows:
         """Return an entry's rows, in memory while the budget lasts, else mapped from its files."""
         dtype, shape = getattr(torch, entry.manifest["dtype"]), entry.manifest["about"]["shape"]
-        files = [path for path, part in zip(entry.contents, entry.manifest["parts"], strict=True) if part["bytes"]]
-        if entry.bytes > self._left:
-            parts = [np.memmap(path, np.uint8, "c") for path in files]
-        else:
-            content, place = np.empty(entry.bytes, np.uint8), 0
-            for path in files:
-                with path.open("rb") as file:
-                    place += file.readinto(content.data[place:])
-            parts = [content]
-            self._left -= entry.bytes
-        return Rows([torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts])
+        held = [pair for pair in zip(entry.contents, entry.manifest["parts"], strict=True) if pair[1]["bytes"]]
+        mapped = entry.bytes > self._left
+        parts = [np.memmap(path, np.uint8, "c") if mapped else np.fromfile(path, np.uint8) for path, _ in held]
+        self._left -= 0 if mapped else entry.bytes
+        lengths = None
+        if entry.manifest["ragged"]:
+            tails = [LENGTH.itemsize * about["samples"] for _, about in held]
+            each = [part[len(part) - tail :].tobytes() for part, tail in zip(parts, tails, strict=True)]
+            lengths = torch.from_numpy(np.frombuffer(b"".join(each), LENGTH).copy())
+            parts = [part[: len(part) - tail] for part, tail in zip(parts, tails, strict=True)]
+        rows = [torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts]
+        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths)
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
@@ -182,20 +175,21 @@ class PrefixCache:
         with ExitStack() as stack:
             writers: list[Writer] = []
 
-            def write() -> list[tuple[Tensor, float, dict[str, Any]]]:
+            def write() -> list[tuple[Computed, dict[str, Any]]]:
                 for key, cut in cuts.items():
                     writers.append(Writer(store, key, self._about(split, cut, view), token, self.group.rank))
                     stack.callback(writers[-1].abandon)
                 results = self._compute(split, list(cuts.values()), view, writers)
-                return [(*result, writer.finish()) for writer, result in zip(writers, results, strict=True)]
+                return [(done, _finished(writer, done)) for writer, done in zip(writers, results, strict=True)]
 
             written = self._together(write)
-            parts = self.group.each([part for _, _, part in written])
+            parts = self.group.each([part for _, part in written])
 
             def commit() -> None:
-                for place, (writer, (last, seconds, _)) in enumerate(zip(writers, written, strict=True)):
-                    dtype = str(last.dtype).removeprefix("torch.")
-                    writer.commit([own[place] for own in parts], dtype=dtype, seconds_per_sample=seconds)
+                for place, (writer, (done, _)) in enumerate(zip(writers, written, strict=True)):
+                    dtype = str(done.rows.dtype).removeprefix("torch.")
+                    more = {"dtype": dtype, "ragged": done.ragged, "seconds_per_sample": done.seconds}
+                    writer.commit([own[place] for own in parts], **more)
 
             self._together(commit if self.group.leads else lambda: None)
             stack.pop_all()
@@ -226,39 +220,43 @@ class PrefixCache:
 
     def _compute(
         self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None
-    ) -> list[tuple[Tensor, float]]:
-        """Run one pass; return for each cut its activations (only the last batch with ``writers``) and its pace."""
+    ) -> list["Computed"]:
+        """Run one pass; return for each cut its activations (only the last of them with ``writers``) and its pace."""
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
-        started, count = time.monotonic(), 0
-        kept: list[list[Tensor]] = [[] for _ in cuts]
-        for inputs in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
+        started, samples = time.monotonic(), 0
+        kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in cuts]
+        waiting: list[tuple[Tensor, tuple[Inputs, ...]]] = []
+        for indices, inputs, complete in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
             with torch.inference_mode(), self.autocast():
-                outputs = [output.cpu().contiguous() for output in network(inputs.to(self.device))]
-            for place, content in enumerate(outputs):
-                if writers is None:
-                    kept[place].append(content)
-                else:
-                    writers[place].append(memoryview(content.flatten().view(torch.uint8).numpy()))
-                    kept[place] = [content]
-            count += len(inputs)
-        each = (time.monotonic() - started) / max(count, 1)
+                waiting.append((indices, tuple(output.to("cpu") for output in network(inputs.to(self.device)))))
+            samples += len(indices)
+            if not complete:
+                continue
+            for place in range(len(cuts)):
+                outputs = [made[place] for _, made in waiting]
+                content, lengths = in_order(outputs, [own for own, _ in waiting])
+                if writers is not None:
+                    writers[place].append(content.contiguous().flatten().view(torch.uint8).numpy().data)
+                    content = content[:0]
+                kept[place].append((content, lengths))
+            waiting.clear()
+        each = (time.monotonic() - started) / max(samples, 1)
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]
-        # torch.cat, outside of inference mode, makes tensors that autograd accepts
-        whole = [torch.cat(tensors) if tensors else torch.empty(0) for tensors in kept]
-        return list(zip(whole, paces, strict=True))
+        return [Computed(*_joined(windows), pace, samples) for windows, pace in zip(kept, paces, strict=True)]
 
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""
-        look = self.backbone.preprocess
         if cut.name not in self._weights:
-            self._weights[cut.name] = fingerprint(prefix(self.backbone, [cut.name]).state_dict())
+            used = cut.parameters | cut.buffers
+            tensors = {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
+            self._weights[cut.name] = fingerprint({name: tensors[name] for name in used})
         return Key(
             weights=self._weights[cut.name],
             architecture=self.backbone.architecture,
             cut=cut.name,
-            normalisation=f"{look.mean} {look.std}",
+            normalisation=self.backbone.preprocess.normalisation,
             transform=self.data.transform_id(split),
             data=self.data.splits[split].fingerprint,
             split=split,
@@ -271,3 +269,19 @@ class PrefixCache:
         if self.store is not None and self.group.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
+
+
+def _joined(windows: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor, bool]:
+    """Return the rows and lengths of all windows. ``torch.cat``, outside of inference mode, lets autograd take them."""
+    if not windows:
+        return torch.empty(0), torch.empty(0, dtype=torch.int64), False
+    lengths = [own for _, own in windows if own is not None]
+    joined = torch.cat(lengths) if lengths else torch.empty(0, dtype=torch.int64)
+    return torch.cat([content for content, _ in windows]), joined, bool(lengths)
+
+
+def _finished(writer: Writer, done: Computed) -> dict[str, Any]:
+    """Write the lengths of sequences after their frames, and return what the manifest says of the part."""
+    if done.ragged:
+        writer.append(done.lengths.numpy().astype(LENGTH).tobytes())
+    return writer.finish(done.samples)

@@ -10,6 +10,8 @@ from frostline.errors import UserError
 Kind = Literal["all", "norm", "bias"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HEAD = "head"
+ADAPTER = "adapter"
+Objective = Literal["task", "align"]
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,34 @@ class Train:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one fixed set of trainable parameters; a group not in ``train`` is frozen."""
+    """A stretch of training with one fixed set of trainable parameters; a group not in ``train`` is frozen.
+
+    Its ``objective`` is the task's loss, or ``align``: the adapter alone learns to look like what the network knows.
+    """
 
     name: str
     epochs: int
     train: Mapping[str, Train]
+    objective: Objective = "task"
 
     def __post_init__(self) -> None:
         assert self.name, "a phase needs a name"
         assert self.epochs >= 1, f"phase {self.name}: {self.epochs} epochs"
         assert self.train, f"nothing trains in phase {self.name}"
         assert HEAD not in self.train or self.train[HEAD].kind == "all", "a head trains whole or not at all"
+        assert self.objective in get_args(Objective), f"unknown objective {self.objective!r}"
+        assert self.objective == "task" or set(self.train) == {ADAPTER}, "to align is the adapter's business alone"
 
     @property
     def head_only(self) -> bool:
         """Whether the whole backbone is frozen."""
         return set(self.train) == {HEAD}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers for JSON."""
+        train = {name: {"lr": one.lr, "kind": one.kind} for name, one in self.train.items()}
+        aim = {} if self.objective == "task" else {"objective": self.objective}
+        return {"name": self.name, "epochs": self.epochs, "train": train, **aim}
 
 
 @dataclass(frozen=True)
@@ -88,12 +102,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers for JSON."""
-        phases = [
-            {"name": p.name, "epochs": p.epochs, "train": {g: {"lr": t.lr, "kind": t.kind} for g, t in p.train.items()}}
-            for p in self.phases
-        ]
         return {
-            "phases": phases,
+            "phases": [phase.to_dict() for phase in self.phases],
             "groups": list(self.groups),
             "pretrained": self.pretrained,
             "notes": list(self.notes),
@@ -103,7 +113,12 @@ class Plan:
     def from_dict(cls, value: Mapping[str, Any]) -> "Plan":
         """Return the plan that ``to_dict`` wrote."""
         phases = tuple(
-            Phase(p["name"], p["epochs"], {group: Train(**train) for group, train in p["train"].items()})
+            Phase(
+                p["name"],
+                p["epochs"],
+                {group: Train(**train) for group, train in p["train"].items()},
+                p.get("objective", "task"),  # what a plan without an adapter does not say
+            )
             for p in value["phases"]
         )
         return cls(phases, tuple(value["groups"]), value["pretrained"], tuple(value["notes"]))

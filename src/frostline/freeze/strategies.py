@@ -5,7 +5,7 @@ from typing import Any
 
 from frostline.errors import UserError
 from frostline.freeze.handwritten import fill_epochs, matching, number, read_step
-from frostline.freeze.plan import HEAD, Draft, Kind, Phase, Plan, Train, arrange, check_epochs, in_depth_order
+from frostline.freeze.plan import ADAPTER, HEAD, Draft, Kind, Phase, Plan, Train, arrange, check_epochs, in_depth_order
 
 
 def everything(groups: Sequence[str], lr: float = 1.0) -> dict[str, Train]:
@@ -130,6 +130,46 @@ def norm_only(groups: Sequence[str], epochs: int) -> Plan:
 def bias_only(groups: Sequence[str], epochs: int) -> Plan:
     """Train the head and the biases: BitFit (Ben Zaken et al., 2021, arXiv 2106.10199)."""
     return arrange(groups, epochs, [Draft("bias", one_kind(groups, "bias"))])
+
+
+def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
+    """Train the adapter, the normalisation layers and the head: the frozen pretrained transformer.
+
+    Lu et al., 2021, arXiv 2103.05247. ``pretrained`` false is their control: the same on random weights. Raises
+    UserError where there is no adapter.
+    """
+    body = after_adapter("fpt", groups, "norm_only")
+    train = {ADAPTER: Train(), **one_kind(body, "norm")}
+    return arrange(groups, epochs, [Draft("fpt", train)], pretrained)
+
+
+def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 1.0, k: int | None = None) -> Plan:
+    """Align the adapter with what the network knows, without labels; then train everything, or the last ``k`` groups.
+
+    Shen et al., 2023, arXiv 2302.05738. ``align`` is the first phase's fraction of the epochs, at least one, and
+    ``scale`` its learning rate. Raises UserError where there is no adapter, for a fraction of 1, for a single epoch,
+    for a ``scale`` that is not above 0, and for a ``k`` below 1 or above the number of the backbone's own groups.
+    """
+    check_epochs(epochs)
+    body = after_adapter("orca", groups, "full")
+    share = number("freeze.align", align, high=1)
+    if share == 1 or epochs < 2:
+        raise UserError(f"freeze.align: {align!r} of epochs={epochs} leaves no epoch to refine; make one smaller.")
+    if k is not None and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(body)):
+        raise UserError(f"freeze.k: {k!r} must be null or a whole number from 1 to {len(body)} ({', '.join(body)}).")
+    first = min(max(1, round(share * epochs)), epochs - 1)
+    refined = everything([ADAPTER, *(body if k is None else body[-k:])])
+    aligned = Phase("align", first, {ADAPTER: Train(number("freeze.scale", scale))}, "align")
+    return Plan((aligned, Phase("refine", epochs - first, refined)), tuple(groups))
+
+
+def after_adapter(name: str, groups: Sequence[str], other: str) -> list[str]:
+    """Return a backbone's own groups; UserError, which suggests the strategy ``other``, where there is no adapter."""
+    if ADAPTER not in groups:
+        raise UserError(
+            f"freeze={name} trains an input adapter, and there is none; choose one as adapter=NAME, or freeze={other}."
+        )
+    return [group for group in groups if group != ADAPTER]
 
 
 def custom(groups: Sequence[str], epochs: int, phases: Sequence[Mapping[str, Any]]) -> Plan:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from frostline.report.answers import Answered
 from frostline.report.axes import block_name
-from frostline.report.bootstrap import METRICS
 from frostline.report.runs import Block, Run
-from frostline.report.shown import Answers, predictions
 from frostline.report.statistics import (
     LOWER_IS_BETTER,
     Difference,
@@ -22,6 +21,7 @@ from frostline.report.statistics import (
     ranks,
 )
 from frostline.report.study import Study
+from frostline.report.tested import answers
 from frostline.report.verdict import Verdict, metric_name, verdict
 
 
@@ -119,19 +119,17 @@ class Analysis:
         """Each label against the best; ``unresampled`` says why there is no bootstrap, if so."""
         if self.best is None:
             return []
-        found = differences(self.scores, self.best, self.metric, self._predictions[0] or None)
+        found = differences(self.scores, self.best, self.metric, self._answers[0] or None)
         return sorted(found, key=lambda one: self.labels.index(one.label))
 
     @property
     def unresampled(self) -> str:
         """Why there is no bootstrap over test samples, in words; empty where there is one."""
-        return self._predictions[1]
+        return self._answers[1]
 
     @cached_property
-    def _predictions(self) -> tuple[dict[str, Answers], str]:
-        if self.metric not in METRICS:
-            return {}, f"{self.name} does not follow from the predicted classes alone"
-        return predictions([run for label in self.labels for run in self.cell(label, None)], self.keys)
+    def _answers(self) -> tuple[dict[str, Answered], str]:
+        return answers([run for label in self.labels for run in self.cell(label, None)], self.keys, self.metric)
 
     @cached_property
     def ranks(self) -> Ranks | None:

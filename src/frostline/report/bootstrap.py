@@ -1,34 +1,20 @@
 """The two-way bootstrap: how a difference may come out with other test samples and other seeds."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import stats
 
-from frostline.report.estimates import Interval, Key, shared, spread
-
-METRICS = ("accuracy", "balanced_accuracy", "f1")
-"""The metrics that follow from labels and predictions alone."""
+from frostline.report.answers import Answered, Answers
+from frostline.report.estimates import Interval, shared, spread
 
 FEWEST_FREEDOM = 2
 """Fewer degrees of freedom among the seeds leave their spread as good as unknown."""
 
 CELLS = 1 << 22
 """Resamples x test samples held in memory at a time, 8 bytes each."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """One run's answers on the test split: ``labels`` and ``predictions`` are classes as integers [N]."""
-
-    labels: np.ndarray
-    predictions: np.ndarray
-    classes: int
-
-
-Answers = Mapping[Key, Predictions]
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,7 @@ def _with_spread(one: Resampled, seeds_error: float, freedom: float) -> Resample
 
 
 def bootstrap(
-    first: Answers, second: Answers, metric: str, level: float = 0.95, resamples: int = 2000, seed: int = 0
+    first: Answered, second: Answered, metric: str, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """Return an interval of the mean paired difference in ``metric``, ``first`` less ``second``.
 
@@ -77,7 +63,7 @@ def bootstrap(
     return resampled(first, second, metric, resamples, seed).interval(level)
 
 
-def resampled(first: Answers, second: Answers, metric: str, resamples: int = 2000, seed: int = 0) -> Resampled:
+def resampled(first: Answered, second: Answered, metric: str, resamples: int = 2000, seed: int = 0) -> Resampled:
     """Return the mean paired difference over the keys that both have, and its errors.
 
     A resample draws the test samples of a block, the same for both strategies and all seeds, and n - 1 of its n
@@ -100,7 +86,7 @@ def resampled(first: Answers, second: Answers, metric: str, resamples: int = 200
 
 
 def _redrawn(
-    pairs: Sequence[tuple[Predictions, Predictions]], metric: str, resamples: int, random: np.random.Generator
+    pairs: Sequence[tuple[Answers, Answers]], metric: str, resamples: int, random: np.random.Generator
 ) -> np.ndarray:
     """Return the mean difference of one block in each resample [R]; every pair has the same test samples."""
     labels_N = pairs[0][0].labels
@@ -124,42 +110,9 @@ def _draws(samples: int, resamples: int, random: np.random.Generator) -> Iterato
         yield np.bincount(drawn_RN.ravel(), minlength=rows * samples).reshape(rows, samples).astype(float)
 
 
-def _observed(pair: tuple[Predictions, Predictions], metric: str) -> float:
+def _observed(pair: tuple[Answers, Answers], metric: str) -> float:
     return float(_difference(pair, np.ones((1, len(pair[0].labels))), metric)[0])
 
 
-def _difference(pair: tuple[Predictions, Predictions], weights_RN: np.ndarray, metric: str) -> np.ndarray:
-    return score(pair[0], weights_RN, metric) - score(pair[1], weights_RN, metric)
-
-
-def score(answers: Predictions, weights_RN: np.ndarray, metric: str) -> np.ndarray:
-    """Return the metric of test samples that count ``weights`` times, for each row of them [R].
-
-    The definitions are those of ``frostline.metrics``: balanced accuracy averages over classes with samples,
-    F1 over those with samples or predictions.
-    """
-    assert metric in METRICS, metric
-    right_N = answers.labels == answers.predictions
-    if metric == "accuracy":
-        return weights_RN @ right_N / weights_RN.sum(axis=1)
-    right_RC = _by_class(weights_RN, answers.labels, answers.classes, right_N)
-    real_RC = _by_class(weights_RN, answers.labels, answers.classes)
-    if metric == "balanced_accuracy":
-        return _mean_ratio(right_RC, real_RC)
-    return _mean_ratio(2 * right_RC, real_RC + _by_class(weights_RN, answers.predictions, answers.classes))
-
-
-def _by_class(
-    weights_RN: np.ndarray, classes_N: np.ndarray, classes: int, counted_N: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the weight of each class [R, C], over the samples that are counted."""
-    samples = len(classes_N)
-    ones = np.ones(samples) if counted_N is None else counted_N.astype(float)
-    member_NC = sparse.csr_array((ones, classes_N, np.arange(samples + 1)), shape=(samples, classes))
-    return weights_RN @ member_NC
-
-
-def _mean_ratio(above_RC: np.ndarray, below_RC: np.ndarray) -> np.ndarray:
-    """Return the mean of above / below over the classes that have any below."""
-    present_RC = below_RC > 0
-    return np.divide(above_RC, below_RC, out=np.zeros_like(above_RC), where=present_RC).sum(1) / present_RC.sum(1)
+def _difference(pair: tuple[Answers, Answers], weights_RN: np.ndarray, metric: str) -> np.ndarray:
+    return pair[0].score(weights_RN, metric) - pair[1].score(weights_RN, metric)

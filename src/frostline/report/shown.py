@@ -1,7 +1,6 @@
-"""What is read only for the runs that a report shows: curves, confusion matrices, mistakes and predictions."""
+"""What is read only for the runs that a report shows: curves, confusion matrices and mistakes."""
 
 import csv
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from frostline.report.bootstrap import Answers, Predictions
-from frostline.report.runs import Block, Run, at, number, parsed, read_object
-from frostline.report.statistics import Key
+from frostline.report.runs import Run, at, number, parsed, read_object
 from frostline.results.store import RECORD
 
-MOST_ANSWERS = 2_000_000  # test predictions of all runs together: what the bootstrap takes a minute for
 MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
 
 
@@ -29,19 +25,23 @@ class Curve:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One confident mistake on the test split; ``picture`` is a PNG, None where the sample is no image."""
+    """One bad mistake on the test split; ``picture`` is a PNG, None where the sample is no image.
+
+    ``wrong`` says how bad it is, in ``measure``: ``probability``, given to a wrong class, or ``error``.
+    """
 
     sample: str
     label: str
     prediction: str
-    probability: float
+    measure: str
+    wrong: float
     picture: bytes | None
 
 
 def curve(run: Run, metric: str) -> Curve | None:
     """Return the validation curve of a run, or None where its metrics.csv has none."""
     points: list[tuple[int, float]] = []
-    for row in _rows(run.folder / "metrics.csv"):
+    for row in rows(run.folder / "metrics.csv"):
         epoch, value = _number(row.get("epoch")), _number(row.get(f"val/{metric}"))
         if epoch is not None and value is not None:
             points.append((int(epoch) + 1, value))
@@ -68,18 +68,20 @@ def confusion(run: Run) -> np.ndarray | None:
 
 
 def mistakes(run: Run) -> list[Mistake]:
-    """Return a run's most confident mistakes, as its record has them."""
+    """Return a run's worst mistakes, as its record has them."""
     listed = read_object(run.folder / RECORD).get("mistakes")
     return [
         Mistake(
             str(one.get("sample")),
             str(one.get("label")),
             str(one.get("prediction")),
-            number(one.get("probability")) or 0.0,
+            measure,
+            number(one.get(measure)) or 0.0,
             _picture(run.folder, one.get("picture")),
         )
         for one in (listed if isinstance(listed, list) else [])
         if isinstance(one, Mapping)
+        for measure in ["error" if "error" in one else "probability"]
     ]
 
 
@@ -94,46 +96,7 @@ def _picture(folder: Path, name: Any) -> bytes | None:
     return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 
-def predictions(runs: Sequence[Run], keys: Mapping[Block, str]) -> tuple[dict[str, Answers], str]:
-    """Return what finished runs predicted on the test split, by label and (block, seed); or none, and why.
-
-    ``keys`` names the blocks. Within one, all runs must have been tested on the same samples in the same order.
-    """
-    found: dict[str, dict[Key, Predictions]] = {}
-    shared: dict[bytes, np.ndarray] = {}
-    tested: dict[str, str] = {}
-    for run in runs:
-        answers = _predictions(run, shared)
-        if answers is None:
-            return {}, f"{run.label}, seed {run.seed}, left no predictions that can be read"
-        samples, one = answers
-        if tested.setdefault(keys[run.block], samples) != samples:
-            return {}, f"{run.label}, seed {run.seed}, was tested on other samples than the runs before it"
-        found.setdefault(run.label, {})[keys[run.block], run.seed] = one
-        if len(one.predictions) * len(runs) > MOST_ANSWERS:
-            return {}, f"there are more than {MOST_ANSWERS:,} test predictions"
-    return dict(found), ""
-
-
-def _predictions(run: Run, shared: dict[bytes, np.ndarray]) -> tuple[str, Predictions] | None:
-    """Return a hash of the test samples' names, and labels and predictions as the classes' places."""
-    classes = at(parsed(run.data), "classes")
-    places = {str(name): place for place, name in enumerate(classes)} if isinstance(classes, list) else {}
-    names, pairs = hashlib.sha256(), list[tuple[int, int]]()
-    try:
-        for row in _rows(run.folder / "predictions.csv", columns=3):
-            names.update(row["sample"].encode() + b"\0")
-            pairs.append((places[row["label"]], places[row["prediction"]]))
-    except KeyError:
-        return None
-    if not pairs:
-        return None
-    table = np.asarray(pairs, dtype=np.int32)
-    labels = shared.setdefault(table[:, 0].tobytes(), table[:, 0].copy())
-    return names.hexdigest(), Predictions(labels, table[:, 1].copy(), len(places))
-
-
-def _rows(path: Path, columns: int | None = None) -> Iterator[dict[str, str]]:
+def rows(path: Path, columns: int | None = None) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV file by column, of its first columns or of all; none where there is no such file."""
     if not path.is_file():
         return

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frostline.report.bootstrap import METRICS, Answers, Predictions, Resampled, bootstrap, moderated, resampled
+from frostline.report.answers import Answered
+from frostline.report.bootstrap import Resampled, bootstrap, moderated, resampled
 from frostline.report.estimates import SAME, Estimate, Interval, Key, by_block, estimate, mean_interval
 from frostline.report.estimates import moderated as moderated_estimates
 from frostline.report.ranking import Ranks, ranks
@@ -18,7 +19,6 @@ __all__ = [
     "Estimate",
     "Interval",
     "Key",
-    "Predictions",
     "Ranks",
     "Scores",
     "bootstrap",
@@ -77,7 +77,7 @@ def leader(scores: Scores, metric: str) -> str | None:
 
 
 def differences(
-    scores: Scores, reference: str, metric: str, predictions: Mapping[str, Answers] | None
+    scores: Scores, reference: str, metric: str, predictions: Mapping[str, Answered] | None
 ) -> list[Difference]:
     """Return every other label's difference from the reference (``leader``), in the order of ``scores``.
 
@@ -143,9 +143,11 @@ def _excludes_zero(interval: Interval) -> bool:
     return not interval.low <= 0 <= interval.high
 
 
-def _resampled(values: Mapping[Key, float], metric: str, first: Answers, second: Answers) -> Resampled | None:
-    """Return the bootstrap over the keys of the differences, None where any lacks predictions."""
-    if metric not in METRICS or not values or not values.keys() <= first.keys() & second.keys():
+def _resampled(values: Mapping[Key, float], metric: str, first: Answered, second: Answered) -> Resampled | None:
+    """Return the bootstrap over the keys of the differences, None where any lacks answers, or they the metric."""
+    if not values or not values.keys() <= first.keys() & second.keys():
+        return None
+    if any(metric not in one.metrics for one in first.values()):
         return None
     return resampled({key: first[key] for key in values}, {key: second[key] for key in values}, metric)
 

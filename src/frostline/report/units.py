@@ -7,19 +7,19 @@ NONE = "-"
 PLUS_MINUS = "\u00b1"
 
 
-def score(value: float | None) -> str:
-    """Return a score, or the end of its interval, to three places."""
-    return NONE if value is None else f"{value:.3f}"
+def score(value: float | None, sign: str = "") -> str:
+    """Return a score, or the end of its interval, to three places; what is in thousands, as errors may be, to none."""
+    return NONE if value is None else f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
 
 
 def signed(value: float | None) -> str:
     """Return a difference of scores with its sign."""
-    return NONE if value is None else f"{value:+.3f}"
+    return score(value, "+")
 
 
-def interval(low: float, high: float, form: str = ".3f") -> str:
-    """Return an interval as its two ends."""
-    return f"[{low:{form}}, {high:{form}}]"
+def interval(low: float, high: float, sign: str = "") -> str:
+    """Return an interval of scores as its two ends."""
+    return f"[{score(low, sign)}, {score(high, sign)}]"
 
 
 def probability(value: float | None) -> str:

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from frostline.report.bootstrap import FEWEST_FREEDOM
 from frostline.report.estimates import by_block, estimate
 from frostline.report.statistics import LOWER_IS_BETTER, Difference, Ranks, Scores, leader
+from frostline.report.units import score
 
+METRIC_NAMES = {
+    "f1": "macro F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "auroc": "AUROC",
+    "r2": "R2",
+    "rmse": "RMSE",
+    "mae": "mean absolute error",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "wer": "word error rate",
+    "cer": "character error rate",
+}
 FEW_NAMES = 4
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -65,7 +79,7 @@ def _judged(compared: Sequence[Difference]) -> bool:
 
 def metric_name(metric: str) -> str:
     """Return a metric's name as people say it."""
-    return {"f1": "macro F1", "auroc": "AUROC"}.get(metric, metric.replace("_", " "))
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def _best(scores: Scores, best: str, metric: str, alone: bool) -> str:
@@ -73,12 +87,14 @@ def _best(scores: Scores, best: str, metric: str, alone: bool) -> str:
     blocks = by_block(scores[best])
     interval = found.interval()
     range_ = (
-        f"95% interval {interval.low:.3f} to {interval.high:.3f}, " if interval and _seeds(scores, best) > 2 else ""
+        f"95% interval {score(interval.low)} to {score(interval.high)}, "
+        if interval and _seeds(scores, best) > 2
+        else ""
     )
     over = f" over {len(blocks)} blocks" if len(blocks) > 1 else ""
     superlative = "lowest" if metric in LOWER_IS_BETTER else "best"
     what = f"{'mean ' if found.n > 1 else ''}test {metric_name(metric)}{over}"
-    value = f"{found.mean:.3f} ({range_}{_runs(blocks)})"
+    value = f"{score(found.mean)} ({range_}{_runs(blocks)})"
     if alone:
         return f"{best} has a {what} of {value}; there is no other strategy to compare it with."
     return f"{best} has the {superlative} {what}: {value}."

@@ -4,7 +4,7 @@ import csv
 import io
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -63,6 +63,7 @@ class Record:
     user_error: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     git: dict[str, Any] | None = None
+    task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
@@ -144,13 +145,3 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue())
-
-
-def prediction_rows(
-    names: Sequence[str], classes: Sequence[str], labels: Sequence[int], probabilities: Sequence[Sequence[float]]
-) -> Iterable[dict[str, Any]]:
-    """Yield a row for each test sample: its name, label, prediction, and the probability of each class."""
-    for name, label, row in zip(names, labels, probabilities, strict=True):
-        best = max(range(len(row)), key=lambda place: row[place])
-        each = {f"p({known})": f"{value:.6g}" for known, value in zip(classes, row, strict=True)}
-        yield {"sample": name, "label": classes[label], "prediction": classes[best], **each}

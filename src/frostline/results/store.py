@@ -9,7 +9,7 @@ from typing import Any
 
 from frostline.files import sha256_file, sha256_json
 
-FORMAT = 3
+FORMAT = 4
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
 LOG = "log.txt"
@@ -34,13 +34,15 @@ WHERE_NOT_WHAT = (
     "data.workers",
     "data.memory_gb",
     "data.download",
+    "data.token_cache",
     "trainer.enable_progress_bar",
 )
 """Keys that say where and how fast a run goes, not what it computes; costs hang on ``cache.enabled``, so it stays."""
 
-PLACES = ("data.root", "data.manifest")
-FILES = ("backbone.weights",)
-"""Keys whose value may be a path, of FILES to a file or else a name; what lies there counts, not the path."""
+PLACES = ("data.root", "data.manifest", "data.file", "data.path")
+FILES = ("backbone.weights", "backbone.name")
+"""Keys whose value may be a path, of FILES to a file, or to a network's folder, or else a name; what lies there counts,
+not the path."""
 
 
 def run_id(config: dict[str, Any]) -> str:
@@ -59,7 +61,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     for key in PLACES:
         _change(matters, key, _content)
     for key in FILES:
-        _change(matters, key, lambda value: _content(value) if Path(str(value)).is_file() else value)
+        _change(matters, key, lambda value: _content(value) if _holds_weights(Path(str(value)).expanduser()) else value)
     if "name" in data:
         data["root"] = None  # a published data set is known by its name, wherever it was downloaded to
     return matters
@@ -71,6 +73,11 @@ def _change(config: dict[str, Any], key: str, function: Any) -> None:
         config = config.get(part) or {}
     if last in config:
         config[last] = function(config[last])
+
+
+def _holds_weights(path: Path) -> bool:
+    """Tell a file, or a folder that transformers saved, from the name of a network."""
+    return path.is_file() or (path / "config.json").is_file()
 
 
 def _content(value: Any) -> Any:

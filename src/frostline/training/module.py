@@ -1,5 +1,6 @@
 """The LightningModule: a backbone with a head, of which each phase trains a part."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ from torch.optim import Optimizer
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Suffix
+from frostline.data.inputs import Inputs
 from frostline.freeze.plan import Phase, learning_rates
 from frostline.group import ALONE, Group
+from frostline.tasks.base import Outputs, Task
+from frostline.training.align import Alignment
 from frostline.training.optim import Schedule, parameter_groups
 
 Batch = dict[str, Tensor]
@@ -39,7 +43,7 @@ class FineTuner(pl.LightningModule):
         make_optimizer: Callable[[list[dict]], Optimizer],
         rate: float,
         schedule: Schedule,
-        label_smoothing: float = 0.0,
+        task: Task,
         group: Group = ALONE,
     ):
         super().__init__()
@@ -49,13 +53,15 @@ class FineTuner(pl.LightningModule):
         self.make_optimizer = make_optimizer
         self.rate = rate
         self.schedule = schedule
-        self.label_smoothing = label_smoothing
+        self.task = task
         self.group = group
         self.phase: Phase | None = None
         self.start = 0
         self.restore: dict[str, Any] | None = None
+        self.alignment: Alignment | None = None
         self.outputs: list[Batch] = []
         self.skipped = 0
+        self._no_labels = torch.empty(0, dtype=torch.int64)
         self._sums: list[Tensor] = []
         self._before: Tensor | None = None
 
@@ -70,6 +76,7 @@ class FineTuner(pl.LightningModule):
             parameter.requires_grad_(name in self.rates)
         for parameter in self.head.parameters():
             parameter.requires_grad_("head" in phase.train)
+        self.alignment = None if phase.objective == "task" else Alignment(self.backbone.adapter)
         self.zero_grad(set_to_none=True)
         self.train()
         if self.backbone.compiled:
@@ -86,8 +93,8 @@ class FineTuner(pl.LightningModule):
                 self.head.eval()
         return self
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits [B, classes] for images [B, 3, S, S] or for activations at the present cut."""
+    def forward(self, inputs: Inputs) -> Outputs:
+        """Return outputs [B, width], or of each frame, for inputs or for activations at the present cut."""
         return self.head(self.body(inputs))
 
     def configure_optimizers(self) -> Optimizer:
@@ -115,14 +122,22 @@ class FineTuner(pl.LightningModule):
         return self.trainer.optimizers[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self(batch["inputs"])
-        loss = functional.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
-        hits = (logits.detach().argmax(dim=-1) == batch["label"]).sum()
-        count = torch.tensor(float(len(logits)), device=loss.device)
-        self._sums.append(torch.stack([loss.detach().float() * len(logits), hits.float(), count]))
+        labels = batch["label"]
+        loss, hits = self._aligned(batch) if self.alignment is not None else self._judged(batch)
+        count = torch.tensor(float(len(labels)), device=loss.device)
+        self._sums.append(torch.stack([loss.detach().float() * len(labels), hits.float(), count]))
         if batch_idx % CHECK_EVERY == 0:
             self._check_finite(loss.detach())
         return loss * batch["weight"]
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        outputs, labels = self(batch["inputs"]), batch["label"]
+        return self.task.loss(outputs, labels), self.task.hits(outputs, labels)
+
+    def _aligned(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert self.alignment is not None
+        loss = self.alignment(batch["inputs"])
+        return loss, torch.zeros_like(loss)
 
     def _check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
@@ -130,11 +145,16 @@ class FineTuner(pl.LightningModule):
             raise Diverged(f"the loss became {float(loss)} in epoch {epoch}, step {step}, at optimizer.lr={self.rate}")
 
     def train_scores(self) -> dict[str, float]:
-        """Return loss and accuracy over the epoch just trained, and forget them. Raises Diverged."""
+        """Return the loss and the task's running score over the epoch just trained, and forget them. Raises Diverged.
+
+        Of an epoch that aligned an adapter it is the distance that is left.
+        """
         loss, hits, count = self.group.total(self.sums().sum(dim=0))
         self._sums.clear()
         self._check_finite(loss)
-        return {"loss": float(loss / count), "accuracy": float(hits / count)}
+        if self.alignment is not None:
+            return {"distance": float(loss / count)}
+        return {"loss": float(loss / count), self.task.running: float(hits / count)}
 
     def go_on(self, steps: int, sums: Tensor | None) -> None:
         """Let the next epoch begin after so many steps, with their ``sums``."""
@@ -162,20 +182,31 @@ class FineTuner(pl.LightningModule):
         self._keep(batch)
 
     def _keep(self, batch: Batch) -> None:
+        self._no_labels = batch["label"][:0]
         if not len(batch["index"]):  # the other ranks have a batch more
             return
-        logits = self(batch["inputs"]).float()
-        self.outputs.append({"logits": logits, "label": batch["label"], "index": batch["index"]})
+        outputs = self.task.dense(self(batch["inputs"]))
+        self.outputs.append({"outputs": outputs, "label": batch["label"], "index": batch["index"]})
 
     def collected(self) -> Batch:
-        """Return logits, labels and indices of the split just evaluated, by all ranks, in order, and forget them."""
-        merged = {name: self.group.rows(tensor) for name, tensor in _merge(self.outputs).items()}
+        """Return outputs, labels and indices of the split just evaluated, by all ranks, in order, and forget them."""
+        longest = max([part["outputs"].shape[1] for part in self.outputs if part["outputs"].ndim == 3], default=0)
+        longest = max(self.group.each(longest))
+        own = _merge(self.outputs, longest, self._no_labels)
+        merged = {name: self.group.rows(tensor) for name, tensor in own.items()}
         self.outputs.clear()
         order = merged["index"].argsort()
         return {name: tensor[order].cpu() for name, tensor in merged.items()}
 
 
-def _merge(parts: Sequence[Batch]) -> Batch:
-    nothing = {"logits": torch.empty(0, 0), "label": torch.empty(0, dtype=torch.int64)}
-    nothing["index"] = nothing["label"]
-    return {name: torch.cat([part[name] for part in parts]) if parts else nothing[name] for name in nothing}
+def _merge(parts: Sequence[Batch], longest: int, no_labels: Tensor) -> Batch:
+    """Return the batches as one; outputs for sequences [B, T, width] are padded with NaN to ``longest``."""
+    if not parts:
+        return {"outputs": torch.empty(0, 0), "label": no_labels, "index": torch.empty(0, dtype=torch.int64)}
+    merged = {name: torch.cat([part[name] for part in parts]) for name in ("label", "index")}
+    return {**merged, "outputs": torch.cat([_lengthened(part["outputs"], longest) for part in parts])}
+
+
+def _lengthened(outputs: Tensor, longest: int) -> Tensor:
+    """Return outputs for sequences [B, T, width] padded with NaN to ``longest``, others as they are."""
+    return functional.pad(outputs, (0, 0, 0, longest - outputs.shape[1]), value=math.nan) if longest else outputs

@@ -1,6 +1,7 @@
 """Phases: one fit each, and what is kept after every epoch."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from frostline.data.base import DataModule, stable_seed
+from frostline.data.base import DataModule
+from frostline.data.order import stable_seed
 from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group
 from frostline.heads import Linear
@@ -50,7 +52,7 @@ class Pruned(RuntimeError):
 class Journal(pl.Callback):
     """After each epoch: scores, a row of history, and a checkpoint.
 
-    ``score`` computes a split's scores from logits and labels; ``better`` compares two values of ``monitor``;
+    ``score`` computes a split's scores from outputs and labels; ``better`` compares two values of ``monitor``;
     ``publish`` is told of the history (for metrics.csv and loggers); ``charge`` brings ``progress.cost`` up to date;
     ``judge`` is asked whether the run is to stop. All ranks of ``group`` go through it; the first one writes.
     """
@@ -110,10 +112,10 @@ class Journal(pl.Callback):
         optimizer = pl_module.present_optimizer()
         rates = {group["name"].split("/")[0]: group["lr"] for group in optimizer.param_groups}
         validation = pl_module.collected()
-        scores = self.score(validation["logits"], validation["label"])
+        scores = self.score(validation["outputs"], validation["label"])
         self.progress.step = trainer.global_step
         row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
-        self.close_epoch(row, optimizer.state_dict())
+        self.close_epoch(row, optimizer.state_dict(), scored=pl_module.alignment is None)
 
     def _row(
         self, module: FineTuner, epoch: int, train: Scores, validation: Scores, rates: Mapping[str, float]
@@ -128,10 +130,13 @@ class Journal(pl.Callback):
             "seconds": round(time.monotonic() - self._started, 4),
         }
 
-    def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None) -> None:
-        """Keep what an epoch ended with, as rank 0 has it. Raises Pruned where the run is judged not worth more."""
+    def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None, scored: bool = True) -> None:
+        """Keep what an epoch ended with, as rank 0 has it. Raises Pruned where the run is judged not worth more.
+
+        One that is not ``scored`` was spent on another objective than the task's: any later one is better.
+        """
         progress, row = self.progress, self.group.first(row)
-        value, best = row[f"val/{self.monitor}"], progress.best
+        value, best = row[f"val/{self.monitor}"] if scored else math.nan, progress.best
         improved = self.better(value, None if best is None else best["value"])
         if improved or best is None:
             progress.best = {"epoch": row["epoch"], "value": value}
@@ -153,7 +158,7 @@ class Journal(pl.Callback):
         with torch.no_grad():
             scores = {name: self.score(module.head(features), labels) for name, (features, labels) in splits.items()}
         last = plan.start(index) + plan.phases[index].epochs - 1
-        train = {name: scores["train"][name] for name in ("loss", "accuracy")}
+        train = {name: scores["train"][name] for name in ("loss", module.task.running)}
         self.close_epoch(self._row(module, last, train, scores["val"], {}), None)
 
     def start_solving(self) -> None:
@@ -225,7 +230,7 @@ def solve_phase(
     """
     journal.start_solving()
     assert isinstance(module.head, Linear)
-    found = vars(solve_head(module.head, splits["train"], splits["val"])) if journal.group.leads else None
+    found = vars(solve_head(module.head, module.task, splits["train"], splits["val"])) if journal.group.leads else None
     solution = journal.group.first(found)
     journal.group.copy(*module.head.parameters())
     journal.progress.passes[index] = solution["passes"]

@@ -1,13 +1,16 @@
 """Solve a linear head to the optimum on fixed features, instead of stepping towards it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.heads import Linear
+from frostline.tasks.base import Task
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
 """L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
@@ -16,6 +19,10 @@ CONSTANT = 1e-10
 """A feature whose variance is below this share of the largest is constant, and has no say in the scale."""
 SMALLEST = 1e-6
 """Features that do not vary at all are divided by this, not by zero."""
+
+Array = NDArray[np.generic]
+Fit = Callable[[float], tuple[Tensor, Tensor, int]]
+"""What solves for a penalty: weights [width, D], biases [width], and how often all features were gone over."""
 
 
 @dataclass(frozen=True)
@@ -29,38 +36,39 @@ class Solution:
 
 def solve_head(
     head: Linear,
+    task: Task,
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
     penalties: Sequence[float] = PENALTIES,
 ) -> Solution:
-    """Set ``head`` to the multinomial logistic regression on ``train`` with the least loss on ``validation``.
+    """Set ``head`` to the optimum of its task on ``train``, of the penalty with the least loss on ``validation``.
 
-    ``train`` and ``validation`` are features [N, D] and labels [N]. scikit-learn's L-BFGS goes from the strongest
-    penalty to weaker ones, each from the solution before it, until the validation loss has risen twice. Features
-    are centred and divided by one number while solving, which the head takes back in. One number and not one for
-    each feature: that would let features that hardly vary get huge weights, which fine-tuning then trips over
-    (validation accuracy of the probe itself on 200 digits: 0.84 and 0.89 in place of 0.88 and 0.92).
+    ``train`` and ``validation`` are features [N, D] and labels [N, ...]. It goes from the strongest penalty to weaker
+    ones, each from the solution before it, until the validation loss has risen twice. Features are centred and divided
+    by one number while solving, which the head takes back in. One number and not one for each feature: that would let
+    features that hardly vary get huge weights, which fine-tuning then trips over (validation accuracy of the probe
+    itself on 200 digits: 0.84 and 0.89 in place of 0.88 and 0.92).
     """
-    from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    features_ND, labels_N = train[0].float().cpu(), train[1].cpu().numpy()
+    features_ND, labels = train[0].float().cpu(), train[1].cpu()
     variance_D, mean_D = torch.var_mean(features_ND, dim=0, correction=0)
     spread = variance_D[variance_D >= CONSTANT * variance_D.max()].mean().sqrt().clamp_min(SMALLEST)
     standard_ND = ((features_ND - mean_D) / spread).numpy()
-    model = LogisticRegression(max_iter=1000, warm_start=True)
+    importance = task.importance(labels)
+    assert task.solver is not None, "checked before training"
+    fit = SOLVERS[task.solver](standard_ND, task.targets(labels), importance)
     losses: dict[float, float] = {}
     solutions: dict[float, tuple[Tensor, Tensor]] = {}
     passes = 0
     for penalty in penalties:
-        tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
         with threadpool_limits(1):  # two pools of threads, BLAS's and torch's, fight: five times the time
-            model.set_params(C=1 / (penalty * len(labels_N)), tol=tolerance).fit(standard_ND, labels_N)
-        passes += int(model.n_iter_.max())  # a step of L-BFGS takes the loss and its gradient once, hardly ever more
-        weight_CD, bias_C = _all_classes(model, head.linear.out_features)
+            weight_CD, bias_C, times = fit(penalty)
+        assert len(weight_CD) == head.linear.out_features, "every class has a training sample, so every class has a row"
+        passes += times
         weight_CD = weight_CD / spread
         solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D
-        losses[penalty] = _loss(*solutions[penalty], *validation)
+        losses[penalty] = _loss(task, *solutions[penalty], *validation)
         if min(list(losses.values())[-2:]) > min(losses.values()):
             break  # twice worse than the best: a weaker penalty only overfits more
     best = min(losses, key=lambda penalty: losses[penalty])
@@ -70,15 +78,69 @@ def solve_head(
     return Solution(best, losses, passes)
 
 
-def _all_classes(model, classes: int) -> tuple[Tensor, Tensor]:
-    """Return weights [classes, D] and biases [classes]; scikit-learn keeps one row for two classes."""
-    weight, bias = torch.from_numpy(model.coef_).float(), torch.from_numpy(model.intercept_).float()
-    if len(weight) == 1:
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    assert len(weight) == classes, "every class has a training sample, so every class has a row"
-    return weight, bias
+def multinomial(features_ND: Array, labels_N: Tensor, importance_N: Tensor | None) -> Fit:
+    """Multinomial logistic regression by scikit-learn's L-BFGS; labels are classes."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(max_iter=1000, warm_start=True)
+    labels = labels_N.numpy()
+    weights = None if importance_N is None else importance_N.numpy()
+
+    def fit(penalty: float) -> tuple[Tensor, Tensor, int]:
+        tolerance = 1e-3 * min(1.0, penalty)  # how far a solution is off is the gradient left over the penalty
+        model.set_params(C=1 / (penalty * len(labels)), tol=tolerance).fit(features_ND, labels, weights)
+        weight, bias = torch.from_numpy(model.coef_).float(), torch.from_numpy(model.intercept_).float()
+        if len(weight) == 1:  # scikit-learn keeps one row for two classes
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        return weight, bias, int(model.n_iter_.max())  # a step takes the loss and its gradient once, hardly ever more
+
+    return fit
 
 
-def _loss(weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels_N: Tensor) -> float:
-    logits_NC = features_ND.float().cpu() @ weight_CD.T + bias_C
-    return float(functional.cross_entropy(logits_NC, labels_N.cpu()))
+def one_vs_rest(features_ND: Array, labels_NC: Tensor, importance_NC: Tensor | None) -> Fit:
+    """A logistic regression for each class by itself, all with one penalty; labels are 0 and 1."""
+    weights_NC = torch.ones_like(labels_NC) if importance_NC is None else importance_NC
+    fits = [
+        multinomial(features_ND, labels_N, weights_N) if len(labels_N.unique()) == 2 else _same(features_ND, labels_N)
+        for labels_N, weights_N in zip(labels_NC.long().T, weights_NC.T, strict=True)
+    ]
+
+    def fit(penalty: float) -> tuple[Tensor, Tensor, int]:
+        found = [each(penalty) for each in fits]
+        rows = [(weight[-1] - weight[0], bias[-1] - bias[0]) for weight, bias, _ in found]  # of the two-class softmax
+        weights, biases = zip(*rows, strict=True)
+        return torch.stack(weights), torch.stack(biases), sum(times for *_, times in found)
+
+    return fit
+
+
+def _same(features_ND: Array, labels_N: Tensor) -> Fit:
+    """A class that every training sample has, or none: only how many there are speaks for or against it."""
+    having = int(labels_N.sum())
+    odds = torch.tensor([0.0, math.log((having + 0.5) / (len(labels_N) - having + 0.5))])
+    return lambda penalty: (torch.zeros(2, features_ND.shape[1]), odds, 0)
+
+
+def ridge(features_ND: Array, targets_NW: Tensor, importance: Tensor | None) -> Fit:
+    """Least squares with a penalty, in closed form."""
+    from sklearn.linear_model import Ridge
+
+    assert importance is None
+
+    def fit(penalty: float) -> tuple[Tensor, Tensor, int]:
+        model = Ridge(alpha=penalty * len(targets_NW)).fit(features_ND, targets_NW.numpy())
+        weight = torch.from_numpy(model.coef_).float().reshape(targets_NW.shape[1], -1)
+        return weight, torch.from_numpy(model.intercept_).float().reshape(-1), 1
+
+    return fit
+
+
+SOLVERS: dict[str, Callable[[Array, Tensor, Tensor | None], Fit]] = {
+    "multinomial": multinomial,
+    "one_vs_rest": one_vs_rest,
+    "ridge": ridge,
+}
+
+
+def _loss(task: Task, weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels: Tensor) -> float:
+    return float(task.deviance(features_ND.float().cpu() @ weight_CD.T + bias_C, labels.cpu()))

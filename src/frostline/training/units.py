@@ -9,6 +9,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.cuts import Suffix
+from frostline.data.inputs import Inputs, Ragged
 from frostline.freeze.plan import HEAD
 from frostline.training.module import FineTuner
 
@@ -32,13 +33,18 @@ class Unit:
         return sum(parameter.nbytes for module in self.modules for parameter in module.parameters())
 
 
-def example(module: FineTuner) -> Tensor:
-    """Return one sample of zeros for the body of a phase, where its backbone is: an image, or an activation."""
+FRAMES = 8
+"""How long a sequence is by which modules are seen at work."""
+
+
+def example(module: FineTuner) -> Inputs:
+    """Return one sample for the body of a phase, where its backbone is: one of the data, or its activation."""
     body, backbone = module.body, module.backbone
-    device = backbone.scale.device
-    if isinstance(body, Suffix):
-        return torch.zeros(1, *body.cut.shape, device=device)
-    return torch.zeros(1, 3, backbone.preprocess.size, backbone.preprocess.size, dtype=torch.uint8, device=device)
+    if not isinstance(body, Suffix):
+        return backbone.example(1, backbone.preprocess.size)
+    if body.cut.layout:
+        return torch.zeros(1, *body.cut.shape, device=backbone.device)
+    return Ragged(torch.zeros(1, FRAMES, *body.cut.shape), torch.tensor([FRAMES])).to(backbone.device)
 
 
 def units(module: FineTuner, limit: float) -> list[Unit]:

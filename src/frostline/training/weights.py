@@ -8,7 +8,7 @@ from hashlib import sha256
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import Backbone
+from frostline.backbones.base import ADAPTER, Backbone
 from frostline.errors import UserError
 from frostline.files import sha256_json
 from frostline.freeze.plan import HEAD, Plan, learning_rates
@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 class Weights:
     """The weights that a plan changes: what a checkpoint holds, and what it is restored to.
 
-    That is every parameter that trains in some phase, the head, and those buffers (BatchNorm's statistics) that
-    have moved. Made before anything is restored, it keeps what the run began with, in a resumed run too.
+    That is every parameter that trains in some phase, the head, what an adapter measured on the training data, and
+    those buffers (BatchNorm's statistics) that have moved. Made before anything is restored, it keeps what the run
+    began with, in a resumed run too.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
@@ -30,6 +31,7 @@ class Weights:
         self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, norms)}
         self.parameters = {n: p.detach().cpu().clone() for n, p in backbone.named_parameters() if n in self.trains}
         self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
+        self.measured = {f"{ADAPTER}.{name}" for name in backbone.adapter.state_dict()} if backbone.adapter else set()
 
     def changed(self) -> dict[str, Tensor]:
         """Return the backbone's own tensors, by name, that are no longer what the run began with."""
@@ -52,7 +54,7 @@ class Weights:
         """Return the tensors to keep."""
         kept: dict[str, Tensor] = {n: value for n, value in self.backbone.named_parameters() if n in self.trains}
         for name, buffer in self.backbone.named_buffers():
-            if not torch.equal(buffer.cpu(), self.buffers[name]):
+            if name in self.measured or not torch.equal(buffer.cpu(), self.buffers[name]):
                 kept[name] = buffer
         return {"backbone": kept, "head": dict(self.head.state_dict())}
 

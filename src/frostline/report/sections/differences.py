@@ -61,7 +61,7 @@ def _difference_table(analysis: Analysis, found: Sequence[Difference]) -> Table:
 
 
 def _spread(found: Interval | None) -> Cell:
-    return Cell(interval(found.low, found.high, "+.3f"), found.low) if found else Cell(NONE)
+    return Cell(interval(found.low, found.high, "+"), found.low) if found else Cell(NONE)
 
 
 def _evidence(analysis: Analysis) -> str:

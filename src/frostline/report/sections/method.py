@@ -10,6 +10,7 @@ from frostline.report.analysis import Analysis
 from frostline.report.axes import kind, leaves
 from frostline.report.page import Cell, Code, Fold, Part, Section, Table, Text
 from frostline.report.runs import Block, Run, as_object, at, parsed
+from frostline.report.tested import task
 from frostline.report.units import NONE, listed, plural, rate, seconds
 
 MOST_CONFIGS = 60
@@ -80,6 +81,7 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     readers: Sequence[tuple[str, Callable[[Run], str]]] = (
         ("data", _data),
         ("data fingerprint", lambda run: str(at(parsed(run.data), "fingerprint") or "")[:PRINT]),
+        ("task", task),
         ("classes", _classes),
         ("backbone", _backbone),
         ("epochs", lambda run: str(run.epochs) if run.epochs is not None else ""),
@@ -136,7 +138,11 @@ def _git(run: Run) -> str:
 
 def _classes(run: Run) -> str:
     names = at(parsed(run.data), "classes")
-    return f"{len(names)}: {listed([str(name) for name in names], MOST_CLASSES)}" if isinstance(names, list) else ""
+    return (
+        f"{len(names)}: {listed([str(name) for name in names], MOST_CLASSES)}"
+        if isinstance(names, list) and names
+        else ""
+    )
 
 
 def _backbone(run: Run) -> str:

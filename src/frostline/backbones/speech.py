@@ -1,0 +1,113 @@
+"""The embedded speech backbone: a speaker encoder of three LSTM layers, with the weights of the package resemblyzer."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from frostline.backbones.build import chosen_weights, weights_file
+from frostline.backbones.chain import Blocks
+from frostline.backbones.sequence import SequenceBackbone
+from frostline.backbones.weights import KEY, load_strict, read_weights
+from frostline.data.inputs import Ragged
+from frostline.data.mel import Mel
+from frostline.errors import UserError
+
+RATE = 16000
+BANDS = 40
+WIDTH = 256
+LAYERS = 3
+LEVEL = -30.0  # decibels of full scale, to which resemblyzer raises what is quieter
+SECONDS = 1.6  # of the pieces that it was trained on
+PACKAGE = "resemblyzer"
+OF_THE_LOSS = ("similarity_weight", "similarity_bias")
+
+
+class Recurrence(nn.Module):
+    """One layer of an LSTM. It reads forwards, so what stands after the end of a sequence changes nothing in it.
+
+    cuDNN hands gradients on in train mode alone, and a frozen layer above one that trains stands in eval mode. Nothing
+    is dropped in either, so wherever there may be gradients cuDNN is told that it trains.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, width, batch_first=True)
+
+    def forward(self, frames: Ragged) -> Ragged:
+        layer, values = self.lstm, frames.values
+        weights: list[Any] = [layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0]
+        state = values.new_zeros(1, values.shape[0], layer.hidden_size)  # which a tracer, unlike len, keeps open
+        train = torch.is_grad_enabled()
+        hidden, _, _ = torch.lstm(values, (state, state), weights, True, 1, 0.0, train, False, True)
+        return Ragged(hidden, frames.lengths)
+
+
+class VoiceEncoder(Blocks):
+    """Wan et al. 2018, Generalized End-to-End Loss for Speaker Verification, arXiv:1710.10467: frames [B, T, 40] in.
+
+    What the original does with its last state is done with each, so that all can be pooled; its scaling to length 1 is
+    left out.
+    """
+
+    width = BANDS
+    most = None
+    tail = ("linear",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Recurrence(WIDTH if place else BANDS, WIDTH) for place in range(LAYERS))
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def enter(self, frames: Ragged) -> Ragged:
+        """Return the frames without those that are padding in all of the batch."""
+        if torch.compiler.is_exporting():  # an exported graph has no lengths that depend on values, and needs none
+            return frames
+        return Ragged(frames.values[:, : int(frames.lengths.max())], frames.lengths)
+
+    def finish(self, hidden: Ragged) -> Ragged:
+        return Ragged(functional.relu(self.linear(hidden.values)), hidden.lengths)
+
+
+def packaged() -> Path:
+    """Return the file of weights in the installed package, none of whose code is run."""
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise UserError(
+            f"{KEY}: the pretrained weights are in the package {PACKAGE}; install it with: pip install "
+            f"'frostline[audio]' (without a C compiler: pip install --no-deps {PACKAGE}), or give a file, or none."
+        )
+    return Path(found.origin).parent / "pretrained.pt"
+
+
+def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return resemblyzer's weights under the names they have here, where they are not so already."""
+    renamed = {}
+    for name, value in state.items():
+        if name.startswith("lstm."):
+            weight, _, layer = name.removeprefix("lstm.").rpartition("_l")
+            name = f"blocks.{layer}.lstm.{weight}_l0"
+        if name not in OF_THE_LOSS:
+            renamed[name] = value
+    return renamed
+
+
+def voice_encoder(
+    weights: str | None = "pretrained",
+    pooling: str = "mean",
+    size: float | None = None,
+    pretrained: bool = True,
+) -> SequenceBackbone:
+    """Return the speaker encoder; ``size`` is in seconds. Raises UserError for weights that are not its own."""
+    network = VoiceEncoder()
+    chosen = chosen_weights(weights, pretrained)
+    if chosen is not None:
+        file = packaged() if chosen == "pretrained" else weights_file(chosen, ("pretrained", "none"))
+        load_strict(network, ours(read_weights(file)), ())
+    preprocess = Mel(
+        round((size or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL
+    )
+    return SequenceBackbone(network, "voice_encoder", preprocess, pooling)

@@ -1,0 +1,201 @@
+"""Speech data sets: folders and tables of recordings, made ready for a backbone."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from frostline.data.augment import describe
+from frostline.data.augment_audio import Sound
+from frostline.data.base import SPLITS, DataModule, Loading, Split, named
+from frostline.data.divide import divide, duplicates
+from frostline.data.inputs import Ragged, fits
+from frostline.data.listing import Columns, Found, read_folder, read_manifest
+from frostline.data.pixels import digest, in_threads
+from frostline.data.recordings import Hearing, Recordings
+from frostline.data.sound import RECORDINGS, Extent, problem, seconds
+from frostline.errors import UserError, choices
+from frostline.tasks.base import Task
+from frostline.tasks.multiclass import Multiclass
+
+PIPELINE = 1
+"""Raised by hand when the way from a file to a wave changes, so that no old cache entry is taken for a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioOptions:
+    """The keys that all speech data sets share; the first four come from the rest of a run.
+
+    ``seconds`` is for the builder of the backbone, whose ``preprocess`` holds it. Raises UserError naming the key
+    whose value is out of range.
+    """
+
+    preprocess: Hearing
+    augment: Any = None
+    task: Task = field(default_factory=Multiclass)
+    seed: int = 0
+    seconds: float = 4.0
+    min_seconds: float = 0.1
+    batch_size: int = 32
+    views: int | None = 4
+    workers: int = 0
+    num_per_class: int | None = None
+    fraction: float | None = None
+    balanced: bool = False
+    on_bad: str = "error"
+    symlinks: bool = False
+    memory_gb: float = 2.0
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("batch_size", 1), ("views", 1), ("workers", 0), ("memory_gb", 0), ("min_seconds", 0)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise UserError(f"data.{key}: {value} is too small; it is at least {least}.")
+        if not self.min_seconds < self.seconds <= 600:
+            raise UserError(
+                f"data.seconds: {self.seconds} will not do; it is above data.min_seconds={self.min_seconds:g} and at "
+                "most 600."
+            )
+        if self.on_bad not in ("error", "skip"):
+            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
+        if self.augment is not None and not isinstance(self.augment, Sound):
+            raise UserError(
+                f"augment: {type(self.augment).__name__} is for images; with speech it is none, speech_light, "
+                "specaugment, or a class derived from frostline.data.augment_audio.Sound."
+            )
+        if self.augment is not None and self.augment.masks and not self.masked:
+            raise UserError(
+                f"augment: {type(self.augment).__name__} masks frames, and the backbone takes waves; choose "
+                "augment=speech_light."
+            )
+
+    @property
+    def masked(self) -> bool:
+        """Whether the backbone takes frames [B, T, bands]."""
+        made = self.preprocess.example(1, self.preprocess.size)
+        return isinstance(made, Ragged) and made.values.ndim == 3
+
+    @property
+    def extent(self) -> Extent:
+        """How much of a recording is kept; a transcript is of the whole."""
+        return Extent(self.preprocess.rate, self.preprocess.size, self.min_seconds, whole=self.task.whole)
+
+
+def audio_options(values: Mapping[str, Any], where: str) -> AudioOptions:
+    """Return the shared keys as options; raises UserError for a key that is not one, or a backbone for other data."""
+    fits(values["preprocess"], "speech", where)
+    known = [field.name for field in dataclasses.fields(AudioOptions)]
+    for key in values:
+        if key not in known:
+            raise choices("data", key, known)
+    return AudioOptions(**values)
+
+
+def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
+    """Refuse or, with ``data.on_bad=skip``, leave out the recordings that cannot be used; return a note.
+
+    Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
+    in decoding is found by ``check``, before training, by a run that needs the sound.
+    """
+    skip, lines, splits = options.on_bad == "skip", [], {}
+    for name, listing in found.splits.items():
+        pairs = zip(listing.content, listing.labels, strict=True)
+        reasons = in_threads(lambda pair: unfit(pair[0], pair[1], options, decode=skip), pairs)
+        lines += [f"{which} {reason}" for which, reason in zip(listing.names, reasons, strict=True) if reason]
+        splits[name] = listing.take([index for index, reason in enumerate(reasons) if reason is None])
+    if lines and not skip:
+        raise UserError(
+            f"{found.where}: {len(lines)} recordings cannot be used: {named(lines)}. Repair or remove them, or set "
+            f"data.on_bad=skip."
+        )
+    notes = [f"left out {len(lines)} recordings that cannot be used: {named(lines)}"] if lines else []
+    return dataclasses.replace(found, splits=splits), notes
+
+
+def unfit(path: str, label: str, options: AudioOptions, decode: bool) -> str | None:
+    """Return why a recording cannot be used, or None; without ``decode`` only its header is read.
+
+    A transcript must fit into the steps that the network makes of the recording.
+    """
+    extent = options.extent
+    if (reason := problem(path, extent, decode)) is not None or not options.task.whole:
+        return reason
+    needed, made = (
+        options.task.steps(label),
+        int(options.preprocess.steps(torch.tensor(round(seconds(path) * extent.rate)))),
+    )
+    return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
+
+
+def cut_note(paths: Sequence[str], extent: Extent) -> list[str]:
+    """Return a note that counts the recordings of which the end is lost."""
+    cut = sum(each > extent.seconds for each in in_threads(seconds, paths))
+    return [f"{cut} of {len(paths)} recordings are longer than data.seconds={extent.seconds:g} and were cut"] * (
+        cut > 0
+    )
+
+
+def transforms(options: AudioOptions) -> dict[str, str]:
+    """Return the text that stands for all that is done to the recordings, by split."""
+    plain = f"speech {PIPELINE}: {options.preprocess}"
+    augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
+    return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
+
+
+def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions) -> dict[str, Any]:
+    """Return what a DataModule is made of: bad files dropped, missing splits drawn, all of it checked and digested."""
+    found, bad = drop_bad(found, options)
+    divided = divide(found, fractions, options, files=True)
+    digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}
+    splits: dict[str, Split] = {}
+    for name, listing in divided.listings.items():
+        augment = options.augment if name == "train" else None
+        splits[name] = Recordings(
+            listing,
+            divided.labels[name],
+            digests[name],
+            options.preprocess,
+            options.extent,
+            augment,
+            options.seed,
+            options.memory_gb,
+        )
+    views = 1 if options.augment is None else options.views
+    cut = cut_note([path for listing in divided.listings.values() for path in listing.content], options.extent)
+    return {
+        "splits": splits,
+        "classes": divided.classes,
+        "preprocess": options.preprocess,
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
+        "transforms": transforms(options),
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(digests), *cut],
+    }
+
+
+class AudioFolder(DataModule):
+    """One's own recordings, in folders as images are, or named by a table: a path, a label and, optionally, a split.
+
+    Splits that are not there are drawn from train, by class and ``split_seed``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        manifest: str | None = None,
+        path_column: str = "path",
+        label_column: str = "label",
+        split_column: str = "split",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        **common: Any,
+    ) -> None:
+        options = audio_options(common, "data=audiofolder")
+        if manifest is None:
+            found = read_folder(root, options.symlinks, RECORDINGS)
+        else:
+            columns = Columns(path_column, label_column, split_column)
+            found = read_manifest(manifest, root, columns, options.symlinks, options.task, RECORDINGS)
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))

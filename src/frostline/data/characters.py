@@ -1,0 +1,37 @@
+"""Text as the bytes of its UTF-8 form, for an adapter that gives each byte a vector of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from frostline.data.inputs import Ragged, same
+
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Texts as their UTF-8 bytes, int64 [T] from 0 to 255: no tokenizer, and nothing that it does not know.
+
+    ``size`` is the most bytes that are kept of a text.
+    """
+
+    modality: ClassVar[str] = "text"
+
+    size: int
+
+    @property
+    def normalisation(self) -> str:
+        return "utf-8"
+
+    def encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the bytes [T] of each text, at most ``size`` of them; an empty text is one byte, a space."""
+        return [torch.tensor(list((text or " ").encode()[: self.size])) for text in texts]
+
+    def example(self, count: int, size: int) -> Ragged:
+        """Return texts of random bytes, the first ``size`` long and each other one shorter."""
+        values = torch.randint(0, BYTES, (count, size), generator=same())
+        return Ragged(values, torch.tensor([max(1, size * (count - place) // count) for place in range(count)]))

@@ -1,0 +1,148 @@
+"""Which texts a table, a folder of tables or a set of the datasets library holds, with their labels and splits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from frostline.data.base import SPLITS, named
+from frostline.data.listing import Folder, Found, Kind, Listing, from_rows
+from frostline.data.tables import READERS, Row, check_columns, read_rows
+from frostline.errors import UserError
+
+TABLES = Kind("tables", frozenset(READERS))
+HUB_SPLITS = {"train": ("train",), "val": ("validation", "val", "dev"), "test": ("test",)}
+"""What sets of the datasets library call their splits."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out."""
+
+    text: str
+    label: str
+    split: str
+    blank: bool
+    skip: bool
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {"text_column": self.text, "label_column": self.label}
+
+
+@dataclass
+class Collected:
+    """Texts as they are read, and what was wrong with some."""
+
+    reading: Reading
+    splits: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+
+    def add(self, split: str, row: Row) -> None:
+        """Take the text of a row, or note what it lacks."""
+        text, label = row.cell(self.reading.text), row.cell(self.reading.label)
+        if text and (label or self.reading.blank):
+            self.splits.setdefault(split, []).append((row.name, label, text))
+        else:
+            self.bad.append(f"{row.name} has no {self.reading.label if text else self.reading.text}")
+
+    def found(self, where: str, classes: Sequence[str] | None = None) -> Found:
+        """Return all of it. Raises UserError for rows that lack something, unless they are to be left out."""
+        if self.bad and not self.reading.skip:
+            raise UserError(
+                f"{where}: {len(self.bad)} rows cannot be used: {named(self.bad)}. Complete or remove them, or set "
+                f"data.on_bad=skip."
+            )
+        if not self.splits:
+            raise UserError(f"{where} holds no texts.")
+        notes = [f"left out {len(self.bad)} rows that cannot be used: {named(self.bad)}"] if self.bad else []
+        listings = {}
+        for split, rows in self.splits.items():
+            names, labels, texts = zip(*rows, strict=True)
+            listings[split] = Listing([*names], [*labels], texts)
+        return replace(from_rows(listings, where, self.reading.split), classes=classes, notes=notes)
+
+
+def read_file(file: str, reading: Reading) -> Found:
+    """Read one table, of which a column may say the split. Raises UserError as ``read_rows`` does."""
+    collected = Collected(reading)
+    for row in read_rows(Path(file).expanduser(), "data.file", reading.columns):
+        collected.add(row.split(reading.split), row)
+    return collected.found(f"data.file: {file}")
+
+
+def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
+    """Read tables named train, val and test in a folder. Raises UserError where there is no train, or two."""
+    folder = Folder("data.root", root, symlinks, TABLES)
+    tables: dict[str, Path] = {}
+    for name, real, is_folder in folder.entries(folder.real):
+        split, suffix = Path(name).stem, Path(name).suffix.lower()
+        if is_folder or split not in SPLITS or suffix not in READERS:
+            continue
+        if split in tables:
+            raise UserError(f"data.root: {root} holds {tables[split].name} and {name}; a split is one table.")
+        tables[split] = Path(real)
+    if "train" not in tables:
+        raise UserError(f"data.root: {root} holds no {' or '.join(f'train{suffix}' for suffix in READERS)}.")
+    collected = Collected(reading)
+    for split, table in tables.items():
+        for row in read_rows(table, "data.root", reading.columns):
+            collected.add(split, row)
+    return collected.found(f"data.root: {root}")
+
+
+def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: Reading) -> Found:
+    """Read a set of the datasets library: from the hub, or a folder in which it was saved.
+
+    ``splits`` are its names for ours; where None, the usual ones. Nothing that comes with a set is executed. Raises
+    UserError for a set, split or column that is not there.
+    """
+    where = f"data.path: {path}"
+    loaded = _loaded(path, subset)
+    collected, classes = Collected(reading), None
+    for split, name in _chosen(loaded, splits, where).items():
+        table = loaded[name]
+        check_columns(table.column_names, f"{path} ({name})", reading.columns)
+        classes = getattr(table.features[reading.label], "names", None)
+        for index, row in enumerate(_rows(table, reading)):
+            label = row[reading.label]
+            if classes is not None:  # a hidden label of a test split is None or -1
+                label = None if label is None or label < 0 else classes[label]
+            cells = {reading.text: row[reading.text], reading.label: label}
+            collected.add(split, Row(f"{name}/{index}", f"{where}: row {index} of {name}", cells))
+    return collected.found(where, classes)
+
+
+def _loaded(path: str, subset: str | None) -> Mapping[str, Any]:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise UserError("data=hf_text needs the package datasets; run: pip install 'frostline[text]'.") from error
+    datasets.disable_progress_bars()
+    folder = Path(path).expanduser()
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        loaded = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(path, subset)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(f"data.path: {path} cannot be loaded ({reason}); give a hub's name or a saved set.") from error
+    return {"train": loaded} if isinstance(loaded, datasets.Dataset) else loaded  # type: ignore[return-value]
+
+
+def _chosen(loaded: Mapping[str, Any], splits: Mapping[str, str | None], where: str) -> dict[str, str]:
+    """Return the set's name of each split that is there."""
+    chosen = {}
+    for split in SPLITS:
+        name = splits[split]
+        if name is not None and name not in loaded:
+            raise UserError(f"data.{split}_split: {where} has no {name!r}; its splits are: {', '.join(loaded)}.")
+        usual = next((one for one in HUB_SPLITS[split] if one in loaded), None)
+        if name or usual:
+            chosen[split] = name or usual
+    return chosen
+
+
+def _rows(table: Any, reading: Reading) -> Iterator[dict[str, Any]]:
+    for batch in table.select_columns([reading.text, reading.label]).iter(batch_size=1000):
+        for text, label in zip(batch[reading.text], batch[reading.label], strict=True):
+            yield {reading.text: text, reading.label: label}

@@ -1,0 +1,68 @@
+"""The activations of a split: rows of one shape, or sequences of which only what is real is kept."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from frostline.data.inputs import Inputs, Ragged, padded
+
+
+class Rows:
+    """The activations of one view, in memory one tensor, mapped from disk one for each file.
+
+    Without ``lengths`` each part is [n, ...], a row for each sample. With them [N], parts are [frames, ...]: the
+    samples' sequences one after the other, without padding.
+    """
+
+    def __init__(self, parts: Sequence[Tensor], lengths: Tensor | None = None):
+        self.parts, self.lengths = parts, lengths
+        self.starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+        if lengths is not None:
+            self.ends = lengths.cumsum(0)
+
+    def select(self, indices: Tensor) -> Inputs:
+        """Return the samples at these places [B]: rows [B, ...], or sequences padded to their longest."""
+        if self.lengths is not None:
+            ends = self.ends[indices].tolist()
+            lengths = self.lengths[indices].tolist()
+            return padded([self._stretch(end - length, end) for end, length in zip(ends, lengths, strict=True)])
+        if len(self.parts) == 1:
+            return self.parts[0].index_select(0, indices)
+        selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))
+        for part, start, end in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
+            here = (start <= indices) & (indices < end)
+            selected[here] = part.index_select(0, indices[here] - start)
+        return selected
+
+    def _stretch(self, start: int, end: int) -> Tensor:
+        """Return frames from ``start`` up to ``end``; no sequence goes from one part to the next."""
+        place = int(torch.searchsorted(self.starts, start, right=True)) - 1 if len(self.parts) > 1 else 0
+        offset = int(self.starts[place])
+        return self.parts[place][start - offset : end - offset]
+
+    def whole(self) -> Tensor:
+        """Return all rows [N, ...] in memory."""
+        assert self.lengths is None, "sequences are no rows"
+        return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
+
+
+def in_order(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return the outputs of some batches in the order of their samples' indices.
+
+    As rows [n, ...] and None, or as frames [sum of lengths, ...] without padding and lengths [n].
+    """
+    order = torch.cat(list(indices)).argsort()
+    rows = [output for output in outputs if not isinstance(output, Ragged)]
+    if rows:
+        joined = torch.cat(rows)
+        ascending = bool((order[1:] > order[:-1]).all())
+        return joined if ascending else joined.index_select(0, order), None
+    sequences = [
+        values[:length]
+        for output in outputs
+        if isinstance(output, Ragged)
+        for values, length in zip(output.values, output.lengths.tolist(), strict=True)
+    ]
+    chosen = [sequences[place] for place in order.tolist()]
+    return torch.cat(chosen), torch.tensor([len(one) for one in chosen])

@@ -1,0 +1,148 @@
+"""What every task offers: labels as tensors, a loss, scores, and predictions for people to read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from frostline.errors import UserError
+from frostline.schema import LOWER_IS_BETTER
+
+Outputs = Tensor | tuple[Tensor, Tensor]
+"""What a head gives for a batch: [B, width], or sequences: a ``Ragged`` of values [B, T, width] and lengths [B]."""
+
+
+class Answer(NamedTuple):
+    """What is said of one sample: a class, several of them, a number or a text; and what each class's odds are."""
+
+    prediction: str | float | list[str]
+    probabilities: dict[str, float]
+
+
+class Task(ABC):
+    """One kind of target. The same object serves data, training and testing; ``fit`` is all that changes it.
+
+    ``metrics`` are the names of ``scores``, of which the first is what ``monitor`` is by default; which are better
+    when lower stands in ``schema.LOWER_IS_BETTER``. ``running`` is the one that ``hits`` adds up while training.
+    ``solver`` is how a linear head is solved (see :mod:`frostline.training.solve`); None: only steps will do.
+    ``fewest`` classes are needed; ``blank`` says whether a sample's label may be an empty text, ``whole`` whether it
+    is of the whole sample, which then may not be cut.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    running: ClassVar[str]
+    solver: str | None = None
+    fewest: ClassVar[int] = 0
+    blank: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
+
+    def members(self, label: str) -> list[str]:
+        """Return the classes that a sample's label names; none where a task has no classes."""
+        return []
+
+    def classes(self, labels: Sequence[str], known: Sequence[str] | None = None) -> list[str]:
+        """Return the classes of the training labels in their order: by number where all are numbers, else by name.
+
+        ``known`` are those of a reader that knows its labels and their order: a folder, a data set's own list.
+        """
+        found = {member for label in labels for member in self.members(label)}
+        numbers = all(one.isascii() and one.isdigit() for one in found)
+        return sorted(found, key=lambda one: (int(one), one)) if numbers else sorted(found)
+
+    def steps(self, label: str) -> int:
+        """Return how many steps of a sequence a label takes at least: 0 where a sample has one answer."""
+        return 0
+
+    def strata(self, labels: Sequence[str]) -> list[str] | None:
+        """Return the stratum of each sample, by which splits and subsets are drawn; None: from all samples alike."""
+        return None
+
+    @abstractmethod
+    def encode(self, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
+        """Return the labels of one split as a tensor [N, ...]. Raises UserError for a label that will not do."""
+
+    def fit(self, labels: Tensor, classes: Sequence[str]) -> None:  # noqa: B027
+        """Take what the task must know from the encoded training labels, once, before anything trains."""
+
+    def known(self) -> dict[str, Any]:
+        """Return what ``fit`` took, as JSON has it, for the record."""
+        return {}
+
+    def remember(self, known: Mapping[str, Any]) -> None:  # noqa: B027
+        """Be as after ``fit``, by what ``known`` returned then: a record holds it, where the training data are gone."""
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Return what a solver fits the outputs to."""
+        return labels
+
+    def importance(self, labels: Tensor) -> Tensor | None:
+        """Return how much each sample counts in the loss [N], or each of its outputs [N, width]; None: all alike."""
+        return None
+
+    def draws(self, labels: Tensor) -> Tensor:
+        """Return how often each sample [N] is drawn, in proportion, where ``data.balanced`` asks for it."""
+        raise UserError(f"data.balanced: task={self.name} has no classes to balance; use false.")
+
+    @abstractmethod
+    def width(self, classes: Sequence[str]) -> int:
+        """Return how many outputs the head has."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Return the loss to train on: a scalar, the mean over the batch."""
+
+    def deviance(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of dense outputs without what only helps training: the score ``loss``, and what a solver's
+        penalty is chosen by."""
+        return self.loss(outputs, labels)
+
+    @abstractmethod
+    def hits(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Return the score ``running`` of a batch: a scalar, summed over its samples, cheap and without gradient."""
+
+    def dense(self, outputs: Outputs) -> Tensor:
+        """Return what is kept of a batch's outputs, as float [B, ...]; NaN beyond the lengths of sequences."""
+        assert isinstance(outputs, Tensor)
+        return outputs.float()
+
+    @abstractmethod
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return every score of ``metrics`` for the dense outputs [N, ...] and labels of a whole split."""
+
+    @abstractmethod
+    def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
+        """Yield what the dense outputs [N, ...] say of each sample."""
+
+    def cells(self, answer: Answer) -> dict[str, str]:
+        """Return an answer as the cells of a table: ``prediction``, and a probability for each class."""
+        said = answer.prediction
+        each = {f"p({name})": f"{value:.6g}" for name, value in answer.probabilities.items()}
+        return {"prediction": said if isinstance(said, str) else f"{said:.7g}", **each}
+
+    @abstractmethod
+    def predictions(
+        self, names: Sequence[str], classes: Sequence[str], labels: Tensor, outputs: Tensor
+    ) -> Iterator[dict[str, Any]]:
+        """Yield each sample's row of predictions.csv: ``sample``, ``label``, ``prediction``, and what else helps."""
+
+    def confusion(self, outputs: Tensor, labels: Tensor) -> list[list[int]]:
+        """Return a row for each true class and a column for each predicted one; nothing where that means nothing."""
+        return []
+
+    def worst(self, outputs: Tensor, labels: Tensor, most: int) -> list[tuple[int, dict[str, float]]]:
+        """Return the ``most`` predictions that are most wrong, the worst first: their index and how wrong they are.
+
+        That is ``probability``, the one given to a wrong class, or ``error`` in whatever the task counts.
+        """
+        return []
+
+
+def better(name: str, new: float, old: float | None) -> bool:
+    """Return whether ``new`` beats ``old`` in the metric ``name``; a number beats none and NaN, NaN never wins."""
+    if new != new:
+        return False
+    if old is None or old != old:
+        return True
+    return new < old if name in LOWER_IS_BETTER else new > old

@@ -1,0 +1,126 @@
+"""A number for each sample."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from frostline.errors import UserError
+from frostline.schema import METRICS
+from frostline.tasks.base import Answer, Outputs, Task
+
+LOSSES = {"mse": functional.mse_loss, "huber": functional.huber_loss, "mae": functional.l1_loss}
+
+
+class Regression(Task):
+    """The head learns targets of mean 0 and deviation 1, by those of train; scores and predictions are in their units.
+
+    ``loss`` is the squared error (``mse``), the absolute one (``mae``), or in between (``huber``: squared up to one
+    deviation, as far beyond it as the absolute one).
+    """
+
+    name = "regression"
+    metrics = METRICS[name]
+    running = "mae"
+
+    def __init__(self, loss: Literal["mse", "huber", "mae"] = "mse") -> None:
+        self._loss = LOSSES[loss]
+        self.solver = "ridge" if loss == "mse" else None
+        self.mean, self.deviation = 0.0, 1.0
+
+    def encode(self, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
+        numbers = [_number(label) for label in labels]
+        wrong = sorted({label for label, number in zip(labels, numbers, strict=True) if not math.isfinite(number)})
+        if wrong:
+            some = ", ".join(map(repr, wrong[:3]))
+            raise UserError(
+                f"task=regression: {len(wrong)} labels are no finite numbers, such as {some}; repair them, or choose "
+                f"the column of numbers with data.label_column."
+            )
+        return torch.tensor(numbers)
+
+    def fit(self, labels: Tensor, classes: Sequence[str]) -> None:
+        self.mean, self.deviation = float(labels.mean()), float(labels.std(correction=0))
+        if self.deviation == 0:
+            raise UserError(f"task=regression: all training labels are {self.mean:g}; there is nothing to learn.")
+
+    def known(self) -> dict[str, Any]:
+        return {"mean": self.mean, "deviation": self.deviation}
+
+    def remember(self, known: Mapping[str, Any]) -> None:
+        self.mean, self.deviation = known["mean"], known["deviation"]
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """Return the labels as the head learns them [N, 1]."""
+        return ((labels - self.mean) / self.deviation)[:, None]
+
+    def width(self, classes: Sequence[str]) -> int:
+        return 1
+
+    def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        assert isinstance(outputs, Tensor)
+        return self._loss(outputs, self.targets(labels).to(outputs))
+
+    def hits(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Return the absolute errors, summed."""
+        assert isinstance(outputs, Tensor)
+        return (self._values(outputs.detach()) - labels).abs().sum()
+
+    def _values(self, outputs: Tensor) -> Tensor:
+        """Return outputs [N, 1] in the units of the labels [N]."""
+        return outputs.float()[:, 0] * self.deviation + self.mean
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return every score for outputs [N, 1] and labels [N].
+
+        R2 is the share of the variance of this split that is explained; Pearson's correlation is of the values,
+        Spearman's of their ranks. NaN where labels or predictions are all the same.
+        """
+        from scipy.stats import rankdata
+
+        values, labels_64 = self._values(outputs).double(), labels.double()
+        errors = values - labels_64
+        ranks = [torch.from_numpy(rankdata(each)) for each in (values, labels_64)]
+        spread = (labels_64 - labels_64.mean()).square().sum()
+        found = {
+            "rmse": errors.square().mean().sqrt(),
+            "mae": errors.abs().mean(),
+            "r2": 1 - errors.square().sum() / spread if spread > 0 else torch.tensor(math.nan),
+            "pearson": _correlation(values, labels_64),
+            "spearman": _correlation(ranks[0], ranks[1]),
+            "loss": self.deviance(outputs.float(), labels),
+        }
+        return {name: float(value) for name, value in found.items()}
+
+    def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
+        for value in self._values(outputs).tolist():
+            yield Answer(value, {})
+
+    def predictions(
+        self, names: Sequence[str], classes: Sequence[str], labels: Tensor, outputs: Tensor
+    ) -> Iterator[dict[str, Any]]:
+        for name, label, answer in zip(names, labels.tolist(), self.answers(classes, outputs), strict=True):
+            yield {"sample": name, "label": f"{label:.7g}", **self.cells(answer)}
+
+    def worst(self, outputs: Tensor, labels: Tensor, most: int) -> list[tuple[int, dict[str, float]]]:
+        """Return the largest errors."""
+        errors_N = (self._values(outputs) - labels).abs()
+        order = errors_N.argsort(descending=True, stable=True)[:most].tolist()
+        return [(index, {"error": float(errors_N[index])}) for index in order]
+
+
+def _number(text: str) -> float:
+    """Return a label as a number, NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _correlation(x_N: Tensor, y_N: Tensor) -> Tensor:
+    """Return Pearson's correlation, NaN where one does not vary."""
+    x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
+    return (x_N @ y_N) / (x_N.norm() * y_N.norm())

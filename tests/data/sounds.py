@@ -1,0 +1,33 @@
+"""Small sound files for tests: tones, of which each class has its own."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+RATE = 8000
+
+
+def tone(hertz: float, seconds: float = 0.5, rate: int = RATE, seed: int = 0) -> NDArray[np.float32]:
+    """Return a tone with a little noise, of which each seed makes another."""
+    random = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate)) / rate
+    wave = 0.3 * np.sin(2 * np.pi * hertz * (time + random.random()))
+    return (wave + random.normal(0, 0.01, len(time))).astype(np.float32)
+
+
+def write(path: Path, wave: NDArray[np.float32], rate: int = RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, rate)
+    return path
+
+
+def folders(root: Path, count: int = 4, seconds: float = 0.5) -> Path:
+    """Write train, val and test of two classes, ``count`` recordings each, and return the root."""
+    for split in ("train", "val", "test"):
+        for label, hertz in (("high", 1500.0), ("low", 300.0)):
+            for index in range(count):
+                seed = [*f"{split}{label}{index}".encode()]
+                write(root / split / label / f"{index}.wav", tone(hertz, seconds, seed=sum(seed)))
+    return root
