@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from frostline.data.inputs import Inputs, Ragged
 from frostline.errors import UserError, choices
+from frostline.tasks.base import Task
 
 SOLVERS = (None, "lbfgs")
 
@@ -26,7 +28,10 @@ class Head(nn.Module):
 
 
 class Linear(Head):
-    """Multinomial logistic regression; starts at zero, so the first loss is exactly log(classes)."""
+    """One layer, which with classes is multinomial logistic regression; starts at zero: the first loss is log(classes).
+
+    ``classes`` is as many outputs as the task asks for.
+    """
 
     def __init__(self, features: int, classes: int, solver: str | None = None, dropout: float = 0.0):
         super().__init__(solver)
@@ -68,6 +73,34 @@ class Cosine(Head):
     def forward(self, features_BD: Tensor) -> Tensor:
         return self.scale * functional.linear(
             functional.normalize(features_BD, dim=-1), functional.normalize(self.weight, dim=-1)
+        )
+
+
+class Frames(Head):
+    """A linear layer over each frame of ``Ragged`` features, so ``Ragged`` logits [B, T, classes]: for CTC."""
+
+    def __init__(self, features: int, classes: int, dropout: float = 0.1, solver: str | None = None):
+        super().__init__(solver)
+        _refuse_solver(self)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Inputs) -> Ragged:
+        if not isinstance(features, Ragged):
+            raise UserError("head=ctc needs a vector for each frame; set backbone.pooling=none.")
+        return Ragged(self.linear(self.dropout(features.values)), features.lengths)
+
+
+def check_frames(task: Task, pooling: str | None) -> None:
+    """Refuse a task that answers for each frame where frames are pooled, and the reverse. Raises UserError."""
+    if task.whole and pooling != "none":
+        raise UserError(
+            f"backbone.pooling: task={task.name} answers for each frame; choose a backbone of sequences, head=ctc and "
+            f"backbone.pooling=none."
+        )
+    if pooling == "none" and not task.whole:
+        raise UserError(
+            f"backbone.pooling: task={task.name} has one answer a sample; use mean, first, last or max, not none."
         )
 
 

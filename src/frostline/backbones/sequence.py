@@ -26,7 +26,8 @@ def first(hidden: Ragged) -> Tensor:
 
 def last(hidden: Ragged) -> Tensor:
     """Return the last real position [B, D]: all that a decoder, or an LSTM, has seen."""
-    return hidden.values[torch.arange(len(hidden.values), device=hidden.values.device), hidden.lengths - 1]
+    rows = torch.arange(hidden.values.shape[0], device=hidden.values.device)  # len would be one number to a tracer
+    return hidden.values[rows, hidden.lengths - 1]
 
 
 def largest(hidden: Ragged) -> Tensor:

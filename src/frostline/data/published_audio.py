@@ -72,6 +72,8 @@ class SpeechCommands(DataModule):
         folder = Path(root).expanduser() / PLACE
         if not all((folder / file).is_file() for file in LISTS.values()):
             if not download or folder.exists():
-                raise UserError(f"data.root: {root} holds no whole {PLACE}; remove what is there and set data.download=true.")
+                raise UserError(
+                    f"data.root: {root} holds no whole {PLACE}; remove what is there and set data.download=true."
+                )
             fetch(folder)
         super().__init__(**prepare(find(folder), {}, options))

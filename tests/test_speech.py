@@ -1,0 +1,120 @@
+"""Speech from end to end: recordings in, a record, predictions and a cache that changes nothing out."""
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.data.sounds import folders, tone, write
+
+from frostline.config import compose, plain
+from frostline.errors import UserError
+from frostline.experiment import run_experiment
+from frostline.results.store import read_record, run_folder, run_id
+
+LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
+VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator=cpu", "data=audiofolder"]
+
+needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the extra audio is not installed")
+
+
+def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
+    config = plain(compose("run", [*VOICE, f"outputs={outputs}", *overrides]))
+    folder = run_folder(outputs, run_id(config))
+    folder.mkdir(parents=True)
+    run_experiment(config, folder.name, folder).write(folder)
+    record = read_record(folder)
+    assert record is not None
+    return record, folder
+
+
+def predictions(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def spellings(root: Path, count: int = 100) -> Path:
+    """Write recordings in which each letter is a tone, and a table of what they spell; return the table."""
+    random, rows = np.random.default_rng(0), ["path,text,split"]
+    for index in range(count):
+        text = "".join(random.choice([*LETTERS], size=random.integers(2, 5)))
+        pieces = [np.concatenate([tone(LETTERS[one], 0.12), tone(0.0, 0.05)]) for one in text]
+        write(root / f"{index}.wav", np.concatenate(pieces))
+        rows.append(f"{index}.wav,{text},{('train', 'train', 'train', 'val', 'test')[index % 5]}")
+    (root / "texts.csv").write_text("\n".join(rows))
+    return root / "texts.csv"
+
+
+def transcripts(tmp_path: Path) -> list[str]:
+    """Return the overrides of a run that learns to spell."""
+    table = spellings(tmp_path / "data")
+    data = [f"data.manifest={table}", "data.label_column=text", "data.seconds=0.8", "data.batch_size=8"]
+    return [*data, "head=ctc", "backbone.weights=pretrained"]
+
+
+def test_tones_are_told_apart(tmp_path: Path) -> None:
+    root = folders(tmp_path / "data")
+    record, folder = run(tmp_path, f"data.root={root}", "data.seconds=0.5", "freeze=linear_probe")
+    assert record["metrics"]["test"]["accuracy"] == 1.0
+    assert record["cached"][-1].startswith("at ") and record["backbone"]["name"] == "voice_encoder"
+    assert [row["sample"] for row in predictions(folder)][0] == "test/high/0.wav"
+
+
+@needs_weights
+def test_transcripts_are_learnt_on_a_frozen_encoder(tmp_path: Path) -> None:
+    said = transcripts(tmp_path)
+    record, folder = run(tmp_path, *said, "freeze=linear_probe", "optimizer.lr=0.03", "epochs=25", "task.beam=3")
+    assert record["cached"][-1].startswith("at features")
+    assert set(record["metrics"]["test"]) == {"wer", "cer", "exact_match", "loss"}
+    assert record["metrics"]["test"]["cer"] < 0.75
+    assert set(predictions(folder)[0]) == {"sample", "label", "prediction"}
+
+
+@needs_weights
+def test_a_partly_frozen_encoder_learns_the_same_with_and_without_the_cache(tmp_path: Path) -> None:
+    options = [*transcripts(tmp_path), "freeze=last_k", "optimizer.lr=0.01", "epochs=6"]
+    record, folder = run(tmp_path / "cached", *options)
+    live, live_folder = run(tmp_path / "live", *options, "cache.enabled=false")
+    assert record["cached"][-1].startswith("at block") and live["cached"] == ["cache.enabled is false"]
+    assert record["metrics"]["test"] == pytest.approx(live["metrics"]["test"], rel=1e-3)
+    assert predictions(folder) == predictions(live_folder)
+
+
+def test_waves_of_a_small_transformer_train_and_are_cached(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.HubertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        conv_dim=(16, 16, 16),
+        conv_kernel=(10, 8, 8),
+        conv_stride=(5, 8, 8),
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "network")
+    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path / "network")
+    network = ["backbone=transformers_audio", f"backbone.name={tmp_path / 'network'}", "backbone.weights=pretrained"]
+    options = [*network, f"data.root={folders(tmp_path / 'data')}", "data.seconds=0.5", "epochs=2", "freeze=last_k"]
+    record, _ = run(tmp_path / "cached", *options, "augment=speech_light", "data.views=2")
+    live, _ = run(tmp_path / "live", *options, "augment=speech_light", "data.views=2", "cache.enabled=false")
+    assert record["cached"][-1].startswith("at ") and record["metrics"]["test"] == pytest.approx(
+        live["metrics"]["test"], rel=1e-3
+    )
+
+
+def test_mistakes_are_named_before_training(tmp_path: Path) -> None:
+    table = spellings(tmp_path / "data", 10)
+    root = ["data.seconds=0.8", f"data.manifest={table}", "data.label_column=text"]
+    with pytest.raises(UserError, match=r"task=ctc answers for each frame.*backbone\.pooling=none"):
+        run(tmp_path / "1", *root, "head=ctc", "backbone.pooling=mean")
+    with pytest.raises(UserError, match="task=multiclass has one answer a sample; use mean"):
+        run(tmp_path / "0", *root, "backbone.pooling=none")
+    with pytest.raises(UserError, match="this is speech data, and the backbone takes image"):
+        run(tmp_path / "2", *root, "backbone=efficientnet_lite0")
+    with pytest.raises(UserError, match=r"texts\.csv has no column 'words'"):
+        run(tmp_path / "3", *root, "data.label_column=words")
