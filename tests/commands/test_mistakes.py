@@ -46,7 +46,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["data.batch_size=0"], ["data.batch_size: 0"]),
         (["force=perhaps"], ["force:", "'perhaps'"]),
         (["optimizer=torch"], ["optimizer.name:", "a value is needed"]),
-        (["loss=3"], ["loss:", "3"]),
+        (["cache=3"], ["cache:", "3"]),
         (["~optimizer"], ["optimizer:"]),
         (["monitor=f2"], ["monitor:", "'f2'", "f1"]),
         (["data.size=${nope}"], ["data.size:", "nope"]),
@@ -99,6 +99,7 @@ def test_run_names_the_key(overrides: list[str], words: list[str], capsys: pytes
         (["compare.name=../up"], ["compare.name"]),
         (["freeze=full"], ["freeze:", "compare.strategies"]),
         (["seed=3"], ["seed:", "compare.seeds"]),
+        (["task=multiclass,regression"], ["task:", "scores of different tasks cannot be compared"]),
         (["compare.names=x"], ["compare.names", "name"]),
     ],
 )

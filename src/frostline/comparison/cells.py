@@ -192,6 +192,8 @@ def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[lis
             raise UserError(f"{key}: it is swept twice; give all its levels in one sweep.")
         if node in ("compare", "monitor", "test") or any(below(key, no) for no in WHERE_NOT_WHAT):
             raise UserError(f"{key}: it cannot be swept here; it is no part of what a run computes.")
+        if key == "task":
+            raise UserError("task: it cannot be swept here; scores of different tasks cannot be compared.")
         swept[key] = expanded(one, config_dir)
     return base, swept
 
