@@ -14,6 +14,8 @@ COMMANDS = {
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
     "tune": "hyper-parameter search with Optuna, then the report",
     "report": "write the report of a comparison again",
+    "predict": "what a trained network says of new images, texts or sounds, as CSV or JSON lines",
+    "export": "a trained network that runs without Frostline: ONNX, torch.export, safetensors, transformers",
     "list": "the runs of an output folder, the newest first",
     "cache": "list, verify or prune the prefix cache",
     "doctor": "versions, devices, where weights and data come from, and what is missing",

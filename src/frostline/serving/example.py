@@ -1,0 +1,117 @@
+"""What stands beside an exported network: how its inputs are made, what its outputs mean, and a program for both."""
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from frostline.data.inputs import Pixels
+from frostline.data.mel import COMPRESSIONS, FLOOR, KALDI_FLOOR, PREEMPHASIS, WHISPER_RANGE, Mel, filters
+from frostline.data.pixels import short_side
+from frostline.data.rendering import SPACING, Rendered, wrapped
+from frostline.data.sound import MARGIN
+from frostline.data.tokens import Tokens
+from frostline.serving.formats import Part
+from frostline.serving.reading import pixels
+from frostline.serving.restored import Restored
+from frostline.tasks.multilabel import Multilabel
+
+PREPROCESSING, LABELS, EXAMPLE = "preprocessing.json", "labels.json", "example.py"
+ARGUMENTS = {"image": ("images", "FILE"), "text": ("texts", "TEXT"), "speech": ("sounds", "FILE")}
+assert COMPRESSIONS == ("none", "log", "whisper")  # those that the template of mel frames knows
+
+
+def describe(model: Restored, written: Part, folder: Path) -> None:
+    """Write preprocessing.json, labels.json and example.py, and the files that they need."""
+    wanted, part = preprocessing(model, folder)
+    _write(folder / PREPROCESSING, wanted)
+    _write(folder / LABELS, labels(model))
+    (folder / EXAMPLE).write_text(program(model, {**part, **written}, [*part["imports"], *written["imports"]]))
+
+
+def preprocessing(model: Restored, folder: Path) -> tuple[dict[str, Any], Part]:
+    """Return how inputs are made, and the part of the example that makes them."""
+    preprocess = model.backbone.preprocess
+    wanted: dict[str, Any] = {"modality": preprocess.modality, "kind": type(preprocess).__name__}
+    part: Part = {"imports": [], "plain_imports": []}
+    if isinstance(preprocess, Pixels):
+        look = pixels(preprocess, model.config["data"])
+        wanted |= {**asdict(look), "short_side": short_side(look)}
+        return wanted, part | {"prepare": "pixels.j2", "imports": ["from PIL import Image"]}
+    if isinstance(preprocess, Tokens):
+        (folder / "tokenizer.json").write_text(preprocess.tokenizer, encoding="utf-8")
+        wanted |= {"size": preprocess.size, "tokenizer": "tokenizer.json"}
+        return wanted, part | {"prepare": "tokens.j2", "imports": ["from tokenizers import Tokenizer"]}
+    wanted |= asdict(preprocess)  # type: ignore[call-overload]
+    if isinstance(preprocess, Rendered):
+        wanted |= {"lines": preprocess.lines, "spacing": SPACING}
+        source = inspect.getsource(wrapped).replace(
+            ": str, measure: Callable[[str], float], width: int)", ", measure, width)"
+        )
+        source = source.replace(" -> Iterator[str]:", ":")
+        return wanted, part | {
+            "prepare": "rendered.j2",
+            "imports": ["from PIL import Image, ImageDraw, ImageFont"],
+            "source": source.rstrip(),
+        }
+    if preprocess.modality == "text":
+        return wanted, part | {"prepare": "characters.j2"}
+    sound = part | {"prepare": "waves.j2", "plain_imports": ["import math"], "margin": MARGIN, "kind": wanted["kind"]}
+    sound["imports"] = ["import soundfile", "import soxr"]
+    return wanted, sound | (_mel(preprocess, folder) if isinstance(preprocess, Mel) else {})
+
+
+def _mel(preprocess: Mel, folder: Path) -> Part:
+    """Write the filters of mel bands; return what the example must know of frames."""
+    high = preprocess.high or preprocess.rate / 2
+    bank = filters(preprocess.rate, preprocess.fft, preprocess.bands, preprocess.low, high, preprocess.kaldi)
+    np.save(folder / "filters.npy", bank.numpy())
+    return {
+        "kaldi": preprocess.kaldi,
+        "reflect": preprocess.reflect,
+        "compression": preprocess.compression,
+        "floor": KALDI_FLOOR if preprocess.kaldi else FLOOR[preprocess.compression],
+        "preemphasis": PREEMPHASIS,
+        "range": WHISPER_RANGE,
+    }
+
+
+def labels(model: Restored) -> dict[str, Any]:
+    """Return what outputs mean."""
+    found = {"task": model.task.name, "classes": model.classes, **model.task.known()}
+    if isinstance(model.task, Multilabel):
+        found["threshold"] = model.task.threshold
+    return found
+
+
+def program(model: Restored, parts: Mapping[str, Any], imports: list[str]) -> str:
+    """Return the text of example.py."""
+    noun, argument = ARGUMENTS[model.backbone.preprocess.modality]
+    loader = jinja2.PackageLoader("frostline.serving")
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    packages = sorted({"numpy", *(line.split()[1].partition(".")[0] for line in imports)})
+    lines = sorted({"import numpy as np", *imports}, key=lambda line: (line.startswith("from"), line.lower()))
+    shown = {
+        **parts,
+        "imports": lines,
+        "name": model.backbone.name,
+        "noun": noun,
+        "argument": argument,
+        "file": EXAMPLE,
+        "needs": ", ".join("pillow" if name == "PIL" else name for name in packages),
+        "answer": "answers.j2",
+        "task": model.task.name,
+        "head": type(model.head).__name__,
+    }
+    text = environment.get_template("example.py.j2").render(shown)
+    return re.sub("\n{4,}", "\n\n\n", text) + "\n"
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

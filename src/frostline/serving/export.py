@@ -1,0 +1,113 @@
+"""Write a network that runs without Frostline, and make sure that it does what it did here."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from frostline.data.inputs import Inputs, Ragged
+from frostline.errors import UserError
+from frostline.serving.example import EXAMPLE, describe
+from frostline.serving.formats import FORMATS
+from frostline.serving.network import Network, arguments, quiet, refusal
+from frostline.serving.reading import reader
+from frostline.serving.restored import Restored
+from frostline.serving.samples import samples
+
+TOLERANCE = 1e-4
+
+
+def export(model: Restored, format: str, target: Path) -> float:
+    """Write a network into the folder ``target``; return how far its outputs are from Frostline's, at most.
+
+    It is written beside ``target``, loaded by its own example, compared on samples of the run, and only then put in
+    place. Raises UserError for a target that is there already, a network that the format cannot do, and outputs that
+    differ by more than ``TOLERANCE``.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"--output: {target} is there already; remove it, or choose another folder.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise UserError(f"--output: {target} cannot be written ({error.strerror}); choose another folder.") from error
+    try:
+        written = FORMATS[format](model, folder)
+        describe(model, {**written, "format": format}, folder)
+        apart = compare(model, folder)
+        folder.chmod(0o755)
+        folder.replace(target)
+    except OSError as error:
+        raise UserError(f"--output: {target} cannot be written ({error}); choose another folder.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return apart
+
+
+def compare(model: Restored, folder: Path) -> float:
+    """Return the largest difference of the exported network's outputs from Frostline's, on samples of the run.
+
+    Raises UserError where they, or the inputs that the example makes of the samples, are not the same.
+    """
+    example = imported(folder / EXAMPLE)
+    with tempfile.TemporaryDirectory() as scratch, quiet():
+        items = samples(model, Path(scratch))
+        batch = reader(model)(items)
+        assert batch.inputs is not None, batch.bad
+        sound = [item.content for item in items if item.name in batch.names]
+        inputs = arrays(batch.inputs)
+        check("inputs", inputs, example.prepare(sound))
+        try:
+            found = example.load()(*inputs)
+        except Exception as error:  # of another package, on what was written for it
+            raise refusal(model, "the package that should load it", error) from error
+        return check("outputs", own_outputs(model, inputs), found)
+
+
+def imported(path: Path) -> ModuleType:
+    """Return a program as a module."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arrays(inputs: Inputs) -> list[NDArray[Any]]:
+    """Return a batch as a network outside takes it; a sequence of one would be a case of its own there."""
+    values = [tensor.numpy() for tensor in arguments(inputs)]
+    if isinstance(inputs, Ragged) and values[0].shape[1] == 1:
+        values[0] = np.pad(values[0], ((0, 0), (0, 1), *[(0, 0)] * (values[0].ndim - 2)))
+    return values
+
+
+@torch.no_grad()
+def own_outputs(model: Restored, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return Frostline's own outputs, in single precision."""
+    found = Network(model)(*map(torch.from_numpy, inputs))
+    return [tensor.numpy() for tensor in (found if isinstance(found, tuple) else (found,))]
+
+
+def check(what: str, own: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> float:
+    """Return the largest difference. Raises UserError where it is more than ``TOLERANCE``, as such and as a share.
+
+    Of inputs the mean difference counts: the logarithm of what is nearly silent is not the same twice.
+    """
+    measure = np.mean if what == "inputs" else np.max
+    apart = 0.0
+    for one, other in zip((each.astype(np.float64) for each in own), found, strict=True):
+        each = np.abs(one - other) if one.shape == other.shape else np.array([np.inf])
+        if not measure(each) <= TOLERANCE * max(1.0, float(measure(np.abs(one)))):
+            raise UserError(
+                f"--format: the {what} of the exported network are not those of Frostline (up to {each.max():.2g} "
+                "apart), so nothing was written; choose another format."
+            )
+        apart = max(apart, float(each.max()))
+    return apart

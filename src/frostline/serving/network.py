@@ -1,0 +1,71 @@
+"""A trained network as one module over plain tensors, and traced: what leaves the house."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from frostline.data.inputs import Inputs, Ragged
+from frostline.errors import UserError
+from frostline.serving.restored import Restored
+
+TRACED = 3  # samples: a tracer takes 1 for a size that never changes
+
+
+class Network(nn.Module):
+    """From what the data set delivers to the head's outputs: uint8 [N, 3, S, S], or values [N, T, ...] and lengths [N].
+
+    The outputs are [N, width], or those of each frame [N, T, width] and their lengths [N].
+    """
+
+    def __init__(self, model: Restored) -> None:
+        super().__init__()
+        self.backbone, self.head = model.backbone, model.head
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        outputs = self.head(self.backbone(inputs if lengths is None else Ragged(inputs, lengths)))
+        return (outputs.values, outputs.lengths) if isinstance(outputs, Ragged) else outputs
+
+
+def arguments(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return a batch as the arguments of a network's forward."""
+    return tuple(inputs) if isinstance(inputs, Ragged) else (inputs,)
+
+
+def traced(model: Restored) -> ExportedProgram:
+    """Return the network as a graph over any number of samples and, of texts, any length up to the run's.
+
+    Sounds keep their length: what a network makes of one may depend on it. Raises UserError for a network whose code
+    cannot be followed.
+    """
+    preprocess = model.backbone.preprocess
+    inputs = preprocess.example(TRACED, preprocess.size)
+    shapes: tuple[dict[int, Dim], ...] = ({0: Dim("batch")},)
+    if isinstance(inputs, Ragged):
+        length = {1: Dim("length", max=preprocess.size)} if preprocess.modality == "text" else {}
+        shapes = ({0: shapes[0][0], **length}, shapes[0])
+    try:
+        with quiet(), torch.no_grad():
+            return torch.export.export(Network(model), arguments(inputs), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # the tracer, or the network's own code, may raise anything
+        raise refusal(model, "torch.export", error) from error
+
+
+def refusal(model: Restored, exporter: str, error: Exception) -> UserError:
+    """Return what to say of a network that an exporter cannot do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = (lines or [type(error).__name__])[0].rstrip(".:")
+    return UserError(f"--format: {exporter} cannot do {model.backbone.name} ({reason}); choose another format.")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings of exporters to their own authors away from users: what is written is checked instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

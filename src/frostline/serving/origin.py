@@ -1,0 +1,94 @@
+"""Where a network comes from: how another package makes the same one again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from frostline.backbones.build import chosen_weights
+from frostline.backbones.hub import load, settings
+from frostline.backbones.image import classifier_name, timm_settings, vision_settings
+from frostline.backbones.picture import ImageBackbone
+from frostline.backbones.sequence import SequenceBackbone
+from frostline.backbones.speech import VoiceEncoder
+from frostline.backbones.speech_transformers import EXTRA, Waveform, extractor
+from frostline.backbones.text import pretrained_tokenizer
+from frostline.backbones.transformer import Transformer
+from frostline.data.mel import Mel
+from frostline.data.tokens import Tokens
+from frostline.serving.restored import Restored
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network without its head, and what makes and runs it outside.
+
+    ``config`` is for its config.json, and for ``template``, the part of the example that runs it.
+    """
+
+    network: Any
+    config: dict[str, Any]
+    template: str
+    imports: tuple[str, ...] = ()
+
+
+def origin(model: Restored) -> Origin | None:
+    """Return how a network is made outside of Frostline, None where it is not."""
+    backbone = model.backbone
+    if isinstance(backbone, ImageBackbone):
+        return _picture(model, backbone.network)
+    assert isinstance(backbone, SequenceBackbone)
+    if isinstance(backbone.network, VoiceEncoder):
+        config = {"library": "torch", "name": backbone.name, "pooling": backbone.pooling}
+        return Origin(backbone.network, config, "voice_network.j2")
+    if isinstance(backbone.network, Transformer) and isinstance(backbone.preprocess, Tokens):
+        network: Any = backbone.network.model
+        config = {"library": "transformers", "transformers": network.config.to_dict(), "pooling": backbone.pooling}
+        return Origin(network, config, "text_network.j2", ("from transformers import AutoConfig, AutoModel",))
+    return None
+
+
+def _picture(model: Restored, network: nn.Module) -> Origin | None:
+    node, size = model.config["backbone"], model.config["data"].get("size")
+    target = node["_target_"].removeprefix("frostline.backbones.image.")
+    if target == "efficientnet_lite":
+        config = {"library": "timm", "name": f"tf_{model.backbone.name}", "settings": {}}
+    elif target == "timm_backbone":
+        options = timm_settings(node["name"], size, node.get("options") or {})
+        config = {"library": "timm", "name": node["name"], "settings": options}
+    elif target == "torchvision_backbone":
+        loaded = chosen_weights(node.get("weights"), pretrained=True) is not None
+        options = vision_settings(node["name"], size, loaded)
+        without = classifier_name(node["name"], options)
+        config = {"library": "torchvision", "name": node["name"], "settings": options, "without": without}
+    else:
+        return None
+    return Origin(network, config, "image_network.j2", (f"import {config['library']}",))
+
+
+def loadable(model: Restored) -> Origin | None:
+    """Return a network of transformers that ``AutoModel`` loads from a folder, None for what is another kind or a part.
+
+    A speech network of waveforms is put back into the model that it was taken out of.
+    """
+    backbone = model.backbone
+    if not isinstance(backbone, SequenceBackbone) or not isinstance(backbone.network, Transformer):
+        return None
+    network: Any = backbone.network.model
+    config, auto = {"pooling": backbone.pooling}, ("from transformers import AutoModel, logging",)
+    if isinstance(network, Waveform):
+        name = model.config["backbone"]["name"]
+        whole: Any = load(name, settings(name, EXTRA), None, EXTRA)[0]
+        for child, module in network.named_children():
+            getattr(whole, child).load_state_dict(module.state_dict())
+        return Origin(whole, config, "waveform_network.j2", auto)
+    if network.config.is_encoder_decoder:
+        return None
+    if isinstance(backbone.preprocess, Tokens):
+        return Origin(network, config, "text_network.j2", auto)
+    return Origin(network, config, "spectrogram_network.j2", auto) if isinstance(backbone.preprocess, Mel) else None
+
+
+def preparation(name: str, model: Restored) -> Any:
+    """Return what transformers prepares a network's inputs with."""
+    return extractor(name) if model.backbone.preprocess.modality == "speech" else pretrained_tokenizer(name)

@@ -1,0 +1,73 @@
+"""Predictions for new samples, a batch at a time: never more than one is held."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TextIO
+
+from frostline.data.base import named
+from frostline.errors import UserError
+from frostline.serving.reading import Read
+from frostline.serving.restored import Restored
+from frostline.serving.sources import Item
+from frostline.tasks.base import Answer, Task
+
+Said = tuple[str, Answer]
+FORMATS = ("csv", "jsonl")
+
+
+def predict(
+    model: Restored, read: Read, items: Iterable[Item], size: int, skipped: Callable[[Sequence[str]], None] | None
+) -> Iterator[list[Said]]:
+    """Yield the answers for ``size`` samples after the other, each with the sample's name.
+
+    ``skipped`` is told of those that cannot be read; None: the first batch that has any raises UserError.
+    """
+    for chunk in chunks(items, size):
+        batch = read(chunk)
+        if batch.bad and skipped is None:
+            raise UserError(
+                f"{len(batch.bad)} samples cannot be used: {named(batch.bad)}. Leave them out, or give --on-bad skip."
+            )
+        if batch.bad and skipped is not None:
+            skipped(batch.bad)
+        if batch.inputs is not None:
+            answers = model.task.answers(model.classes, model.outputs(batch.inputs))
+            yield list(zip(batch.names, answers, strict=True))
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield ``size`` items after the other."""
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def writer(format: str, task: Task, file: TextIO) -> Callable[[Said], None]:
+    """Return what writes an answer to a file: as a row of a table, or as an object of JSON on a line of its own."""
+    return _table(task, file) if format == "csv" else _json_lines(file)
+
+
+def _table(task: Task, file: TextIO) -> Callable[[Said], None]:
+    found: list[csv.DictWriter] = []
+
+    def write(said: Said) -> None:
+        row = {"sample": said[0], **task.cells(said[1])}
+        if not found:
+            found.append(csv.DictWriter(file, list(row), lineterminator="\n"))
+            found[0].writeheader()
+        found[0].writerow(row)
+
+    return write
+
+
+def _json_lines(file: TextIO) -> Callable[[Said], None]:
+    def write(said: Said) -> None:
+        name, answer = said
+        row: dict[str, Any] = {"sample": name, "prediction": answer.prediction}
+        if answer.probabilities:
+            row["probabilities"] = {label: float(f"{value:.6g}") for label, value in answer.probabilities.items()}
+        file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
+
+    return write

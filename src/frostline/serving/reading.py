@@ -1,0 +1,108 @@
+"""From new samples to a batch of what a network takes, exactly as in the test split of its run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from frostline.data.audio import AudioOptions
+from frostline.data.encoded import Writing
+from frostline.data.image import ImageOptions
+from frostline.data.inputs import Inputs, Pixels, Ragged, padded
+from frostline.data.pixels import Limits, decode_all, in_threads, short_side
+from frostline.data.recordings import Hearing
+from frostline.data.sound import Extent, Unusable, read
+from frostline.serving.restored import Restored
+from frostline.serving.sources import Item
+
+
+class Batch(NamedTuple):
+    """Samples that could be read, as one batch (None: there are none), and a line for each that could not."""
+
+    names: list[str]
+    inputs: Inputs | None
+    bad: list[str]
+
+
+Read = Callable[[Sequence[Item]], Batch]
+
+
+def reader(model: Restored) -> Read:
+    """Return what reads samples for a network; what it wants of them decides their modality."""
+    data, preprocess = model.config["data"], model.backbone.preprocess
+    if preprocess.modality == "image":
+        return _images(cast(Pixels, preprocess), data)
+    if preprocess.modality == "text":
+        return _texts(cast(Writing, preprocess))
+    return _sounds(cast(Hearing, preprocess), data, model.task.whole)
+
+
+def pixels(preprocess: Pixels, data: Mapping[str, Any]) -> Pixels:
+    """Return how images are prepared: the backbone's way, at the size that a config asks for."""
+    return preprocess if data.get("size") is None else replace(preprocess, size=data["size"])
+
+
+def _images(preprocess: Pixels, data: Mapping[str, Any]) -> Read:
+    wanted = pixels(preprocess, data)
+    limits = Limits(round(data.get("max_megapixels", ImageOptions.max_megapixels) * 1e6), short_side(wanted))
+
+    def read_images(items: Sequence[Item]) -> Batch:
+        images, reasons = decode_all([item.content for item in items], wanted, limits)
+        sound = [index for index in range(len(items)) if index not in reasons]
+        return _batch(items, reasons, lambda: images[sound])
+
+    return read_images
+
+
+def _texts(preprocess: Writing) -> Read:
+    def read_texts(items: Sequence[Item]) -> Batch:
+        reasons = {index: "has no text" for index, item in enumerate(items) if not item.content}
+        kept = [(index, item.content) for index, item in enumerate(items) if item.content]
+        made = preprocess.encode([text for _, text in kept]) if kept else []
+        if isinstance(made, Tensor):
+            return _batch(items, reasons, lambda: made)
+        for (index, _), sequence in zip(kept, made, strict=True):
+            if not len(sequence):
+                reasons[index] = "has no tokens"
+        return _batch(items, reasons, lambda: padded([sequence for sequence in made if len(sequence)]))
+
+    return read_texts
+
+
+def _sounds(preprocess: Hearing, data: Mapping[str, Any], whole: bool) -> Read:
+    least = data.get("min_seconds", AudioOptions.min_seconds)
+    extent = Extent(preprocess.rate, preprocess.size, least, whole=whole)
+
+    def attempt(path: str) -> Tensor | str:
+        try:
+            return torch.from_numpy(read(path, extent))
+        except Unusable as error:
+            return str(error)
+
+    def read_sounds(items: Sequence[Item]) -> Batch:
+        found = in_threads(attempt, [item.content for item in items])
+        reasons = {index: reason for index, reason in enumerate(found) if isinstance(reason, str)}
+        return _batch(
+            items,
+            reasons,
+            lambda: preprocess.encode(
+                full([wave for wave in found if wave is not None and isinstance(wave, Tensor)], extent.size)
+            ),
+        )
+
+    return read_sounds
+
+
+def full(waves: Sequence[Tensor], size: int) -> Ragged:
+    """Return waves [B, size], padded to the length that all samples of a run have."""
+    values, lengths = padded(waves)
+    return Ragged(functional.pad(values, (0, size - values.shape[1])), lengths)
+
+
+def _batch(items: Sequence[Item], reasons: Mapping[int, str], make: Callable[[], Inputs]) -> Batch:
+    names = [item.name for index, item in enumerate(items) if index not in reasons]
+    bad = [f"{items[index].name} {reasons[index]}" for index in sorted(reasons)]
+    return Batch(names, make() if names else None, bad)

@@ -1,0 +1,93 @@
+"""A trained network as it was tested: its parts made again from a run's record and its best checkpoint."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frostline.assemble import make_task, network
+from frostline.backbones.base import ADAPTER, Backbone
+from frostline.data.inputs import Inputs
+from frostline.errors import UserError
+from frostline.extract import lone_trainer
+from frostline.heads import Head
+from frostline.schema import instantiate
+from frostline.tasks.base import Task
+from frostline.training.checkpoint import Checkpoints
+from frostline.training.weights import Weights
+
+
+@dataclass
+class Restored:
+    """A network in eval mode, with what its task knows of labels. ``autocast`` is the precision it was tested in."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    task: Task
+    classes: list[str]
+    backbone: Backbone
+    head: Head
+    device: torch.device
+    autocast: Callable[[], AbstractContextManager]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return the run's config."""
+        return self.record["config"]
+
+    @torch.inference_mode()
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Return the dense outputs [B, ...] of a batch, on the processor."""
+        with self.autocast():
+            return self.task.dense(self.head(self.backbone(inputs.to(self.device)))).cpu()
+
+
+def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = None) -> Restored:
+    """Return the network of a run that is done, at its best epoch.
+
+    ``accelerator`` is Lightning's word for the device; None: the CPU where the run was made there, else the best at
+    hand. Raises UserError where the checkpoint is gone, or the network's own weights are not those of the run.
+    """
+    config = record["config"]
+    accelerator = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else "auto")
+    trainer = lone_trainer({**config, "trainer": {**config["trainer"], "accelerator": accelerator}})
+    backbone, plan = network(config)
+    task = make_task(config)
+    task.remember(record["task"])
+    classes = record["data"]["classes"]
+    head = instantiate(config["head"], "head", features=backbone.num_features, classes=task.width(classes))
+    weights = Weights(backbone, head, plan)
+    state = Checkpoints(folder / "checkpoints").best()
+    if state is None:
+        raise UserError(f"{folder / 'checkpoints'}: the best checkpoint is gone or damaged; run it again.")
+    check_origin(backbone, record["backbone"]["fingerprint"], state["weights"]["backbone"], folder)
+    weights.load(state["weights"])
+    device = trainer.strategy.root_device
+    backbone.eval().to(device)
+    head.eval().to(device)
+    autocast = trainer.strategy.precision_plugin.forward_context
+    return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
+
+
+@torch.no_grad()
+def check_origin(backbone: Backbone, fingerprint: str, saved: Mapping[str, Tensor], folder: Path) -> None:
+    """Make sure that what a checkpoint does not hold is as it was. Raises UserError.
+
+    A checkpoint holds what trained; the rest comes from where the network's pretrained weights come from, or from the
+    seed. What an adapter measured on the training data belongs to what the run began with, and is in the checkpoint.
+    """
+    own = backbone.state_dict()
+    if set(own) <= set(saved):
+        return
+    measured = {name for name, _ in backbone.named_buffers() if name.startswith(f"{ADAPTER}.")}
+    for name in measured & set(saved):
+        own[name].copy_(saved[name])
+    if backbone.fingerprint() != fingerprint:
+        raise UserError(
+            f"{folder}: the weights of {backbone.name} are not those that this run began with, and its checkpoint "
+            "holds only what trained; bring back the weights (and versions) of then, or run it again."
+        )
