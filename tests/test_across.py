@@ -1,0 +1,103 @@
+"""Runs from end to end through an input adapter: sounds and texts for image networks, frozen, cached and aligned."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from frostline.assemble import assemble
+from frostline.config import compose, plain
+from frostline.errors import UserError
+from frostline.experiment import run_experiment
+from frostline.results.record import Record
+from frostline.results.store import run_folder, run_id
+
+NETWORK = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "trainer.accelerator=cpu"]
+WORDS = {"sweet": "cake sugar honey jam", "hard": "stone iron steel rock"}
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A table of 36 short texts of two classes in three splits."""
+    path = tmp_path / "texts.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "split"])
+        for place in range(36):
+            label = sorted(WORDS)[place % 2]
+            words = WORDS[label].split()
+            line = " ".join(words[(place + turn) % 4] for turn in range(3))
+            rows.writerow([f"{line} {place}", label, ("train", "train", "val", "test")[place // 2 % 4]])
+    return path
+
+
+def config(texts: Path, *overrides: str) -> dict[str, Any]:
+    data = ["data=text_csv", f"data.file={texts}", "adapter=rendering", "adapter.size=32", "adapter.font=8"]
+    return plain(compose("run", [*NETWORK, *data, f"outputs={texts.parent / 'outputs'}", *overrides]))
+
+
+def run(texts: Path, *overrides: str) -> tuple[Record, list[dict[str, str]]]:
+    made = config(texts, *overrides)
+    folder = run_folder(Path(made["outputs"]), run_id(made))
+    folder.mkdir(parents=True)
+    record = run_experiment(made, folder.name, folder)
+    with (folder / "metrics.csv").open(newline="") as file:
+        return record, list(csv.DictReader(file))
+
+
+def test_orca_aligns_first_and_its_epochs_are_never_the_best(texts: Path) -> None:
+    record, rows = run(texts, "freeze=orca", "freeze.align=0.5", "epochs=4", "optimizer.lr=0.01")
+    assert record.plan["phases"][0]["objective"] == "align"
+    assert [row["phase"] for row in rows] == ["align", "align", "refine", "refine"]
+    assert all(row["train/distance"] and not row["train/loss"] for row in rows[:2])
+    assert all(row["train/loss"] and not row["train/distance"] for row in rows[2:])
+    assert float(rows[1]["train/distance"]) < float(rows[0]["train/distance"])
+    assert record.best_epoch in (2, 3) and record.moved["adapter"] > 0
+    assert any(note.startswith("longer than their pictures have room for and cut: ") for note in record.notes)
+
+
+def test_a_probe_behind_an_adapter_is_cached_with_what_the_adapter_measured(texts: Path) -> None:
+    probe = ["freeze=linear_probe", "epochs=1"]
+    cached, _ = run(texts, *probe)
+    live, _ = run(texts, *probe, "cache.enabled=false")
+    assert cached.cached[0].startswith("at ") and live.cached == ["cache.enabled is false"]
+    assert cached.metrics["test"] == pytest.approx(live.metrics["test"], abs=1e-5)
+    assert cached.parameters["total"] > cached.parameters["trainable"][0]
+
+
+def test_the_adapter_has_its_statistics_before_anything_is_cached(texts: Path, tmp_path: Path) -> None:
+    parts = assemble(config(texts, "freeze=fpt"), tmp_path)
+    adapter: Any = parts.backbone.adapter
+    assert 150 < float(adapter.mean) < 255 and float(adapter.deviation) > 10, "mostly white paper"
+    assert next(iter(parts.backbone.groups)) == "adapter" and set(parts.plan.phases[0].train) > {"adapter", "head"}
+    picture = adapter(parts.data.splits["train"].peek(torch.arange(18)))
+    assert abs(float(picture.detach().mean())) < 0.01 and abs(float(picture.detach().std()) - 1) < 0.01
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "adapters.md").read_text()
+COMMANDS = [line.split()[2:] for line in DOCUMENT.splitlines() if line.startswith("    frostline run ")]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[-2])
+def test_the_commands_of_the_document_compose(words: list[str]) -> None:
+    made = plain(compose("run", words))
+    assert made["adapter"]["_target_"] != "frostline.backbones.adapters.none"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["adapter=none"], r"this is text data, and the backbone takes image.*adapter=rendering"),
+        (["adapter=spectrogram", "adapter.size=32"], r"this is text data, and the backbone takes speech"),
+        (["adapter=none", "freeze=orca"], r"^freeze=orca trains an input adapter, and there is none"),
+        (["adapter=characters"], r"^adapter=characters: it makes frames .* test_resnet takes images"),
+    ],
+)
+def test_data_of_another_modality_is_refused_with_what_would_do(
+    texts: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    data = ["data=text_csv", f"data.file={texts}", *NETWORK, f"outputs={tmp_path / 'outputs'}", *overrides]
+    with pytest.raises(UserError, match=message):
+        assemble(plain(compose("run", data)), tmp_path)
