@@ -94,9 +94,7 @@ def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, prepr
 
 
 @pytest.mark.parametrize("memory_gb", [1, 0])
-def test_half_a_file_in_any_split_is_named_before_training(
-    photos: Path, preprocess: Pixels, memory_gb: float
-) -> None:
+def test_half_a_file_in_any_split_is_named_before_training(photos: Path, preprocess: Pixels, memory_gb: float) -> None:
     whole = (photos / "test/cat/2.png").read_bytes()
     (photos / "test/cat/2.png").write_bytes(whole[: len(whole) // 2])
     data = ImageFolder(str(photos), preprocess=preprocess, memory_gb=memory_gb)
