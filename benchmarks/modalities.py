@@ -41,7 +41,7 @@ interval at 95% is of their difference, by a bootstrap over seeds and test sampl
 show that pretraining helped; it is not corrected for choosing. All strategies of a cell have one learning rate, so
 `scratch` may not be at its best; the heads of `linear_probe` and `random_features` are solved, and need none.
 
-The recipes are small, so that all of them take well below an hour on two cores: they draw some samples of each class and
+The recipes are small, so that all take well below an hour on two cores: they draw some samples of each class and
 train for a few epochs. They say what pretraining is worth where data is scarce, not what a network can reach. Chance is
 0.10 for images, 0.11 for texts and 0.20 for speech; a logistic regression on pixels, TF-IDF and mean log-mel bands
 reaches 0.804, 0.834 and 0.953, from all training samples. In speech/languages each language has one speaker: a good
