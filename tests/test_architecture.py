@@ -13,6 +13,7 @@ PACKAGE = ROOT / "src" / "frostline"
 ROOMS = (
     ("errors",),
     ("files",),
+    ("lean",),
     ("stopping",),
     ("signature",),
     ("allow",),

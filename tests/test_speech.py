@@ -69,7 +69,8 @@ def test_transcripts_are_learnt_on_a_frozen_encoder(tmp_path: Path) -> None:
     assert record["cached"][-1].startswith("at features")
     assert set(record["metrics"]["test"]) == {"wer", "cer", "exact_match", "loss"}
     assert record["metrics"]["test"]["cer"] < 0.75
-    assert set(predictions(folder)[0]) == {"sample", "label", "prediction"}
+    counts = {"word_errors", "words", "character_errors", "characters"}
+    assert set(predictions(folder)[0]) == {"sample", "label", "prediction", *counts}
 
 
 @needs_weights

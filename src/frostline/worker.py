@@ -170,6 +170,7 @@ def _end_in_time(folder: Path, rank: int) -> None:
 
 def attempt(config: dict[str, Any], folder: Path) -> Record:
     """Return the record of a run, however it ends (short of an interruption)."""
+    import frostline.lean  # noqa: F401 (before Lightning)
     from frostline.experiment import run_experiment
     from frostline.training.module import Diverged
     from frostline.training.phases import Pruned

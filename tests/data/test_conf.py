@@ -65,4 +65,4 @@ def test_every_augmentation_can_be_made(name: str) -> None:
 @pytest.mark.parametrize("path", [*(CONF / "data").glob("[!_]*.yaml"), *(CONF / "augment").glob("*.yaml")], ids=str)
 def test_every_file_opens_with_its_command(path: Path) -> None:
     first, second = path.read_text().splitlines()[:2]
-    assert re.match(rf"# frostline run {path.parent.name}={path.stem}\b", first) and second.startswith("# ")
+    assert re.match(rf"# frostline run (data=\w+ )?{path.parent.name}={path.stem}\b", first) and second.startswith("# ")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import frostline.lean  # noqa: F401 (before Lightning)
 from frostline.launchers.slot import by_name
 from frostline.results.store import LOG
 from frostline.stopping import interruptible
