@@ -61,7 +61,9 @@ def train_as_usual() -> None:
     pl.seed_everything(0, verbose=False)
     module = Usual(timm_backbone("test_resnet", "none", size=SIZE))
     split = Digits(preprocess=module.backbone.preprocess, num_per_class=16).splits["train"]
-    digits = TensorDataset(split.inputs(torch.arange(len(split)), 0), split.labels)
+    images = split.inputs(torch.arange(len(split)), 0)
+    assert isinstance(images, Tensor)
+    digits = TensorDataset(images, split.labels)
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=RANKS,

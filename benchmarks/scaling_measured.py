@@ -137,7 +137,7 @@ def cache(folder: Path) -> dict[str, float]:
         writer = Writer(store, "measured", {})
         for start in range(0, ROWS, 32):
             writer.append(content[start : start + 32].tobytes())
-        writer.finish()
+        writer.finish(ROWS)
         writer.abandon()
 
     file = folder / "rows.bin"

@@ -30,7 +30,7 @@ class Numbers:
 
     size: int = 10
     modality: ClassVar[str] = "text"
-    normalisation: ClassVar[str] = ""
+    normalisation: str = ""
 
     def example(self, count: int, size: int) -> Ragged:
         values = torch.randint(3, KNOWN, (count, size), generator=same())

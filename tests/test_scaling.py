@@ -1,5 +1,8 @@
 """The arithmetic of docs/scaling.md against what DDP and the cache really do, and its tables against the script."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import importlib
 import sys
 from pathlib import Path

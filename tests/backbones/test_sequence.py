@@ -23,7 +23,7 @@ from frostline.backbones.sequence import POOLING, SequenceBackbone
 from frostline.data.inputs import Ragged, padded
 from frostline.errors import UserError
 
-ENDS: dict[str, int] = {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+ENDS: dict[str, Any] = {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
 
 
 def random(config: Any) -> Callable[[], nn.Module]:
@@ -34,7 +34,7 @@ NETWORKS: dict[str, Callable[[], SequenceBackbone]] = {
     "tiny": tiny,
     "bert": lambda: transformer(random(BertConfig(**SMALL))),
     "deberta": lambda: transformer(
-        random(DebertaV2Config(**SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4))
+        random(DebertaV2Config(**SMALL, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4))  # type: ignore[call-arg]
     ),
     "distilbert": lambda: transformer(
         random(DistilBertConfig(vocab_size=KNOWN, dim=WIDTH, n_layers=3, n_heads=2, hidden_dim=24))

@@ -1,5 +1,8 @@
 """Augmentations: functions of (seed, index, view), described in full."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 from pathlib import Path
 
 import pytest

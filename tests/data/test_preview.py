@@ -1,5 +1,8 @@
 """A few samples as they are: without augmentation, without decoding the rest, and as pictures for a person."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import io
 from pathlib import Path
 

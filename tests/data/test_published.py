@@ -1,5 +1,8 @@
 """Published sets, on small files in their official formats; archives and pickles that must not be trusted."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import gzip
 import io
 import os

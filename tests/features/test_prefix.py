@@ -1,5 +1,8 @@
 """The prefix cache: the same activations as the live network, computed once, whatever happens to their files."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 import gc
 import logging
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """FSDP: which modules are sharded together, and the way there and back."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
+# (what a split serves is a tensor here, though it could be sequences)
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
