@@ -1,6 +1,7 @@
 """Mel frames against those of librosa, torchaudio and transformers, and what does not change them."""
 
 import math
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -78,6 +79,7 @@ def test_frames_are_those_of_whispers_own_extractor(wave: Tensor) -> None:
     assert frames.lengths.tolist() == [200, 200]
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filter")  # transformers' own, where torchaudio is not installed
 def test_frames_are_those_of_asts_own_extractor(wave: Tensor) -> None:
     form = pytest.importorskip("transformers").ASTFeatureExtractor(max_length=80)
     wanted = form([wave.numpy(), wave[:3000].numpy()], sampling_rate=16000, return_tensors="pt").input_values
@@ -92,7 +94,8 @@ def test_frames_are_those_of_asts_own_extractor(wave: Tensor) -> None:
         std=2 * form.std,
         whole=True,
     )
-    torch.testing.assert_close(mel.encode(batch(wave, wave[:3000])).values, wanted, atol=1e-4, rtol=1e-4)
+    near = 1e-4 if find_spec("torchaudio") else 5e-4  # without it transformers takes a way of its own, a little off
+    torch.testing.assert_close(mel.encode(batch(wave, wave[:3000])).values, wanted, atol=near, rtol=near)
 
 
 def test_waves_are_scaled_as_by_wav2vecs_own_extractor(wave: Tensor) -> None:
