@@ -193,7 +193,7 @@ class FineTuner(pl.LightningModule):
         longest = max([part["outputs"].shape[1] for part in self.outputs if part["outputs"].ndim == 3], default=0)
         longest = max(self.group.each(longest))
         own = _merge(self.outputs, longest, self._no_labels)
-        merged = {name: self.group.rows(tensor) for name, tensor in own.items()}
+        merged = {name: self.group.rows(own[name]) for name in ("outputs", "label", "index")}  # alike on all ranks
         self.outputs.clear()
         order = merged["index"].argsort()
         return {name: tensor[order].cpu() for name, tensor in merged.items()}
