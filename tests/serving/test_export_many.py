@@ -115,7 +115,7 @@ def test_sounds(name: str, sounds: Path, tmp_path: Path) -> None:
 def test_transcripts(sounds: Path, tmp_path: Path, alone: Alone, capsys: pytest.CaptureFixture[str]) -> None:
     network = ["backbone=transformers_audio", f"backbone.name={speech('wav2vec2', tmp_path)}", "data.seconds=0.6"]
     data = ["data=audiofolder", f"data.manifest={sounds / 'table.csv'}", "data.label_column=said", "head=ctc"]
-    run = trained(tmp_path, *data, *network, "freeze=full", "epochs=3", "optimizer.lr=0.03")
+    run = trained(tmp_path, *data, *network, "freeze=full", "epochs=12", "optimizer.lr=0.01")
     formats = ("onnx", "torch", "transformers")
     assert exports(run, formats, tmp_path) == dict.fromkeys(formats, 0)
     files = sorted(map(str, (sounds / "test").rglob("*.wav")))
