@@ -136,7 +136,7 @@ def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels)
         ({"batch_size": 0}, "data.batch_size: 0"),
         ({"views": 0}, "data.views: 0"),
         ({"on_bad": "ignore"}, "data.on_bad: 'ignore' is not known; choose one of: error, skip"),
-        ({"sise": 3}, "data: 'sise' is not known; choose one of: preprocess"),
+        ({"sise": 3}, "data: 'sise' is not known; choose one of: .* size, "),
         ({"max_megapixels": 0}, "data.max_megapixels"),
     ],
 )

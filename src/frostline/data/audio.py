@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,54 +13,40 @@ from frostline.data.base import SPLITS, DataModule, Loading, Split, named
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import Columns, Found, read_folder, read_manifest
+from frostline.data.options import Options
 from frostline.data.pixels import digest, in_threads
 from frostline.data.recordings import Hearing, Recordings
 from frostline.data.sound import RECORDINGS, Extent, problem, seconds
-from frostline.errors import UserError, choices
-from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
+from frostline.errors import UserError
 
 PIPELINE = 1
 """Raised by hand when the way from a file to a wave changes, so that no old cache entry is taken for a new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioOptions:
+class AudioOptions(Options):
     """The keys that all speech data sets share; the first four come from the rest of a run.
 
     ``seconds`` is for the builder of the backbone, whose ``preprocess`` holds it. Raises UserError naming the key
     whose value is out of range.
     """
 
+    least: ClassVar[Mapping[str, float]] = {**Options.least, "min_seconds": 0}
+
     preprocess: Hearing
     augment: Any = None
-    task: Task = field(default_factory=Multiclass)
-    seed: int = 0
     seconds: float = 4.0
     min_seconds: float = 0.1
-    batch_size: int = 32
     views: int | None = 4
-    workers: int = 0
-    num_per_class: int | None = None
-    fraction: float | None = None
-    balanced: bool = False
-    on_bad: str = "error"
     symlinks: bool = False
-    memory_gb: float = 2.0
-    split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in (("batch_size", 1), ("views", 1), ("workers", 0), ("memory_gb", 0), ("min_seconds", 0)):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise UserError(f"data.{key}: {value} is too small; it is at least {least}.")
+        super().__post_init__()
         if not self.min_seconds < self.seconds <= 600:
             raise UserError(
                 f"data.seconds: {self.seconds} will not do; it is above data.min_seconds={self.min_seconds:g} and at "
                 "most 600."
             )
-        if self.on_bad not in ("error", "skip"):
-            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
         if self.augment is not None and not isinstance(self.augment, Sound):
             raise UserError(
                 f"augment: {type(self.augment).__name__} is for images; with speech it is none, speech_light, "
@@ -87,11 +73,7 @@ class AudioOptions:
 def audio_options(values: Mapping[str, Any], where: str) -> AudioOptions:
     """Return the shared keys as options; raises UserError for a key that is not one, or a backbone for other data."""
     fits(values["preprocess"], "speech", where)
-    known = [field.name for field in dataclasses.fields(AudioOptions)]
-    for key in values:
-        if key not in known:
-            raise choices("data", key, known)
-    return AudioOptions(**values)
+    return AudioOptions.read(values)
 
 
 def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:

@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from frostline.data.base import SPLITS, DataModule, Loading, Split, named
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
+from frostline.data.options import Options
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
@@ -26,38 +27,26 @@ PIPELINE = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
+class ImageOptions(Options):
     """The keys that all image data sets share; the first four come from the rest of a run.
 
     Raises UserError naming the key whose value is out of range.
     """
 
+    least: ClassVar[Mapping[str, float]] = {**Options.least, "size": 1}
+
     preprocess: Pixels
     augment: Augment | None = None
-    task: Task = field(default_factory=Multiclass)
-    seed: int = 0
     size: int | None = None
     batch_size: int = 64
     views: int | None = 4
-    workers: int = 0
-    num_per_class: int | None = None
-    fraction: float | None = None
-    balanced: bool = False
-    on_bad: str = "error"
     symlinks: bool = False
-    memory_gb: float = 2.0
     max_megapixels: float = 50.0
-    split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in (("size", 1), ("batch_size", 1), ("views", 1), ("workers", 0), ("memory_gb", 0)):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise UserError(f"data.{key}: {value} is too small; it is at least {least}.")
+        super().__post_init__()
         if self.max_megapixels <= 0:
             raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
-        if self.on_bad not in ("error", "skip"):
-            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
 
@@ -69,15 +58,6 @@ class ImageOptions:
     @property
     def limits(self) -> Limits:
         return Limits(round(self.max_megapixels * 1e6), short_side(self.wanted))
-
-
-def image_options(values: Mapping[str, Any]) -> ImageOptions:
-    """Return the shared keys as options; raises UserError for a key that is not one."""
-    known = [field.name for field in dataclasses.fields(ImageOptions)]
-    for key in values:
-        if key not in known:
-            raise choices("data", key, known)
-    return ImageOptions(**values)
 
 
 class ImageSplit:
@@ -179,7 +159,7 @@ def transforms(options: ImageOptions) -> dict[str, str]:
 def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
     fits(common["preprocess"], "image", found.where)
-    options = image_options(common)
+    options = ImageOptions.read(common)
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
     digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}

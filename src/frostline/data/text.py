@@ -1,12 +1,11 @@
 """Text data sets: tables of texts and labels, and the sets of the datasets library, made ready for a backbone."""
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
@@ -16,12 +15,11 @@ from frostline.data.divide import divide, duplicates
 from frostline.data.encoded import Encoded, Writing, encode
 from frostline.data.inputs import Inputs, Preprocess, Ragged, digest, fits
 from frostline.data.listing import Found, Listing
+from frostline.data.options import Options
 from frostline.data.pixels import png
 from frostline.data.rendering import Rendered
-from frostline.errors import UserError, choices
+from frostline.errors import UserError
 from frostline.files import sha256_json
-from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
 
 PIPELINE = 1
 """Raised by hand when the way from a text to its tokens changes, so that no old cache entry is taken for a new one."""
@@ -31,34 +29,22 @@ PAGE = Rendered(size=240, font=14)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextOptions:
+class TextOptions(Options):
     """The keys that all text data sets share; what stands before ``tokens`` comes from the rest of a run.
 
     ``tokens`` is for the builder of the backbone, in whose ``preprocess`` it stands. Raises UserError naming the key
     whose value is out of range.
     """
 
+    least: ClassVar[Mapping[str, float]] = {**Options.least, "tokens": 1}
+
     preprocess: Preprocess
-    task: Task = field(default_factory=Multiclass)
     augment: None = None
-    seed: int = 0
     tokens: int = 128
-    batch_size: int = 32
-    workers: int = 0
-    num_per_class: int | None = None
-    fraction: float | None = None
-    balanced: bool = False
-    on_bad: str = "error"
-    memory_gb: float = 2.0
     token_cache: str | None = "~/.cache/frostline/tokens"
-    split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in (("tokens", 1), ("batch_size", 1), ("workers", 0), ("memory_gb", 0)):
-            if getattr(self, key) < least:
-                raise UserError(f"data.{key}: {getattr(self, key)} is too small; it is at least {least}.")
-        if self.on_bad not in ("error", "skip"):
-            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
+        super().__post_init__()
         if self.augment is not None:
             raise UserError("augment: it is for images; with text it is none.")
 
@@ -70,15 +56,6 @@ class TextOptions:
     def reading(self, text: str, label: str, split: str = "split") -> Reading:
         """Return how rows with these columns become texts."""
         return Reading(text, label, split, self.task.blank, self.on_bad == "skip")
-
-
-def text_options(values: Mapping[str, Any]) -> TextOptions:
-    """Return the shared keys as options; raises UserError for a key that is not one."""
-    known = [field.name for field in dataclasses.fields(TextOptions)]
-    for key in values:
-        if key not in known:
-            raise choices("data", key, known)
-    return TextOptions(**values)
 
 
 class TextSplit:
@@ -198,7 +175,7 @@ class TextCSV(DataModule):
         test_fraction: float = 0.2,
         **common: Any,
     ) -> None:
-        options = text_options(common)
+        options = TextOptions.read(common)
         reading = options.reading(text_column, label_column, split_column)
         if file is not None and root is None:
             found = read_file(file, reading)
@@ -225,7 +202,7 @@ class HubText(DataModule):
         test_fraction: float = 0.2,
         **common: Any,
     ) -> None:
-        options = text_options(common)
+        options = TextOptions.read(common)
         reading = options.reading(text_column, label_column)
         found = read_hub(path, subset, {"train": train_split, "val": val_split, "test": test_split}, reading)
         super().__init__(**prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))
