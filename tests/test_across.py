@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.runs import finished, rows
 
 from frostline.assemble import assemble
 from frostline.config import compose, plain
 from frostline.errors import UserError
-from frostline.experiment import run_experiment
-from frostline.results.record import Record
-from frostline.results.store import run_folder, run_id
 
 NETWORK = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "trainer.accelerator=cpu"]
 WORDS = {"sweet": "cake sugar honey jam", "hard": "stone iron steel rock"}
@@ -38,33 +36,25 @@ def config(texts: Path, *overrides: str) -> dict[str, Any]:
     return plain(compose("run", [*NETWORK, *data, f"outputs={texts.parent / 'outputs'}", *overrides]))
 
 
-def run(texts: Path, *overrides: str) -> tuple[Record, list[dict[str, str]]]:
-    made = config(texts, *overrides)
-    folder = run_folder(Path(made["outputs"]), run_id(made))
-    folder.mkdir(parents=True)
-    record = run_experiment(made, folder.name, folder)
-    with (folder / "metrics.csv").open(newline="") as file:
-        return record, list(csv.DictReader(file))
-
-
 def test_orca_aligns_first_and_its_epochs_are_never_the_best(texts: Path) -> None:
-    record, rows = run(texts, "freeze=orca", "freeze.align=0.5", "epochs=4", "optimizer.lr=0.01")
-    assert record.plan["phases"][0]["objective"] == "align"
-    assert [row["phase"] for row in rows] == ["align", "align", "refine", "refine"]
-    assert all(row["train/distance"] and not row["train/loss"] for row in rows[:2])
-    assert all(row["train/loss"] and not row["train/distance"] for row in rows[2:])
-    assert float(rows[1]["train/distance"]) < float(rows[0]["train/distance"])
-    assert record.best_epoch in (2, 3) and record.moved["adapter"] > 0
-    assert any(note.startswith("longer than their pictures have room for and cut: ") for note in record.notes)
+    record, folder = finished(config(texts, "freeze=orca", "freeze.align=0.5", "epochs=4", "optimizer.lr=0.01"))
+    table = rows(folder / "metrics.csv")
+    assert record["plan"]["phases"][0]["objective"] == "align"
+    assert [row["phase"] for row in table] == ["align", "align", "refine", "refine"]
+    assert all(row["train/distance"] and not row["train/loss"] for row in table[:2])
+    assert all(row["train/loss"] and not row["train/distance"] for row in table[2:])
+    assert float(table[1]["train/distance"]) < float(table[0]["train/distance"])
+    assert record["best_epoch"] in (2, 3) and record["moved"]["adapter"] > 0
+    assert any(note.startswith("longer than their pictures have room for and cut: ") for note in record["notes"])
 
 
 def test_a_probe_behind_an_adapter_is_cached_with_what_the_adapter_measured(texts: Path) -> None:
     probe = ["freeze=linear_probe", "epochs=1"]
-    cached, _ = run(texts, *probe)
-    live, _ = run(texts, *probe, "cache.enabled=false")
-    assert cached.cached[0].startswith("at ") and live.cached == ["cache.enabled is false"]
-    assert cached.metrics["test"] == pytest.approx(live.metrics["test"], abs=1e-5)
-    assert cached.parameters["total"] > cached.parameters["trainable"][0]
+    cached, _ = finished(config(texts, *probe))
+    live, _ = finished(config(texts, *probe, "cache.enabled=false"))
+    assert cached["cached"][0].startswith("at ") and live["cached"] == ["cache.enabled is false"]
+    assert cached["metrics"]["test"] == pytest.approx(live["metrics"]["test"], abs=1e-5)
+    assert cached["parameters"]["total"] > cached["parameters"]["trainable"][0]
 
 
 def test_the_adapter_has_its_statistics_before_anything_is_cached(texts: Path, tmp_path: Path) -> None:
@@ -89,8 +79,8 @@ def test_the_commands_of_the_document_compose(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["adapter=none"], r"this is text data, and the backbone takes image.*adapter=rendering"),
-        (["adapter=spectrogram", "adapter.size=32"], r"this is text data, and the backbone takes speech"),
+        (["adapter=none"], r"this is text data, and the network takes image.*adapter=rendering"),
+        (["adapter=spectrogram", "adapter.size=32"], r"this is text data, and the network takes speech"),
         (["adapter=none", "freeze=orca"], r"^freeze=orca trains an input adapter, and there is none"),
         (["adapter=characters"], r"^adapter=characters: it makes frames .* test_resnet takes images"),
     ],

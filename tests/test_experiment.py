@@ -1,6 +1,5 @@
 """One run from end to end, in this process: what it leaves behind, and that the cache changes nothing."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.runs import finished, rows
 
 from frostline.config import compose, plain
 from frostline.errors import UserError
-from frostline.experiment import run_experiment
-from frostline.results.store import read_record, run_folder, run_id
 
 TINY = [
     "backbone=timm",
@@ -30,22 +28,7 @@ def make(outputs: Path, *overrides: str, network: str = "test_resnet") -> dict:
 
 
 def run(outputs: Path, *overrides: str, network: str = "test_resnet") -> tuple[dict, Path]:
-    return run_config(make(outputs, *overrides, network=network))
-
-
-def run_config(config: dict) -> tuple[dict, Path]:
-    outputs = Path(config["outputs"])
-    folder = run_folder(outputs, run_id(config))
-    folder.mkdir(parents=True)
-    run_experiment(config, folder.name, folder).write(folder)
-    record = read_record(folder)
-    assert record is not None
-    return record, folder
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return finished(make(outputs, *overrides, network=network))
 
 
 def test_a_run_leaves_what_the_readme_says(tmp_path: Path) -> None:
@@ -151,7 +134,7 @@ def test_the_best_epoch_is_tested_not_the_last(tmp_path: Path) -> None:
         {"name": "head", "epochs": 1, "train": {"head": 1.0}},
         {"name": "ruin", "epochs": 2, "train": {"*": 100.0}},
     ]
-    record, folder = run_config(config)
+    record, folder = finished(config)
     manifest = json.loads((folder / "checkpoints" / "manifest.json").read_text())
     best = next(row for row in manifest["saved"] if row["best"])
     assert record["best_epoch"] == best["epoch"] == 0

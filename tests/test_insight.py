@@ -1,6 +1,5 @@
 """What a run tells of itself: FLOPs by hand, similarity by its published properties, and nothing changed by looking."""
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.runs import finished, rows
 from torch import Tensor, nn
 
 from frostline import experiment
@@ -25,7 +25,7 @@ from frostline.experiment import run_experiment
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Linear
 from frostline.insight import backward_flops, cka, group_outputs, head_flops, pooled
-from frostline.results.store import read_record, run_folder, run_id
+from frostline.results.store import run_folder, run_id
 
 TINY = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "data.size=32", "data.num_per_class=4"]
 SPEED = ["epochs=2", "trainer.accelerator=cpu", "optimizer.lr=0.003", "augment=none"]
@@ -39,11 +39,7 @@ def make(outputs: Path, *overrides: str) -> tuple[dict, Path]:
 
 
 def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
-    config, folder = make(outputs, *overrides)
-    run_experiment(config, folder.name, folder).write(folder)
-    record = read_record(folder)
-    assert record is not None
-    return record, folder
+    return finished(make(outputs, *overrides)[0])
 
 
 # FLOPs
@@ -233,9 +229,8 @@ def test_a_resumed_run_tells_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_surest_mistakes_are_kept_with_their_pictures(tmp_path: Path) -> None:
     record, folder = run(tmp_path, "freeze=linear_probe")
-    with (folder / "predictions.csv").open(newline="") as file:
-        rows = {row["sample"]: row for row in csv.DictReader(file)}
-    wrong = {name: row for name, row in rows.items() if row["label"] != row["prediction"]}
+    own = {row["sample"]: row for row in rows(folder / "predictions.csv")}
+    wrong = {name: row for name, row in own.items() if row["label"] != row["prediction"]}
     found = record["mistakes"]
     assert len(found) == 12 <= len(wrong)
     surest = sorted((float(row[f"p({row['prediction']})"]) for row in wrong.values()), reverse=True)

@@ -1,6 +1,5 @@
 """Speech from end to end: recordings in, a record, predictions and a cache that changes nothing out."""
 
-import csv
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from tests.data.sounds import folders, tone, write
+from tests.runs import finished, rows
 
 from frostline.config import compose, plain
 from frostline.errors import UserError
-from frostline.experiment import run_experiment
-from frostline.results.store import read_record, run_folder, run_id
 
 LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
 VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator=cpu", "data=audiofolder"]
@@ -21,29 +19,22 @@ needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the
 
 
 def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
-    config = plain(compose("run", [*VOICE, f"outputs={outputs}", *overrides]))
-    folder = run_folder(outputs, run_id(config))
-    folder.mkdir(parents=True)
-    run_experiment(config, folder.name, folder).write(folder)
-    record = read_record(folder)
-    assert record is not None
-    return record, folder
+    return finished(plain(compose("run", [*VOICE, f"outputs={outputs}", *overrides])))
 
 
 def predictions(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(folder / "predictions.csv")
 
 
 def spellings(root: Path, count: int = 100) -> Path:
     """Write recordings in which each letter is a tone, and a table of what they spell; return the table."""
-    random, rows = np.random.default_rng(0), ["path,text,split"]
+    random, table = np.random.default_rng(0), ["path,text,split"]
     for index in range(count):
         text = "".join(random.choice([*LETTERS], size=random.integers(2, 5)))
         pieces = [np.concatenate([tone(LETTERS[one], 0.12), tone(0.0, 0.05)]) for one in text]
         write(root / f"{index}.wav", np.concatenate(pieces))
-        rows.append(f"{index}.wav,{text},{('train', 'train', 'train', 'val', 'test')[index % 5]}")
-    (root / "texts.csv").write_text("\n".join(rows))
+        table.append(f"{index}.wav,{text},{('train', 'train', 'train', 'val', 'test')[index % 5]}")
+    (root / "texts.csv").write_text("\n".join(table))
     return root / "texts.csv"
 
 
@@ -115,7 +106,7 @@ def test_mistakes_are_named_before_training(tmp_path: Path) -> None:
         run(tmp_path / "1", *root, "head=ctc", "backbone.pooling=mean")
     with pytest.raises(UserError, match="task=multiclass has one answer a sample; use mean"):
         run(tmp_path / "0", *root, "backbone.pooling=none")
-    with pytest.raises(UserError, match="this is speech data, and the backbone takes image"):
+    with pytest.raises(UserError, match="this is speech data, and the network takes image"):
         run(tmp_path / "2", *root, "backbone=efficientnet_lite0")
     with pytest.raises(UserError, match=r"texts\.csv has no column 'words'"):
         run(tmp_path / "3", *root, "data.label_column=words")

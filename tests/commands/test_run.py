@@ -48,7 +48,14 @@ def test_cfg_shows_and_runs_nothing(frostline, tmp_path: Path) -> None:
 
 def test_ctrl_c_is_recorded(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "frostline", "run", "freeze=full", "data.size=64", "epochs=200"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     while not list(tmp_path.glob("outputs/runs/*/owner.json")):
         assert process.poll() is None
         time.sleep(0.1)

@@ -65,7 +65,8 @@ def test_help_lists_choices_of_the_users_own(tmp_path, capsys) -> None:
     assert "half" in shown and "_part" not in shown
 
 
-def test_a_worker_starts_without_what_torchmetrics_would_import() -> None:
-    code = "import sys, frostline.lean, frostline.experiment; print({'transformers', 'onnxruntime'} & set(sys.modules))"
+def test_a_worker_starts_without_what_torchmetrics_would_import_and_without_other_modalities() -> None:
+    modules = "frostline.lean, frostline.experiment, frostline.backbones.text, frostline.backbones.speech"
+    code = f"import sys, {modules}; print({{'transformers', 'onnxruntime', 'timm'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -187,7 +187,7 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
 def test_a_backbone_or_an_augmentation_for_images_is_refused(tmp_path: Path) -> None:
     folders(tmp_path)
     pixels = Pixels(32, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    with pytest.raises(UserError, match="this is speech data, and the backbone takes image.*adapter=spectrogram"):
+    with pytest.raises(UserError, match="this is speech data, and the network takes image.*adapter=spectrogram"):
         make(tmp_path, preprocess=pixels)
     with pytest.raises(UserError, match="augment: Light is for images; with speech it is none, speech_light"):
         make(tmp_path, augment=Light())

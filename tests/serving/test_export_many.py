@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from tests.runs import finished
 
 from frostline.commands import main
 from frostline.config import compose, plain
-from frostline.experiment import run_experiment
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +51,7 @@ REFUSED = {
 
 
 def trained(folder: Path, *overrides: str) -> Path:
-    config = plain(compose("run", ["epochs=1", "trainer.accelerator=cpu", f"outputs={folder}", *overrides]))
-    run = folder / "runs" / "a"
-    run.mkdir(parents=True)
-    run_experiment(config, "a", run).write(run)
-    return run
+    return finished(plain(compose("run", ["epochs=1", "trainer.accelerator=cpu", f"outputs={folder}", *overrides])))[1]
 
 
 def exports(run: Path, formats: Sequence[str], folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from tests.runs import finished, rows
 
 from frostline.commands import main
 from frostline.files import sha256_file, write_json
@@ -19,21 +20,16 @@ from frostline.files import sha256_file, write_json
 Make = Callable[..., Path]
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def predicted(run: Path, output: Path, *arguments: object) -> list[dict[str, str]]:
     assert main(["predict", str(run), *map(str, arguments), "--output", str(output)]) == 0
-    return table(output)
+    return rows(output)
 
 
-def same(run: Path, rows: list[dict[str, str]], prefix: str) -> None:
+def same(run: Path, said: list[dict[str, str]], prefix: str) -> None:
     """Compare all but the labels with what the run left."""
-    own = {row["sample"]: row for row in table(run / "predictions.csv")}
-    assert len(rows) == len(own) > 0
-    for row in rows:
+    own = {row["sample"]: row for row in rows(run / "predictions.csv")}
+    assert len(said) == len(own) > 0
+    for row in said:
         expected = own[row["sample"].removeprefix(prefix)]
         assert list(row) == [column for column in expected if column != "label"]
         assert row["prediction"] == expected["prediction"]
@@ -43,9 +39,9 @@ def same(run: Path, rows: list[dict[str, str]], prefix: str) -> None:
 
 
 def test_a_folder_of_images(image_run: Path, pictures: Path, tmp_path: Path) -> None:
-    rows = predicted(image_run, tmp_path / "out.csv", pictures / "test", "--batch-size", 4)
-    same(image_run, rows, f"{pictures}/")
-    assert [row["sample"] for row in rows] == sorted(row["sample"] for row in rows)
+    said = predicted(image_run, tmp_path / "out.csv", pictures / "test", "--batch-size", 4)
+    same(image_run, said, f"{pictures}/")
+    assert [row["sample"] for row in said] == sorted(row["sample"] for row in said)
 
 
 def test_a_table_of_texts(text_run: Path, texts: Path, tmp_path: Path) -> None:
@@ -58,9 +54,9 @@ def test_a_folder_of_sounds(speech_run: Path, sounds: Path, tmp_path: Path) -> N
 
 def test_numbers_are_said_in_the_units_of_the_labels(tagged: Make, pictures: Path, tmp_path: Path) -> None:
     run = tagged("task=regression", "data.label_column=number", "freeze=linear_probe")
-    rows = predicted(run, tmp_path / "out.csv", pictures / "test")
-    own = {row["sample"]: float(row["prediction"]) for row in table(run / "predictions.csv")}
-    for row in rows:
+    said = predicted(run, tmp_path / "out.csv", pictures / "test")
+    own = {row["sample"]: float(row["prediction"]) for row in rows(run / "predictions.csv")}
+    for row in said:
         assert set(row) == {"sample", "prediction"}
         assert float(row["prediction"]) == pytest.approx(own[row["sample"].removeprefix(f"{pictures}/")], rel=1e-5)
     assert max(own.values()) > 1  # not in deviations from the mean
@@ -81,7 +77,6 @@ def test_tags_are_a_list_in_json(
 
 def test_what_an_adapter_measured_is_remembered(room: Path, texts: Path, tmp_path: Path) -> None:
     from frostline.config import compose, plain
-    from frostline.experiment import run_experiment
 
     network = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "adapter=rendering"]
     given = [
@@ -93,9 +88,7 @@ def test_what_an_adapter_measured_is_remembered(room: Path, texts: Path, tmp_pat
         "freeze=linear_probe",
     ]
     config = plain(compose("run", [*given, f"outputs={tmp_path}"]))
-    folder = tmp_path / "runs" / "drawn"
-    folder.mkdir(parents=True)
-    run_experiment(config, "drawn", folder).write(folder)
+    _, folder = finished(config)
     same(folder, predicted(folder, tmp_path / "out.csv", texts / "test.csv"), f"{texts}/")
 
 

@@ -1,11 +1,11 @@
 """Runs of every task, from its config to what a run leaves behind; the digits are classes, tags or numbers."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tests.runs import rows
 
 from frostline.errors import UserError
 from frostline.freeze import strategies
@@ -13,11 +13,6 @@ from frostline.results.record import Record
 
 RunOne = Callable[..., tuple[Record, Path]]
 FEW = ("data.num_per_class=null", "data.fraction=0.06")
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_numbers_are_solved_then_stepped_and_told_in_their_own_unit(run: RunOne) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from timm.layers.norm_act import convert_sync_batchnorm
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from frostline.backbones.weights import fingerprint
@@ -40,6 +39,12 @@ class Cut:
     flops: int
     buffers: frozenset[str] = frozenset()
     layout: tuple[int, ...] = ()
+
+
+def dense_cut(name: str, value: Tensor, flops: int, parameters: frozenset[str], buffers: frozenset[str]) -> Cut:
+    """Return the cut at which one sample's activation is ``value`` [1, ...]."""
+    layout = tuple(sorted(range(value.ndim), key=lambda dimension: -value.stride(dimension)))
+    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout)
 
 
 class Backbone(nn.Module):
@@ -135,6 +140,8 @@ class Backbone(nn.Module):
         By timm's conversion: torch's, which Lightning uses, loses the activation of timm's BatchNormAct2d. Done before
         anything else knows the modules: what is replaced later would not be frozen.
         """
+        from timm.layers.norm_act import convert_sync_batchnorm  # a second or more, which texts and sounds do without
+
         self.network = convert_sync_batchnorm(self.network)
         self._members = list(self._module_groups())
 

@@ -1,4 +1,4 @@
-"""What all builders of backbones share: finding weights, running the network one way or another, and what is said."""
+"""What all builders of image networks share: running the network one way or another, and what is said."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from frostline.backbones.picture import ImageBackbone, use_channels_last
-from frostline.backbones.weights import KEY
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
@@ -50,18 +49,6 @@ def finished(
         compile=execution.compile,
         notes=notes,
     )
-
-
-def chosen_weights(weights: str | None, pretrained: bool) -> str | None:
-    """Return what to load: ``None`` for random weights, which a strategy can ask for as well."""
-    return None if not pretrained or weights in (None, "none") else str(weights)
-
-
-def weights_file(weights: str, allowed: Sequence[str]) -> str:
-    """Tell a file from a misspelt word."""
-    if "." not in weights and "/" not in weights:
-        raise UserError(f"{KEY}: {weights!r} is not known; choose a file or one of: {', '.join(allowed)}.")
-    return weights
 
 
 def unknown_name(name: str, known: Sequence[str]) -> UserError:

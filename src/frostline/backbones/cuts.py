@@ -6,9 +6,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
 from frostline.backbones.flops import counting
-from frostline.backbones.measure import dense_cut
 from frostline.data.inputs import Inputs, Ragged, count
 
 SAMPLES = 3

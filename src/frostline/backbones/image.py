@@ -16,18 +16,10 @@ from torch import Tensor, nn
 from torchvision import models as vision
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from frostline.backbones.build import (
-    Execution,
-    chosen_weights,
-    created,
-    finished,
-    live_statistics,
-    unknown_name,
-    weights_file,
-)
+from frostline.backbones.build import Execution, created, finished, live_statistics, unknown_name
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.picture import ImageBackbone
-from frostline.backbones.weights import KEY, load_strict, read_weights, renamed_by_order
+from frostline.backbones.weights import KEY, chosen_weights, load_strict, read_weights, renamed_by_order, weights_file
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 

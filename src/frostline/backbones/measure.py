@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, dense_cut, evaluating
 from frostline.backbones.flops import counting
 from frostline.backbones.trace import Trace, modes, part, trace, trace_eval
 
@@ -62,12 +62,6 @@ class _Measure(fx.Interpreter):
         if "cut" in n.meta and isinstance(value, Tensor) and value.is_floating_point() and value.shape[:1] == (1,):
             self.kept[n.meta["cut"]] = (value, value.clone(), self.counter.get_total_flops())
         return value
-
-
-def dense_cut(name: str, value: Tensor, flops: int, parameters: frozenset[str], buffers: frozenset[str]) -> Cut:
-    """Return the cut at which one sample's activation is ``value`` [1, ...]."""
-    layout = tuple(sorted(range(value.ndim), key=lambda dimension: -value.stride(dimension)))
-    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout)
 
 
 def _owned(

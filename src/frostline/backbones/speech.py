@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline.backbones.build import chosen_weights, weights_file
 from frostline.backbones.chain import Blocks
 from frostline.backbones.sequence import SequenceBackbone
-from frostline.backbones.weights import KEY, load_strict, read_weights
+from frostline.backbones.weights import KEY, chosen_weights, load_strict, read_weights, weights_file
 from frostline.data.inputs import Ragged
 from frostline.data.mel import Mel
 from frostline.errors import UserError

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.build import chosen_weights
 from frostline.backbones.hub import KEY, REFUSALS, identity, library, load, refused, settings, source
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
+from frostline.backbones.weights import chosen_weights
 from frostline.data.inputs import Ragged
 from frostline.data.mel import Mel
 from frostline.data.recordings import Hearing

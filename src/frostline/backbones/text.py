@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from frostline.backbones.build import chosen_weights
 from frostline.backbones.hub import KEY, REFUSALS, first_line, identity, library, load, settings, source
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
+from frostline.backbones.weights import chosen_weights
 from frostline.data.inputs import Ragged
 from frostline.data.tokens import Tokens
 from frostline.errors import UserError

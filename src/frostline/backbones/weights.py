@@ -18,6 +18,18 @@ WRAPPERS = ("state_dict", "model", "model_state")
 SHOWN = 10
 
 
+def chosen_weights(weights: str | None, pretrained: bool) -> str | None:
+    """Return what to load: ``None`` for random weights, which a strategy can ask for as well."""
+    return None if not pretrained or weights in (None, "none") else str(weights)
+
+
+def weights_file(weights: str, allowed: Sequence[str]) -> str:
+    """Tell a file from a misspelt word."""
+    if "." not in weights and "/" not in weights:
+        raise UserError(f"{KEY}: {weights!r} is not known; choose a file or one of: {', '.join(allowed)}.")
+    return weights
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Return the named tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU.
 

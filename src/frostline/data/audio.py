@@ -1,6 +1,5 @@
 """Speech data sets: folders and tables of recordings, made ready for a backbone."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,10 +8,10 @@ import torch
 
 from frostline.data.augment import describe
 from frostline.data.augment_audio import Sound
-from frostline.data.base import SPLITS, DataModule, Loading, Split, named
+from frostline.data.base import SPLITS, DataModule, Loading, Split
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Ragged, fits
-from frostline.data.listing import Columns, Found, read_folder, read_manifest
+from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.pixels import digest, in_threads
 from frostline.data.recordings import Hearing, Recordings
@@ -82,19 +81,13 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
     Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
     in decoding is found by ``check``, before training, by a run that needs the sound.
     """
-    skip, lines, splits = options.on_bad == "skip", [], {}
-    for name, listing in found.splits.items():
+    skip = options.on_bad == "skip"
+
+    def reasons(listing: Listing) -> list[str | None]:
         pairs = zip(listing.content, listing.labels, strict=True)
-        reasons = in_threads(lambda pair: unfit(pair[0], pair[1], options, decode=skip), pairs)
-        lines += [f"{which} {reason}" for which, reason in zip(listing.names, reasons, strict=True) if reason]
-        splits[name] = listing.take([index for index, reason in enumerate(reasons) if reason is None])
-    if lines and not skip:
-        raise UserError(
-            f"{found.where}: {len(lines)} recordings cannot be used: {named(lines)}. Repair or remove them, or set "
-            f"data.on_bad=skip."
-        )
-    notes = [f"left out {len(lines)} recordings that cannot be used: {named(lines)}"] if lines else []
-    return dataclasses.replace(found, splits=splits), notes
+        return in_threads(lambda pair: unfit(pair[0], pair[1], options, decode=skip), pairs)
+
+    return leave_out(found, reasons, "recordings", skip)
 
 
 def unfit(path: str, label: str, options: AudioOptions, decode: bool) -> str | None:

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
 from frostline.data.base import SPLITS, named
 from frostline.data.listing import Found, Listing
+from frostline.data.options import Options
 from frostline.data.order import permutation
 from frostline.errors import UserError
 from frostline.tasks.base import Task
@@ -26,23 +26,6 @@ class Divided:
     classes: list[str]
     draws: Tensor | None
     notes: list[str]
-
-
-class Options(Protocol):
-    """The keys of ``data`` that say how a set is divided, with the run's task and seed, which draws the subset."""
-
-    @property
-    def task(self) -> Task: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def split_seed(self) -> int: ...
-    @property
-    def num_per_class(self) -> int | None: ...
-    @property
-    def fraction(self) -> float | None: ...
-    @property
-    def balanced(self) -> bool: ...
 
 
 def divide(found: Found, fractions: Mapping[str, float], options: Options, files: bool) -> Divided:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frostline.data.augment import Augment, apply, describe
-from frostline.data.base import SPLITS, DataModule, Loading, Split, named
+from frostline.data.base import SPLITS, DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Pixels, fits
-from frostline.data.listing import Columns, Found, Listing, read_folder, read_manifest
+from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.errors import UserError, choices
@@ -88,7 +88,7 @@ class ImageSplit:
                 self._pixels, reasons = decode_all(self._images, self._options.wanted, self._options.limits)
             else:
                 reasons = find_problems(self._images, self._options.limits, decode=True)
-            self._problems = [f"{self.names[index]} {reason}" for index, reason in reasons.items()]
+            self._problems = [f"{name} {reason}" for name, reason in zip(self.names, reasons, strict=True) if reason]
         return self._problems
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:
@@ -97,7 +97,7 @@ class ImageSplit:
         Raises UserError naming the images of the split that cannot be decoded.
         """
         if problems := self.check():
-            raise UserError(f"data: {len(problems)} samples cannot be used: {named(problems)}.")
+            raise UserError(unusable(problems))
         if self._pixels is not None:
             images = self._pixels.index_select(0, indices)  # ten times as fast as fancy indexing on bytes
         else:
@@ -120,12 +120,11 @@ class ImageSplit:
         return png(self.peek(torch.tensor([index]))[0])
 
 
-def find_problems(images: Sequence[str] | NDArray[np.uint8], limits: Limits, decode: bool) -> dict[int, str]:
-    """Return what is wrong with which file, by index; arrays are never wrong."""
+def find_problems(images: Sequence[str] | NDArray[np.uint8], limits: Limits, decode: bool) -> list[str | None]:
+    """Return what is wrong with each file, or None; arrays are never wrong."""
     if not isinstance(images, Sequence):
-        return {}
-    reasons = in_threads(lambda path: problem(path, limits, decode), images)
-    return {index: reason for index, reason in enumerate(reasons) if reason is not None}
+        return [None] * len(images)
+    return in_threads(lambda path: problem(path, limits, decode), images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
@@ -134,18 +133,8 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
     Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
     in decoding is found by ``check``, before training, by a run that needs the pixels.
     """
-    skip, lines, splits = options.on_bad == "skip", [], {}
-    for name, listing in found.splits.items():
-        bad = find_problems(listing.content, options.limits, decode=skip)
-        lines += [f"{listing.names[index]} {reason}" for index, reason in bad.items()]
-        splits[name] = listing.take([index for index in range(len(listing)) if index not in bad]) if bad else listing
-    if lines and not skip:
-        raise UserError(
-            f"{found.where}: {len(lines)} images cannot be used: {named(lines)}. Repair or remove them, or set "
-            f"data.on_bad=skip."
-        )
-    notes = [f"left out {len(lines)} images that cannot be used: {named(lines)}"] if lines else []
-    return dataclasses.replace(found, splits=splits), notes
+    skip = options.on_bad == "skip"
+    return leave_out(found, lambda one: find_problems(one.content, options.limits, decode=skip), "images", skip)
 
 
 def transforms(options: ImageOptions) -> dict[str, str]:

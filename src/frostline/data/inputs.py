@@ -126,6 +126,6 @@ def fits(preprocess: Preprocess, modality: str, where: str) -> None:
         return
     ways = " or ".join(f"adapter={name}" for name in ADAPTERS[modality, preprocess.modality])
     raise UserError(
-        f"{where}: this is {modality} data, and the backbone takes {preprocess.modality}; choose a backbone for "
+        f"{where}: this is {modality} data, and the network takes {preprocess.modality}; choose a backbone for "
         f"{modality}, or let the data in by {ways}."
     )

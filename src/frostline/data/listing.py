@@ -1,8 +1,8 @@
 """Which files a folder or a manifest names, with which labels and in which split: nothing is decoded here."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,29 @@ class Found:
     splits: Mapping[str, Listing]
     classes: Sequence[str] | None
     notes: list[str] = field(default_factory=list)
+
+
+def leave_out(
+    found: Found, unfit: Callable[[Listing], Sequence[str | None]], noun: str, skip: bool
+) -> tuple[Found, list[str]]:
+    """Return what was found without the samples that ``unfit`` gives a reason for, and a note that counts them.
+
+    Raises UserError with the reasons, unless ``skip`` is what ``data.on_bad`` says.
+    """
+    lines: list[str] = []
+    splits: dict[str, Listing] = {}
+    for name, listing in found.splits.items():
+        reasons = unfit(listing)
+        lines += [f"{which} {reason}" for which, reason in zip(listing.names, reasons, strict=True) if reason]
+        splits[name] = listing.take([index for index, reason in enumerate(reasons) if reason is None])
+    if not lines:
+        return found, []
+    if not skip:
+        raise UserError(
+            f"{found.where}: {len(lines)} {noun} cannot be used: {named(lines)}. Repair or remove them, or set "
+            f"data.on_bad=skip."
+        )
+    return replace(found, splits=splits), [f"left out {len(lines)} {noun} that cannot be used: {named(lines)}"]
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ def _read(image: str | NDArray[np.uint8], preprocess: Pixels) -> NDArray[np.uint
         return square(opened, preprocess)
 
 
-def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, dict[int, str]]:
-    """Return all images as uint8 [N, 3, S, S], decoded by threads, and by index what is wrong with each that failed."""
+def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, list[str | None]]:
+    """Return all images as uint8 [N, 3, S, S], decoded by threads, and what is wrong with each that failed."""
     pixels = np.zeros((len(images), 3, preprocess.size, preprocess.size), np.uint8)
 
     def decode(index: int) -> str | None:
@@ -156,7 +156,7 @@ def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tens
         return None
 
     reasons = in_threads(decode, range(len(images)))
-    return torch.from_numpy(pixels), {index: reason for index, reason in enumerate(reasons) if reason is not None}
+    return torch.from_numpy(pixels), reasons
 
 
 def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> Tensor:

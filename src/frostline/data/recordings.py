@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from frostline.data.augment_audio import Sound, changed
-from frostline.data.base import named
+from frostline.data.base import unusable
 from frostline.data.inputs import Inputs, Preprocess, Ragged
 from frostline.data.listing import Listing
 from frostline.data.mel import Mel
@@ -127,7 +127,7 @@ class Recordings:
         Raises UserError naming the recordings of the split that cannot be used.
         """
         if problems := self.check():
-            raise UserError(f"data: {len(problems)} samples cannot be used: {named(problems)}.")
+            raise UserError(unusable(problems))
         if self._augment is None:
             return self.peek(indices)
         waves = changed(self._augment.wave, self._of(indices), indices, self._seed, view, "wave")

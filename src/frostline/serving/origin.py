@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from frostline.backbones.build import chosen_weights
 from frostline.backbones.hub import load, settings
 from frostline.backbones.image import classifier_name, timm_settings, vision_settings
 from frostline.backbones.picture import ImageBackbone
@@ -14,6 +13,7 @@ from frostline.backbones.speech import VoiceEncoder
 from frostline.backbones.speech_transformers import EXTRA, Waveform, extractor
 from frostline.backbones.text import pretrained_tokenizer
 from frostline.backbones.transformer import Transformer
+from frostline.backbones.weights import chosen_weights
 from frostline.data.mel import Mel
 from frostline.data.tokens import Tokens
 from frostline.serving.restored import Restored

@@ -51,7 +51,7 @@ def _images(preprocess: Pixels, data: Mapping[str, Any]) -> Read:
 
     def read_images(items: Sequence[Item]) -> Batch:
         images, reasons = decode_all([item.content for item in items], wanted, limits)
-        sound = [index for index in range(len(items)) if index not in reasons]
+        sound = [index for index, reason in enumerate(reasons) if reason is None]
         return _batch(items, reasons, lambda: images[sound])
 
     return read_images
@@ -59,12 +59,12 @@ def _images(preprocess: Pixels, data: Mapping[str, Any]) -> Read:
 
 def _texts(preprocess: Writing) -> Read:
     def read_texts(items: Sequence[Item]) -> Batch:
-        reasons = {index: "has no text" for index, item in enumerate(items) if not item.content}
-        kept = [(index, item.content) for index, item in enumerate(items) if item.content]
-        made = preprocess.encode([text for _, text in kept]) if kept else []
+        reasons = [None if item.content else "has no text" for item in items]
+        kept = [index for index, item in enumerate(items) if item.content]
+        made = preprocess.encode([items[index].content for index in kept]) if kept else []
         if isinstance(made, Tensor):
             return _batch(items, reasons, lambda: made)
-        for (index, _), sequence in zip(kept, made, strict=True):
+        for index, sequence in zip(kept, made, strict=True):
             if not len(sequence):
                 reasons[index] = "has no tokens"
         return _batch(items, reasons, lambda: padded([sequence for sequence in made if len(sequence)]))
@@ -84,14 +84,9 @@ def _sounds(preprocess: Hearing, data: Mapping[str, Any], whole: bool) -> Read:
 
     def read_sounds(items: Sequence[Item]) -> Batch:
         found = in_threads(attempt, [item.content for item in items])
-        reasons = {index: reason for index, reason in enumerate(found) if isinstance(reason, str)}
-        return _batch(
-            items,
-            reasons,
-            lambda: preprocess.encode(
-                full([wave for wave in found if wave is not None and isinstance(wave, Tensor)], extent.size)
-            ),
-        )
+        reasons = [one if isinstance(one, str) else None for one in found]
+        waves = [one for one in found if isinstance(one, Tensor)]
+        return _batch(items, reasons, lambda: preprocess.encode(full(waves, extent.size)))
 
     return read_sounds
 
@@ -102,7 +97,8 @@ def full(waves: Sequence[Tensor], size: int) -> Ragged:
     return Ragged(functional.pad(values, (0, size - values.shape[1])), lengths)
 
 
-def _batch(items: Sequence[Item], reasons: Mapping[int, str], make: Callable[[], Inputs]) -> Batch:
-    names = [item.name for index, item in enumerate(items) if index not in reasons]
-    bad = [f"{items[index].name} {reasons[index]}" for index in sorted(reasons)]
+def _batch(items: Sequence[Item], reasons: Sequence[str | None], make: Callable[[], Inputs]) -> Batch:
+    told = list(zip(items, reasons, strict=True))
+    names = [item.name for item, reason in told if reason is None]
+    bad = [f"{item.name} {reason}" for item, reason in told if reason is not None]
     return Batch(names, make() if names else None, bad)

@@ -1,0 +1,24 @@
+"""What many tests do with a run: take its config through it in this process, and read the tables it leaves."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from frostline.experiment import run_experiment
+from frostline.results.store import read_record, run_folder, run_id
+
+
+def finished(config: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    """Run a config; return its record as it was written, and its folder."""
+    folder = run_folder(Path(config["outputs"]), run_id(config))
+    folder.mkdir(parents=True, exist_ok=True)
+    run_experiment(config, folder.name, folder).write(folder)
+    record = read_record(folder)
+    assert record is not None
+    return record, folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
