@@ -1,6 +1,7 @@
 """Exports of the networks that people have: families of texts and sounds, transcripts, and what comes with packages."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,5 +158,7 @@ def test_adapters(adapter: str, data: str, texts: Path, sounds: Path, tmp_path: 
 def test_examples_are_written_as_this_house_writes(image_run: Path, tmp_path: Path) -> None:
     exports(image_run, ["safetensors"], tmp_path)
     example = tmp_path / "safetensors" / "example.py"
-    done = subprocess.run(["ruff", "format", "--diff", "--line-length=120", example], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--diff", "--line-length=120", example], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
