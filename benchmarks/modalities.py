@@ -38,8 +38,8 @@ A network that was pretrained on one modality learns another through an [adapter
 strategy that was best on validation, with its mean test accuracy and the standard deviation over seeds, and below it
 the best control, which starts from random weights (`random_features`, `scratch`, and `fpt` on random weights). The
 interval at 95% is of their difference, by a bootstrap over seeds and test samples: where it holds 0, these runs do not
-show that pretraining helped; it is not corrected for choosing. All strategies of a cell have one learning rate, so
-`scratch` may not be at its best; the heads of `linear_probe` and `random_features` are solved, and need none.
+show that pretraining helped; it is not corrected for choosing. Each cell says which learning rates were tried, for each
+strategy on validation; the heads of `linear_probe` and `random_features` are solved, and need none.
 
 The recipes are small, so that all take well below an hour on two cores: they draw some samples of each class and
 train for a few epochs. They say what pretraining is worth where data is scarce, not what a network can reach. Chance is
@@ -168,7 +168,9 @@ def section(cell: Cell) -> str:
     missing = [label for label in cell.study.labels if label not in {one.label for one in cell.strategies}]
     gaps = f"\n\nNot finished: {', '.join(missing)}." if missing else ""
     command = f"    frostline compare experiment={cell.name}"
-    return f"## {cell.name}\n\n{about(cell.name)}\n\n{command}\n\n{table(rows)}\n\nResult: {cell.verdict}.{gaps}\n"
+    tried = f"Learning rates tried: {', '.join(f'{rate:g}' for rate in cell.study.lr_grid) or 'one for all'}."
+    parts = [f"## {cell.name}", about(cell.name), command, table(rows), f"{tried} Result: {cell.verdict}.{gaps}"]
+    return "\n\n".join(parts) + "\n"
 
 
 def trained(run: Run) -> str:
