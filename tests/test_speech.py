@@ -99,6 +99,16 @@ def test_waves_of_a_small_transformer_train_and_are_cached(tmp_path: Path) -> No
     )
 
 
+def test_an_adapter_is_aligned_with_recordings_that_a_network_of_sounds_may_know(tmp_path: Path) -> None:
+    digits = ["data=digits", "data.size=8", "data.num_per_class=5", "adapter=rows", "freeze=orca", "epochs=3"]
+    with pytest.raises(UserError, match=r"^freeze=orca .* set adapter\.source to a folder of recordings"):
+        run(tmp_path, *digits)
+    source = folders(tmp_path / "sounds")
+    record, folder = run(tmp_path, *digits, "freeze.align=0.67", "optimizer.lr=0.01", f"adapter.source={source}")
+    distances = [float(row["train/distance"]) for row in rows(folder / "metrics.csv")[:2]]
+    assert distances[1] < distances[0] and record["moved"]["adapter"] > 0
+
+
 def test_mistakes_are_named_before_training(tmp_path: Path) -> None:
     table = spellings(tmp_path / "data", 10)
     root = ["data.seconds=0.8", f"data.manifest={table}", "data.label_column=text"]

@@ -1,12 +1,14 @@
 """Adapters: what comes in, what goes out, where they start, and that the network behind them is the same."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from tests.data.sounds import folders
 from torch import Tensor, nn
 
-from frostline.backbones.adapters import Characters, Frames, Patches, Rows
+from frostline.backbones.adapters_frames import Characters, Frames, Patches, Rows
 from frostline.backbones.adapters_picture import Rendering, Spectrogram
 from frostline.backbones.base import Backbone
 from frostline.backbones.chain import Blocks
@@ -19,6 +21,7 @@ from frostline.data.image import Digits
 from frostline.data.inputs import Ragged, count, padded
 from frostline.data.mel import Mel
 from frostline.data.rendering import Rendered
+from frostline.data.sound import Extent, read
 from frostline.errors import UserError
 
 SEQUENCE = [
@@ -242,7 +245,10 @@ def test_rows_are_resampled_into_bands_at_first() -> None:
         (lambda: Frames(8, 1, backbone=speech(), size=1.0), r"^adapter\.stride: 101 frames .* the 64 positions"),
         (lambda: Characters(2, backbone=speech(), size=200), r"^adapter\.stride: 100 frames"),
         (lambda: Rendering(2, backbone=image()), r"^adapter\.font: 2 pixels are no size for letters"),
-        (lambda: Rows(backbone=speech()).own_features(), r"^freeze=orca .* no table of embeddings .*freeze=fpt"),
+        (lambda: Rows(backbone=speech()).own_features(), r"^freeze=orca .* no table of embeddings .* adapter\.source"),
+        (lambda: Rows("none", backbone=speech()).own_features(), r"^adapter\.source: there is no folder 'none'"),
+        (lambda: Rows("src", backbone=speech()).own_features(), r"^adapter\.source: there is no recording in src"),
+        (lambda: Patches(source="src", backbone=language()), r"^adapter\.source: language has no use for recordings"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_runs(make, message: str) -> None:
@@ -256,6 +262,22 @@ def test_pieces_of_photographs_are_what_an_image_network_knows() -> None:
     assert known.shape[1] == 3 * 8 * 8 and len(known) > 30
     assert known.std() > 0.3 and known.abs().max() < 5, "normalised as the network's own images are"
     assert adapter.vectors(torch.zeros(2, 3, 32, 32)).shape == (2 * 16, 3 * 8 * 8)
+
+
+def test_frames_of_recordings_are_what_a_network_of_sounds_knows(tmp_path: Path) -> None:
+    """A second and a quarter each: what is padding tells nothing."""
+    backbone = speech()
+    folders(tmp_path, count=2, seconds=0.125)
+    adapter = Rows(str(tmp_path), backbone=backbone, size=16)
+    known = adapter.own_features()
+    wave = torch.from_numpy(read(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
+    frames = cast(Mel, backbone.preprocess).encode(Ragged(wave[None], torch.tensor([len(wave)])))
+    length = int(frames.lengths[0])
+    torch.testing.assert_close(known[:length], frames.values[0, :length])
+    assert len(known) == 12 * length and known.shape[1] == 8
+    (tmp_path / "train" / "low" / "1.wav").write_bytes(b"")
+    with pytest.raises(UserError, match=r"^adapter\.source: .*low/1\.wav is empty .*; remove it"):
+        adapter.own_features()
 
 
 def test_a_text_is_printed_word_by_word_and_cut_off_below() -> None:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from tests.data.sounds import folders
 from torch import Tensor
 
+from frostline.backbones.adapters_frames import Rows
 from frostline.backbones.cuts import between, check_cut, find_cuts, prefix
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.speech_transformers import transformers_audio
 from frostline.data.inputs import Ragged
+from frostline.data.recordings import some
 from frostline.errors import UserError
 
 transformers = pytest.importorskip("transformers")
@@ -151,6 +154,31 @@ def test_features_do_not_depend_on_the_rest_of_a_batch(name: str, saved: Callabl
     assert isinstance(whole, Tensor)
     torch.testing.assert_close(one, whole[1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(cached, whole[1:], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", WAVEFORMS)
+def test_frames_of_an_adapter_enter_and_every_cut_is_exact(name: str, saved: Callable[[str], Path]) -> None:
+    backbone = build(saved(name))
+    backbone.attach(Rows(backbone=backbone, size=16))
+    assert not any("feature_extractor" in name for name, _ in backbone.named_parameters())
+    cuts = [cut.name for cut in find_cuts(backbone, 16)]
+    assert cuts[:2] == ["adapter", "embeddings"] and all(check_cut(backbone, cut, 16) for cut in cuts)
+
+
+def test_an_adapter_is_told_what_the_convolutions_make_of_recordings(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    backbone, own = build(saved("wav2vec2")), transformers.AutoModel.from_pretrained(saved("wav2vec2")).eval()
+    adapter = Rows(str(folders(tmp_path, count=1)), backbone=backbone, size=16)
+    backbone.attach(adapter)
+    given = some("adapter.source", str(tmp_path), adapter.hearing, 64)
+    assert isinstance(given, Ragged)
+    with torch.inference_mode():
+        wanted = own.feature_extractor(given.values).transpose(1, 2)
+    lengths = own._get_feat_extract_output_lengths(given.lengths).tolist()
+    torch.testing.assert_close(
+        adapter.own_features(), torch.cat([row[:length] for row, length in zip(wanted, lengths, strict=True)])
+    )
 
 
 def test_whisper_does_what_the_library_does(saved: Callable[[str], Path]) -> None:

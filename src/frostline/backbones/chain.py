@@ -42,6 +42,10 @@ class Chain(nn.Module):
     def run(self, value: Ragged, start: str | None, visit: Visit) -> None:
         """Go from inputs (``start`` None), an adapter's frames ("adapter") or the value at a cut to the end."""
 
+    @abstractmethod
+    def front(self, inputs: Ragged) -> Ragged:
+        """Return the frames [B, T, width] of what the data set delivers, in whose place an adapter's come."""
+
     def without_tokens(self) -> None:
         """Let go of what only a data set's own inputs need: frames come from an adapter now."""
 
@@ -73,7 +77,6 @@ class Blocks(Chain):
     """The names of the modules that ``finish`` uses, which form the group ``norm``."""
 
     def front(self, inputs: Ragged) -> Ragged:
-        """Return the frames [B, T, width] of what the data set delivers."""
         return inputs
 
     def enter(self, frames: Ragged) -> Ragged:

@@ -81,6 +81,10 @@ class Waveform(nn.Module):
         hidden = projected[0] if isinstance(projected, tuple) else projected
         return self.encoder(hidden, attention_mask=mask)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return what only waves go through."""
+        return self.feature_extractor
+
     def set_input_embeddings(self, module: nn.Module) -> None:
         """Replace what only waves go through."""
         self.feature_extractor = module
@@ -94,6 +98,7 @@ def waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transforme
     rate = form.sampling_rate
     preprocess = Waves(round(seconds * rate), rate, bool(form.do_normalize), convolutions)
     width = int(config.conv_dim[-1])
+    extractor = model.feature_extractor  # an adapter takes it out of the network, and may ask what it makes of sounds
     if config.model_type == "wavlm":
         _own_bias(model.encoder.layers)
 
@@ -101,6 +106,9 @@ def waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transforme
         lengths = preprocess.steps(batch.lengths)
         steps = int(preprocess.steps(torch.tensor(batch.values.shape[1])))
         return {"waves": batch.values, "mask": torch.arange(steps, device=lengths.device) < lengths[:, None]}
+
+    def front(batch: Ragged) -> Ragged:
+        return Ragged(extractor(batch.values).transpose(1, 2), preprocess.steps(batch.lengths))
 
     def enter(frames: Ragged) -> dict[str, Tensor]:
         values = frames.values
@@ -118,6 +126,7 @@ def waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transforme
         else None,
         lengths=preprocess.steps,
         width=width,
+        front=front,
     )
     return preprocess, chain
 

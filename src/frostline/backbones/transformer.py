@@ -40,19 +40,20 @@ class Transformer(Chain):
         lengths: Callable[[Tensor], Tensor] = lambda lengths: lengths,
         width: int | None = None,
         most: int | None = None,
+        front: Callable[[Ragged], Ragged] | None = None,
     ) -> None:
         """Run ``example`` once to learn the order of the modules.
 
         ``feed`` gives the forward's arguments for a batch of the data, ``enter`` those for hidden states or an
         adapter's frames (only shape and lengths matter when a part later than the embeddings is run); ``bypass`` names
         modules that are costly and not needed then, with what stands in for their output; ``lengths`` are those of
-        hidden states for lengths of inputs.
+        hidden states for lengths of inputs; ``front`` gives the frames of a batch of sounds.
         """
         super().__init__()
         self.model = model
         self.feed, self.enter, self.lengths = feed, enter, lengths
         self.bypass = dict(bypass or {})
-        self.width, self.most = width, most
+        self.width, self.most, self._front = width, most, front
         self.path = _block_list(model)
         self._learn(example)
 
@@ -147,6 +148,10 @@ class Transformer(Chain):
         )
         passed(block_name(place), output[0] if isinstance(output, tuple) else output)
         return output
+
+    def front(self, inputs: Ragged) -> Ragged:
+        assert self._front is not None, "tokens are known by their table of embeddings"
+        return self._front(inputs)
 
     def without_tokens(self) -> None:
         """Drop the table of word embeddings, which frames do not go through."""

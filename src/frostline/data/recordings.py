@@ -5,14 +5,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from frostline.data.augment_audio import Sound, changed
 from frostline.data.base import unusable
-from frostline.data.inputs import Inputs, Preprocess, Ragged
-from frostline.data.listing import Listing
+from frostline.data.inputs import Inputs, Preprocess, Ragged, padded
+from frostline.data.listing import Folder, Listing
 from frostline.data.mel import Mel
 from frostline.data.pixels import in_threads, png
-from frostline.data.sound import Extent, Unusable, read
+from frostline.data.sound import FORMATS, RECORDINGS, Extent, Unusable, read
 from frostline.errors import UserError
 from frostline.files import sha256_json
 
@@ -93,18 +94,12 @@ class Recordings:
 
     def _keep(self, waves: list[Tensor]) -> None:
         if self._augment is not None:
-            self._waves = self._padded(waves)
+            self._waves = full(waves, self._extent.size)
             return
         starts = range(0, len(waves), AT_ONCE)
-        made = [self._preprocess.encode(self._padded(waves[start : start + AT_ONCE])) for start in starts]
+        size = self._extent.size
+        made = [self._preprocess.encode(full(waves[start : start + AT_ONCE], size)) for start in starts]
         self._made = joined(made)
-
-    def _padded(self, waves: Sequence[Tensor]) -> Ragged:
-        """Return waves [B, N], all of the full length whatever they are beside."""
-        values = torch.zeros(len(waves), self._extent.size)
-        for row, wave in zip(values, waves, strict=True):
-            row[: len(wave)] = wave
-        return Ragged(values, torch.tensor([len(wave) for wave in waves]))
 
     def _of(self, indices: Tensor) -> Ragged:
         """Return the waves of these recordings, decoded now where they are not kept.
@@ -119,7 +114,7 @@ class Recordings:
                 waves.append(torch.from_numpy(read(self._paths[index], self._extent)))
             except Unusable as error:
                 raise UserError(f"{self._paths[index]} {error}; it cannot be used.") from error
-        return self._padded(waves)
+        return full(waves, self._extent.size)
 
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return what the backbone takes, or this view of it where train is augmented.
@@ -151,6 +146,30 @@ class Recordings:
         logs = frames.values[0, : int(frames.lengths[0])].T.flip(0)
         shown = ((logs - logs.amin()) / (logs.amax() - logs.amin()) * 255).byte()
         return png(shown.expand(3, -1, -1))
+
+
+def full(waves: Sequence[Tensor], size: int) -> Ragged:
+    """Return waves [B, size], padded to the length that all samples of a run have."""
+    values, lengths = padded(waves)
+    return Ragged(functional.pad(values, (0, size - values.shape[1])), lengths)
+
+
+def some(key: str, root: str, preprocess: Hearing, most: int) -> Inputs:
+    """Return at most ``most`` recordings of a folder, evenly spaced by name, as a backbone takes them.
+
+    Raises UserError, naming ``key``, where there is no recording, or one that cannot be used.
+    """
+    folder = Folder(key, root, symlinks=False, kind=RECORDINGS)
+    paths = [path for _, path in folder.files(folder.real, folder.real)]
+    if not paths:
+        raise UserError(f"{key}: there is no recording in {root}; name a folder of {FORMATS} files.")
+    waves = []
+    for place in torch.linspace(0, len(paths) - 1, min(most, len(paths))).round().int().tolist():
+        try:
+            waves.append(torch.from_numpy(read(paths[place], Extent(preprocess.rate, preprocess.size, 0.0))))
+        except Unusable as error:
+            raise UserError(f"{key}: {paths[place]} {error}; remove it, or name another folder.") from error
+    return preprocess.encode(full(waves, preprocess.size))
 
 
 def taken(inputs: Inputs, indices: Tensor) -> Inputs:

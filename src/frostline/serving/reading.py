@@ -6,14 +6,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.data.audio import AudioOptions
 from frostline.data.encoded import Writing
 from frostline.data.image import ImageOptions
-from frostline.data.inputs import Inputs, Pixels, Ragged, padded
+from frostline.data.inputs import Inputs, Pixels, padded
 from frostline.data.pixels import Limits, decode_all, in_threads, short_side
-from frostline.data.recordings import Hearing
+from frostline.data.recordings import Hearing, full
 from frostline.data.sound import Extent, Unusable, read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
@@ -89,12 +88,6 @@ def _sounds(preprocess: Hearing, data: Mapping[str, Any], whole: bool) -> Read:
         return _batch(items, reasons, lambda: preprocess.encode(full(waves, extent.size)))
 
     return read_sounds
-
-
-def full(waves: Sequence[Tensor], size: int) -> Ragged:
-    """Return waves [B, size], padded to the length that all samples of a run have."""
-    values, lengths = padded(waves)
-    return Ragged(functional.pad(values, (0, size - values.shape[1])), lengths)
 
 
 def _batch(items: Sequence[Item], reasons: Sequence[str | None], make: Callable[[], Inputs]) -> Batch:
