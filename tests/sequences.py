@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -125,3 +126,31 @@ def sequences(count: int = 90, batch_size: int = 8) -> DataModule:
     splits = {name: Sequences(count, seed) for seed, name in enumerate(SPLITS)}
     loading = Loading(batch_size, 0, 1, 0)
     return DataModule(splits, ["small", "large"], Numbers(), loading, dict.fromkeys(SPLITS, "none"), typical=6)
+
+
+def save_bert(folder: Path, **options: Any) -> Path:
+    """Save a small random BERT with a tokenizer of words, as transformers does, and return its folder."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    torch.manual_seed(0)
+    small: Any = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
+    config = transformers.BertConfig(**small, max_position_embeddings=20, vocab_size=40, **options)
+    transformers.BertModel(config).save_pretrained(folder)
+    words = {"[UNK]": 0} | {f"w{place}": place for place in range(1, 40)}
+    made = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    transformers.PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(folder)
+    return folder
+
+
+def write_texts(folder: Path) -> Path:
+    """Write tables of texts of one word to more than are kept, and return their folder."""
+    folder.mkdir()
+    for split in SPLITS:
+        rows = [
+            f"{' '.join(f'w{(place * step) % 39 + 1}' for step in range(1, place + 2))},{'ab'[place % 2]}"
+            for place in range(14)
+        ]
+        (folder / f"{split}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    return folder

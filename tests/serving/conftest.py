@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from PIL import Image
 from tests.runs import finished
+from tests.sequences import save_bert, write_texts
 
 from frostline.config import compose, plain
 from frostline.results.store import run_folder, run_id
@@ -72,34 +73,12 @@ def tagged(room: Path, pictures: Path) -> Make:
 
 @pytest.fixture(scope="session")
 def bert(room: Path) -> Path:
-    """A small random BERT with a tokenizer of words, as transformers saves it."""
-    import torch
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    torch.manual_seed(0)
-    small: Any = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
-    config = transformers.BertConfig(**small, max_position_embeddings=20, vocab_size=40)
-    transformers.BertModel(config).save_pretrained(room / "bert")
-    words = {"[UNK]": 0} | {f"w{place}": place for place in range(1, 40)}
-    made = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-    transformers.PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(room / "bert")
-    return room / "bert"
+    return save_bert(room / "bert")
 
 
 @pytest.fixture(scope="session")
 def texts(room: Path) -> Path:
-    """Tables of texts of one word to more than are kept."""
-    folder = room / "texts"
-    folder.mkdir()
-    for split in ("train", "val", "test"):
-        rows = [
-            f"{' '.join(f'w{(place * step) % 39 + 1}' for step in range(1, place + 2))},{'ab'[place % 2]}"
-            for place in range(14)
-        ]
-        (folder / f"{split}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    return folder
+    return write_texts(room / "texts")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.plugins.precision import MixedPrecision
+from tests.sequences import save_bert, write_texts
 from torch import Tensor
 
 from frostline.allow import allow, instantiate
@@ -60,15 +61,17 @@ def test_settings_that_do_not_go_with_sharding_are_refused(
 
 
 Make = Callable[..., Path]
+BERT = ["backbone=transformers", "backbone.weights=pretrained"]
+DIGITS = ["data=digits", f"data.size={SIZE}", "data.num_per_class=9"]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Return a maker of runs on two ranks, by DDP or sharded, that answers with their folders."""
 
-    def folder_of(sharded: bool, *overrides: str, outputs: str = "outputs") -> Path:
-        small = ["backbone=timm", "backbone.weights=none", "data=digits", f"data.size={SIZE}", "data.num_per_class=9"]
-        small += ["data.batch_size=16", "trainer=ddp_cpu", "+trainer.inference_mode=false", "launcher.threads=1"]
+    def folder_of(sharded: bool, *overrides: str, data: Sequence[str] = DIGITS, outputs: str = "outputs") -> Path:
+        small = ["backbone=timm", "backbone.weights=none", "data.batch_size=16", "trainer=ddp_cpu"]
+        small += ["+trainer.inference_mode=false", "launcher.threads=1", *data]
         chosen = [*small, *(SHARDED if sharded else ()), f"outputs={tmp_path / outputs}", *overrides]
         config = plain(compose("run", chosen))
         folder = run_folder(Path(config["outputs"]), run_id(config))
@@ -124,12 +127,17 @@ def same(one: Any, other: Any) -> bool:
 @pytest.mark.slow
 def test_two_sharded_ranks_do_what_two_whole_ones_do(on_processors: None, make: Make, tmp_path: Path) -> None:
     """Bit-equal, but for what is summed in another order: a channels-last convolution, and the norm that is clipped."""
+    texts = ["data=text_csv", f"data.root={write_texts(tmp_path / 'texts')}", "data.tokens=12"]
     cases = {
         "equal": ["backbone.name=test_vit", "+backbone.options={init_values: 0.1}"],
         "close": ["backbone.name=test_resnet", "cache.enabled=false", "trainer.gradient_clip_val=0.1"],
+        "equal on texts": [*BERT, f"backbone.name={save_bert(tmp_path / 'bert')}", "epochs=6"],
     }
     runs = {
-        name: [make(sharded, *case, "freeze=gradual", "epochs=3") for sharded in (False, True)]
+        name: [
+            make(sharded, "freeze=gradual", "epochs=3", *case, data=texts if "texts" in name else DIGITS)
+            for sharded in (False, True)
+        ]
         for name, case in cases.items()
     }
     train([(folder, None, None) for pair in runs.values() for folder in pair], tmp_path)
