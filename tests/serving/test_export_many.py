@@ -140,19 +140,25 @@ def test_images(network: list[str], size: int, pictures: Path, tmp_path: Path) -
     assert exports(run, formats, tmp_path) == dict.fromkeys(formats, 0)
 
 
-@pytest.mark.parametrize(
-    ("adapter", "data"),
-    [
-        ("rendering", "data=text_csv data.root={texts}"),
-        ("spectrogram", "data=audiofolder data.root={sounds} data.seconds=0.5"),
-    ],
-)
-def test_adapters(adapter: str, data: str, texts: Path, sounds: Path, tmp_path: Path) -> None:
-    given = data.format(texts=texts, sounds=sounds).split()
-    network = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", f"adapter={adapter}"]
-    run = trained(tmp_path, *given, *network, "freeze=full")
-    formats = ("onnx", "torch", "safetensors")
-    assert exports(run, formats, tmp_path) == {"onnx": 0, "torch": 0, "safetensors": 2}
+IMAGE = "backbone=timm backbone.name=test_resnet backbone.weights=none"
+BERT = "backbone=transformers backbone.name={bert} adapter.size=18"
+VOICE = "backbone=voice_encoder backbone.weights=none"
+ADAPTED = {
+    "rendering": f"data=text_csv data.root={{texts}} {IMAGE}",
+    "spectrogram": f"data=audiofolder data.root={{sounds}} data.seconds=0.5 {IMAGE}",
+    "patches": f"data=imagefolder data.root={{pictures}} data.size=8 {BERT}",
+    "frames": f"data=audiofolder data.root={{sounds}} data.seconds=0.5 adapter.stride=3 {BERT}",
+    "rows": f"data=imagefolder data.root={{pictures}} data.size=16 {VOICE}",
+    "characters": f"data=text_csv data.root={{texts}} data.tokens=64 {VOICE}",
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTED)
+def test_adapters(adapter: str, texts: Path, sounds: Path, pictures: Path, bert: Path, tmp_path: Path) -> None:
+    given = ADAPTED[adapter].format(texts=texts, sounds=sounds, pictures=pictures, bert=bert).split()
+    run = trained(tmp_path, *given, f"adapter={adapter}", "freeze=full")
+    formats = ("onnx", "torch", "safetensors", "transformers")
+    assert exports(run, formats, tmp_path) == {"onnx": 0, "torch": 0, "safetensors": 2, "transformers": 2}
 
 
 def test_examples_are_written_as_this_house_writes(image_run: Path, tmp_path: Path) -> None:

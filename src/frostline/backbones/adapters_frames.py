@@ -245,7 +245,7 @@ def strided(convolution: nn.Conv1d, values: Tensor, lengths: Tensor) -> Ragged:
 
 def dense(frames: Tensor) -> Ragged:
     """Return frames [B, T, D] that are all real."""
-    return Ragged(frames, torch.full((len(frames),), frames.shape[1], device=frames.device))
+    return Ragged(frames, torch.full(frames.shape[:1], frames.shape[1], device=frames.device))
 
 
 def image_inputs(side: int) -> Pixels:

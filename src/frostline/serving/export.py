@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frostline.data.inputs import Inputs, Ragged
+from frostline.data.characters import Characters
+from frostline.data.inputs import Inputs, Preprocess, Ragged
 from frostline.errors import UserError
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
@@ -62,7 +63,7 @@ def compare(model: Restored, folder: Path) -> float:
         batch = reader(model)(items)
         assert batch.inputs is not None, batch.bad
         sound = [item.content for item in items if item.name in batch.names]
-        inputs = arrays(batch.inputs)
+        inputs = arrays(batch.inputs, least(model.backbone.preprocess))
         check("inputs", inputs, example.prepare(sound))
         try:
             found = example.load()(*inputs)
@@ -80,11 +81,17 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-def arrays(inputs: Inputs) -> list[NDArray[Any]]:
-    """Return a batch as a network outside takes it; a sequence of one would be a case of its own there."""
+def least(preprocess: Preprocess) -> int:
+    """Return how long sequences are at least outside: bytes all of one length, and a single token is given a second."""
+    return preprocess.size if isinstance(preprocess, Characters) else 2
+
+
+def arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
+    """Return a batch as a network outside takes it, sequences padded to ``least`` steps or more."""
     values = [tensor.numpy() for tensor in arguments(inputs)]
-    if isinstance(inputs, Ragged) and values[0].shape[1] == 1:
-        values[0] = np.pad(values[0], ((0, 0), (0, 1), *[(0, 0)] * (values[0].ndim - 2)))
+    if isinstance(inputs, Ragged):
+        more = max(0, least - values[0].shape[1])
+        values[0] = np.pad(values[0], ((0, 0), (0, more), *[(0, 0)] * (values[0].ndim - 2)))
     return values
 
 

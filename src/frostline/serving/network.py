@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from frostline.data.inputs import Inputs, Ragged
+from frostline.data.tokens import Tokens
 from frostline.errors import UserError
 from frostline.serving.restored import Restored
 
@@ -38,16 +39,16 @@ def arguments(inputs: Inputs) -> tuple[Tensor, ...]:
 
 
 def traced(model: Restored) -> ExportedProgram:
-    """Return the network as a graph over any number of samples and, of texts, any length up to the run's.
+    """Return the network as a graph over any number of samples and, of tokens, any length up to the run's.
 
-    Sounds keep their length: what a network makes of one may depend on it. Raises UserError for a network whose code
-    cannot be followed.
+    Sounds, and the bytes of texts that stand for sounds, keep their length: what a network makes of one may depend on
+    it. Raises UserError for a network whose code cannot be followed.
     """
     preprocess = model.backbone.preprocess
     inputs = preprocess.example(TRACED, preprocess.size)
     shapes: tuple[dict[int, Dim], ...] = ({0: Dim("batch")},)
     if isinstance(inputs, Ragged):
-        length = {1: Dim("length", max=preprocess.size)} if preprocess.modality == "text" else {}
+        length = {1: Dim("length", max=preprocess.size)} if isinstance(preprocess, Tokens) else {}
         shapes = ({0: shapes[0][0], **length}, shapes[0])
     try:
         with quiet(), torch.no_grad():
