@@ -274,7 +274,7 @@ def test_a_cluster_that_runs_already_is_used_and_left_as_it_was(
 
 @pytest.mark.slow
 def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Path) -> None:
-    """By Ctrl-C, and by kill -9; the same command then goes on."""
+    """By Ctrl-C, by SIGTERM behind a script's &, which ignores Ctrl-C, and by kill -9; the same then goes on."""
     config = misbehave(tmp_path, "hang").config
     (tmp_path / "resolved.json").write_text(json.dumps(config))
     code = (
@@ -285,7 +285,8 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
     folder = Task("one", config).folder
     for number, everyone in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)):
         before = set(Path("/tmp").glob("frostline-ray-*"))
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
+        deaf = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if number == signal.SIGTERM else []
+        process = subprocess.Popen([*deaf, sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
         run = on(folder)
         assert len(within(tmp_path)) > 5
         (os.killpg if everyone else os.kill)(process.pid, number)  # Ctrl-C reaches Ray's processes too
@@ -295,5 +296,6 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
             assert gone(tmp_path, 30), number
             record = read_record(folder)
             assert record is not None and record["status"] == "interrupted", number
+            assert everyone or "SIGTERM" in record["reason"], "it was not asked to end, only killed"
             assert set(Path("/tmp").glob("frostline-ray-*")) <= before
             (folder / "record.json").unlink()

@@ -1,6 +1,7 @@
 """What is done on a node of a Ray cluster, in a process of Ray's that does this one thing and is gone."""
 
 import os
+import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ def carry_out(here: str, token: str | None, wanted: Mapping[str, str], function:
     ``token`` is a file that the command has written to its output folder, ``wanted`` its versions. Raises UserError
     where this node has not the same.
     """
+    # Ray asks a task to end by SIGINT, which a script's & lets all that it starts ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _check_versions(wanted)
     _check_folders(here, token)
     return by_name(function, *arguments)
