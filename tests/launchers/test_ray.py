@@ -11,11 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.processes import ended, gone, within
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -80,31 +80,6 @@ def on(folder: Path) -> int:
         time.sleep(0.1)
     time.sleep(0.2)  # until it is written
     return json.loads((folder / "owner.json").read_text())["pid"]
-
-
-def ended(process: int) -> bool:
-    """Return whether a process ends within a moment."""
-    deadline = time.monotonic() + 10
-    while (there := Path(f"/proc/{process}").exists()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not there
-
-
-def gone(folder: Path, seconds: float) -> bool:
-    """Return whether all processes in a folder end in time; Ray's write over their names and environments."""
-    deadline = time.monotonic() + seconds
-    while (left := within(folder)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not left
-
-
-def within(folder: Path) -> list[Path]:
-    """Return the processes whose working folder this is."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        with suppress(OSError):
-            found += [link] * (link.readlink() == folder)
-    return found
 
 
 @pytest.mark.slow
