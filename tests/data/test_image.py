@@ -251,13 +251,16 @@ def test_a_folder_that_cannot_be_used_is_refused(
     assert "data.root" in str(raised.value)
 
 
-def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preprocess: Pixels) -> None:
+def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preprocess: Pixels, tmp_path: Path) -> None:
     write("cat", 2)
     root = str(write("dog", 8))
     with pytest.raises(UserError, match="data.root is not set"):
         ImageFolder(None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.root: there is no folder"):
         ImageFolder(root + "/missing", preprocess=preprocess)
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(UserError, match=r"labels.csv' is a file; .* a folder of images \(data=csv data.manifest takes"):
+        ImageFolder(str(tmp_path / "labels.csv"), preprocess=preprocess)
     with pytest.raises(UserError, match="leave no training sample of cat's 2"):
         ImageFolder(root, preprocess=preprocess)
     with pytest.raises(UserError, match="data.val_fraction: 0 is not between"):

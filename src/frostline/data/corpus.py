@@ -10,7 +10,7 @@ from frostline.data.listing import Folder, Found, Kind, Listing, from_rows
 from frostline.data.tables import READERS, Row, check_columns, read_rows
 from frostline.errors import UserError
 
-TABLES = Kind("tables", frozenset(READERS))
+TABLES = Kind("tables", frozenset(READERS), "data.file")
 HUB_SPLITS = {"train": ("train",), "val": ("validation", "val", "dev"), "test": ("test",)}
 """What sets of the datasets library call their splits."""
 

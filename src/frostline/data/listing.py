@@ -75,13 +75,17 @@ def leave_out(
 
 @dataclass(frozen=True)
 class Kind:
-    """The files that a data set is made of: what they are called, in the plural, and how their names end."""
+    """The files that a data set is made of: what they are called, in the plural, and how their names end.
+
+    ``table`` is the key that takes a single table in place of a folder.
+    """
 
     noun: str
     extensions: frozenset[str]
+    table: str | None = None
 
 
-IMAGES = Kind("images", EXTENSIONS)
+IMAGES = Kind("images", EXTENSIONS, "data=csv data.manifest")
 
 
 class Folder:
@@ -93,6 +97,9 @@ class Folder:
         self.key, self.symlinks, self.kind = key, symlinks, kind
         self.real = os.path.realpath(os.path.expanduser(root))
         self.ignored: list[str] = []
+        if os.path.isfile(self.real):
+            hint = f" ({kind.table} takes a table)" if kind.table else ""
+            raise UserError(f"{key}: {root!r} is a file; it must name a folder of {kind.noun}{hint}.")
         if not os.path.isdir(self.real):
             raise UserError(f"{key}: there is no folder {root!r}; it must name a folder of {kind.noun}.")
 
