@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.data.sounds import folders
 from tests.runs import finished, rows
+from tests.sequences import save_bert
 
 from frostline.assemble import assemble
 from frostline.config import compose, plain
@@ -80,7 +82,8 @@ def test_the_commands_of_the_document_compose(words: list[str]) -> None:
     ("overrides", "message"),
     [
         (["adapter=none"], r"this is text data, and the network takes image.*adapter=rendering"),
-        (["adapter=spectrogram", "adapter.size=32"], r"this is text data, and the network takes speech"),
+        (["adapter=spectrogram"], r"^adapter=spectrogram: it takes speech data, .* text data; .*adapter=rendering\."),
+        (["adapter=patches"], r"^adapter=patches: it takes image data, .* text data; choose adapter=rendering\."),
         (["adapter=none", "freeze=orca"], r"^freeze=orca trains an input adapter, and there is none"),
         (["adapter=characters"], r"^adapter=characters: it makes frames .* test_resnet takes images"),
     ],
@@ -91,3 +94,25 @@ def test_data_of_another_modality_is_refused_with_what_would_do(
     data = ["data=text_csv", f"data.file={texts}", *NETWORK, f"outputs={tmp_path / 'outputs'}", *overrides]
     with pytest.raises(UserError, match=message):
         assemble(plain(compose("run", data)), tmp_path)
+
+
+@pytest.mark.parametrize("network", ["bert", "voice"])
+@pytest.mark.parametrize("adapter", ["patches", "rows", "characters", "frames"])
+def test_frames_go_into_networks_of_texts_and_of_sounds(
+    adapter: str, network: str, texts: Path, tmp_path: Path
+) -> None:
+    """None of them needs to be told how large its samples are but by the data set."""
+    networks = {
+        "bert": ["backbone=transformers", f"backbone.name={save_bert(tmp_path / 'bert')}"],
+        "voice": ["backbone=voice_encoder", "backbone.weights=none"],
+    }
+    pictures = ["data=digits", "data.size=8", "data.num_per_class=3"]
+    data = {
+        "patches": pictures,
+        "rows": pictures,
+        "characters": ["data=text_csv", f"data.file={texts}", "data.tokens=32"],
+        "frames": ["data=audiofolder", f"data.root={folders(tmp_path / 'sounds', count=4)}", "data.seconds=0.5"],
+    }
+    given = [*networks[network], *data[adapter], f"adapter={adapter}", "freeze=full", "epochs=1"]
+    record, _ = finished(plain(compose("run", [*given, "trainer.accelerator=cpu", f"outputs={tmp_path / 'outputs'}"])))
+    assert record["moved"]["adapter"] > 0

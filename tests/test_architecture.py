@@ -34,6 +34,7 @@ ROOMS = (
     ("ledger",),
     ("parts",),
     ("insight",),
+    ("networks",),
     ("assemble",),
     ("experiment",),
     ("worker",),

@@ -43,7 +43,7 @@ def test_two_ranks_read_texts_of_many_lengths_as_one_does(tmp_path: Path) -> Non
 @pytest.mark.parametrize("freeze", ["full", "orca", "fpt", "chain_thaw"])
 def test_two_ranks_hold_equal_weights_behind_an_adapter(freeze: str, tmp_path: Path) -> None:
     save_bert(tmp_path / "bert")
-    data = ["data=digits", "data.size=8", "data.num_per_class=5", "adapter=patches", "adapter.size=18"]
+    data = ["data=digits", "data.size=8", "data.num_per_class=5", "adapter=patches"]
     outcome = run(tmp_path, 2, *data, f"freeze={freeze}", "head.solver=null", "epochs=6", "data.batch_size=8")
     phases = len(outcome.record["plan"]["phases"])
     assert len(sums(outcome)) == 2 * phases and len(set(sums(outcome))) == phases

@@ -3,12 +3,10 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
-from frostline.allow import locate
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import SPLITS, DataModule
@@ -20,6 +18,7 @@ from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group, check_alike, check_shared, environment, form
 from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
+from frostline.networks import fit_adapter, network
 from frostline.parts import Parts, views
 from frostline.results.record import versions, write_table
 from frostline.results.verdicts import ask
@@ -33,7 +32,6 @@ from frostline.training.pause import own_signals
 from frostline.training.phases import Journal, Progress
 from frostline.training.weights import Weights
 
-SIZES = ("size", "tokens", "seconds")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -128,57 +126,12 @@ def check_solving(config: dict[str, Any], task: Task, head: Head, plan: Plan) ->
         )
 
 
-def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
-    """Return the backbone and its plan; a plan of a control experiment asks for random weights."""
-    backbone = make_backbone(config, pretrained=True)
-    plan = make_plan(config, backbone)
-    return (backbone if plan.pretrained else make_backbone(config, pretrained=False)), plan
-
-
-def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
-    """Return the backbone with its pretrained weights, or with random ones that are a function of the seed."""
-    pl.seed_everything(config["seed"], verbose=False)
-    own, given = sample_size(config["adapter"]), sample_size(config["data"])
-    fitting = given if ("seconds" in config["data"]) == takes_seconds(config["backbone"]) else None
-    backbone = instantiate(config["backbone"], "backbone", size=own or fitting, pretrained=pretrained)
-    with torch.random.fork_rng(devices=[]):  # an adapter's weights hang on the seed, the head's not on the adapter
-        torch.default_generator.manual_seed(config["seed"])
-        adapter = instantiate(config["adapter"], "adapter", backbone=backbone, size=given)
-    if adapter is not None:
-        backbone.attach(adapter)
-    return backbone
-
-
-def fit_adapter(backbone: Backbone, data: DataModule) -> None:
-    """Let an adapter measure what it must know of the training samples."""
-    if backbone.adapter is not None:
-        backbone.adapter.fit(data)  # type: ignore[operator]
-
-
-def sample_size(node: dict[str, Any]) -> float | None:
-    """Return how large one sample is, in its modality's unit: pixels a side, tokens at most, or seconds."""
-    return next((node[key] for key in SIZES if key in node), None)
-
-
-def takes_seconds(node: dict[str, Any]) -> bool:
-    """Say whether a backbone is built for seconds: their number is a float, that of pixels or tokens is not.
-
-    One for other data than there is is built all the same, for a size of its own; the data set then says what is wrong.
-    """
-    return float in get_args(get_type_hints(locate(node["_target_"], "backbone")).get("size"))
-
-
 def synchronise(backbone: Backbone, trainer: pl.Trainer, group: Group) -> None:
     """Let BatchNorm normalise over all ranks. Raises UserError on processors, where torch has no such thing."""
     if group.world > 1:
         if trainer.strategy.root_device.type != "cuda":
             raise UserError("trainer.sync_batchnorm: torch synchronises BatchNorm on GPUs alone; leave it false here.")
         backbone.synchronise()
-
-
-def make_plan(config: dict[str, Any], backbone: Backbone) -> Plan:
-    """Return the plan that the strategy makes from the backbone's groups."""
-    return instantiate(config["freeze"], "freeze", groups=tuple(backbone.groups), epochs=config["epochs"])
 
 
 def dataset(config: dict[str, Any], backbone: Backbone, task: Task) -> DataModule:

@@ -13,17 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from frostline.assemble import (
-    check,
-    choose,
-    dataset,
-    fit_adapter,
-    make_backbone,
-    make_cache,
-    make_plan,
-    make_task,
-    sample_size,
-)
+from frostline.assemble import check, choose, dataset, make_cache, make_task
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
 from frostline.data.base import DataModule
@@ -32,6 +22,7 @@ from frostline.features.choose import Choice
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.group import environment
+from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sample_size
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
 
@@ -81,9 +72,9 @@ class Shelf:
     def backbone(self, config: Config) -> tuple[Backbone, Plan]:
         """Return a run's backbone and its plan."""
         random = config["backbone"].get("weights") == "none"
-        adapter, size = config["adapter"], sample_size(config["data"])
-        random = random or sample_size(adapter) is not None  # an adapter's weights are
-        shared = (config["backbone"], adapter, size, config["seed"] if random else None)
+        random = random or adapted(config)  # an adapter's weights are
+        size = sample_size(config["data"])
+        shared = (config["backbone"], config["adapter"], size, config["seed"] if random else None)
         network = self._once(shared, lambda: make_backbone(config, pretrained=True))
         plan = self._once((shared, config["freeze"], config["epochs"]), lambda: make_plan(config, network))
         if plan.pretrained:

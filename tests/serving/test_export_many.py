@@ -141,7 +141,7 @@ def test_images(network: list[str], size: int, pictures: Path, tmp_path: Path) -
 
 
 IMAGE = "backbone=timm backbone.name=test_resnet backbone.weights=none"
-BERT = "backbone=transformers backbone.name={bert} adapter.size=18"
+BERT = "backbone=transformers backbone.name={bert}"
 VOICE = "backbone=voice_encoder backbone.weights=none"
 ADAPTED = {
     "rendering": f"data=text_csv data.root={{texts}} {IMAGE}",

@@ -114,6 +114,8 @@ class Patches(FrameAdapter):
     vector for each place in the picture, at first 0; the network adds its own along the sequence.
     """
 
+    takes = "image"
+
     def __init__(
         self,
         patch: int = 4,
@@ -150,6 +152,8 @@ class Patches(FrameAdapter):
 class Rows(FrameAdapter):
     """The rows of an image as the frames of a speech network, whose bands are pixels at first, and then learned."""
 
+    takes = "image"
+
     def __init__(self, source: str | None = None, *, backbone: Backbone, size: int | None = None) -> None:
         side = size or IMAGE_SIZE
         super().__init__(backbone, {"size": side}, source=source)
@@ -176,6 +180,8 @@ class Frames(FrameAdapter):
 
     ``stride`` frames of 10 ms, of ``bands`` bands each, become one.
     """
+
+    takes = "speech"
 
     def __init__(
         self,
@@ -208,6 +214,8 @@ class Characters(FrameAdapter):
 
     A convolution makes one frame of ``stride`` bytes with as many before and after them.
     """
+
+    takes = "text"
 
     def __init__(
         self,

@@ -63,6 +63,8 @@ class Spectrogram(PictureAdapter):
     resamples them.
     """
 
+    takes = "speech"
+
     def __init__(self, bands: int = 64, *, backbone: Backbone, size: float | None = None) -> None:
         seconds = size or SECONDS
         super().__init__(backbone, {"bands": bands, "size": seconds})
@@ -79,6 +81,8 @@ class Spectrogram(PictureAdapter):
 
 class Rendering(PictureAdapter):
     """A text as a picture of its words, in letters of ``font`` pixels (see :mod:`frostline.data.rendering`)."""
+
+    takes = "text"
 
     def __init__(self, font: int = 10, *, backbone: Backbone, size: int | None = None) -> None:
         super().__init__(backbone, {"font": font})

@@ -143,6 +143,8 @@ class TorchvisionImages(DataModule):
     Raises UserError where the data is neither there nor downloaded.
     """
 
+    modality = "image"
+
     def __init__(
         self,
         name: str,

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.assemble import make_task, network
+from frostline.assemble import make_task
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.extract import lone_trainer
 from frostline.heads import Head
+from frostline.networks import network
 from frostline.schema import instantiate
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
