@@ -77,7 +77,7 @@ def leave_out(
 class Kind:
     """The files that a data set is made of: what they are called, in the plural, and how their names end.
 
-    ``table`` is the key that takes a single table in place of a folder.
+    ``table`` is the key that takes a single table in place of ``data.root``.
     """
 
     noun: str
@@ -98,7 +98,7 @@ class Folder:
         self.real = os.path.realpath(os.path.expanduser(root))
         self.ignored: list[str] = []
         if os.path.isfile(self.real):
-            hint = f" ({kind.table} takes a table)" if kind.table else ""
+            hint = f" ({kind.table} takes a table)" if kind.table and key == "data.root" else ""
             raise UserError(f"{key}: {root!r} is a file; it must name a folder of {kind.noun}{hint}.")
         if not os.path.isdir(self.real):
             raise UserError(f"{key}: there is no folder {root!r}; it must name a folder of {kind.noun}.")
