@@ -1,4 +1,4 @@
-"""Runs from end to end through an input adapter: sounds and texts for image networks, frozen, cached and aligned."""
+"""Runs from end to end through an input adapter: frozen, cached, aligned, and before networks of each modality."""
 
 import csv
 from pathlib import Path
@@ -111,7 +111,7 @@ def test_frames_go_into_networks_of_texts_and_of_sounds(
         "patches": pictures,
         "rows": pictures,
         "characters": ["data=text_csv", f"data.file={texts}", "data.tokens=32"],
-        "frames": ["data=audiofolder", f"data.root={folders(tmp_path / 'sounds', count=4)}", "data.seconds=0.5"],
+        "frames": ["data=audiofolder", f"data.root={folders(tmp_path / 'sounds', count=2)}", "data.seconds=0.5"],
     }
     given = [*networks[network], *data[adapter], f"adapter={adapter}", "freeze=full", "epochs=1"]
     record, _ = finished(plain(compose("run", [*given, "trainer.accelerator=cpu", f"outputs={tmp_path / 'outputs'}"])))

@@ -22,7 +22,7 @@ from frostline.features.choose import Choice
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.group import environment
-from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sample_size
+from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sizes
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
 
@@ -73,8 +73,7 @@ class Shelf:
         """Return a run's backbone and its plan."""
         random = config["backbone"].get("weights") == "none"
         random = random or adapted(config)  # an adapter's weights are
-        size = sample_size(config["data"])
-        shared = (config["backbone"], config["adapter"], size, config["seed"] if random else None)
+        shared = (config["backbone"], config["adapter"], sizes(config["data"]), config["seed"] if random else None)
         network = self._once(shared, lambda: make_backbone(config, pretrained=True))
         plan = self._once((shared, config["freeze"], config["epochs"]), lambda: make_plan(config, network))
         if plan.pretrained:

@@ -1,18 +1,20 @@
 """The network of a run: its backbone, behind an adapter where the config names one, and its plan."""
 
-from typing import Any, get_args, get_type_hints
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from frostline.allow import locate
-from frostline.backbones.adapters import check_way, none
+from frostline.backbones.adapters import none
 from frostline.backbones.base import Backbone
 from frostline.data.base import DataModule
+from frostline.data.inputs import UNITS, ways
+from frostline.errors import UserError
 from frostline.freeze.plan import Plan
 from frostline.schema import instantiate
-
-SIZES = ("size", "tokens", "seconds")
 
 
 def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
@@ -23,18 +25,21 @@ def network(config: dict[str, Any]) -> tuple[Backbone, Plan]:
 
 
 def make_backbone(config: dict[str, Any], pretrained: bool) -> Backbone:
-    """Return the backbone with its pretrained weights, or with random ones that are a function of the seed."""
+    """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
+
+    One for other data than there is is built all the same, for a size of its own; the data set then says what is wrong.
+    """
     pl.seed_everything(config["seed"], verbose=False)
-    size = config["adapter"].get("size") if adapted(config) else fitting_size(config)
-    backbone = instantiate(config["backbone"], "backbone", size=size, pretrained=pretrained)
+    adapter, data = dict(config["adapter"]), config["data"]
+    picture = {"size": adapter.pop("size", None)}  # what an adapter makes of a sample, where it is a picture
+    size = sized(config["backbone"], "backbone", picture if adapted(config) else data)
+    backbone = instantiate(config["backbone"], "backbone", **size, pretrained=pretrained)
     if adapted(config):
-        adapter, data = (locate(config[key]["_target_"], key) for key in ("adapter", "data"))
-        check_way(adapter, data, backbone)
+        own = sized(adapter, "adapter", data)
+        check_adapter(adapter, own, data, backbone.preprocess.modality)
         with torch.random.fork_rng(devices=[]):  # an adapter's weights hang on the seed, the head's not on the adapter
             torch.default_generator.manual_seed(config["seed"])
-            backbone.attach(
-                instantiate(config["adapter"], "adapter", backbone=backbone, size=sample_size(config["data"]))
-            )
+            backbone.attach(instantiate(adapter, "adapter", backbone=backbone, **own))
     return backbone
 
 
@@ -54,16 +59,30 @@ def fit_adapter(backbone: Backbone, data: DataModule) -> None:
         backbone.adapter.fit(data)  # type: ignore[operator]
 
 
-def sample_size(node: dict[str, Any]) -> float | None:
-    """Return how large one sample is, in its modality's unit: pixels a side, tokens at most, or seconds."""
-    return next((node[key] for key in SIZES if key in node), None)
+def sizes(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of how large a sample is: pixels a side, tokens at most, or seconds."""
+    return {unit: node[unit] for unit in UNITS if unit in node}
 
 
-def fitting_size(config: dict[str, Any]) -> float | None:
-    """Return the size of the data's samples, None where they are in seconds and the backbone is not, or the reverse.
+def sized(node: dict[str, Any], where: str, samples: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how large the samples are, in the unit that a backbone or adapter is built for; None in another one."""
+    parameters = signature(locate(node["_target_"], where)).parameters
+    return {unit: samples.get(unit) for unit in UNITS if unit in parameters}
 
-    One for other data than there is is built all the same, for a size of its own; the data set then says what is wrong.
+
+def modality(node: Mapping[str, Any]) -> str | None:
+    """Return of which modality samples are whose size is said like this."""
+    return next((UNITS[unit] for unit in sizes(node)), None)
+
+
+def check_adapter(adapter: dict[str, Any], own: Mapping[str, Any], data: Mapping[str, Any], network: str) -> None:
+    """Refuse an adapter whose ``own`` unit is not that of the data, before any of them are read.
+
+    Raises UserError that names the adapters from these data to a ``network`` of that modality.
     """
-    size = get_type_hints(locate(config["backbone"]["_target_"], "backbone")).get("size")
-    seconds = float in get_args(size)  # pixels and tokens are whole numbers
-    return sample_size(config["data"]) if ("seconds" in config["data"]) == seconds else None
+    takes, there = modality(own), modality(data)
+    if takes and there and takes != there:
+        name = adapter["_target_"].rpartition(".")[2].lower()
+        raise UserError(
+            f"adapter={name}: it takes {takes} data, and these are {there} data; choose {ways(there, network)}."
+        )

@@ -27,10 +27,10 @@ from frostline.errors import UserError
 SEQUENCE = [
     (Patches, {"patch": 4, "size": 16}),
     (Rows, {"size": 16}),
-    (Frames, {"bands": 8, "stride": 4, "size": 0.3}),
-    (Characters, {"stride": 2, "embedding": 4, "size": 20}),
+    (Frames, {"bands": 8, "stride": 4, "seconds": 0.3}),
+    (Characters, {"stride": 2, "embedding": 4, "tokens": 20}),
 ]
-PICTURE = [(Spectrogram, {"bands": 16, "size": 0.5}), (Rendering, {"font": 8})]
+PICTURE = [(Spectrogram, {"bands": 16, "seconds": 0.5}), (Rendering, {"font": 8})]
 
 
 class Layer(nn.Module):
@@ -120,7 +120,7 @@ def test_pictures_enter_an_image_network_and_every_cut_is_exact(kind: type, opti
 
 def test_a_vision_transformer_is_built_for_the_picture() -> None:
     backbone = timm_backbone("test_vit", "none", size=48)
-    backbone.attach(Spectrogram(bands=16, backbone=backbone, size=0.5))
+    backbone.attach(Spectrogram(bands=16, backbone=backbone, seconds=0.5))
     assert backbone(backbone.example(2, backbone.preprocess.size)).shape == (2, backbone.num_features)
 
 
@@ -150,7 +150,7 @@ def test_what_is_padded_beside_a_sample_does_not_change_its_frames(kind: type, o
 
 
 def test_silence_after_a_sound_is_the_mean_of_its_picture() -> None:
-    adapter = Spectrogram(bands=16, backbone=image(), size=0.5)
+    adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
     adapter.mean.fill_(-3.0)
     frames = padded([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
     short, full = adapter(frames)
@@ -165,7 +165,7 @@ def words_of(backbone: SequenceBackbone) -> Tensor:
 def test_frames_start_at_the_scale_of_the_networks_own_embeddings() -> None:
     backbone = language()
     table = words_of(backbone)
-    adapter = Frames(bands=8, stride=4, backbone=backbone, size=0.3)
+    adapter = Frames(bands=8, stride=4, backbone=backbone, seconds=0.3)
     made = adapter(Ragged(torch.randn(500, 28, 8), torch.full((500,), 28)))
     assert made.values.std().item() == pytest.approx(table.std().item(), rel=0.2)
     assert torch.equal(adapter.own_features(), table) and not any("known" in name for name in adapter.state_dict())
@@ -223,7 +223,7 @@ class Samples:
 
 
 def test_what_never_varies_is_not_divided_by_zero() -> None:
-    adapter = Frames(bands=2, backbone=speech(), size=0.3)
+    adapter = Frames(bands=2, backbone=speech(), seconds=0.3)
     adapter.fit(cast(Any, Samples(padded([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
     assert adapter.deviation[0] > 8 and adapter.deviation[1] == 1 and adapter.mean[1] == 7
 
@@ -231,8 +231,7 @@ def test_what_never_varies_is_not_divided_by_zero() -> None:
 def test_rows_are_resampled_into_bands_at_first() -> None:
     adapter = Rows(backbone=speech(), size=16)
     ramp = torch.arange(16, dtype=torch.uint8).repeat_interleave(16).view(16, 16).T.expand(1, 3, -1, -1)
-    frames = adapter(ramp).values[0]
-    torch.testing.assert_close(frames, torch.arange(0.5, 16, 2).expand(16, -1))
+    torch.testing.assert_close(adapter(ramp).values[0], torch.arange(0.5, 16, 2).expand(16, -1))
 
 
 @pytest.mark.parametrize(
@@ -242,11 +241,13 @@ def test_rows_are_resampled_into_bands_at_first() -> None:
         (lambda: Rows(backbone=image()), r"^adapter=rows: .* test_resnet takes images; .*adapter=spectrogram"),
         (lambda: Patches(5, backbone=speech(), size=16), r"^adapter\.patch: 5 does not divide data\.size=16"),
         (lambda: Patches(1, backbone=speech(), size=16), r"^adapter\.patch: 256 frames .* the 64 positions"),
-        (lambda: Frames(8, 1, backbone=speech(), size=1.0), r"^adapter\.stride: 101 frames .* the 64 positions"),
-        (lambda: Characters(2, backbone=speech(), size=200), r"^adapter\.stride: 100 frames"),
+        (lambda: Frames(8, 1, backbone=speech(), seconds=1.0), r"^adapter\.stride: 101 frames .* the 64 positions"),
+        (lambda: Rows(backbone=speech(), size=65), r"^data\.size: 65 frames .* the 64 positions .*; lower it"),
+        (lambda: Characters(2, backbone=speech(), tokens=200), r"^adapter\.stride: 100 frames"),
         (lambda: Rendering(2, backbone=image()), r"^adapter\.font: 2 pixels are no size for letters"),
         (lambda: Rows(backbone=speech()).own_features(), r"^freeze=orca .* no table of embeddings .* adapter\.source"),
         (lambda: Rows("none", backbone=speech()).own_features(), r"^adapter\.source: there is no folder 'none'"),
+        (lambda: Rows("LICENSE", backbone=speech()).own_features(), r"^adapter\.source: 'LICENSE' is .* recordings\.$"),
         (lambda: Rows("src", backbone=speech()).own_features(), r"^adapter\.source: there is no recording in src"),
         (lambda: Patches(source="src", backbone=language()), r"^adapter\.source: language has no use for recordings"),
     ],
@@ -257,7 +258,7 @@ def test_what_does_not_fit_is_said_before_anything_runs(make, message: str) -> N
 
 
 def test_pieces_of_photographs_are_what_an_image_network_knows() -> None:
-    adapter = Spectrogram(bands=16, backbone=image(), size=0.5)
+    adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
     known = adapter.own_features()
     assert known.shape[1] == 3 * 8 * 8 and len(known) > 30
     assert known.std() > 0.3 and known.abs().max() < 5, "normalised as the network's own images are"
@@ -295,5 +296,5 @@ def test_an_adapter_starts_alike_for_a_seed() -> None:
     for _ in range(2):
         backbone = speech()
         torch.manual_seed(3)
-        weights.append(Frames(8, backbone=backbone, size=0.3).state_dict())
+        weights.append(Frames(8, backbone=backbone, seconds=0.3).state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

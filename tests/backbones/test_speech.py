@@ -46,7 +46,7 @@ def original(state: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor
 
 
 def test_the_last_frame_gives_the_originals_embedding(state: dict[str, torch.Tensor], file: Path) -> None:
-    backbone = voice_encoder(str(file), pooling="last", size=1.0).eval()
+    backbone = voice_encoder(str(file), pooling="last", seconds=1.0).eval()
     frames = backbone.example(3, SIZE)
     assert isinstance(frames, Ragged) and len(set(frames.lengths.tolist())) == 3
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_the_last_frame_gives_the_originals_embedding(state: dict[str, torch.Ten
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "max", "none"])
 def test_every_cut_gives_the_whole_back(pooling: str) -> None:
-    backbone = voice_encoder("none", pooling, size=1.0).eval()
+    backbone = voice_encoder("none", pooling, seconds=1.0).eval()
     cuts = find_cuts(backbone, SIZE)
     assert [cut.name for cut in cuts] == ["embeddings", "block1", "block2", "block3", "features"]
     assert all(check_cut(backbone, cut.name, SIZE) for cut in cuts)
@@ -73,7 +73,7 @@ def test_every_cut_gives_the_whole_back(pooling: str) -> None:
 
 def test_what_it_costs_is_counted() -> None:
     """torch's own counter knows no LSTM: 101 frames through three layers and a linear one."""
-    backbone = voice_encoder("none", size=1.0).eval()
+    backbone = voice_encoder("none", seconds=1.0).eval()
     flops = [cut.flops for cut in find_cuts(backbone, SIZE)]
     steps = [later - earlier for earlier, later in zip(flops, flops[1:], strict=False)]
     assert flops[0] == 0 and steps[:3] == [2 * 101 * 1024 * width for width in (40 + 256, 512, 512)]
@@ -85,7 +85,7 @@ def test_what_it_costs_is_counted() -> None:
 
 def test_gradients_pass_frozen_layers_in_eval_mode() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = voice_encoder("none", size=1.0).to(device).eval()
+    backbone = voice_encoder("none", seconds=1.0).to(device).eval()
     frames = backbone.example(2, SIZE)
     assert isinstance(frames, Ragged)
     frames.values.requires_grad_()

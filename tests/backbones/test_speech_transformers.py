@@ -104,7 +104,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def build(folder: Path, **options: Any) -> SequenceBackbone:
-    return transformers_audio(str(folder), **{"size": SECONDS, **options}).eval()
+    return transformers_audio(str(folder), **{"seconds": SECONDS, **options}).eval()
 
 
 def encoded(backbone: SequenceBackbone, given: Ragged) -> Ragged:
@@ -183,7 +183,7 @@ def test_an_adapter_is_told_what_the_convolutions_make_of_recordings(
 
 def test_whisper_does_what_the_library_does(saved: Callable[[str], Path]) -> None:
     folder = saved("whisper")
-    backbone, own = build(folder, size=1.0, pooling="none"), transformers.AutoModel.from_pretrained(folder).eval()
+    backbone, own = build(folder, seconds=1.0, pooling="none"), transformers.AutoModel.from_pretrained(folder).eval()
     form = transformers.WhisperFeatureExtractor.from_pretrained(folder)
     wave = waves(8000).values[0]
     with torch.inference_mode():
@@ -198,7 +198,7 @@ def test_whisper_takes_less_than_its_own_length_and_no_more(saved: Callable[[str
     folder = saved("whisper")
     assert build(folder, pooling="none").example(1, 8000).values.shape[1] == 50  # type: ignore[union-attr]
     with pytest.raises(UserError, match=r"data\.seconds: 2 is more than the 1 s"):
-        build(folder, size=2.0)
+        build(folder, seconds=2.0)
 
 
 def test_ast_does_what_the_library_does(saved: Callable[[str], Path]) -> None:
@@ -212,7 +212,7 @@ def test_ast_does_what_the_library_does(saved: Callable[[str], Path]) -> None:
         features = backbone(encoded(backbone, Ragged(wave[None], torch.tensor([8000]))))
     torch.testing.assert_close(features, wanted, atol=1e-4, rtol=1e-4)
     with pytest.raises(UserError, match=r"data\.seconds: 3 is more than"):
-        build(folder, size=3.0)
+        build(folder, seconds=3.0)
 
 
 def test_nothing_random_is_left_in_a_network_that_trains(saved: Callable[[str], Path]) -> None:

@@ -64,7 +64,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def backbone(family: str, tmp_path_factory: pytest.TempPathFactory) -> SequenceBackbone:
-    return transformers_text(saved(tmp_path_factory.mktemp(family), family), size=12).eval()
+    return transformers_text(saved(tmp_path_factory.mktemp(family), family), tokens=12).eval()
 
 
 def texts(backbone: SequenceBackbone) -> list[Tensor]:
@@ -138,7 +138,7 @@ def test_gradients_reach_what_trains_and_nothing_else(backbone: SequenceBackbone
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last", "max", "none"])
 def test_pooling_sees_real_tokens_only(tmp_path: Path, pooling: str) -> None:
-    made = transformers_text(saved(tmp_path), pooling=pooling, size=12).eval()
+    made = transformers_text(saved(tmp_path), pooling=pooling, tokens=12).eval()
     each = texts(made)
     with torch.inference_mode():
         together = made(padded(each))

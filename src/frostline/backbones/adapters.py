@@ -1,21 +1,20 @@
 """Input adapters: data of one modality in, what a network of another modality works on out."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import Backbone
 from frostline.data.base import DataModule
-from frostline.data.inputs import ADAPTERS, Inputs, Preprocess, Ragged
+from frostline.data.inputs import Inputs, Preprocess, Ragged
 from frostline.data.mel import Mel
 from frostline.errors import UserError
 
 FITTED = 256
 """Training samples that statistics are taken from; they hardly move with more."""
 SECONDS = 2.0
-"""Seconds where ``data.seconds`` is null."""
+"""Where ``data.seconds`` is null."""
 
 
 def none() -> None:
@@ -25,13 +24,11 @@ def none() -> None:
 class Adapter(nn.Module):
     """A trainable group of its own before all groups of a backbone.
 
-    ``takes`` is the modality of the data it is for, ``preprocess`` what it wants of them, ``architecture`` text that
-    stands for its settings. ``mean`` and
+    ``preprocess`` is what it wants of the data, ``architecture`` text that stands for its settings. ``mean`` and
     ``deviation`` standardise what comes in; ``fit`` measures them on the training data, so they are the same for
     each sitting of a run, and as buffers they are in the weights and the cache's keys.
     """
 
-    takes: ClassVar[str | None] = None
     mean: Tensor
     deviation: Tensor
     preprocess: Preprocess
@@ -68,22 +65,6 @@ class Adapter(nn.Module):
     def vectors(self, outputs: Inputs) -> Tensor:
         """Return the outputs [N, D] of a batch as vectors like those of ``own_features``."""
         return flat(outputs)
-
-
-def check_way(adapter: Any, data: Any, backbone: Backbone) -> None:
-    """Refuse an adapter for other data than there is, before any of it is read.
-
-    Where one of them does not say its modality the data set judges. Raises UserError that names the adapters from these
-    data to this backbone.
-    """
-    takes, given = getattr(adapter, "takes", None), getattr(data, "modality", None)
-    if takes is None or given is None or takes == given:
-        return
-    ways = ADAPTERS.get((given, backbone.preprocess.modality), ("none",))
-    raise UserError(
-        f"adapter={adapter.__name__.lower()}: it takes {takes} data, and these are {given} data; choose "
-        f"{' or '.join(f'adapter={name}' for name in ways)}."
-    )
 
 
 def flat(inputs: Inputs) -> Tensor:

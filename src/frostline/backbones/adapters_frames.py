@@ -24,6 +24,7 @@ HEARD = 64
 """Recordings that those frames are of, at most."""
 IMAGE_SIZE = 32
 """Pixels a side where ``data.size`` is null: a sequence network has no size of its own for images."""
+LARGER = "choose a larger one, or smaller samples"
 
 
 class FrameAdapter(Adapter):
@@ -63,12 +64,11 @@ class FrameAdapter(Adapter):
         self.source, self.front = source, chain.front
         self.hearing = cast(Hearing, backbone.preprocess)
 
-    def check_length(self, key: str, frames: int) -> None:
+    def check_length(self, frames: int, key: str, remedy: str) -> None:
         """Raise UserError, naming the ``key`` that sets it, where there are more frames than the network has places."""
         if self.most is not None and frames > self.most:
             raise UserError(
-                f"adapter.{key}: {frames} frames a sample are more than the {self.most} positions of this backbone; "
-                f"choose a larger adapter.{key} or smaller samples."
+                f"{key}: {frames} frames a sample are more than the {self.most} positions of this backbone; {remedy}."
             )
 
     def own_features(self) -> Tensor:
@@ -114,8 +114,6 @@ class Patches(FrameAdapter):
     vector for each place in the picture, at first 0; the network adds its own along the sequence.
     """
 
-    takes = "image"
-
     def __init__(
         self,
         patch: int = 4,
@@ -130,7 +128,7 @@ class Patches(FrameAdapter):
         if patch < 1 or side % patch:
             raise UserError(f"adapter.patch: {patch} does not divide data.size={side}; choose one that does.")
         count = (side // patch) ** 2
-        self.check_length("patch", count)
+        self.check_length(count, "adapter.patch", LARGER)
         self.patch = patch
         self.preprocess = image_inputs(side)
         self.linear = nn.Linear(3 * patch**2, self.width)
@@ -152,12 +150,10 @@ class Patches(FrameAdapter):
 class Rows(FrameAdapter):
     """The rows of an image as the frames of a speech network, whose bands are pixels at first, and then learned."""
 
-    takes = "image"
-
     def __init__(self, source: str | None = None, *, backbone: Backbone, size: int | None = None) -> None:
         side = size or IMAGE_SIZE
         super().__init__(backbone, {"size": side}, source=source)
-        self.check_length("size", side)
+        self.check_length(side, "data.size", "lower it")
         self.preprocess = image_inputs(side)
         self.linear = nn.Linear(side, self.width)
         resize = functional.interpolate(torch.eye(side)[None], self.width, mode="linear")[0]
@@ -181,8 +177,6 @@ class Frames(FrameAdapter):
     ``stride`` frames of 10 ms, of ``bands`` bands each, become one.
     """
 
-    takes = "speech"
-
     def __init__(
         self,
         bands: int = 40,
@@ -190,13 +184,13 @@ class Frames(FrameAdapter):
         source: str | None = None,
         *,
         backbone: Backbone,
-        size: float | None = None,
+        seconds: float | None = None,
     ) -> None:
-        seconds = size or SECONDS
-        super().__init__(backbone, {"bands": bands, "stride": stride, "size": seconds}, (bands,), source)
-        self.preprocess = speech_inputs(seconds, bands)
+        length = seconds or SECONDS
+        super().__init__(backbone, {"bands": bands, "stride": stride, "size": length}, (bands,), source)
+        self.preprocess = speech_inputs(length, bands)
         self.stride = stride
-        self.check_length("stride", -(-int(100 * seconds + 1) // stride))
+        self.check_length(-(-int(100 * length + 1) // stride), "adapter.stride", LARGER)
         self.convolution = nn.Conv1d(bands, self.width, stride, stride)
         scaled(self.convolution, self.scale)
 
@@ -215,8 +209,6 @@ class Characters(FrameAdapter):
     A convolution makes one frame of ``stride`` bytes with as many before and after them.
     """
 
-    takes = "text"
-
     def __init__(
         self,
         stride: int = 2,
@@ -224,11 +216,11 @@ class Characters(FrameAdapter):
         source: str | None = None,
         *,
         backbone: Backbone,
-        size: int | None = None,
+        tokens: int | None = None,
     ) -> None:
-        most = size or 256
+        most = tokens or 256
         super().__init__(backbone, {"stride": stride, "embedding": embedding, "size": most}, source=source)
-        self.check_length("stride", -(-most // stride))
+        self.check_length(-(-most // stride), "adapter.stride", LARGER)
         self.preprocess = characters.Characters(most)
         self.stride = stride
         self.embedding = nn.Embedding(characters.BYTES, embedding)

@@ -63,12 +63,10 @@ class Spectrogram(PictureAdapter):
     resamples them.
     """
 
-    takes = "speech"
-
-    def __init__(self, bands: int = 64, *, backbone: Backbone, size: float | None = None) -> None:
-        seconds = size or SECONDS
-        super().__init__(backbone, {"bands": bands, "size": seconds})
-        self.preprocess = speech_inputs(seconds, bands)
+    def __init__(self, bands: int = 64, *, backbone: Backbone, seconds: float | None = None) -> None:
+        length = seconds or SECONDS
+        super().__init__(backbone, {"bands": bands, "size": length})
+        self.preprocess = speech_inputs(length, bands)
 
     def forward(self, frames: Ragged) -> Tensor:
         """Return pictures [B, 3, S, S] of log-mel frames [B, T, bands]; all are given the room of the longest."""
@@ -80,11 +78,12 @@ class Spectrogram(PictureAdapter):
 
 
 class Rendering(PictureAdapter):
-    """A text as a picture of its words, in letters of ``font`` pixels (see :mod:`frostline.data.rendering`)."""
+    """A text as a picture of its words, in letters of ``font`` pixels (see :mod:`frostline.data.rendering`).
 
-    takes = "text"
+    The picture has room for as many ``tokens`` as fit on it.
+    """
 
-    def __init__(self, font: int = 10, *, backbone: Backbone, size: int | None = None) -> None:
+    def __init__(self, font: int = 10, *, backbone: Backbone, tokens: int | None = None) -> None:
         super().__init__(backbone, {"font": font})
         if font < 4 or font > self.side:
             raise UserError(f"adapter.font: {font} pixels are no size for letters; choose from 4 to {self.side}.")

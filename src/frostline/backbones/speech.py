@@ -97,16 +97,16 @@ def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def voice_encoder(
     weights: str | None = "pretrained",
     pooling: str = "mean",
-    size: float | None = None,
+    seconds: float | None = None,
     pretrained: bool = True,
 ) -> SequenceBackbone:
-    """Return the speaker encoder; ``size`` is in seconds. Raises UserError for weights that are not its own."""
+    """Return the speaker encoder, for recordings of ``seconds``. Raises UserError for weights that are not its own."""
     network = VoiceEncoder()
     chosen = chosen_weights(weights, pretrained)
     if chosen is not None:
         file = packaged() if chosen == "pretrained" else weights_file(chosen, ("pretrained", "none"))
         load_strict(network, ours(read_weights(file)), ())
     preprocess = Mel(
-        round((size or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL
+        round((seconds or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL
     )
     return SequenceBackbone(network, "voice_encoder", preprocess, pooling)

@@ -20,7 +20,7 @@ from frostline.errors import UserError
 
 EXTRA = "audio"
 SECONDS = 4.0
-"""Where the data is not speech and an adapter has no size of its own."""
+"""Where the data is not speech."""
 
 
 def transformers_audio(
@@ -29,12 +29,12 @@ def transformers_audio(
     pooling: str = "mean",
     *,
     pretrained: bool = True,
-    size: float | None = None,
+    seconds: float | None = None,
 ) -> SequenceBackbone:
     """Build an encoder of speech that ``AutoModel`` loads (Wolf et al. 2020, arXiv:1910.03771).
 
-    ``name`` is the hub's or a folder, ``weights`` is ``pretrained`` or ``none``, ``size`` the length of a recording in
-    seconds. The network's own random masking and dropping of layers is off: augmentation is the data's business.
+    ``name`` is the hub's or a folder, ``weights`` is ``pretrained`` or ``none``, ``seconds`` the length of a
+    recording. The network's own random masking and dropping of layers is off: augmentation is the data's business.
     Raises UserError for what is not there, is of another kind, or would have to run code.
     """
     config = settings(name, EXTRA)
@@ -43,7 +43,7 @@ def transformers_audio(
         raise UserError(f"{KEY}: {name} is a {config.model_type}, no network of speech known here; those are: {known}.")
     config.layerdrop = config.encoder_layerdrop = 0.0
     model, notes = load(name, config, chosen_weights(weights, pretrained), EXTRA)
-    preprocess, chain = FAMILIES[config.model_type](model, extractor(name), size or SECONDS)
+    preprocess, chain = FAMILIES[config.model_type](model, extractor(name), seconds or SECONDS)
     folder = Path(name).expanduser()
     return SequenceBackbone(
         chain,

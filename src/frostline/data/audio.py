@@ -156,8 +156,6 @@ class AudioFolder(DataModule):
     Splits that are not there are drawn from train, by class and ``split_seed``.
     """
 
-    modality = "speech"
-
     def __init__(
         self,
         root: str | None = None,

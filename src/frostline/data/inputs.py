@@ -107,6 +107,10 @@ ADAPTERS = {
 """By the modality of the data and that of the backbone: the adapters that lead from one to the other."""
 
 
+UNITS = {"size": "image", "tokens": "text", "seconds": "speech"}
+"""What says how large a sample is, as a key of data and as a parameter of what is built for them: of which modality."""
+
+
 def same() -> torch.Generator:
     """Return a generator that gives the same numbers each time."""
     return torch.Generator().manual_seed(0)
@@ -124,8 +128,12 @@ def fits(preprocess: Preprocess, modality: str, where: str) -> None:
     """
     if preprocess.modality == modality:
         return
-    ways = " or ".join(f"adapter={name}" for name in ADAPTERS[modality, preprocess.modality])
     raise UserError(
         f"{where}: this is {modality} data, and the network takes {preprocess.modality}; choose a backbone for "
-        f"{modality}, or let the data in by {ways}."
+        f"{modality}, or let the data in by {ways(modality, preprocess.modality)}."
     )
+
+
+def ways(data: str, network: str) -> str:
+    """Return what to choose as ``adapter`` between data of one modality and a network of one."""
+    return " or ".join(f"adapter={name}" for name in ADAPTERS.get((data, network), ("none",)))

@@ -143,8 +143,6 @@ class TorchvisionImages(DataModule):
     Raises UserError where the data is neither there nor downloaded.
     """
 
-    modality = "image"
-
     def __init__(
         self,
         name: str,

@@ -67,8 +67,6 @@ class SpeechCommands(DataModule):
     Raises UserError where the data is neither there nor downloaded.
     """
 
-    modality = "speech"
-
     def __init__(self, root: str = "~/.cache/frostline/data", download: bool = True, **common: Any) -> None:
         options = audio_options(common, "data=speechcommands")
         folder = Path(root).expanduser() / PLACE

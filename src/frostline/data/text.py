@@ -163,8 +163,6 @@ class TextCSV(DataModule):
     train, by class and ``split_seed``. Raises UserError for whatever cannot be read or lacks a text or label.
     """
 
-    modality = "text"
-
     def __init__(
         self,
         file: str | None = None,
@@ -190,8 +188,6 @@ class TextCSV(DataModule):
 
 class HubText(DataModule):
     """A set of the datasets library: one of the hub, or a folder that it was saved in. Missing splits are drawn."""
-
-    modality = "text"
 
     def __init__(
         self,
