@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.processes import ended
 
 from frostline.config import compose, plain
 from frostline.dispatch import Outcome, dispatch, environment
@@ -139,10 +140,7 @@ def test_a_worker_whose_parent_is_killed_stops(tmp_path: Path) -> None:
     worker = json.loads((folder / "owner.json").read_text())["pid"]
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{worker}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert ended(worker, 30)
     record = read_record(folder)
     assert record is not None and record["status"] == "interrupted"
 

@@ -1,7 +1,6 @@
 """`frostline compare` from the command line to the report, on real digits and a small network."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processes import gone
 
 SMALL = (
     "backbone=timm",
@@ -118,18 +118,6 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def alive_workers(tmp_path: Path) -> list[int]:
-    """Return the processes, other than zombies, that work in the test's folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(path / "cwd") == str(tmp_path) and "\nState:\tZ" not in (path / "status").read_text():
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_with_what_is_left(frostline, tmp_path: Path) -> None:
     """Promise 13: the comparison's own process is killed, and the same command again runs only the unfinished runs."""
@@ -141,10 +129,7 @@ def test_a_killed_comparison_goes_on_with_what_is_left(frostline, tmp_path: Path
         time.sleep(0.02)
     controller.send_signal(signal.SIGKILL)
     controller.communicate()
-    deadline = time.monotonic() + 40
-    while alive_workers(tmp_path):
-        assert time.monotonic() < deadline, "the workers outlive their controller"
-        time.sleep(0.2)
+    assert gone(tmp_path, 40), "the workers outlive their controller"
     statuses = {name: json.loads(path.read_text())["status"] for name, path in paths(tmp_path).items()}
     before = {name: time_ for name, time_ in written(tmp_path / "outputs").items() if statuses[name] == "done"}
     assert 1 <= len(before) < 4

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.processes import gone
 
 from frostline.commands.run import sweep_folder
 
@@ -146,17 +147,6 @@ def second_is_on(folder: Path) -> bool:
     return "done" in statuses(folder) and len(list(folder.glob("outputs/runs/*/metrics.csv"))) == 2
 
 
-def processes(folder: Path) -> list[str]:
-    """Return the processes that work in a folder: the controller, the fork server, workers and what they started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            found += [entry.parent.name] if entry.readlink() == folder else []
-        except OSError:  # it has just ended
-            continue
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_sweep_ends_its_workers_and_goes_on_with_what_is_left(frostline, tmp_path: Path) -> None:
     """Promise 13."""
@@ -164,7 +154,7 @@ def test_a_killed_sweep_ends_its_workers_and_goes_on_with_what_is_left(frostline
     wait_until(lambda: second_is_on(tmp_path))
     process.kill()
     process.communicate()
-    wait_until(lambda: not processes(tmp_path), 30)
+    assert gone(tmp_path, 30)
     assert statuses(tmp_path) == ["done", "interrupted"]
     (first,) = [path for path in tmp_path.glob("outputs/runs/*/record.json") if '"done"' in path.read_text()]
     before = first.stat().st_mtime_ns
@@ -182,7 +172,7 @@ def test_a_sweep_that_is_stopped_ends_its_workers_and_records_it(number: int, tm
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in said, said
-    wait_until(lambda: not processes(tmp_path), 10)
+    assert gone(tmp_path, 10)
     assert statuses(tmp_path) == ["done", "interrupted"]
 
 

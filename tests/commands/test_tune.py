@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processes import gone
 
 SMALL = (
     "backbone=timm",
@@ -38,18 +39,6 @@ def ended(outputs: Path) -> dict[int, dict[str, Any]]:
     return {row["number"]: row for row in rows if row["status"] not in ("running", "waiting")}
 
 
-def workers(folder: Path) -> list[int]:
-    """Return the processes that are at work in a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if path.resolve() == folder:
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended, or is somebody else's
-            continue
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_study_goes_on_with_its_count_prunes_and_reports(frostline, tmp_path: Path) -> None:
     """Promise 13 for a study: its own process is killed, and the same command again goes on where it stood."""
@@ -63,10 +52,7 @@ def test_a_killed_study_goes_on_with_its_count_prunes_and_reports(frostline, tmp
         time.sleep(0.05)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    deadline = time.monotonic() + 60
-    while workers(tmp_path):
-        assert time.monotonic() < deadline, "the workers outlive the study"
-        time.sleep(0.2)
+    assert gone(tmp_path, 60), "the workers outlive the study"
     before = ended(outputs)
     assert 3 <= len(before) < 8
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import processes
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -119,10 +120,7 @@ def test_what_a_stopped_run_has_started_ends_with_it(ended: dict[str, Outcome]) 
     """Promise 28: a data-loading process that hangs and does not listen."""
     words = (ended["hang with a child"].folder / "log.txt").read_text().split()
     child = int(words[words.index("child") + 1])
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert processes.ended(child)
 
 
 @pytest.mark.slow
