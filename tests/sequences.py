@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from frostline.backbones.chain import Blocks
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
-from frostline.data.base import SPLITS, DataModule, Loading
+from frostline.data.base import DataModule, Loading
+from frostline.data.splits import SPLITS
 from frostline.data.inputs import Ragged, padded, same
 
 KNOWN, WIDTH = 30, 12

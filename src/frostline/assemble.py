@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
-from frostline.data.base import SPLITS, DataModule
+from frostline.data.base import DataModule
+from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices
 from frostline.features.cache import Store
 from frostline.features.choose import Choice, choose_cut

@@ -8,14 +8,15 @@ import torch
 
 from frostline.data.augment import describe
 from frostline.data.augment_audio import Sound
-from frostline.data.base import SPLITS, DataModule, Loading, Split
+from frostline.data.base import DataModule, Loading, Split
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Ragged, fits
-from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
+from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.pixels import digest, in_threads
 from frostline.data.recordings import Hearing, Recordings
-from frostline.data.sound import RECORDINGS, Extent, problem, seconds
+from frostline.data.sound import Extent, problem, seconds
+from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 
 PIPELINE = 1
@@ -172,5 +173,5 @@ class AudioFolder(DataModule):
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:
             columns = Columns(path_column, label_column, split_column)
-            found = read_manifest(manifest, root, columns, options.symlinks, options.task, RECORDINGS)
+            found = read_manifest(manifest, root, columns, options.symlinks, options.task.blank, RECORDINGS)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))

@@ -12,10 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from frostline.data.inputs import Inputs, Preprocess
 from frostline.data.order import WINDOW, EpochBatches, by_length
-from frostline.errors import UserError, choices
+from frostline.data.splits import SPLITS
+from frostline.errors import UserError, choices, named
 from frostline.files import sha256_json
-
-SPLITS = ("train", "val", "test")
 
 
 class Source(Protocol):
@@ -55,12 +54,6 @@ class Split(Source, Protocol):
     def preview(self, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
         ...
-
-
-def named(lines: Sequence[str], most: int = 10) -> str:
-    """Return ``lines`` as one text that stays readable when there are thousands."""
-    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
 
 
 def unusable(problems: Sequence[str]) -> str:

@@ -5,14 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from frostline.data.base import SPLITS, named
-from frostline.data.listing import Folder, Found, Kind, Listing, from_rows
+from frostline.data.listing import TABLES, Folder, Found, Listing, from_rows
+from frostline.data.splits import SPLITS, USUAL
 from frostline.data.tables import READERS, Row, check_columns, read_rows
-from frostline.errors import UserError
+from frostline.errors import UserError, named
 
-TABLES = Kind("tables", frozenset(READERS), "data.file")
-HUB_SPLITS = {"train": ("train",), "val": ("validation", "val", "dev"), "test": ("test",)}
-"""What sets of the datasets library call their splits."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ def _chosen(loaded: Mapping[str, Any], splits: Mapping[str, str | None], where: 
         name = splits[split]
         if name is not None and name not in loaded:
             raise UserError(f"data.{split}_split: {where} has no {name!r}; its splits are: {', '.join(loaded)}.")
-        usual = next((one for one in HUB_SPLITS[split] if one in loaded), None)
+        usual = next((one for one in USUAL[split] if one in loaded), None)
         if name or usual:
             chosen[split] = name or usual
     return chosen

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from frostline.data.base import SPLITS, named
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.order import permutation
-from frostline.errors import UserError
+from frostline.data.splits import SPLITS
+from frostline.errors import UserError, named
 from frostline.tasks.base import Task
 
 

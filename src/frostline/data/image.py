@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frostline.data.augment import Augment, apply, describe
-from frostline.data.base import SPLITS, DataModule, Loading, Split, unusable
+from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
+from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
 from frostline.tasks.base import Task
@@ -194,7 +195,7 @@ class ImageCSV(DataModule):
     ) -> None:
         task = task or Multiclass()
         columns = Columns(path_column, label_column, split_column)
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task)
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.data.base import SPLITS, named
-from frostline.data.pixels import EXTENSIONS
-from frostline.data.tables import read_rows
-from frostline.errors import UserError
-from frostline.tasks.base import Task
+from frostline.data.splits import SPLITS
+from frostline.data.tables import READERS, read_rows
+from frostline.errors import UserError, named
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,13 @@ class Kind:
     table: str | None = None
 
 
-IMAGES = Kind("images", EXTENSIONS, "data=csv data.manifest")
+IMAGES = Kind(
+    "images",
+    frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"}),
+    "data=csv data.manifest",
+)
+RECORDINGS = Kind("recordings", frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}), "data.manifest")
+TABLES = Kind("tables", frozenset(READERS), "data.file")
 
 
 class Folder:
@@ -200,10 +204,11 @@ class Columns:
 
 
 def read_manifest(
-    manifest: str | None, root: str | None, columns: Columns, symlinks: bool, task: Task, kind: Kind = IMAGES
+    manifest: str | None, root: str | None, columns: Columns, symlinks: bool, blank: bool = False, kind: Kind = IMAGES
 ) -> Found:
     """Read a table of paths, labels and, where that column is there, splits; paths are relative to ``root``.
 
+    ``blank`` lets a label be an empty text.
     Raises UserError for a missing file or column, an empty cell, an unknown split, or a path out of ``root``.
     """
     if manifest is None:
@@ -212,7 +217,7 @@ def read_manifest(
     folder = Folder("data.root", root if root is not None else str(file.parent), symlinks, kind)
     splits: dict[str, Listing] = {}
     for row in read_rows(file, "data.manifest", {"path_column": columns.path, "label_column": columns.label}):
-        path, label = row.needed(columns.path), row.needed(columns.label, task.blank)
+        path, label = row.needed(columns.path), row.needed(columns.label, blank)
         listing = splits.setdefault(row.split(columns.split), Listing([], [], []))
         listing.names.append(path)
         listing.labels.append(label)

@@ -25,7 +25,6 @@ from frostline.errors import UserError
 from frostline.files import sha256_file
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 THREADS = min(8, os.cpu_count() or 1)
 
 R = TypeVar("R")

@@ -11,8 +11,7 @@ import torch
 from frostline.data.archives import check_archive
 from frostline.data.audio import audio_options, prepare
 from frostline.data.base import DataModule
-from frostline.data.listing import Folder, Found, Listing
-from frostline.data.sound import RECORDINGS
+from frostline.data.listing import RECORDINGS, Folder, Found, Listing
 from frostline.errors import UserError
 
 ADDRESS = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"

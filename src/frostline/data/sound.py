@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.data.listing import Kind
 from frostline.errors import UserError
 
-RECORDINGS = Kind("recordings", frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}), "data.manifest")
 FORMATS = "WAV, FLAC, OGG or MP3"
 SIGNATURES = (
     b"RIFF",

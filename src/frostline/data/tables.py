@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frostline.data.base import SPLITS
+from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 
 

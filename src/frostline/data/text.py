@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from frostline.data.base import SPLITS, DataModule, Loading
+from frostline.data.base import DataModule, Loading
 from frostline.data.corpus import Reading, read_file, read_hub, read_root
 from frostline.data.divide import divide, duplicates
 from frostline.data.encoded import Encoded, Writing, encode
@@ -18,6 +18,7 @@ from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.pixels import png
 from frostline.data.rendering import Rendered
+from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.files import sha256_json
 

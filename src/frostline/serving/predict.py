@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TextIO
 
-from frostline.data.base import named
-from frostline.errors import UserError
+from frostline.errors import UserError, named
 from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frostline.data.listing import IMAGES, Folder, Kind
-from frostline.data.sound import RECORDINGS
+from frostline.data.listing import IMAGES, RECORDINGS, Folder, Kind
 from frostline.data.tables import READERS, read_rows
 from frostline.errors import UserError
 
