@@ -12,8 +12,8 @@ from frostline.backbones.chain import Blocks
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
 from frostline.data.base import DataModule, Loading
-from frostline.data.splits import SPLITS
 from frostline.data.inputs import Ragged, padded, same
+from frostline.data.splits import SPLITS
 
 KNOWN, WIDTH = 30, 12
 SMALL: dict[str, Any] = {

@@ -11,7 +11,6 @@ from frostline.data.tables import READERS, Row, check_columns, read_rows
 from frostline.errors import UserError, named
 
 
-
 @dataclass(frozen=True)
 class Reading:
     """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out."""
