@@ -21,3 +21,8 @@ def named(lines: Sequence[str], most: int = 10) -> str:
     """Return ``lines`` as one text that stays readable when there are thousands."""
     more = f"; and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(lines[:most]) + more
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a question mark for each sign that a terminal would obey, or could not show."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)

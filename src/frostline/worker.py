@@ -13,18 +13,20 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
 from frostline.errors import UserError
+from frostline.files import WriteError, give_up_reserve, reserve, writing
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
+from frostline.results.log import LogFile, left_out
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, sound_record
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -76,17 +78,27 @@ def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
 
 
 def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
-    """Make sure that a run of our own has a record; return the exit code."""
-    before = read_record(folder)
-    if before is not None and before["status"] in FINAL and not config["force"]:
+    """Make sure that a run of our own has a record; return the exit code.
+
+    Where the disk takes none the terminal says so, and whoever has started this process finds none.
+    """
+    if not config["force"] and (before := sound_record(folder)) is not None and before["status"] in FINAL:
         return exit_code(before["status"])
     try:
         clear(folder, config["force"])
+        reserve(folder)
         record = execute(config, folder)
     except Interrupted as stop:
         deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
-    record.write(folder)
+    except WriteError as error:
+        log.error("%s", error)
+        record = _failure(config, folder, "failed", str(error))
+    try:
+        record = replace(record, notes=[*record.notes, *left_out()]).write(folder)
+    except WriteError as error:
+        log.error("%s", error)
+        return exit_code("failed")
     return exit_code(record.status, record.user_error)
 
 
@@ -98,11 +110,12 @@ def exit_code(status: str, user_error: bool = False) -> int:
 
 def clear(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
-    (folder / RECORD).unlink(missing_ok=True)
-    clear_statuses(folder)
-    if everything:
-        for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
-            path.unlink(missing_ok=True)
+    with writing(folder):
+        (folder / RECORD).unlink(missing_ok=True)
+        clear_statuses(folder)
+        if everything:
+            for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
+                path.unlink(missing_ok=True)
 
 
 def led(config: dict[str, Any], folder: Path) -> Record:
@@ -147,7 +160,12 @@ def take_part(path: Path, rank: int) -> int:
         except Interrupted as stop:
             deaf()
             record = _failure(config, folder, "interrupted", str(stop))
-        leave_status(folder, rank, record.plain())
+        try:
+            leave_status(folder, rank, record.plain())
+        except WriteError as refused:
+            give_up_reserve(folder)
+            record = record.cut_short(refused)
+            leave_status(folder, rank, record.plain())
     return exit_code(record.status, record.user_error)
 
 
@@ -225,8 +243,8 @@ def logging_to(path: Path) -> Iterator[None]:
     """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
     root = logging.getLogger()
     level = root.level
-    with path.open("a") as stream, warnings.catch_warnings():
-        added = _handlers(stream)
+    with closing(LogFile(path)) as file, warnings.catch_warnings():
+        added = _handlers(file)
         for handler in added:
             root.addHandler(handler)
         root.setLevel(logging.INFO)
@@ -244,13 +262,12 @@ def logging_to(path: Path) -> Iterator[None]:
                 root.removeHandler(handler)
 
 
-def _handlers(stream: TextIO) -> list[logging.Handler]:
+def _handlers(file: LogFile) -> list[logging.Handler]:
     """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
-    file = logging.StreamHandler(stream)
     here = place()
     who = "" if here is None else f"rank {here.rank} "
     file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
-    if os.path.sameopenfile(2, stream.fileno()):
+    if file.is_terminal:
         return [file]
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))

@@ -1,5 +1,6 @@
 """The program `frostline`: thin commands on top of everything else."""
 
+import errno
 import importlib
 import os
 import sys
@@ -7,7 +8,8 @@ import traceback
 from collections.abc import Sequence
 
 from frostline import __version__
-from frostline.errors import UserError
+from frostline.errors import UserError, printable
+from frostline.files import WriteError
 
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
@@ -20,6 +22,9 @@ COMMANDS = {
     "cache": "list, verify or prune the prefix cache",
     "doctor": "versions, devices, where weights and data come from, and what is missing",
 }
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the system says of a disk that is full or read-only, whatever library it says it to."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,18 +41,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise UserError(f"{name!r} is no command; choose one of: {', '.join(COMMANDS)}.")
-        return importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+        code = importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+        sys.stdout.flush()
+        return code
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {error}", file=sys.stderr)
+        print(f"frostline: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if (code := refused(error)) is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        return code
+
+
+def refused(error: OSError) -> int | None:
+    """Return the exit code for what the system does not let us write, and say it; None for any other error."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as with `| head`
+        _say_no_more()
         return 141
+    if not isinstance(error, WriteError) and error.errno not in DISK:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is standard output that cannot be written
+        _say_no_more()
+    print(f"frostline: {printable(str(error))}; make room there, or choose another place.", file=sys.stderr)
+    return 2
+
+
+def _say_no_more() -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def overview() -> str:

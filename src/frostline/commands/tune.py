@@ -13,6 +13,7 @@ from frostline.commands.report import make_report
 from frostline.commands.run import show
 from frostline.config import parse_overrides
 from frostline.errors import UserError
+from frostline.files import make_folder
 from frostline.launchers.base import make_launcher
 from frostline.results.owner import release, take
 from frostline.tuning.conduct import Sitting
@@ -99,7 +100,7 @@ def close(index: Index, record: Mapping[str, Any] | None) -> int:
 @contextmanager
 def sole_owner(folder: Path) -> Iterator[Path]:
     """Own a study's folder. Raises UserError while another process does: one alone may ask and tell."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not take(folder):
         raise UserError(f"{folder}: another process is at work on this study; wait for it, or give another tune.name.")
     try:

@@ -1,13 +1,14 @@
 """Where runs lie, and which run a config stands for."""
 
 import copy
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from frostline.errors import UserError
 from frostline.files import sha256_file, sha256_json
+from frostline.results.checked import load_record, load_whole_record
 
 FORMAT = 4
 RECORD = "record.json"
@@ -101,10 +102,22 @@ def run_folder(outputs: Path, identifier: str) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return a run's record, or None while it has none."""
+    """Return a run's record, or None while it has none. Raises UserError that names a damaged one's file and field."""
     try:
-        return json.loads((folder / RECORD).read_text())
+        return load_whole_record(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / RECORD}: this is no record of a run ({error}); remove it and run it again."
+        ) from error
+
+
+def sound_record(folder: Path) -> dict[str, Any] | None:
+    """Return a run's record, or None while it has none and where it is damaged."""
+    try:
+        return read_record(folder)
+    except UserError:
         return None
 
 
@@ -120,16 +133,17 @@ def listed(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Excepti
     for written, path in found:
         name = os.path.basename(path)
         try:
-            with open(f"{path}/{RECORD}", "rb") as file:
-                yield name, written, json.loads(file.read().decode())
+            yield name, written, load_record(Path(path, RECORD))
         except FileNotFoundError:
             yield name, written, None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             yield name, written, error
 
 
 def _written(folder: os.DirEntry[str]) -> float:
-    try:
-        return os.stat(f"{folder.path}/{RECORD}").st_mtime
-    except OSError:
-        return folder.stat().st_mtime
+    for path in (f"{folder.path}/{RECORD}", folder.path):
+        try:
+            return os.stat(path).st_mtime
+        except OSError:  # it may go meanwhile
+            pass
+    return 0.0
