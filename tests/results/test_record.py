@@ -5,8 +5,8 @@ import json
 import subprocess
 from pathlib import Path
 
+from frostline.results.checked import load_record
 from frostline.results.record import Record, git_state, versions, write_table
-from frostline.results.store import read_record
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -21,7 +21,7 @@ def test_a_record_comes_back_and_numbers_that_are_none_become_null(tmp_path: Pat
     record.write(tmp_path)
     found = json.loads((tmp_path / "record.json").read_text(), parse_constant=refuse)
     assert found["metrics"] == {"test": {"loss": None, "accuracy": 0.5, "f1": None}}
-    assert found["cost"]["phases"] == [1.0, None] and found == read_record(tmp_path)
+    assert found["cost"]["phases"] == [1.0, None] and found == load_record(tmp_path / "record.json")
     wanted = "id status reason config versions git data backbone plan parameters metrics epochs best_epoch cost"
     assert set(wanted.split()) <= set(found)
     costs = "seconds phases cache_seconds seconds_saved peak_memory_bytes samples_per_second"

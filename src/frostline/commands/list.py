@@ -24,7 +24,7 @@ CONFIG = {
     "backbone": COMPONENT,
     "freeze": COMPONENT,
 }
-NUMBERS = {"metrics": dict, "cost": {"seconds": (float, None)}}
+NUMBERS = {"metrics": {"test?": {str: (float, None)}}, "cost": {"seconds": (float, None)}}
 
 
 class Row(NamedTuple):

@@ -23,10 +23,10 @@ RECORD = {
     "plan?": dict,
     "cached?": list,
     "parameters?": dict,
-    "metrics?": {str: SCORES},
+    "metrics?": {str: dict},
     "confusion?": list,
-    "moved?": SCORES,
-    "similarity?": SCORES,
+    "moved?": dict,
+    "similarity?": dict,
     "mistakes?": [dict],
     "epochs?": int,
     "best_epoch?": (int, None),
@@ -34,7 +34,7 @@ RECORD = {
     "notes?": [str],
 }
 """The fields of a record; an earlier Frostline's may lack some, which are then as in a run that did not come so far."""
-DONE = {"metrics": {"val": dict}, "cost": {"seconds": float, "cache_seconds": float}, "epochs": int}
+DONE = {"metrics": {"val": SCORES, "test?": SCORES}, "cost": {"seconds": float, "cache_seconds": float}, "epochs": int}
 """What is counted on in the record of a run that is done."""
 
 
