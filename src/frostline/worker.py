@@ -11,9 +11,7 @@ import sys
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +21,14 @@ import yaml
 from frostline.errors import UserError
 from frostline.files import WriteError, give_up_reserve, reserve, writing
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
-from frostline.results.log import LogFile, left_out
+from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, sound_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, run_id, sound_record
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
 LEFT_S = 10.0
-EXPECTED = (
-    "in eval mode at the start of training",
-    "isinstance.treespec, LeafSpec",
-    "The `srun` command",
-    "broadcast_buffers. is deprecated",
-)
-"""Warnings of Lightning and torch that say nothing to a user here."""
 
 
 def main(path: Path) -> int:
@@ -196,6 +187,7 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config["launcher"]["threads"])
+        check_unchanged(config, folder)
         return run_experiment(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
@@ -207,6 +199,18 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
         )
         return _failure(
             config, folder, status, str(error) if status == "pruned" else f"{type(error).__name__}: {error}"
+        )
+
+
+def check_unchanged(config: dict[str, Any], folder: Path) -> None:
+    """Refuse data, weights or code that changed while the run waited to be started: its ID speaks of what they were.
+
+    Raises UserError.
+    """
+    if (now := run_id(config)) != folder.name:
+        raise UserError(
+            f"{folder.name}: the files of its data, weights or code have changed since this run was submitted (its ID "
+            f"would be {now} now); give the command again."
         )
 
 
@@ -236,44 +240,6 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
-    root = logging.getLogger()
-    level = root.level
-    with closing(LogFile(path)) as file, warnings.catch_warnings():
-        added = _handlers(file)
-        for handler in added:
-            root.addHandler(handler)
-        root.setLevel(logging.INFO)
-        for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        logging.captureWarnings(True)
-        for known in EXPECTED:
-            warnings.filterwarnings("ignore", message=f".*{known}.*")
-        try:
-            yield
-        finally:
-            logging.captureWarnings(False)
-            root.setLevel(level)
-            for handler in added:
-                root.removeHandler(handler)
-
-
-def _handlers(file: LogFile) -> list[logging.Handler]:
-    """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
-    here = place()
-    who = "" if here is None else f"rank {here.rank} "
-    file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
-    if file.is_terminal:
-        return [file]
-    terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    spoken = here is None or here.rank == 0
-    terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
-    return [file, terminal]
 
 
 def claim(folder: Path) -> None:

@@ -2,9 +2,22 @@
 
 import logging
 import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from frostline.files import irregular
+from frostline.ranks import place
+
+EXPECTED = (
+    "in eval mode at the start of training",
+    "isinstance.treespec, LeafSpec",
+    "The `srun` command",
+    "broadcast_buffers. is deprecated",
+)
+"""Warnings of Lightning and torch that say nothing to a user here."""
 
 
 class LogFile(logging.Handler):
@@ -53,3 +66,41 @@ def left_out() -> list[str]:
     """Return a sentence for each log that this process could not write as a whole."""
     found = [one for one in logging.getLogger().handlers if isinstance(one, LogFile)]
     return [f"{one.path.name} is not whole ({one.refused.strerror or one.refused})." for one in found if one.refused]
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
+    root = logging.getLogger()
+    level = root.level
+    with closing(LogFile(path)) as file, warnings.catch_warnings():
+        added = _handlers(file)
+        for handler in added:
+            root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        for known in EXPECTED:
+            warnings.filterwarnings("ignore", message=f".*{known}.*")
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.setLevel(level)
+            for handler in added:
+                root.removeHandler(handler)
+
+
+def _handlers(file: LogFile) -> list[logging.Handler]:
+    """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
+    here = place()
+    who = "" if here is None else f"rank {here.rank} "
+    file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
+    if file.is_terminal:
+        return [file]
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    spoken = here is None or here.rank == 0
+    terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
+    return [file, terminal]
