@@ -15,7 +15,7 @@ from frostline.errors import UserError
 from frostline.files import WriteError, write_atomic
 from frostline.results.owner import OWNER, dead, release
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, UNRECORDED, read_record, run_folder, run_id
 from frostline.worker import death
 
 GRACE_S = 15.0
@@ -106,6 +106,8 @@ def accident(folder: Path, code: int) -> str | None:
     """Return what an exit code says of a worker that left no record, or None where it left one."""
     if code in ENDED and (folder / RECORD).exists():
         return None
+    if code == UNRECORDED:
+        return f"the disk was full or read-only, so that the worker's record could not be written; see {folder / LOG}"
     return death(code) + ("" if code < 0 else f" and without a record; see {folder / LOG}")
 
 

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: atomic writes, bounded reads and SHA-256 sums."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ RESERVE = ".reserve"
 RESERVE_BYTES = 1 << 16
 """Room for a record with the confusion matrix of 80 classes."""
 NESTED = (dict, list)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the system says of a disk that is full or read-only, whatever library it says it to."""
 IRREGULAR = (
     (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "pipe"),
@@ -36,13 +39,18 @@ class WriteError(OSError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise a WriteError that names ``path`` for whatever the system refuses meanwhile."""
+def writing(path: Path, others_too: bool = False) -> Iterator[None]:
+    """Raise a WriteError that names ``path`` for whatever the system refuses meanwhile.
+
+    With ``others_too`` other code is at work as well, and only what is a disk's fault for sure is taken for one.
+    """
     try:
         yield
     except WriteError:
         raise
     except OSError as error:
+        if others_too and error.errno not in DISK:
+            raise
         raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
 
 

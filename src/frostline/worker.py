@@ -24,7 +24,7 @@ from frostline.ranks import clear_statuses, leave_status, origin, place, read_st
 from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, run_id, sound_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, run_id, sound_record
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -89,7 +89,7 @@ def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any]
         record = replace(record, notes=[*record.notes, *left_out()]).write(folder)
     except WriteError as error:
         log.error("%s", error)
-        return exit_code("failed")
+        return UNRECORDED
     return exit_code(record.status, record.user_error)
 
 

@@ -1,6 +1,5 @@
 """The program `frostline`: thin commands on top of everything else."""
 
-import errno
 import importlib
 import os
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 
 from frostline import __version__
 from frostline.errors import UserError, printable
-from frostline.files import WriteError
+from frostline.files import DISK, WriteError
 
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
@@ -22,9 +21,6 @@ COMMANDS = {
     "cache": "list, verify or prune the prefix cache",
     "doctor": "versions, devices, where weights and data come from, and what is missing",
 }
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What the system says of a disk that is full or read-only, whatever library it says it to."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -79,7 +79,7 @@ def sweep(args: argparse.Namespace) -> int:
         outputs = plain(composed)["outputs"]
         folder = folder or sweep_folder(Path(outputs))
     assert folder is not None
-    with explained(args.config_dir):
+    with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
     going = f", {codes.count(None)} submitted" if None in codes else ""

@@ -20,6 +20,13 @@ EXPECTED = (
 """Warnings of Lightning and torch that say nothing to a user here."""
 
 
+def open_log(path: Path) -> int:
+    """Return a descriptor that appends to a file. Raises OSError, for what is no file as well."""
+    if (what := irregular(path)) is not None:
+        raise OSError(f"it {what}")
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
 class LogFile(logging.Handler):
     """Appends to a file; what the system refuses to write is left out, and ``refused`` says why.
 
@@ -31,9 +38,7 @@ class LogFile(logging.Handler):
         self.path, self.refused = path, None
         self.file: int | None = None
         try:
-            if (what := irregular(path)) is not None:
-                raise OSError(f"it {what}")
-            self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self.file = open_log(path)
         except OSError as error:
             self.refused = error
 

@@ -30,6 +30,9 @@ FINAL = ("done", "diverged")
 ENDED = (0, 2, 3)
 """Exit codes of a worker that left a record: of a run that is done, of a user's mistake, of any other end."""
 
+UNRECORDED = 4
+"""The exit code of a worker whose record the disk did not take."""
+
 WHERE_NOT_WHAT = (
     "outputs",
     "force",
