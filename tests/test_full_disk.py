@@ -57,6 +57,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_disk_that_is_full_at_any_write_is_named_and_the_same_command_goes_on(disk: Disk, capsys: Text) -> None:
     """Free pages from none to enough: resolved.yaml, log.txt, checkpoint, metrics.csv, predictions, cache, record."""
     command, ends = ["run", *TINY, "freeze=linear_probe", f"outputs={disk.root / 'out'}"], dict[str, int]()
+    code = -1
     for pages in (*range(0, 30, 3), *range(30, 76, 8), 140):
         disk.leave(pages * PAGE)
         code = main(command)

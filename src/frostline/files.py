@@ -168,8 +168,8 @@ def sha256_file(path: Path) -> str:
     if (what := irregular(path)) is not None:
         raise OSError(f"{path} {what}")
     total = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+    with open(path, "rb", opener=_open_at_once) as file:
+        while os.fstat(file.fileno()).st_size and (chunk := file.read(CHUNK)):
             total.update(chunk)
     return total.hexdigest()
 

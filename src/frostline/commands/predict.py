@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
 from frostline.errors import UserError
-from frostline.serving.runs import find_run
+from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\
 Label new samples with the network of a run, at its best epoch, prepared as in the run's test split. A PATH is a file,
@@ -53,7 +53,9 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     from frostline.serving.restored import restore
     from frostline.serving.sources import items
 
-    model = restore(folder, record)
+    with made_again(folder):
+        model = restore(folder, record)
+        read = reader(model)
     data = record["config"]["data"]
     column = args.text_column or data.get("text_column", "text")
     size = args.batch_size or data["batch_size"]
@@ -69,7 +71,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
-        for answers in predict(model, reader(model), found, size, skip if args.on_bad == "skip" else None):
+        for answers in predict(model, read, found, size, skip if args.on_bad == "skip" else None):
             for answer in answers:
                 write(answer)
             bar.advance(task, len(answers))

@@ -14,9 +14,9 @@ def read_rows(path: Path, columns: int | None = None) -> Iterator[dict[str, str]
 
     Nothing where there is no such file. Of one that is longer than memory no more than a line is held.
     """
-    if irregular(path) is not None:
-        return
     try:
+        if irregular(path) is not None or not path.stat().st_size:  # as are the kernel's, which may be endless
+            return
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             lines = csv.reader(iter(lambda: file.readline(MOST_LINE), ""))
             names = next(lines, [])[:columns]

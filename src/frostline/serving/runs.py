@@ -1,19 +1,24 @@
 """Which run a user means, by its folder, its ID or the first digits of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from frostline.errors import UserError
 from frostline.results.store import RECORD, read_record
-from frostline.schema import Run, check_config
+from frostline.schema import COMPONENTS, Run, check_config
 from frostline.shapes import check_shape
 
 SHOWN = 5
+MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 NODES = {one.name: dict for one in fields(Run) if one.default_factory is not MISSING}
+MADE = dict.fromkeys((*COMPONENTS, "augment", "adapter"), {"_target_": str})
 NEEDED = {
     "config": {
         **NODES,
+        **MADE,
         "seed": int,
         "epochs": int,
         "outputs": str,
@@ -53,6 +58,18 @@ def check(path: Path, record: dict[str, Any]) -> None:
         check_config(record["config"])
     except ValueError as error:
         raise UserError(f"{path}: no network can be made of this record ({error}).") from error
+
+
+@contextmanager
+def made_again(folder: Path) -> Iterator[None]:
+    """Raise UserError where a network is made again of a record whose fields, each as it should be, fit no network."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MISFITS as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{folder / RECORD}: no network can be made of this record ({why}); run it again.") from error
 
 
 def _folder(name: str, outputs: Path) -> Path:

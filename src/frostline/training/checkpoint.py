@@ -10,12 +10,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from frostline.errors import UserError
-from frostline.files import sha256_file, write_atomic, write_json
+from frostline.files import read_json, sha256_file, write_atomic, write_json
+from frostline.shapes import check_shape
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAUSE = "pause.safetensors"
 GENERATIONS = 2
+ROW = {"file": str, "sha256": str}
+SHAPE = {"saved": [{**ROW, "epoch": int, "best": bool}], "pause?": ROW}
+"""What a manifest says; another's may say anything."""
 
 
 class Checkpoints:
@@ -86,9 +90,9 @@ class Checkpoints:
     def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
         path = self.folder / row["file"]
         try:
-            if sha256_file(path) == row["sha256"]:
+            if path.parent == self.folder and sha256_file(path) == row["sha256"]:
                 return decode(path)
-        except FileNotFoundError:
+        except OSError:  # it is gone, or no file
             pass
         log.warning("The checkpoint %s is damaged or missing; falling back to the one before.", path)
         return None
@@ -99,13 +103,13 @@ class Checkpoints:
     def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         try:
-            found = json.loads(path.read_text())
-            found["saved"]
+            found = read_json(path)
+            check_shape(found, SHAPE, "")
             return found
         except FileNotFoundError:
             return {"saved": []}
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged; start the run anew with force=true.") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); start the run anew with force=true.") from error
 
     def _drop_unnamed(self, named: set[str]) -> None:
         """Delete checkpoints that the manifest no longer names, and what a kill in the middle of a write left."""

@@ -3,10 +3,13 @@
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
+from frostline.files import irregular
 from frostline.training.secrets import without_credentials
 from frostline.tuning.search import Search
 
@@ -36,7 +39,11 @@ def open_study(search: Search, folder: Path) -> "optuna.Study":
     Raises UserError for a storage that cannot be used, and for a study of the same name that is another.
     """
     optuna = load_optuna()
-    storage = make_storage(search, folder)
+    with stored(storage_url(search, folder)):
+        return _open(optuna, search, make_storage(search, folder))
+
+
+def _open(optuna: Any, search: Search, storage: "optuna.storages.RDBStorage") -> "optuna.Study":
     known = {one.study_name for one in storage.get_all_studies()}
     if search.config["force"] and search.name in known:
         optuna.delete_study(study_name=search.name, storage=storage)
@@ -62,20 +69,43 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
 
     Raises UserError that names the key, without the login in it.
     """
-    from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import SQLAlchemyError
 
-    url = search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    url = storage_url(search, folder)
     if not URL.fullmatch(url):
         said = without_credentials(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
     arguments = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    if url.startswith("sqlite") and (what := irregular(url.partition("///")[2].partition("?")[0])) is not None:
+        raise refusal(url, f"it {what}")
     try:
-        return RDBStorage(url, engine_kwargs=arguments)
-    except (SQLAlchemyError, StorageInternalError, RuntimeError, ImportError) as error:
-        reason = without_credentials(str(error).strip().splitlines()[0])
-        raise UserError(f"tune.storage: {without_credentials(url)} cannot be used ({reason}).") from error
+        with stored(url):
+            return RDBStorage(url, engine_kwargs=arguments)
+    except (RuntimeError, ImportError) as error:  # tables of another Optuna; a driver that is missing
+        raise refusal(url, error) from error
+
+
+def storage_url(search: Search, folder: Path) -> str:
+    """Return the URL of the study's database."""
+    return search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+
+
+@contextmanager
+def stored(url: str) -> Iterator[None]:
+    """Raise UserError for what the database at ``url`` refuses: it is damaged, read-only, on a full disk, or gone."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise refusal(url, error.__cause__ or error) from error
+
+
+def refusal(url: str, why: object) -> UserError:
+    """Return the error for a database that cannot be used, without the login in its URL."""
+    reason = without_credentials(str(why).strip().splitlines()[0])
+    return UserError(f"tune.storage: {without_credentials(url)} cannot be used ({reason}).")
 
 
 def make_sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
