@@ -13,7 +13,7 @@ from typing import Any
 
 CHUNK = 1 << 20
 MOST_BYTES = 1 << 26
-"""The largest file that is read at once: a record with the confusion matrix of 2,500 classes fits."""
+"""The largest file that is read at once: a record with the confusion matrix of 2,000 classes fits."""
 MOST_DEPTH = 64
 """The deepest nesting that is read of JSON: what goes through it afterwards needs no bound of its own."""
 RESERVE = ".reserve"

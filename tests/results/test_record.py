@@ -5,6 +5,8 @@ import json
 import subprocess
 from pathlib import Path
 
+from frostline.experiment import MOST_CLASSES
+from frostline.files import MOST_BYTES
 from frostline.results.checked import load_record
 from frostline.results.record import Record, git_state, versions, write_table
 
@@ -58,3 +60,10 @@ def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{"epoch": "0", "a": "1", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
+
+
+def test_a_record_of_as_many_classes_as_may_be_is_small_enough_to_be_read(tmp_path: Path) -> None:
+    Record("abc", "failed", {}, confusion=[[10**5] * 100] * 100).write(tmp_path)
+    size = (tmp_path / "record.json").stat().st_size
+    assert size * (MOST_CLASSES / 100) ** 2 < MOST_BYTES
+    assert len(load_record(tmp_path / "record.json")["confusion"]) == 100
