@@ -235,7 +235,7 @@ def remove(folder: Path) -> None:
     ("spoil", "said"),
     [
         (lambda root: remove(root), "holds no folder of a class"),
-        (lambda root: remove(root / "train"), "holds val; test but no train with a folder for each class"),
+        (lambda root: remove(root / "train"), "holds test; val but no train with a folder for each class"),
         (lambda root: remove(root / "train/dog"), "has no training images of dog"),
         (lambda root: (remove(root / "train/dog"), (root / "train/dog").rmdir()), "only the class 'cat'"),
         (lambda root: remove(root / "val"), "has no samples in val"),
