@@ -144,7 +144,12 @@ class Parts:
     def describe_data(self) -> dict[str, Any]:
         """Return what a record says of the data."""
         counts = {name: len(split) for name, split in self.data.splits.items()}
-        return {"fingerprint": self.data.fingerprint, "counts": counts, "classes": self.data.classes}
+        return {
+            "fingerprint": self.data.fingerprint,
+            "counts": counts,
+            "classes": self.data.classes,
+            **self.data.known,
+        }
 
 
 def views(plan: Plan, data: DataModule, index: int) -> list[int]:

@@ -96,7 +96,8 @@ class DataModule(pl.LightningDataModule):
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
-    ``typical`` the size of a usual sample, by which costs are reckoned.
+    ``typical`` the size of a usual sample, by which costs are reckoned; ``known`` what was measured in the training
+    samples and is needed to prepare others.
     """
 
     def __init__(
@@ -108,12 +109,14 @@ class DataModule(pl.LightningDataModule):
         transforms: Mapping[str, str],
         notes: Sequence[str] = (),
         typical: int | None = None,
+        known: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         assert set(splits) == set(SPLITS) == set(transforms)
         self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
         self.loading, self.notes = loading, list(notes)
         self.typical = typical or preprocess.size
+        self.known = dict(known or {})
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
         self.used: tuple[str, ...] = SPLITS
