@@ -30,10 +30,10 @@ from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
 from frostline.data.base import Served
+from frostline.data.headers import Limits, look
 from frostline.data.image import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, permutation
-from frostline.data.headers import Limits, look
 from frostline.data.pixels import decode_some, digest, in_threads
 from frostline.features.cache import Store, Writer
 from frostline.features.prefix import Features, Rows
@@ -81,7 +81,7 @@ def images(folder: Path, count: int = 64) -> dict[str, float]:
     clock = time.process_time
     return {
         "decode_s": best(lambda: decode_some(paths, range(count), LOOK), clock) / count,
-        "check_s": best(lambda: in_threads(look, paths), clock) / count,
+        "check_s": best(lambda: in_threads(see, paths), clock) / count,
         "digest_rate": size / best(lambda: in_threads(digest, paths), clock),
     }
 
