@@ -21,7 +21,7 @@ from frostline.serving.runs import find_run
 from frostline.serving.sources import Item
 
 SPLITS = ("train", "val", "test")
-FITS = {"crop": [], "squash": [], "pad": ["data.background=#204060", "data.crop=0.9"]}
+FITS = {"crop": [], "squash": [], "pad": ["data.background=navy", "data.crop=0.9"]}
 
 
 def odd(number: int, up: bool, path: Path) -> None:
@@ -143,16 +143,17 @@ def test_a_run_of_old_reads_as_it_did(odd_run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kinds", [(0, 5), (2,), (1,)], ids=["EXIF", "transparency", "10 bits"])
 def test_a_network_learns_from_odd_pictures(tmp_path: Path, kinds: tuple[int, ...]) -> None:
     """Read as they lie in the file, half of these are the wrong way up, all black, or all but black."""
+    root = tmp_path / "set"
     for split in SPLITS:
         for label in ("up", "down"):
-            (tmp_path / split / label).mkdir(parents=True)
+            (root / split / label).mkdir(parents=True)
             for number in range(12):
                 made = 6 * number + kinds[number % len(kinds)]
-                odd(made, label == "up", tmp_path / split / label / str(number))
-    given = ["data=imagefolder", f"data.root={tmp_path}", "data.size=48", "freeze=linear_probe", "augment=none"]
+                odd(made, label == "up", root / split / label / str(number))
+    given = ["data=imagefolder", f"data.root={root}", "data.size=48", "freeze=linear_probe", "augment=none"]
     given += ["epochs=1", "trainer.accelerator=cpu", f"outputs={tmp_path}/outputs"]
     if 0 in kinds:  # the plain ones of a set are half of it
-        for file in sorted(tmp_path.glob("*/*/*.tiff")):
+        for file in sorted(root.glob("*/*/*.tiff")):
             with Image.open(file) as image:
                 image.convert("RGB").save(file.with_suffix(".png"))
             file.unlink()
