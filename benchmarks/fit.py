@@ -102,10 +102,13 @@ def main() -> None:
     for flag, kind, default in (("--per-class", int, 40), ("--seeds", int, 3), ("--freeze", str, "linear_probe")):
         parser.add_argument(flag, type=kind, default=default)
     options, more = parser.parse_known_args()
-    options.roots, more = [root for root in options.roots if "=" not in str(root)], [
-        *(str(root) for root in options.roots if "=" in str(root)),
-        *more,
-    ]
+    options.roots, more = (
+        [root for root in options.roots if "=" not in str(root)],
+        [
+            *(str(root) for root in options.roots if "=" in str(root)),
+            *more,
+        ],
+    )
     with tempfile.TemporaryDirectory() as room:
         options.outputs = f"{room}/outputs"
         means: dict[tuple[str, float | None], list[tuple[float, float]]] = {}

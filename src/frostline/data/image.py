@@ -13,11 +13,12 @@ from torch import Tensor
 from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
-from frostline.data.headers import BEYOND, Limits, Look, beyond, find_span, limits_for, losses
+from frostline.data.headers import BEYOND, Limits, Look, beyond, find_span, limits_for, look, losses
+from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
-from frostline.data.pixels import decode_all, decode_some, digest, in_threads, look_at_all, png, prepared
+from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices, named
 from frostline.files import sha256_json
@@ -95,7 +96,7 @@ class ImageSplit:
             if self._small:
                 self._pixels, seen = decode_all(self._images, self._options.wanted, self._options.limits)
             else:
-                seen = look_at_all(self._images, self._options.limits, decode=True)
+                seen = look_at_all(self._images, self._options, decode=True)
             self._problems = [f"{name} {one.reason}" for name, one in zip(self.names, seen, strict=True) if one.reason]
             if cut := [name for name, one in zip(self.names, seen, strict=True) if beyond(one, self._options.wanted)]:
                 log.warning("%d images %s: %s.", len(cut), BEYOND, named(cut))
@@ -130,8 +131,25 @@ class ImageSplit:
         return png(self.peek(torch.tensor([index]))[0])
 
 
+def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
+    """Return what is seen of each image; arrays are never wrong. Files that are known are not opened."""
+    if not isinstance(images, Sequence):
+        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
+    question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
+    seen = options.index.ask(
+        question, images, lambda paths: in_threads(lambda path: [*look(path, options.limits, decode)], paths)
+    )
+    return [Look(*one) for one in seen]
+
+
+def content_digests(images: Images, index: DataIndex) -> list[str]:
+    """Return the SHA-256 of each file's content, or of each array's shape and values."""
+    return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
+
+
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
     """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used.
+
 
     Return a note that counts those, and what was seen of the others. Only skipping decodes here: what is left decides
     labels and fingerprint. Else headers are read, and what shows only in decoding is found by ``check``, before
@@ -140,7 +158,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     skip, looks = options.on_bad == "skip", list[Look]()
 
     def unfit(listing: Listing) -> list[str | None]:
-        seen = look_at_all(listing.content, options.limits, decode=skip)
+        seen = look_at_all(listing.content, options, decode=skip)
         looks.extend(one for one in seen if one.reason is None)
         return [one.reason for one in seen]
 
@@ -151,7 +169,7 @@ def spanning(options: ImageOptions, train: Listing, looks: Sequence[Look], where
     """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
     if not any(one.wide or one.deep for one in looks):
         return options
-    span = find_span(look_at_all(train.content, options.limits, decode=True), where)
+    span = find_span(look_at_all(train.content, options, decode=True), where)
     return replace(options, preprocess=replace(options.preprocess, span=span))
 
 
@@ -170,18 +188,19 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
     divided = divide(found, fractions, options, files=True)
     options = spanning(options, divided.listings["train"], looks, found.where)
     lost = [f"{count} images {text}" for text, count in losses(looks, options.wanted).items()]
-    digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}
+    contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
-        splits[name] = ImageSplit(listing, divided.labels[name], digests[name], options, train=name == "train")
+        splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
     return {
         "splits": splits,
         "classes": divided.classes,
+        "class_counts": divided.counts,
         "preprocess": options.wanted,
         "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(digests), *lost],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
         "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from frostline.data.headers import FORMATS, Limits, Look, explain, extent, look, look_at
+from frostline.data.headers import FORMATS, Limits, Look, explain, extent, look_at
 from frostline.data.inputs import Pixels
 from frostline.data.viewing import make_square
 from frostline.errors import UserError, choices
-from frostline.files import irregular, sha256_file
+from frostline.files import irregular
 
 FITS = ("crop", "squash", "pad")
 THREADS = min(8, os.cpu_count() or 1)
@@ -66,18 +65,9 @@ def in_threads(function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def digest(image: str | NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of a file's bytes, or of an array's shape and values."""
-    if isinstance(image, str):
-        return sha256_file(Path(image))
+def digest(image: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of an array's shape and values."""
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
-
-
-def look_at_all(images: Images, limits: Limits, decode: bool) -> list[Look]:
-    """Return what is seen of each image, by threads; arrays are never wrong."""
-    if isinstance(images, np.ndarray):
-        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
-    return in_threads(lambda path: look(path, limits, decode), images)
 
 
 def png(pixels: Tensor) -> bytes:
