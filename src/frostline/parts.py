@@ -155,6 +155,7 @@ class Parts:
             "counts": counts,
             "classes": self.data.classes,
             "class_counts": self.data.class_counts,
+            **self.data.known,
         }
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
 def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
     """Write the predictions that are asked for."""
     from frostline.serving.predict import predict, writer
-    from frostline.serving.reading import reader
+    from frostline.serving.reading import Batch, reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import items
+    from frostline.serving.sources import Item, items
 
     model = restore(folder, record)
     data = record["config"]["data"]
@@ -65,14 +66,23 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
         for line in lines:
             console.print(f"left out: {line}", markup=False, soft_wrap=True)
 
+    read, lost = reader(model), Counter[str]()
+
+    def reading(samples: Sequence[Item]) -> Batch:
+        batch = read(samples)
+        lost.update(batch.lost)
+        return batch
+
     found = items(args.paths, model.backbone.preprocess.modality, column, sys.stdin)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
-        for answers in predict(model, reader(model), found, size, skip if args.on_bad == "skip" else None):
+        for answers in predict(model, reading, found, size, skip if args.on_bad == "skip" else None):
             for answer in answers:
                 write(answer)
             bar.advance(task, len(answers))
+    for text, count in lost.items():
+        console.print(f"{count} samples {text}.", markup=False, soft_wrap=True)
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from frostline.data.audio import AudioOptions
 from frostline.data.encoded import Writing
+from frostline.data.headers import limits_for, losses
 from frostline.data.image import ImageOptions
 from frostline.data.inputs import Inputs, Pixels, padded
-from frostline.data.pixels import Limits, decode_all, in_threads, short_side
+from frostline.data.pixels import decode_all, in_threads, prepared
 from frostline.data.recordings import Hearing, full
 from frostline.data.sound import Extent, Unusable, read
 from frostline.serving.restored import Restored
@@ -19,11 +20,15 @@ from frostline.serving.sources import Item
 
 
 class Batch(NamedTuple):
-    """Samples that could be read, as one batch (None: there are none), and a line for each that could not."""
+    """Samples that could be read, as one batch (None: there are none), and a line for each that could not.
+
+    ``lost`` counts what was changed or lost of those on reading.
+    """
 
     names: list[str]
     inputs: Inputs | None
     bad: list[str]
+    lost: Mapping[str, int] = {}
 
 
 Read = Callable[[Sequence[Item]], Batch]
@@ -33,25 +38,32 @@ def reader(model: Restored) -> Read:
     """Return what reads samples for a network; what it wants of them decides their modality."""
     data, preprocess = model.config["data"], model.backbone.preprocess
     if preprocess.modality == "image":
-        return _images(cast(Pixels, preprocess), data)
+        return _images(pixels(model), data)
     if preprocess.modality == "text":
         return _texts(cast(Writing, preprocess))
     return _sounds(cast(Hearing, preprocess), data, model.task.whole)
 
 
-def pixels(preprocess: Pixels, data: Mapping[str, Any]) -> Pixels:
-    """Return how images are prepared: the backbone's way, at the size that a config asks for."""
-    return preprocess if data.get("size") is None else replace(preprocess, size=data["size"])
+def pixels(model: Restored) -> Pixels:
+    """Return how images are prepared: the backbone's way, with what the config asked for and the training data showed.
+
+    Records of old know no other fit than the backbone's crop.
+    """
+    data, preprocess = model.config["data"], cast(Pixels, model.backbone.preprocess)
+    asked = {"fit": "crop", "crop": preprocess.crop, "background": "white"}
+    asked |= {key: data[key] for key in asked if key in data}
+    span = model.record["data"].get("span")
+    return replace(prepared(preprocess, data.get("size"), **asked), span=None if span is None else tuple(span))
 
 
-def _images(preprocess: Pixels, data: Mapping[str, Any]) -> Read:
-    wanted = pixels(preprocess, data)
-    limits = Limits(round(data.get("max_megapixels", ImageOptions.max_megapixels) * 1e6), short_side(wanted))
+def _images(wanted: Pixels, data: Mapping[str, Any]) -> Read:
+    limits = limits_for(wanted, data.get("max_megapixels", ImageOptions.max_megapixels))
 
     def read_images(items: Sequence[Item]) -> Batch:
-        images, reasons = decode_all([item.content for item in items], wanted, limits)
-        sound = [index for index, reason in enumerate(reasons) if reason is None]
-        return _batch(items, reasons, lambda: images[sound])
+        images, seen = decode_all([item.content for item in items], wanted, limits)
+        sound = [index for index, one in enumerate(seen) if one.reason is None]
+        batch = _batch(items, [one.reason for one in seen], lambda: images[sound])
+        return batch._replace(lost=losses(seen, wanted))
 
     return read_images
 
