@@ -21,10 +21,10 @@ IRREGULAR = (
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced.
-    Raises OSError (disk full, read-only); the earlier file is then intact.
+    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced. A text
+    is written as ``encoded`` has it. Raises OSError (disk full, read-only); the earlier file is then intact.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = encoded(content) if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -38,6 +38,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def encoded(text: str) -> bytes:
+    """Return a text in UTF-8, the names of files in it as the bytes that they are on the disk.
+
+    Python holds bytes that are no UTF-8 as halves of characters (``surrogateescape``). A half that stands for no byte,
+    as JSON can have it, is written as its escape.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def legible(text: str) -> str:
+    """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_json(path: Path, value: Any) -> None:
