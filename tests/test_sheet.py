@@ -1,4 +1,4 @@
-"""The tables that Frostline writes: no spreadsheet runs a cell, any name fits in, and what is read is what was written."""
+"""The tables that Frostline writes: no spreadsheet runs a cell, any name fits in, and they are read as they were."""
 
 import csv
 import io

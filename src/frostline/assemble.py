@@ -22,9 +22,9 @@ from frostline.ledger import Ledger
 from frostline.networks import fit_adapter, network
 from frostline.parts import Parts, views
 from frostline.results.record import versions
-from frostline.sheet import write_sheet
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
+from frostline.sheet import write_sheet
 from frostline.tasks.base import Task, better
 from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
