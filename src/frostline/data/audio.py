@@ -17,6 +17,7 @@ from frostline.data.pixels import digest, in_threads
 from frostline.data.recordings import Hearing, Recordings
 from frostline.data.sound import Extent, problem, seconds
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError
 
 PIPELINE = 1
@@ -163,7 +164,7 @@ class AudioFolder(DataModule):
         manifest: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         **common: Any,
@@ -173,5 +174,6 @@ class AudioFolder(DataModule):
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:
             columns = Columns(path_column, label_column, split_column)
-            found = read_manifest(manifest, root, columns, options.symlinks, options.task.blank, RECORDINGS)
+            blank, skip = options.task.blank, options.on_bad == "skip"
+            found = read_manifest(manifest, root, columns, options.symlinks, blank, RECORDINGS, skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))

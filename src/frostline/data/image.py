@@ -18,6 +18,7 @@ from frostline.data.listing import Columns, Found, Listing, leave_out, read_fold
 from frostline.data.options import Options
 from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
 from frostline.tasks.base import Task
@@ -187,7 +188,7 @@ class ImageCSV(DataModule):
         root: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         task: Task | None = None,
@@ -195,7 +196,8 @@ class ImageCSV(DataModule):
     ) -> None:
         task = task or Multiclass()
         columns = Columns(path_column, label_column, split_column)
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank)
+        skip = common.get("on_bad") == "skip"
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 
