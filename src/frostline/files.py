@@ -18,11 +18,12 @@ IRREGULAR = (
 )
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced. A text
-    is written as ``encoded`` has it. Raises OSError (disk full, read-only); the earlier file is then intact.
+    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced, unless
+    ``synced`` is False: then a power cut may leave half of it. A text is written as ``encoded`` has it. Raises OSError
+    (disk full, read-only); the earlier file is then intact.
     """
     data = encoded(content) if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,13 +32,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
 
 
 def encoded(text: str) -> bytes:
