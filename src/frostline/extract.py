@@ -34,8 +34,9 @@ Need = tuple[str, int, Cut]
 def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts.
 
-    ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how much it computes, ``phases``
-    how many there are, ``missing`` how many entries of the cache are not there yet; or ``error``, the user's mistake.
+    ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
+    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet; or
+    ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
