@@ -3,17 +3,15 @@
 import csv
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from frostline.config import compose, plain
 from frostline.results.record import Record
 from frostline.worker import attempt
-
-transformers: Any = pytest.importorskip("transformers")
 
 WORDS = ["[UNK]", "good", "bad", "film", "book", "very", "dull", "fine"]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from tests.data.sounds import folders
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from frostline.data.inputs import Ragged
 from frostline.data.recordings import some
 from frostline.errors import UserError
 
-transformers = pytest.importorskip("transformers")
 # transformers 5.23's WavLM asks torch 2.14 for attention in a way that torch has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
