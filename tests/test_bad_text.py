@@ -2,16 +2,19 @@
 
 import csv
 import shutil
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from frostline.config import compose, plain
 from frostline.results.record import Record
 from frostline.worker import attempt
+
+transformers: Any = import_module("transformers")
 
 WORDS = ["[UNK]", "good", "bad", "film", "book", "very", "dull", "fine"]
 

@@ -1,12 +1,12 @@
 """Speech networks of the transformers library: small random ones, saved to a folder and loaded back."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from tests.data.sounds import folders
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from frostline.data.inputs import Ragged
 from frostline.data.recordings import some
 from frostline.errors import UserError
 
+transformers: Any = import_module("transformers")
 # transformers 5.23's WavLM asks torch 2.14 for attention in a way that torch has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 

@@ -1,11 +1,11 @@
 """Text backbones: small networks of many families, saved to a folder and loaded back, whole and in parts."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
@@ -13,6 +13,8 @@ from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.text import minilm, transformers_text
 from frostline.data.inputs import Ragged, padded
+
+transformers: Any = import_module("transformers")
 
 VOCABULARY = 40
 DEEP = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,7 @@ def wandb_records(folder: Path) -> list[Any]:
 
 def read_records(folder: Path) -> list[Any]:
     """Read an offline run's file: protobuf records in LevelDB's log format, in blocks of 32 kB after 7 bytes."""
-    from wandb.proto import wandb_internal_pb2 as messages
-
+    messages: Any = import_module("wandb.proto.wandb_internal_pb2")
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     data, place, whole, found = path.read_bytes(), 7, b"", []
     while place + 7 <= len(data):
