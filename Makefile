@@ -39,19 +39,19 @@ clean:
 
 .venv/program: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
-	@echo "== Setting up .venv: what the program needs (with PyTorch for CUDA 5.6 GB; minutes, and pip says how far it is)"
+	@echo "== Setting up .venv: what the program needs (5.8 GB with PyTorch for CUDA; minutes)"
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) -e .
 	@touch $@
 
 # The weights of backbone=voice_encoder are in a package whose dependencies would have to be compiled, and go unused.
 .venv/tests: .venv/program
-	@echo "== Setting up .venv: what the tests need (0.8 GB more)"
+	@echo "== Setting up .venv: what the tests need (0.9 GB more)"
 	$(INSTALL) -e '.[test]'
 	$(INSTALL) --no-deps resemblyzer
 	@touch $@
 
 .venv/everything: .venv/tests
-	@echo "== Setting up .venv: clients of Ray, MLflow and W&B, a browser's driver, the linters (1 GB more)"
+	@echo "== Setting up .venv: clients of Ray, MLflow and W&B, a browser's driver, the linters (0.9 GB more)"
 	$(INSTALL) -e '.[dev]'
 	@touch $@
