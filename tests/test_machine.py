@@ -1,4 +1,4 @@
-"""A fresh machine: what each target of make installs, what doctor says is missing, and tests that are skipped fairly."""
+"""A fresh machine: what make installs, what doctor says is missing, and tests that are skipped fairly."""
 
 import os
 import re
@@ -24,15 +24,20 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 Doctor = Callable[[], str]
 HIDE = """
-import sys
-
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in NAMES:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, PackageNotFoundError
 
 NAMES = set(%r)
-sys.meta_path.insert(0, Hidden())
+
+def find_spec(name, path=None, target=None, found=PathFinder.find_spec):
+    return None if name.partition(".")[0] in NAMES else found(name, path, target)
+
+def from_name(name, found=Distribution.from_name):
+    if name.lower().replace("-", "_") in NAMES:
+        raise PackageNotFoundError(name)
+    return found(name)
+
+PathFinder.find_spec, Distribution.from_name = staticmethod(find_spec), staticmethod(from_name)
 """
 TESTS = """
 import pytest
@@ -169,7 +174,7 @@ def test_weights_that_are_not_the_packages_are_refused(
     if content is None:
         (tmp_path / PACKAGE / "pretrained.pt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"backbone\.weights: \S*pretrained\.pt is not the file of resemblyzer==0\.1\.4"):
+    with pytest.raises(UserError, match=r"backbone\.weights: \S*pretrained\.pt is not the file of resemblyzer==0\.1"):
         voice_encoder()
     assert f"{INSTALL} --force-reinstall" in doctor()
 
@@ -200,8 +205,7 @@ def test_what_fails_for_want_of_an_extra_is_skipped_and_nothing_else_is(tmp_path
 
 @pytest.mark.slow
 def test_tests_are_collected_where_no_extra_is_installed(tmp_path: Path) -> None:
-    others = {"onnxruntime"}  # torchmetrics imports it where its metadata are there, and these cannot be hidden
-    hidden = {module for _, modules, _ in EXTRAS for module in modules} - others | {PACKAGE}
+    hidden = {module for _, modules, _ in EXTRAS for module in modules} | {PACKAGE}
     done = in_pytest(tmp_path, hidden, "-c", str(ROOT / "pyproject.toml"), "--collect-only", "-q", str(ROOT / "tests"))
     assert done.returncode == 0, done.stdout[-3000:]
     assert {extra for extra in re.findall(r"needs the extra (\w+)", done.stdout)} >= {"text", "audio", "ray", "optuna"}
