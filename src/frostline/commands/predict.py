@@ -1,6 +1,7 @@
 """`frostline predict`: what a trained network says of new images, texts or sounds."""
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
 from frostline.errors import UserError
+from frostline.files import NAMES, shown
 from frostline.serving.runs import find_run
 
 ABOUT = """\
@@ -51,7 +53,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     from frostline.serving.predict import predict, writer
     from frostline.serving.reading import reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import items
+    from frostline.serving.sources import KINDS, Untaken, items
 
     model = restore(folder, record)
     data = record["config"]["data"]
@@ -63,9 +65,12 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     def skip(lines: Sequence[str]) -> None:
         skipped.append(len(lines))
         for line in lines:
-            console.print(f"left out: {line}", markup=False, soft_wrap=True)
+            console.print(f"left out: {shown(line)}", markup=False, soft_wrap=True)
 
-    found = items(args.paths, model.backbone.preprocess.modality, column, sys.stdin)
+    modality, untaken = model.backbone.preprocess.modality, Untaken()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
+    found = items(args.paths, modality, column, sys.stdin, untaken)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
@@ -75,6 +80,9 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
             bar.advance(task, len(answers))
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
+    if untaken.count:
+        said = shown(untaken.said(KINDS[modality]))
+        console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 
 def progress(console: Console) -> Progress:
@@ -90,6 +98,8 @@ def destination(path: Path | None) -> Iterator[TextIO]:
     Raises UserError where it cannot be written.
     """
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors=NAMES)
         yield sys.stdout
         return
     try:
@@ -97,7 +107,7 @@ def destination(path: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=NAMES) as file:
             yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

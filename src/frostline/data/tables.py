@@ -14,7 +14,7 @@ from typing import Any
 from frostline.data.readers import READERS, Malformed, Place
 from frostline.data.splits import SPLITS, split_called
 from frostline.errors import UserError, named
-from frostline.files import irregular
+from frostline.files import NAMES, irregular
 
 SPLIT = "split"
 """The column of splits where the user names none; there need not be one."""
@@ -96,7 +96,7 @@ def flaw(text: str, path: bool = False) -> str | None:
     if "\0" in text:
         return "has a NUL character"
     try:
-        text.encode("utf-8", "surrogateescape" if path else "strict")
+        text.encode("utf-8", NAMES if path else "strict")
     except UnicodeEncodeError as error:
         byte = 0xDC80 <= ord(text[error.start]) <= 0xDCFF
         return "has bytes that are not UTF-8" if byte else "has half a character (a lone surrogate)"

@@ -14,6 +14,7 @@ from frostline.data.inputs import Inputs, Pixels, padded
 from frostline.data.pixels import Limits, decode_all, in_threads, short_side
 from frostline.data.recordings import Hearing, full
 from frostline.data.sound import Extent, Unusable, read
+from frostline.data.tables import flaw
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
 
@@ -58,8 +59,8 @@ def _images(preprocess: Pixels, data: Mapping[str, Any]) -> Read:
 
 def _texts(preprocess: Writing) -> Read:
     def read_texts(items: Sequence[Item]) -> Batch:
-        reasons = [None if item.content else "has no text" for item in items]
-        kept = [index for index, item in enumerate(items) if item.content]
+        reasons = [item.reason or (flaw(item.content) if item.content else "has no text") for item in items]
+        kept = [index for index, reason in enumerate(reasons) if reason is None]
         made = preprocess.encode([items[index].content for index in kept]) if kept else []
         if isinstance(made, Tensor):
             return _batch(items, reasons, lambda: made)
