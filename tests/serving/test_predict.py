@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -150,7 +151,54 @@ def test_bad_files_are_named_and_refused_or_left_out(
     rows = predicted(image_run, out, tmp_path / "in", "--on-bad", "skip")
     assert [Path(row["sample"]).name for row in rows] == ["sound.png"]
     error = capsys.readouterr().err
-    assert "left out: " in error and "1 samples could not be read" in error and "readme" not in error
+    assert "left out: " in error and "1 samples could not be read" in error
+    assert "1 files are not named as images" in error and "in/readme.md; they were left out." in error
+
+
+def test_what_is_left_out_of_folders_is_counted_and_named(
+    speech_run: Path, text_run: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(sounds / "test" / "high" / "0.wav", tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "b.txt").write_text("w1 w2\n")
+    for number in range(12):
+        (tmp_path / "in" / f"c{number:02d}.bak").write_text("x")
+    for run, others, kind in ((speech_run, "a.wav", "recordings"), (text_run, "b.txt:1", "texts")):
+        rows = predicted(run, tmp_path / "out.csv", tmp_path / "in")
+        assert [row["sample"].rpartition("/")[2] for row in rows] == [others]
+        said = capsys.readouterr().err
+        assert f"13 files are not named as {kind} (" in said and "c00.bak; " in said and "; and 3 more; they" in said
+
+
+@pytest.mark.parametrize("name", ["image", "text", "speech"])
+def test_what_is_no_file_is_named_and_not_opened(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = request.getfixturevalue(f"{name}_run")
+    suffix = {"image": ".png", "text": ".txt", "speech": ".wav"}[name]
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    assert main(["predict", str(run), str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"pipe{suffix} is a pipe, not a file" in said or name == "image", "see the tests of pictures"
+    assert main(["predict", str(run), str(tmp_path), "--on-bad", "skip"]) == 0
+    assert "2 samples could not be read and were left out" in capsys.readouterr().err
+
+
+def test_texts_that_no_network_takes_are_named_or_left_out(
+    text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"w1 w2\ncaf\xe9\nw3\0\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "w1\\ud83d"}\n{"text": null}\n{"text": "w2"}\n')
+    assert main(["predict", str(text_run), str(tmp_path / "a.txt")]) == 2
+    said = capsys.readouterr().err
+    assert "a.txt:2 has bytes that are not UTF-8" in said and "a.txt:3 has a NUL character" in said
+    rows = predicted(text_run, tmp_path / "out.csv", tmp_path / "a.txt", tmp_path / "b.jsonl", "--on-bad", "skip")
+    assert [row["sample"].rpartition("/")[2] for row in rows] == ["a.txt:1", "b.jsonl:3"]
+    assert "b.jsonl:1 has half a character" in capsys.readouterr().err
+    (tmp_path / "c.csv").write_text("text\na, b\n")
+    assert main(["predict", str(text_run), str(tmp_path / "c.csv"), "--on-bad", "skip"]) == 2
+    assert "PATH: line 2 of " in capsys.readouterr().err
 
 
 def test_nothing_to_label_is_the_users_mistake(
