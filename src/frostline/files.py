@@ -57,7 +57,7 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
-def legible(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
