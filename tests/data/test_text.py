@@ -38,7 +38,7 @@ def table(file: Path, lines: Sequence[Sequence[str]], header: Sequence[str] = ("
     if file.suffix == ".jsonl":
         file.write_text("\n".join(json.dumps(dict(zip(header, line, strict=True))) for line in lines))
     elif file.suffix == ".parquet":
-        pyarrow = pytest.importorskip("pyarrow")
+        import pyarrow
         from pyarrow import parquet
 
         columns = {name: [line[place] for line in lines] for place, name in enumerate(header)}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tests.runs import finished, rows
@@ -112,7 +113,8 @@ def test_standard_input_holds_a_path_or_a_text_a_line(
 def test_texts_come_line_by_line_and_from_other_columns(text_run: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("w1 w2\nw3\n")
-    (tmp_path / "in" / "b.jsonl").write_text('{"body": "w1 w2"}\n')
+    (tmp_path / "blob").write_text('{"body": "w1 w2"}\n')
+    (tmp_path / "in" / "b.jsonl").symlink_to(tmp_path / "blob")  # as a hub's cache does
     rows = predicted(text_run, tmp_path / "out.csv", tmp_path / "in", "--text-column", "body")
     assert [row["sample"].rpartition("/")[2] for row in rows] == ["a.txt:1", "a.txt:2", "b.jsonl:1"]
     assert [*rows[0].values()][1:] == [*rows[2].values()][1:]
@@ -180,7 +182,7 @@ def test_what_is_no_file_is_named_and_not_opened(
     (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
     assert main(["predict", str(run), str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert f"pipe{suffix} is a pipe, not a file" in said or name == "image", "see the tests of pictures"
+    assert f"pipe{suffix} is a pipe, not a file" in said and f"zero{suffix} is a device, not a file" in said
     assert main(["predict", str(run), str(tmp_path), "--on-bad", "skip"]) == 0
     assert "2 samples could not be read and were left out" in capsys.readouterr().err
 
@@ -272,3 +274,17 @@ def test_a_run_is_left_as_it_was(image_run: Path, pictures: Path, tmp_path: Path
     before = sums()
     predicted(image_run, tmp_path / "out.csv", pictures / "test")
     assert sums() == before
+
+
+def test_what_is_lost_of_new_samples_is_counted(
+    speech_run: Path, text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, (30_000, 2))
+    soundfile.write(tmp_path / "a.wav", wave, 44100)
+    predicted(speech_run, tmp_path / "out.csv", tmp_path / "a.wav")
+    said = capsys.readouterr().err
+    assert "1 samples are longer than data.seconds=0.4 and were cut" in said
+    assert "1 samples have several channels" in said and "1 samples have more than 16000 samples a second" in said
+    (tmp_path / "a.txt").write_text("w1 " * 50 + "\nw2\n")
+    predicted(text_run, tmp_path / "out.csv", tmp_path / "a.txt")
+    assert "1 samples are longer than data.tokens=12 and were cut" in capsys.readouterr().err

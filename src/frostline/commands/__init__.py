@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Sequence
 
 from frostline import __version__
-from frostline.errors import UserError
-from frostline.files import NAMES, shown
+from frostline.errors import UserError, printable
+from frostline.files import NAMES
 
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {shown(str(error))}", file=sys.stderr)
+        print(f"frostline: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
-from frostline.errors import UserError
-from frostline.files import NAMES, shown
+from frostline.errors import UserError, printable
+from frostline.files import NAMES
 from frostline.serving.runs import find_run
 
 ABOUT = """\
@@ -51,9 +52,9 @@ def main(argv: Sequence[str]) -> int:
 def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
     """Write the predictions that are asked for."""
     from frostline.serving.predict import predict, writer
-    from frostline.serving.reading import reader
+    from frostline.serving.reading import Batch, reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import KINDS, Untaken, items
+    from frostline.serving.sources import KINDS, Item, Untaken, items
 
     model = restore(folder, record)
     data = record["config"]["data"]
@@ -65,23 +66,32 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     def skip(lines: Sequence[str]) -> None:
         skipped.append(len(lines))
         for line in lines:
-            console.print(f"left out: {shown(line)}", markup=False, soft_wrap=True)
+            console.print(f"left out: {printable(line)}", markup=False, soft_wrap=True)
 
     modality, untaken = model.backbone.preprocess.modality, Untaken()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
+    read, lost = reader(model), Counter[str]()
+
+    def reading(samples: Sequence[Item]) -> Batch:
+        batch = read(samples)
+        lost.update(batch.lost)
+        return batch
+
     found = items(args.paths, modality, column, sys.stdin, untaken)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
-        for answers in predict(model, reader(model), found, size, skip if args.on_bad == "skip" else None):
+        for answers in predict(model, reading, found, size, skip if args.on_bad == "skip" else None):
             for answer in answers:
                 write(answer)
             bar.advance(task, len(answers))
+    for text, count in (+lost).items():  # of those that there are
+        console.print(f"{count} samples {text}.", markup=False, soft_wrap=True)
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
     if untaken.count:
-        said = shown(untaken.said(KINDS[modality]))
+        said = printable(untaken.said(KINDS[modality]))
         console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 

@@ -97,7 +97,7 @@ class DataModule(pl.LightningDataModule):
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
     ``typical`` the size of a usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by
-    split.
+    split; ``known`` what was measured in the training samples and is needed to prepare others.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class DataModule(pl.LightningDataModule):
         transforms: Mapping[str, str],
         notes: Sequence[str] = (),
         typical: int | None = None,
+        known: Mapping[str, Any] | None = None,
         class_counts: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         super().__init__()
@@ -116,6 +117,7 @@ class DataModule(pl.LightningDataModule):
         self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
         self.loading, self.notes = loading, list(notes)
         self.typical = typical or preprocess.size
+        self.known = dict(known or {})
         self.class_counts = {name: dict(counts) for name, counts in (class_counts or {}).items()}
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}

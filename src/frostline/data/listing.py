@@ -86,7 +86,10 @@ class Kind:
 
 IMAGES = Kind(
     "images",
-    frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"}),
+    frozenset(
+        ".jpg .jpeg .jpe .jfif .png .apng .ppm .pgm .pbm .pnm .pfm .bmp .dib .tif .tiff .webp .gif .avif .jp2 .j2k "
+        ".heic .heif".split()
+    ),
     "data=csv data.manifest",
 )
 RECORDINGS = Kind("recordings", frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}), "data.manifest")

@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from frostline.data import viewing
 from frostline.data.inputs import Pixels
 from frostline.data.mel import COMPRESSIONS, FLOOR, KALDI_FLOOR, PREEMPHASIS, WHISPER_RANGE, Mel, filters
-from frostline.data.pixels import short_side
 from frostline.data.rendering import SPACING, Rendered, wrapped
 from frostline.data.sound import MARGIN
 from frostline.data.tokens import Tokens
@@ -25,6 +25,7 @@ from frostline.tasks.multilabel import Multilabel
 
 PREPROCESSING, LABELS, EXAMPLE = "preprocessing.json", "labels.json", "example.py"
 ARGUMENTS = {"image": ("images", "FILE"), "text": ("texts", "TEXT"), "speech": ("sounds", "FILE")}
+IMAGE = "from PIL import Image"
 assert COMPRESSIONS == ("none", "log", "whisper")  # those that the template of mel frames knows
 
 
@@ -42,9 +43,9 @@ def preprocessing(model: Restored, folder: Path) -> tuple[dict[str, Any], Part]:
     wanted: dict[str, Any] = {"modality": preprocess.modality, "kind": type(preprocess).__name__}
     part: Part = {"imports": [], "plain_imports": []}
     if isinstance(preprocess, Pixels):
-        look = pixels(preprocess, model.config["data"])
-        wanted |= {**asdict(look), "short_side": short_side(look)}
-        return wanted, part | {"prepare": "pixels.j2", "imports": ["from PIL import Image"]}
+        wanted |= pixels(model).recipe
+        own = inspect.getsource(viewing).partition(IMAGE)[2].strip()
+        return wanted, part | {"prepare": "pixels.j2", "imports": [IMAGE], "source": own}
     if isinstance(preprocess, Tokens):
         (folder / "tokenizer.json").write_text(preprocess.tokenizer, encoding="utf-8")
         wanted |= {"size": preprocess.size, "tokenizer": "tokenizer.json"}

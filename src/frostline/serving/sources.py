@@ -70,7 +70,7 @@ def _of(path: str, modality: str, column: str, stdin: Iterable[str], untaken: Un
         yield from (Item(name, name) for name in named if name.strip())
     elif os.path.isdir(path):
         for name, file in _files(path, KINDS[modality], untaken):
-            yield from _file(name, file, modality, column)
+            yield from _file(name, name if modality == "text" else file, modality, column)  # a name says what it is
     elif os.path.lexists(path):
         yield from _file(path, path, modality, column)
     else:
