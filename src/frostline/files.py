@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+NAMES = "surrogateescape"
+"""How files are read and written that hold names: those are any bytes, and Python holds what is no UTF-8 so."""
 IRREGULAR = (
     (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "pipe"),
@@ -50,12 +52,12 @@ def encoded(text: str) -> bytes:
     as JSON can have it, is written as its escape.
     """
     try:
-        return text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", NAMES)
     except UnicodeEncodeError:
         return text.encode("utf-8", "backslashreplace")
 
 
-def legible(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 

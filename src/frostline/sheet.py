@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from frostline.files import irregular, write_atomic
-
-NAMES = {"encoding": "utf-8", "errors": "surrogateescape"}
-"""How a table is opened: a file's name may be any bytes, and Python holds those that are no UTF-8 so."""
+from frostline.files import NAMES, encoded, irregular, write_atomic
 
 RUNS = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 """How a text begins that a spreadsheet would run; or one that begins with quotes before it, so that it is read back."""
@@ -21,7 +18,9 @@ NUMBER = re.compile(r"[+-](?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-](?:inf|nan)", re
 
 def cell(value: Any) -> Any:
     """Return ``value`` as a cell: a quote stands before text that would run as a formula; numbers are as they are."""
-    return f"'{value}" if isinstance(value, str) and runs(value) else value
+    if not isinstance(value, str):
+        return value
+    return encoded(f"'{value}" if runs(value) else value).decode("utf-8", NAMES)
 
 
 def text(cell: str) -> str:
@@ -71,7 +70,7 @@ def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[
     if not os.path.exists(path) or irregular(path) is not None:
         return
     csv.field_size_limit(sys.maxsize)  # a transcript or a note may be longer than the 128 KiB that csv allows a cell
-    with open(path, newline="", **NAMES) as file:
+    with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
         lines = csv.reader(file)
         names = [text(name) for name in next(lines, [])[:columns]]
         for line in lines:

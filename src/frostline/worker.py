@@ -238,7 +238,7 @@ def logging_to(path: Path) -> Iterator[None]:
     """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
     root = logging.getLogger()
     level = root.level
-    with path.open("a") as stream, warnings.catch_warnings():
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as stream, warnings.catch_warnings():
         added = _handlers(stream)
         for handler in added:
             root.addHandler(handler)

@@ -34,7 +34,7 @@ def lengths(content: bytearray, whole: int | None, data: int | None) -> bytearra
     return content
 
 
-def put(path: Path, content: bytes) -> str:
+def put(path: Path, content: bytes | bytearray) -> str:
     path.write_bytes(content)
     return str(path)
 
@@ -87,7 +87,7 @@ def test_a_flac_that_does_not_say_its_length_is_read_to_its_end(tmp_path: Path) 
     assert len(read(str(path), Extent(RATE, 1000, 0.0))) == 1000
 
 
-TRUNCATED: dict[str, Callable[[bytearray], bytes]] = {
+TRUNCATED: dict[str, Callable[[bytearray], bytearray]] = {
     "as it was": lambda content: content[:9000],
     "of unknown length, whose samples are counted": lambda content: lengths(content, 0, None)[:9000],
     "of the largest length, whose samples are counted": lambda content: lengths(content, 0xFFFFFFFF, None)[:9000],

@@ -211,6 +211,14 @@ def test_tables_of_a_folder_are_called_as_people_call_splits(tmp_path: Path) -> 
         read_root(str(tmp_path), False, Reading("text", "label", "part", False, False))
 
 
+def test_a_link_to_a_table_is_what_its_own_name_says(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "blob").write_text('{"text": "a", "label": "x"}\n')
+    (tmp_path / "root" / "train.jsonl").symlink_to(tmp_path / "blob")
+    found = read_root(str(tmp_path / "root"), True, Reading("text", "label", "split", False, False))
+    assert found.splits["train"].names == ["train.jsonl:1"]
+
+
 def test_rows_of_a_manifest_are_left_out_as_those_of_texts(tmp_path: Path) -> None:
     file = tmp_path / "m.csv"
     file.write_bytes(b"path,label\na.png,x\n,x\nb.png,\ncaf\xe9.png,y\nc.png,\xe9\n")

@@ -1,13 +1,15 @@
 """The program `frostline`: thin commands on top of everything else."""
 
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 from frostline import __version__
-from frostline.errors import UserError
+from frostline.errors import UserError, printable
+from frostline.files import NAMES
 
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
@@ -26,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of any bytes: a person sees escapes, a program gets the bytes
+        sys.stdout.reconfigure(errors="backslashreplace" if sys.stdout.isatty() else NAMES)
     if name in ("-h", "--help"):
         print(overview())
         return 0
@@ -40,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {error}", file=sys.stderr)
+        print(f"frostline: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)

@@ -1,6 +1,7 @@
 """`frostline predict`: what a trained network says of new images, texts or sounds."""
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
-from frostline.errors import UserError
+from frostline.errors import UserError, printable
+from frostline.files import NAMES
 from frostline.serving.runs import find_run
 
 ABOUT = """\
@@ -52,7 +54,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     from frostline.serving.predict import predict, writer
     from frostline.serving.reading import Batch, reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import Item, items
+    from frostline.serving.sources import KINDS, Item, Untaken, items
 
     model = restore(folder, record)
     data = record["config"]["data"]
@@ -64,8 +66,11 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     def skip(lines: Sequence[str]) -> None:
         skipped.append(len(lines))
         for line in lines:
-            console.print(f"left out: {line}", markup=False, soft_wrap=True)
+            console.print(f"left out: {printable(line)}", markup=False, soft_wrap=True)
 
+    modality, untaken = model.backbone.preprocess.modality, Untaken()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
     read, lost = reader(model), Counter[str]()
 
     def reading(samples: Sequence[Item]) -> Batch:
@@ -73,7 +78,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
         lost.update(batch.lost)
         return batch
 
-    found = items(args.paths, model.backbone.preprocess.modality, column, sys.stdin)
+    found = items(args.paths, modality, column, sys.stdin, untaken)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
@@ -81,10 +86,13 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
             for answer in answers:
                 write(answer)
             bar.advance(task, len(answers))
-    for text, count in lost.items():
+    for text, count in (+lost).items():  # of those that there are
         console.print(f"{count} samples {text}.", markup=False, soft_wrap=True)
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
+    if untaken.count:
+        said = printable(untaken.said(KINDS[modality]))
+        console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 
 def progress(console: Console) -> Progress:
@@ -100,6 +108,8 @@ def destination(path: Path | None) -> Iterator[TextIO]:
     Raises UserError where it cannot be written.
     """
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors=NAMES)
         yield sys.stdout
         return
     try:
@@ -107,7 +117,7 @@ def destination(path: Path | None) -> Iterator[TextIO]:
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=NAMES) as file:
             yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

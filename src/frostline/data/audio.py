@@ -1,5 +1,6 @@
 """Speech data sets: folders and tables of recordings, made ready for a backbone."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.recordings import Hearing, Recordings
-from frostline.data.sound import Extent, Shape, problem, read_shape
+from frostline.data.sound import Extent, Shape, losses, problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.data.tables import SPLIT
 from frostline.errors import UserError
@@ -114,17 +115,8 @@ def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | Non
 
 def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
     """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
-    extent, found = options.extent, shapes(paths, options.index)
-    lost = {
-        f"are longer than data.seconds={extent.seconds:g} and were cut": [
-            one.seconds > extent.seconds for one in found
-        ],
-        "have several channels, which were mixed to one": [one.channels > 1 for one in found],
-        f"have more than {extent.rate} samples a second and lost what is above {extent.rate / 2:g} Hz": [
-            one.rate > extent.rate for one in found
-        ],
-    }
-    return [f"{sum(each)} of {len(paths)} recordings {what}" for what, each in lost.items() if any(each)]
+    lost = Counter(what for shape in shapes(paths, options.index) for what in losses(shape, options.extent))
+    return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
 
 
 def transforms(options: AudioOptions) -> dict[str, str]:

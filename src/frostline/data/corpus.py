@@ -77,7 +77,7 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
     """
     folder = Folder("data.root", root, symlinks, TABLES)
     tables: dict[str, Path] = {}
-    for name, real, is_folder in folder.entries(folder.real):
+    for name, _, is_folder in folder.entries(folder.real):
         if is_folder or Path(name).suffix.lower() not in READERS:
             continue
         split = split_called(Path(name).stem)
@@ -87,7 +87,7 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
         elif split in tables:
             raise UserError(f"data.root: {root} holds {tables[split].name} and {name}; a split is one table.")
         else:
-            tables[split] = Path(real)
+            tables[split] = Path(folder.real, name)  # its own name says what it is, not that of the file it links to
     if "train" not in tables:
         raise UserError(f"data.root: {root} holds no {' or '.join(f'train{suffix}' for suffix in READERS)}.")
     return {split: tables[split] for split in SPLITS if split in tables}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from frostline.errors import UserError
+from frostline.files import NAMES
 
 Choose = Callable[[Sequence[str], str], Sequence[str]]
 """Checks the names of columns, found at a place in a file ("" for its header); returns those that are of use."""
@@ -47,7 +48,7 @@ def _opened(file: Path) -> TextIO:
         binary.close()
         line = start.partition(b"\0")[0].count(b"\n") + 1
         raise Malformed(UTF16 if start[:1] in (b"\xff", b"\xfe") else f"line {line} has a NUL byte")
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=NAMES, newline="")
 
 
 CELL = r' *+(?:"(?:[^"]++|"")*+"|[^",\r\n][^",\r\n]*+(?:"[^",\r\n]*+"[^",\r\n]*+)*+)?'
@@ -171,7 +172,7 @@ def _values(column: Any) -> list[Any]:
     except UnicodeDecodeError:
         plain = column.dictionary_decode() if isinstance(column, pyarrow.DictionaryArray) else column
         found = plain.cast(pyarrow.large_binary()).to_pylist()
-        return [value if value is None else value.decode("utf-8", "surrogateescape") for value in found]
+        return [value if value is None else value.decode("utf-8", NAMES) for value in found]
 
 
 READERS: dict[str, tuple[str, Callable[[Path, Choose], Found]]] = {

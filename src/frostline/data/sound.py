@@ -82,6 +82,18 @@ def soundfile() -> Any:
     return soundfile
 
 
+def losses(shape: Shape, extent: Extent) -> list[str]:
+    """Return what is lost of a recording that is read, as a note says it of several: nothing, most often."""
+    lost = {
+        f"are longer than data.seconds={extent.seconds:g} and were cut": shape.seconds > extent.seconds,
+        "have several channels, which were mixed to one": shape.channels > 1,
+        f"have more than {extent.rate} samples a second and lost what is above {extent.rate / 2:g} Hz": (
+            shape.rate > extent.rate
+        ),
+    }
+    return [what for what, is_lost in lost.items() if is_lost]
+
+
 def problem(path: str, extent: Extent, decode: bool) -> str | None:
     """Return why a file cannot be used, or None; without ``decode`` only its header is read."""
     try:

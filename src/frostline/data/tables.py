@@ -5,7 +5,7 @@ What is malformed is refused with its line; a row that merely lacks something ma
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from frostline.data.readers import READERS, Malformed, Place
 from frostline.data.splits import SPLITS, split_called
 from frostline.errors import UserError, named
-from frostline.files import irregular
+from frostline.files import NAMES, irregular
 
 SPLIT = "split"
 """The column of splits where the user names none; there need not be one."""
@@ -69,8 +69,10 @@ class Row:
 
         The column ``blank`` may be empty, ``path`` holds the name of a file.
         """
-        found = [self.flaw(one, one == blank, one == path) for one in columns]
-        return next((reason for reason in found if reason), None if self.split else "has no split")
+        for one in columns:
+            if (reason := self.flaw(one, one == blank, one == path)) is not None:
+                return reason
+        return None if self.split else "has no split"
 
 
 def without_bad(bad: Sequence[str], where: str, skip: bool) -> list[str]:
@@ -95,8 +97,10 @@ def flaw(text: str, path: bool = False) -> str | None:
     """Return why a text, or the name of a file, cannot be used, or None: no network and no table takes it."""
     if "\0" in text:
         return "has a NUL character"
+    if text.isascii():
+        return None
     try:
-        text.encode("utf-8", "surrogateescape" if path else "strict")
+        text.encode("utf-8", NAMES if path else "strict")
     except UnicodeEncodeError as error:
         byte = 0xDC80 <= ord(text[error.start]) <= 0xDCFF
         return "has bytes that are not UTF-8" if byte else "has half a character (a lone surrogate)"
@@ -117,6 +121,8 @@ class Rows:
         self.split: str | None = None
         self.notes: list[str] = []
         self._begun, self._first = False, True
+        self._seen: list[str] = []
+        self._used: list[str] = []
         self._long: list[str] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -144,6 +150,8 @@ class Rows:
 
     def _choose(self, names: Sequence[str], place: str) -> Sequence[str]:
         """Check the names of columns; those found first decide which of them holds the splits."""
+        if names == self._seen:  # as those of the row before, most often
+            return self._used
         doubled = sorted({name for name in names if name and names.count(name) > 1})
         if doubled:
             raise Malformed(f"has the column {named([*map(repr, doubled)])} twice; rename one", place or "the header")
@@ -153,7 +161,8 @@ class Rows:
             raise Malformed(f"has {self.asked!r}, which rows before it lack; every row needs one", place)
         needed = dict(self.columns) | ({} if self.split is None else {"split_column": self.split})
         check_columns(names, f"{place} of {self.file}" if place else self.file, needed)
-        return [*dict.fromkeys(needed.values())]
+        self._seen, self._used = [*names], [*dict.fromkeys(needed.values())]
+        return self._used
 
     def _splits(self, names: Sequence[str]) -> str | None:
         """Return the column of splits: the one that was asked for, or one that is called alike."""
@@ -176,7 +185,7 @@ class Rows:
             return row
         if split is None and said:
             raise UserError(f"{row.where} has {self.split} {said!r}; it is one of: {', '.join(SPLITS)}.")
-        return replace(row, split=split or "")
+        return Row(row.name, row.where, cells, split or "")
 
 
 def read_rows(file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> Rows:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from frostline.files import NAMES
 from frostline.report.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.estimates import Key
 from frostline.report.runs import Block, Run, at, parsed
@@ -59,7 +60,7 @@ def _answers(run: Run, kind: str) -> tuple[str, Answers] | None:
     names, table = hashlib.sha256(), list[dict[str, str]]()
     try:
         for row in read_sheet(run.folder / "predictions.csv", columns):
-            names.update(f"{row['sample']}\0{row['label']}\0".encode("utf-8", "surrogateescape"))
+            names.update(f"{row['sample']}\0{row['label']}\0".encode("utf-8", NAMES))
             table.append(row)
         return (names.hexdigest(), read(run, table)) if table else None
     except (KeyError, ValueError):

@@ -2,7 +2,7 @@
 
 import re
 
-from frostline.files import legible
+from frostline.files import escaped
 
 ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
@@ -28,7 +28,7 @@ def plain(value: object, most: int = LONGEST) -> str:
 
     Bytes of a file's name that are no UTF-8 are shown as escapes: a name is told apart from others.
     """
-    line = " ".join(legible(str(value)).split())
+    line = " ".join(escaped(str(value)).split())
     line = "".join(sign if sign.isprintable() else "?" for sign in line)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 

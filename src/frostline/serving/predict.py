@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, TextIO
 
 from frostline.errors import UserError, named
-from frostline.files import legible
+from frostline.files import escaped
 from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
@@ -60,6 +60,6 @@ def _json_lines(file: TextIO) -> Callable[[Said], None]:
         row: dict[str, Any] = {"sample": name, "prediction": answer.prediction}
         if answer.probabilities:
             row["probabilities"] = {label: float(f"{value:.6g}") for label, value in answer.probabilities.items()}
-        file.write(f"{legible(json.dumps(row, ensure_ascii=False))}\n")
+        file.write(f"{escaped(json.dumps(row, ensure_ascii=False))}\n")
 
     return write

@@ -1,5 +1,6 @@
 """From new samples to a batch of what a network takes, exactly as in the test split of its run."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -8,13 +9,16 @@ import torch
 from torch import Tensor
 
 from frostline.data.audio import AudioOptions
-from frostline.data.encoded import Writing
+from frostline.data.encoded import Writing, count_cut
 from frostline.data.headers import limits_for, losses
 from frostline.data.image import ImageOptions
 from frostline.data.inputs import Inputs, Pixels, padded
 from frostline.data.pixels import decode_all, in_threads, prepared
 from frostline.data.recordings import Hearing, full
-from frostline.data.sound import Extent, Unusable, read
+from frostline.data.rendering import Rendered
+from frostline.data.sound import Extent, Unusable, read, read_shape
+from frostline.data.sound import losses as lost_sound
+from frostline.data.tables import flaw
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
 
@@ -70,15 +74,20 @@ def _images(wanted: Pixels, data: Mapping[str, Any]) -> Read:
 
 def _texts(preprocess: Writing) -> Read:
     def read_texts(items: Sequence[Item]) -> Batch:
-        reasons = [None if item.content else "has no text" for item in items]
-        kept = [index for index, item in enumerate(items) if item.content]
-        made = preprocess.encode([items[index].content for index in kept]) if kept else []
+        reasons = [item.reason or (flaw(item.content) if item.content else "has no text") for item in items]
+        kept = [index for index, reason in enumerate(reasons) if reason is None]
+        texts = [items[index].content for index in kept]
+        made = preprocess.encode(texts) if kept else []
         if isinstance(made, Tensor):
-            return _batch(items, reasons, lambda: made)
+            cut = preprocess.cut(texts) if isinstance(preprocess, Rendered) else 0
+            lost = {"are longer than their pictures have room for and were cut": cut}
+            return _batch(items, reasons, lambda: made)._replace(lost=lost)
+        lost = {f"are longer than data.tokens={preprocess.size} and were cut": count_cut(preprocess, texts, made)}
         for index, sequence in zip(kept, made, strict=True):
             if not len(sequence):
                 reasons[index] = "has no tokens"
-        return _batch(items, reasons, lambda: padded([sequence for sequence in made if len(sequence)]))
+        batch = _batch(items, reasons, lambda: padded([sequence for sequence in made if len(sequence)]))
+        return batch._replace(lost=lost)
 
     return read_texts
 
@@ -87,17 +96,18 @@ def _sounds(preprocess: Hearing, data: Mapping[str, Any], whole: bool) -> Read:
     least = data.get("min_seconds", AudioOptions.min_seconds)
     extent = Extent(preprocess.rate, preprocess.size, least, whole=whole)
 
-    def attempt(path: str) -> Tensor | str:
+    def attempt(path: str) -> tuple[Tensor, list[str]] | str:
         try:
-            return torch.from_numpy(read(path, extent))
+            return torch.from_numpy(read(path, extent)), lost_sound(read_shape(path), extent)
         except Unusable as error:
             return str(error)
 
     def read_sounds(items: Sequence[Item]) -> Batch:
         found = in_threads(attempt, [item.content for item in items])
         reasons = [one if isinstance(one, str) else None for one in found]
-        waves = [one for one in found if isinstance(one, Tensor)]
-        return _batch(items, reasons, lambda: preprocess.encode(full(waves, extent.size)))
+        heard = [one for one in found if not isinstance(one, str)]
+        batch = _batch(items, reasons, lambda: preprocess.encode(full([wave for wave, _ in heard], extent.size)))
+        return batch._replace(lost=Counter(what for _, lost in heard for what in lost))
 
     return read_sounds
 
