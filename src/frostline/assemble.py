@@ -24,9 +24,10 @@ from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
 from frostline.networks import fit_adapter, network
 from frostline.parts import Parts, views
-from frostline.results.record import versions, write_table
+from frostline.results.record import versions
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
+from frostline.sheet import write_sheet
 from frostline.tasks.base import Task, better
 from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
@@ -181,7 +182,7 @@ def make_journal(
     monitor = config["monitor"]
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
-        write_table(folder / "metrics.csv", rows)
+        write_sheet(folder / "metrics.csv", rows)
         loggers.row(rows[-1])
 
     return Journal(

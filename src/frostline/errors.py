@@ -21,3 +21,10 @@ def named(lines: Sequence[str], most: int = 10) -> str:
     """Return ``lines`` as one text that stays readable when there are thousands."""
     more = f"; and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(lines[:most]) + more
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with escapes in place of the signs that a terminal would obey, or could not show."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

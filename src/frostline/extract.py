@@ -34,8 +34,9 @@ Need = tuple[str, int, Cut]
 def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts.
 
-    ``stepped`` says whether the learning rate plays a part in it, ``flops`` about how much it computes, ``phases``
-    how many there are, ``missing`` how many entries of the cache are not there yet; or ``error``, the user's mistake.
+    ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
+    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet; or
+    ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
@@ -162,6 +163,7 @@ def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
     assert cache.store is not None
     return {
         "error": None,
+        "data": cache.data.summary,
         "stepped": any(not (phase.head_only and config["head"].get("solver")) for phase in plan.phases),
         "phases": len(plan.phases),
         "flops": _flops(config, plan, cache.data, backbone, choices),

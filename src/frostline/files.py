@@ -22,10 +22,10 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
     The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced, unless
-    ``synced`` is False: then a power cut may leave half of it.
-    Raises OSError (disk full, read-only); the earlier file is then intact.
+    ``synced`` is False: then a power cut may leave half of it. A text is written as ``encoded`` has it. Raises OSError
+    (disk full, read-only); the earlier file is then intact.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = encoded(content) if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -41,6 +41,23 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
         raise
     if synced:
         sync_folder(path.parent)
+
+
+def encoded(text: str) -> bytes:
+    """Return a text in UTF-8, the names of files in it as the bytes that they are on the disk.
+
+    Python holds bytes that are no UTF-8 as halves of characters (``surrogateescape``). A half that stands for no byte,
+    as JSON can have it, is written as its escape.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def legible(text: str) -> str:
+    """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_json(path: Path, value: Any) -> None:

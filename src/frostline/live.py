@@ -1,6 +1,5 @@
 """A live table of many runs, or a line for each that ends where nobody watches."""
 
-import csv
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from frostline.dispatch import Outcome
 from frostline.launchers.base import Launcher, Task
+from frostline.sheet import read_sheet
 
 Ended = tuple[Task, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
@@ -93,8 +93,7 @@ class Row:
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed and changed != self._read:
             self._read = changed
-            with path.open() as file:
-                last = list(csv.DictReader(file))[-1]
+            last = list(read_sheet(path))[-1]
             self.epoch = int(last["epoch"]) + 1
             self.value = float(last[f"val/{self.task.config['monitor']}"])
         if self.first is None:

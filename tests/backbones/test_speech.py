@@ -1,10 +1,10 @@
 """The embedded speaker encoder: the original's embedding, its cuts, its groups, its weights."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from tests.data.sounds import needs_voice
 from torch import nn
 from torch.nn import functional
 
@@ -14,7 +14,6 @@ from frostline.backbones.speech import packaged, voice_encoder
 from frostline.data.inputs import Ragged
 from frostline.errors import UserError
 
-needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the extra audio is not installed")
 SIZE = 16000
 
 
@@ -109,7 +108,7 @@ def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
         voice_encoder()
 
 
-@needs_weights
+@needs_voice
 def test_the_packages_weights_load_and_none_of_its_code_runs() -> None:
     import sys
 

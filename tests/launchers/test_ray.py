@@ -11,10 +11,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.extras import need
 from tests.processes import ended, gone, within
 
 from frostline.allow import allow
@@ -27,8 +27,7 @@ from frostline.launchers.ray_node import carry_out
 from frostline.results.record import versions
 from frostline.results.store import read_record
 
-if find_spec("ray") is None:  # imported it is by the launcher, which sets the environment before
-    pytest.skip("Ray is not installed", allow_module_level=True)
+need("ray")  # the launcher imports it, and sets the environment before
 SMALL = [
     "launcher=ray",
     "backbone=timm",

@@ -1,11 +1,10 @@
 """Records: JSON that any reader takes, tables, and where the code stood."""
 
-import csv
 import json
 import subprocess
 from pathlib import Path
 
-from frostline.results.record import Record, git_state, versions, write_table
+from frostline.results.record import Record, git_state, versions
 from frostline.results.store import read_record
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -50,11 +49,3 @@ def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == {"commit": commit, "dirty": True}
-
-
-def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    write_table(path, [{"epoch": 0, "a": 1}, {"epoch": 1, "b, c": 'x "y"\nz'}])
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows == [{"epoch": "0", "a": "1", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]

@@ -15,8 +15,9 @@ from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.recordings import Hearing, Recordings
-from frostline.data.sound import Extent, problem, seconds
+from frostline.data.sound import Extent, Shape, problem, read_shape
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError
 
 PIPELINE = 1
@@ -92,16 +93,16 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
         if not options.task.whole:
             return found
         sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
-        lasts = dict(zip(sound, durations(sound, options.index), strict=True))
+        lasts = {path: shape.seconds for path, shape in zip(sound, shapes(sound, options.index), strict=True)}
         samples = zip(listing.content, listing.labels, found, strict=True)
         return [reason or too_short(lasts[path], label, options) for path, label, reason in samples]
 
     return leave_out(found, reasons, "recordings", skip)
 
 
-def durations(paths: Sequence[str], index: DataIndex) -> list[float]:
-    """Return how many seconds each recording lasts, by its header."""
-    return ask_each(index, f"speech {PIPELINE}: seconds", paths, seconds)
+def shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
+    """Return what each recording holds, by its header."""
+    return [Shape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
 
 
 def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
@@ -111,13 +112,19 @@ def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | Non
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def cut_note(paths: Sequence[str], options: AudioOptions) -> list[str]:
-    """Return a note that counts the recordings of which the end is lost."""
-    extent = options.extent
-    cut = sum(each > extent.seconds for each in durations(paths, options.index))
-    return [f"{cut} of {len(paths)} recordings are longer than data.seconds={extent.seconds:g} and were cut"] * (
-        cut > 0
-    )
+def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
+    """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
+    extent, found = options.extent, shapes(paths, options.index)
+    lost = {
+        f"are longer than data.seconds={extent.seconds:g} and were cut": [
+            one.seconds > extent.seconds for one in found
+        ],
+        "have several channels, which were mixed to one": [one.channels > 1 for one in found],
+        f"have more than {extent.rate} samples a second and lost what is above {extent.rate / 2:g} Hz": [
+            one.rate > extent.rate for one in found
+        ],
+    }
+    return [f"{sum(each)} of {len(paths)} recordings {what}" for what, each in lost.items() if any(each)]
 
 
 def transforms(options: AudioOptions) -> dict[str, str]:
@@ -146,7 +153,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    cut = cut_note([path for listing in divided.listings.values() for path in listing.content], options)
+    lost = loss_notes([path for listing in divided.listings.values() for path in listing.content], options)
     return {
         "splits": splits,
         "classes": divided.classes,
@@ -154,7 +161,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
         "preprocess": options.preprocess,
         "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *cut],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
     }
 
 
@@ -170,7 +177,7 @@ class AudioFolder(DataModule):
         manifest: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         **common: Any,
@@ -180,5 +187,6 @@ class AudioFolder(DataModule):
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:
             columns = Columns(path_column, label_column, split_column)
-            found = read_manifest(manifest, root, columns, options.symlinks, options.task.blank, RECORDINGS)
+            blank, skip = options.task.blank, options.on_bad == "skip"
+            found = read_manifest(manifest, root, columns, options.symlinks, blank, RECORDINGS, skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))

@@ -213,6 +213,15 @@ class DataModule(pl.LightningDataModule):
         for batch, complete in zip(served, ends, strict=True):
             yield batch["index"], batch["inputs"], complete
 
+    def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch; labels in double precision stay behind where a device, Apple's, has no such numbers."""
+        stays = {
+            name for name in batch if name == "label" and device.type == "mps" and batch[name].dtype == torch.float64
+        }
+        moved = {name: part for name, part in batch.items() if name not in stays}
+        moved = super().transfer_batch_to_device(moved, device, dataloader_idx)
+        return {**moved, **{name: batch[name] for name in stays}}
+
     def preview(self, split: str, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
         return self.splits[split].preview(index)

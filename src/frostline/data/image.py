@@ -20,6 +20,7 @@ from frostline.data.listing import Columns, Found, Listing, leave_out, read_fold
 from frostline.data.options import Options
 from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError, choices, named
 from frostline.files import sha256_json
 from frostline.tasks.base import Task
@@ -150,7 +151,6 @@ def content_digests(images: Images, index: DataIndex) -> list[str]:
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
     """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used.
 
-
     Return a note that counts those, and what was seen of the others. Only skipping decodes here: what is left decides
     labels and fingerprint. Else headers are read, and what shows only in decoding is found by ``check``, before
     training, by a run that needs the pixels.
@@ -225,7 +225,7 @@ class ImageCSV(DataModule):
         root: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         task: Task | None = None,
@@ -233,7 +233,8 @@ class ImageCSV(DataModule):
     ) -> None:
         task = task or Multiclass()
         columns = Columns(path_column, label_column, split_column)
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank)
+        skip = common.get("on_bad") == "skip"
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 

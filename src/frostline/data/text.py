@@ -19,6 +19,7 @@ from frostline.data.options import Options
 from frostline.data.pixels import png
 from frostline.data.rendering import Rendered
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError
 from frostline.files import sha256_json
 
@@ -54,7 +55,7 @@ class TextOptions(Options):
         """Where tokens are kept."""
         return None if self.token_cache is None else Path(self.token_cache).expanduser()
 
-    def reading(self, text: str, label: str, split: str = "split") -> Reading:
+    def reading(self, text: str, label: str, split: str | None = None) -> Reading:
         """Return how rows with these columns become texts."""
         return Reading(text, label, split, self.task.blank, self.on_bad == "skip")
 
@@ -171,7 +172,7 @@ class TextCSV(DataModule):
         root: str | None = None,
         text_column: str = "text",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         symlinks: bool = False,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,

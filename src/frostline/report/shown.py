@@ -1,7 +1,6 @@
 """What is read only for the runs that a report shows: curves, confusion matrices and mistakes."""
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from frostline.report.runs import Run, at, number, parsed, read_object
 from frostline.results.store import RECORD
+from frostline.sheet import read_sheet
 
 MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
 
@@ -41,7 +41,7 @@ class Mistake:
 def curve(run: Run, metric: str) -> Curve | None:
     """Return the validation curve of a run, or None where its metrics.csv has none."""
     points: list[tuple[int, float]] = []
-    for row in rows(run.folder / "metrics.csv"):
+    for row in read_sheet(run.folder / "metrics.csv"):
         epoch, value = _number(row.get("epoch")), _number(row.get(f"val/{metric}"))
         if epoch is not None and value is not None:
             points.append((int(epoch) + 1, value))
@@ -94,16 +94,6 @@ def _picture(folder: Path, name: Any) -> bytes | None:
         return None
     content = path.read_bytes()
     return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
-
-
-def rows(path: Path, columns: int | None = None) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file by column, of its first columns or of all; none where there is no such file."""
-    if not path.is_file():
-        return
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        lines = csv.reader(file)
-        names = next(lines, [])[:columns]
-        yield from (dict(zip(names, line, strict=False)) for line in lines)
 
 
 def _number(text: str | None) -> float | None:

@@ -9,8 +9,8 @@ import numpy as np
 from frostline.report.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.estimates import Key
 from frostline.report.runs import Block, Run, at, parsed
-from frostline.report.shown import rows
 from frostline.report.verdict import metric_name
+from frostline.sheet import read_sheet
 
 MOST_ANSWERS = 2_000_000  # test labels of all runs together: what the bootstrap takes a minute for
 Table = Sequence[Mapping[str, str]]
@@ -58,8 +58,8 @@ def _answers(run: Run, kind: str) -> tuple[str, Answers] | None:
     _, read, columns = KINDS[kind]
     names, table = hashlib.sha256(), list[dict[str, str]]()
     try:
-        for row in rows(run.folder / "predictions.csv", columns):
-            names.update(f"{row['sample']}\0{row['label']}\0".encode())
+        for row in read_sheet(run.folder / "predictions.csv", columns):
+            names.update(f"{row['sample']}\0{row['label']}\0".encode("utf-8", "surrogateescape"))
             table.append(row)
         return (names.hexdigest(), read(run, table)) if table else None
     except (KeyError, ValueError):

@@ -17,6 +17,7 @@ from frostline.data.mel import COMPRESSIONS, FLOOR, KALDI_FLOOR, PREEMPHASIS, WH
 from frostline.data.rendering import SPACING, Rendered, wrapped
 from frostline.data.sound import MARGIN
 from frostline.data.tokens import Tokens
+from frostline.files import legible
 from frostline.serving.formats import Part
 from frostline.serving.reading import pixels
 from frostline.serving.restored import Restored
@@ -115,4 +116,4 @@ def program(model: Restored, parts: Mapping[str, Any], imports: list[str]) -> st
 
 
 def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(legible(json.dumps(value, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """The judge: reads what running trials come to after each epoch, and tells those that are behind to stop."""
 
-import csv
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.launchers.base import Task
 from frostline.results.verdicts import forget, tell
 from frostline.schema import LOWER_IS_BETTER
+from frostline.sheet import read_sheet
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -36,8 +36,7 @@ class Case:
         if changed == self.read:
             return []
         self.read = changed
-        with path.open() as file:
-            return list(csv.DictReader(file))
+        return list(read_sheet(path))
 
 
 class Judge:
