@@ -24,6 +24,7 @@ from frostline.parts import Parts, views
 from frostline.results.record import versions, write_table
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
+from frostline.switches import check_switches
 from frostline.tasks.base import Task, better
 from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
@@ -100,6 +101,7 @@ def ingredients(
 
 def check(config: dict[str, Any]) -> None:
     """Refuse what no part can look after by itself."""
+    check_switches(config["trainer"])
     if config["trainer"]["precision"] not in PRECISIONS:
         raise choices("trainer.precision", config["trainer"]["precision"], PRECISIONS)
     if "lr" not in config["optimizer"]:
