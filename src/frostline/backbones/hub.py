@@ -90,6 +90,7 @@ def load(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Mo
         else:
             _check_index(transformers, name)
             model, report = model_class.from_pretrained(name, config=config, use_safetensors=True, **how)
+    model.config._name_or_path = str(folder or name)
     notes = _checked(name, model, report)
     check_finite(model.state_dict(), {buffer for buffer, _ in model.named_buffers()}, f"{KEY}: the weights of {name}")
     return _plain(model), notes

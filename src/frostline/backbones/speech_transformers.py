@@ -58,8 +58,13 @@ def transformers_audio(
 def extractor(name: str) -> Any:
     """Return what came with a network to say how it wants its sound. Raises UserError where there is nothing."""
     place, how = source(name)
+    config = settings(name, EXTRA)
     with explained(name):
-        return library(EXTRA).AutoFeatureExtractor.from_pretrained(place, **how)
+        found = library(EXTRA).AutoFeatureExtractor.from_pretrained(place, config=config, **how)
+    rate = getattr(found, "sampling_rate", None)
+    if type(rate) is not int or rate < 1:
+        raise UserError(f"{KEY}: the preprocessor_config.json of {name} says no sampling_rate that could be: {rate!r}.")
+    return found
 
 
 class Waveform(nn.Module):

@@ -95,8 +95,9 @@ def pretrained_tokenizer(name: str) -> Any:
     place, how = source(name)
     if (file := Path(place) / TOKENIZER).is_file():
         read_object(file)
+    config = settings(name, EXTRA)
     with explained(name, TOKENIZER):
-        return library(EXTRA).AutoTokenizer.from_pretrained(place, **how)
+        return library(EXTRA).AutoTokenizer.from_pretrained(place, config=config, **how)
 
 
 def check_tokens(name: str, model: Any, tokens: Tokens, most: int | None) -> None:
