@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sequences import save_bert
 
 from frostline.commands import main
 from frostline.serving.example import Code, printed
+from frostline.training.checkpoint import Checkpoints
 
 Alone = Callable[[Path, Sequence[str]], list[dict[str, Any]]]
 CANARY = "CANARY"
@@ -145,3 +147,27 @@ def test_nothing_but_numbers_and_our_own_text_is_printed_into_a_program(value: o
     with pytest.raises(TypeError, match="has no place in a program"):
         printed(value)
     assert printed(Code("import json")) == "import json" and printed(0.97) == "0.97" and printed(3) == "3"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.clear(), "holds no weights"),
+        (lambda state: state.update(weights=[3]), "holds no weights"),
+        (lambda state: state["weights"]["head"].update({"linear.bias": 3}), "holds no weights"),
+        (lambda state: state["weights"]["head"]["linear.bias"].fill_(torch.nan), "NaN or infinite numbers"),
+    ],
+)
+def test_a_strangers_checkpoint_is_refused_in_a_sentence(
+    image_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[dict], object], words: str
+) -> None:
+    """Promise 44: no prediction is made of weights that are no numbers."""
+    run = shutil.copytree(image_run, tmp_path / "run")
+    checkpoints = Checkpoints(run / "checkpoints")
+    state = checkpoints.best()
+    assert state is not None
+    change(state)
+    checkpoints.save(99, state, best=True)
+    assert main(["predict", str(run), "x"]) == 2
+    shown = capsys.readouterr().err
+    assert words in shown and shown.count("\n") == 1
