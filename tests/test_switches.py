@@ -49,13 +49,24 @@ CUT = [
     "default_root_dir=elsewhere",
     "model_registry=x",
 ]
+ILL_TYPED = [
+    "strategy=ddp_spawn",
+    "strategy=deepspeed",
+    "profiler=pytorch",
+    "detect_anomaly=x",
+    "inference_mode=1",
+    "deterministic=often",
+    "gradient_clip_algorithm=nosuch",
+    "callbacks=early_stopping",
+    "accelerator=3",
+]
 SMALL = ["data.num_per_class=5", "data.size=32", "epochs=2", "trainer.accelerator=cpu", "backbone.weights=none"]
 
 
 def test_every_argument_of_the_trainer_is_honoured_or_refused() -> None:
     """A new version of Lightning that has another argument is noticed here."""
-    assert set(DEFAULTS) == HONOURED | set(REFUSED)
-    assert not HONOURED & set(REFUSED)
+    assert set(DEFAULTS) == set(HONOURED) | set(REFUSED)
+    assert not set(HONOURED) & set(REFUSED)
     assert set(callbacks.__all__) <= set(CALLBACKS) | HARMLESS
 
 
@@ -83,6 +94,12 @@ def test_a_switch_that_cannot_be_honoured_is_refused_before_anything_runs(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("switch", ILL_TYPED)
+def test_what_is_honoured_takes_what_it_takes(switch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", f"++trainer.{switch}"]) == 2
+    assert capsys.readouterr().err.startswith(f"frostline: trainer.{switch.partition('=')[0]}: ")
+
+
 @pytest.mark.parametrize("name", sorted(CALLBACKS))
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_callback_that_takes_over_is_refused(name: str, listed: bool) -> None:
@@ -98,6 +115,9 @@ def test_a_callback_that_takes_over_is_refused(name: str, listed: bool) -> None:
         {"profiler": {"_target_": "pytorch_lightning.profilers.SimpleProfiler", "filename": "../x"}},
         {"profiler": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}},
         {"accelerator": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}},
+        {"profiler": {"_target_": "pytorch_lightning.profilers.PyTorchProfiler"}},
+        {"strategy": {"_target_": "pytorch_lightning.strategies.FSDPStrategy"}},
+        {"strategy": {"_target_": "pytorch_lightning.strategies.DDPStrategy", "start_method": "spawn"}},
         {"callbacks": [{"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}]},
         {"strategy": {"_target_": "pytorch_lightning.strategies.DDPStrategy", "x": {"_target_": "torch.optim.SGD"}}},
     ],

@@ -3,31 +3,31 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from frostline.allow import below, nodes, widened
 from frostline.errors import UserError
+from frostline.signature import accepts, describe
 
-HONOURED = frozenset(
-    {
-        "accelerator",
-        "strategy",
-        "devices",
-        "num_nodes",
-        "precision",
-        "callbacks",
-        "enable_progress_bar",
-        "accumulate_grad_batches",
-        "gradient_clip_val",
-        "gradient_clip_algorithm",
-        "deterministic",
-        "benchmark",
-        "inference_mode",
-        "profiler",
-        "detect_anomaly",
-        "sync_batchnorm",
-    }
-)
+HONOURED: dict[str, Any] = {
+    "accelerator": str,
+    "strategy": Literal["auto", "ddp"] | Mapping,
+    "devices": int,
+    "num_nodes": int,
+    "precision": str,
+    "callbacks": list | Mapping | None,
+    "enable_progress_bar": bool | None,
+    "accumulate_grad_batches": int,
+    "gradient_clip_val": float | None,
+    "gradient_clip_algorithm": Literal["norm", "value"] | None,
+    "deterministic": bool | Literal["warn"] | None,
+    "benchmark": bool | None,
+    "inference_mode": bool,
+    "profiler": Literal["simple", "advanced"] | Mapping | None,
+    "detect_anomaly": bool,
+    "sync_batchnorm": bool,
+}
+"""What each takes. A profiler that follows one fit, as PyTorch's does, would fail at the second phase."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,12 @@ CALLBACKS = {
 }
 """Lightning's own callbacks that a plan refuses."""
 PLACES = (
-    (r"trainer\.strategy", r"pytorch_lightning\.strategies\.\w+|frostline\.training\.sharded\.Sharded"),
-    (r"trainer\.profiler", r"pytorch_lightning\.profilers\.(Simple|Advanced|PyTorch|PassThrough)Profiler"),
+    (r"trainer\.strategy", r"pytorch_lightning\.strategies\.DDPStrategy|frostline\.training\.sharded\.Sharded"),
+    (r"trainer\.profiler", r"pytorch_lightning\.profilers\.(Simple|Advanced|PassThrough)Profiler"),
     (r"trainer\.callbacks(\[\d+\])?", r"pytorch_lightning\.callbacks\.\w+"),
 )
-"""Where below ``trainer`` something is made, and of what."""
+"""Where below ``trainer`` something is made, and of what. Other strategies would start processes of their own, or keep
+weights where checkpoints do not find them."""
 
 
 def check_switches(trainer: Mapping[str, Any]) -> None:
@@ -120,6 +121,8 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
         switch = REFUSED.get(name)
         if switch is not None and not any(_alike(value, one) for one in switch.neutral):
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
+        if name in HONOURED and not accepts(value, HONOURED[name]):
+            raise UserError(f"trainer.{name}: {value!r} will not do; it takes {describe(HONOURED[name])}.")
     own: list[str] = []  # the user's own code, by the user's own flag, with all that is in it
     for where, node in nodes({key: value for key, value in trainer.items() if key != "_target_"}, "trainer"):
         target = str(node.get("_target_", ""))
@@ -127,9 +130,9 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
             own.append(where)
         elif target and not any(where.startswith(place) for place in own):
             _check_node(where, target)
-    profiler = trainer.get("profiler")
-    if isinstance(profiler, Mapping):
-        _check_profiler(profiler)
+    for part in ("profiler", "strategy"):
+        if isinstance(trainer.get(part), Mapping):
+            _check_part(part, trainer[part])
 
 
 def _alike(value: Any, neutral: Any) -> bool:
@@ -140,16 +143,23 @@ def _alike(value: Any, neutral: Any) -> bool:
 def _check_node(where: str, target: str) -> None:
     allowed = next((targets for place, targets in PLACES if re.fullmatch(place, where)), None)
     if allowed is None or not re.fullmatch(allowed, target):
-        raise UserError(f"{where}: {target} is not made here; a trainer takes a strategy, a profiler and callbacks.")
+        raise UserError(
+            f"{where}: {target} is not made here; a trainer takes the strategies of trainer=ddp, fsdp and ddp_cpu, a "
+            "simple or advanced profiler, and callbacks."
+        )
     module, _, name = target.rpartition(".")
     if module == "pytorch_lightning.callbacks" and name in CALLBACKS:
         raise UserError(f"{where}: {name} cannot be honoured: {CALLBACKS[name]}.")
 
 
-def _check_profiler(node: Mapping[str, Any]) -> None:
-    """Let a profiler write into the run's folder alone."""
-    if node.get("dirpath") is not None:
-        raise UserError("trainer.profiler.dirpath: a profile is written into the run's folder; leave it out.")
+def _check_part(part: str, node: Mapping[str, Any]) -> None:
+    """Let a profiler write into the run's folder alone, and no strategy start processes."""
+    for key, instead in (
+        ("dirpath", "a profile is written into the run's folder"),
+        ("start_method", "ranks are started by launcher"),
+    ):
+        if node.get(key) is not None:
+            raise UserError(f"trainer.{part}.{key}: {node[key]!r} cannot be honoured: {instead}; leave it out.")
     name = node.get("filename")
     if name is not None and (not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name)):
-        raise UserError(f"trainer.profiler.filename: {name!r} is no plain name of a file in the run's folder.")
+        raise UserError(f"trainer.{part}.filename: {name!r} is no plain name of a file in the run's folder.")

@@ -9,7 +9,7 @@ import torch
 from frostline.commands import main
 
 
-@pytest.mark.parametrize("fault", ["nan", "twice"])
+@pytest.mark.parametrize("fault", ["nan", pytest.param("twice", marks=pytest.mark.slow)])
 def test_a_run_names_what_is_wrong_with_its_weights(
     fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
