@@ -18,6 +18,7 @@ ROOMS = (
     ("stopping",),
     ("signature",),
     ("allow",),
+    ("switches",),
     ("schema",),
     ("config",),
     ("ranks",),
@@ -51,7 +52,7 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = ("errors", "files", "sheet", "signature", "allow", "schema", "config", "results")
+START = ("errors", "files", "sheet", "signature", "allow", "switches", "schema", "config", "results")
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
