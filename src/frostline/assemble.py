@@ -24,8 +24,8 @@ from frostline.parts import Parts, views
 from frostline.results.record import versions, write_table
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
+from frostline.spawn import check_devices
 from frostline.tasks.base import Task, better
-from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from frostline.leftovers import beside
 
 CHUNK = 1 << 20
 
@@ -13,21 +14,22 @@ CHUNK = 1 << 20
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced.
+    The temporary file is a sibling, which is swept away by the next writer there where a kill leaves it; file and
+    directory are synced.
     Raises OSError (disk full, read-only); the earlier file is then intact.
     """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

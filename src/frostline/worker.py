@@ -1,7 +1,7 @@
 """The worker: reads a resolved config and nothing else, trains, and leaves a record.
 
-It is the process of a run. Where the run has several ranks it leads: it starts them, as workers too, by torchrun,
-and makes the record from the status that each leaves.
+It is the process of a run. Where the run has several ranks it leads: it starts them, as workers too, and makes
+the record from the status that each leaves.
 """
 
 import logging
@@ -107,14 +107,10 @@ def clear(folder: Path, everything: bool) -> None:
 
 def led(config: dict[str, Any], folder: Path) -> Record:
     """Return the record of a run of several ranks on this machine, however it ends (short of an interruption)."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-
-    from frostline.torchrun import execute
+    from frostline.spawn import execute
 
     try:
         return gathered(config, folder, execute(config, folder))
-    except SignalException as error:  # torchrun takes SIGTERM over, and has ended its ranks by now
-        raise Interrupted(f"stopped by {error.sigval.name}") from error
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
         return _failure(config, folder, "failed", str(error), user_error=True)
@@ -143,7 +139,7 @@ def take_part(path: Path, rank: int) -> int:
         config = yaml.safe_load(path.read_text())
         try:
             record = attempt(config, folder)
-            deaf()  # what comes now is torchrun's answer to how the others ended
+            deaf()  # what comes now is the leader's answer to how the others ended
         except Interrupted as stop:
             deaf()
             record = _failure(config, folder, "interrupted", str(stop))

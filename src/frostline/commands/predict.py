@@ -1,9 +1,7 @@
 """`frostline predict`: what a trained network says of new images, texts or sounds."""
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
 from frostline.errors import UserError
+from frostline.leftovers import beside
 from frostline.serving.runs import find_run
 
 ABOUT = """\
@@ -93,14 +92,15 @@ def destination(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = beside(path)
+        opened = temporary.open("x", encoding="utf-8", newline="")
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with opened:
+            yield opened
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

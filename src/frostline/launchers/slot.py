@@ -2,7 +2,6 @@
 
 import importlib
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -12,8 +11,9 @@ from typing import Any
 
 from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
-from frostline.dispatch import accident, end_group, overdue
+from frostline.dispatch import accident, overdue
 from frostline.errors import UserError
+from frostline.processes import end_group, running
 from frostline.worker import death
 
 CONSTS.term_timeout = 5.0  # seconds that pebble leaves a process to end by itself, before it kills it
@@ -63,7 +63,7 @@ class Slot:
 
     def _vanished(self) -> bool:
         """Return whether the process left with exit code 0 in the middle of its work, of which pebble says nothing."""
-        if self.worker.value == 0 or _exists(self.worker.value):
+        if self.worker.value == 0 or running(self.worker.value):
             self._gone = None
             return False
         self._gone = self._gone or time.monotonic()
@@ -107,11 +107,3 @@ def by_name(function: str, *arguments: Any) -> Any:
     """Call a function named with its module, which only the process that calls it has to import."""
     module, _, name = function.rpartition(".")
     return getattr(importlib.import_module(module), name)(*arguments)
-
-
-def _exists(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True

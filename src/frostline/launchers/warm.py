@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import frostline.lean  # noqa: F401 (before Lightning)
+from frostline.import_path import leave_out_working_directory
 from frostline.launchers.slot import by_name
 from frostline.results.store import LOG
 from frostline.stopping import interruptible
@@ -56,6 +57,7 @@ def start(number: Any, environment: Mapping[str, str], threads: int, device: str
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
+    leave_out_working_directory()  # the pool's process has sent its path
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     torch.set_num_threads(threads)
