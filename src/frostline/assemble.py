@@ -7,9 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from frostline.allow import takes
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import DataModule
+from frostline.data.content import data_content, place_of
+from frostline.data.index import DataIndex, index_folder
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices
 from frostline.features.cache import Store
@@ -61,6 +64,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         folder=folder,
         task=task,
         data=data,
+        content=data_content(config["data"], Path(config["outputs"])),
         backbone=backbone,
         fingerprint=backbone.fingerprint(),
         head=head,
@@ -138,7 +142,14 @@ def synchronise(backbone: Backbone, trainer: pl.Trainer, group: Group) -> None:
 def dataset(config: dict[str, Any], backbone: Backbone, task: Task) -> DataModule:
     """Return the data, prepared as the backbone wants it, its labels as the task does."""
     augment = instantiate(config["augment"], "augment") if "_target_" in config["augment"] else None
-    run = {"preprocess": backbone.preprocess, "augment": augment, "task": task, "seed": config["seed"]}
+    run: dict[str, Any] = {
+        "preprocess": backbone.preprocess,
+        "augment": augment,
+        "task": task,
+        "seed": config["seed"],
+    }
+    if takes(config["data"], "data", "index"):  # a data set of the user's own may have no use for it
+        run["index"] = DataIndex(index_folder(Path(config["outputs"])), place_of(config["data"]) or "")
     return instantiate(config["data"], "data", **run)
 
 

@@ -3,19 +3,27 @@
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from frostline.leftovers import beside
 
 CHUNK = 1 << 20
+IRREGULAR = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, which is swept away by the next writer there where a kill leaves it; file and
-    directory are synced.
+    The temporary file is a sibling; one that a kill leaves is swept away by the next process that writes there. File
+    and directory are synced, unless ``synced`` is False: then a power cut may leave half of it.
     Raises OSError (disk full, read-only); the earlier file is then intact.
     """
     data = content.encode() if isinstance(content, str) else content
@@ -25,18 +33,35 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     write_atomic(path, json.dumps(value, indent=2) + "\n")
+
+
+def irregular(path: str | os.PathLike) -> str | None:
+    """Return what stands at ``path`` instead of a file ("is a pipe, not a file"), links followed; None for a file.
+
+    It is asked before anything is opened: a pipe would wait for a writer, a device may never end. What is not there,
+    or not to be reached, is None as well, so that opening it says so.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # no such file; a NUL byte in its name
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return next((f"is a {noun}, not a file" for test, noun in IRREGULAR if test(mode)), "is not a file")
 
 
 def sync_folder(path: Path) -> None:

@@ -29,12 +29,17 @@ from frostline.training.weights import Weights
 
 @dataclass
 class Parts:
-    """All parts of one run. ``choices`` says for each phase at which cut it is cached, or why not."""
+    """All parts of one run.
+
+    ``content`` is the SHA-256 of all files that the data set is made of, of which a run's ID is made as well;
+    ``choices`` says for each phase at which cut it is cached, or why not.
+    """
 
     config: dict[str, Any]
     folder: Path
     task: Task
     data: DataModule
+    content: str | None
     backbone: Backbone
     fingerprint: str
     head: Head
@@ -104,7 +109,7 @@ class Parts:
         if not self.group.leads:
             return
         console = Console(stderr=True, highlight=False)
-        for note in (*self.data.notes, *self.backbone.notes):
+        for note in (self.data.summary, *self.data.notes, *self.backbone.notes):
             console.print(note, markup=False)
         console.print(plan_table(self.plan, self.sizes(), self._trainable(), self._cache_texts()))
 
@@ -144,7 +149,13 @@ class Parts:
     def describe_data(self) -> dict[str, Any]:
         """Return what a record says of the data."""
         counts = {name: len(split) for name, split in self.data.splits.items()}
-        return {"fingerprint": self.data.fingerprint, "counts": counts, "classes": self.data.classes}
+        return {
+            "content": self.content,
+            "fingerprint": self.data.fingerprint,
+            "counts": counts,
+            "classes": self.data.classes,
+            "class_counts": self.data.class_counts,
+        }
 
 
 def views(plan: Plan, data: DataModule, index: int) -> list[int]:

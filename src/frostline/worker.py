@@ -24,7 +24,7 @@ from frostline.errors import UserError
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record, run_id
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -174,6 +174,7 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config["launcher"]["threads"])
+        check_unchanged(config, folder)
         return run_experiment(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
@@ -185,6 +186,18 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
         )
         return _failure(
             config, folder, status, str(error) if status == "pruned" else f"{type(error).__name__}: {error}"
+        )
+
+
+def check_unchanged(config: dict[str, Any], folder: Path) -> None:
+    """Refuse data, weights or code that changed while the run waited to be started: its ID speaks of what they were.
+
+    Raises UserError.
+    """
+    if (now := run_id(config)) != folder.name:
+        raise UserError(
+            f"{folder.name}: the files of its data, weights or code have changed since this run was submitted (its ID "
+            f"would be {now} now); give the command again."
         )
 
 

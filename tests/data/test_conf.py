@@ -17,7 +17,7 @@ from frostline.data.text import TextOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
-AT_RUN_TIME = {"preprocess", "augment", "task", "seed"}
+AT_RUN_TIME = {"preprocess", "augment", "task", "seed", "index"}
 OPTIONS = {"_image": ImageOptions, "_text": TextOptions, "_audio": AudioOptions}
 MODULES = {"text": TextOptions, "audio": AudioOptions, "published_audio": AudioOptions}
 

@@ -3,6 +3,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
 # (what a split serves is a tensor here, though it could be sequences)
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -239,7 +240,11 @@ def remove(folder: Path) -> None:
         (lambda root: (remove(root / "train/dog"), (root / "train/dog").rmdir()), "only the class 'cat'"),
         (lambda root: remove(root / "val"), "has no samples in val"),
         (lambda root: (root / "test/dog").rename(root / "test/wolf"), "has wolf in test, of which train has no"),
-        (lambda root: (root / "val").rename(root / "valid"), "holds valid beside train"),
+        (lambda root: (root / "val").rename(root / "unlabelled"), "holds unlabelled beside train"),
+        (
+            lambda root: shutil.copytree(root / "val", root / "Validation"),
+            "holds Validation and val, which are both val",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused(

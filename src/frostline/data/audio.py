@@ -10,10 +10,10 @@ from frostline.data.augment import describe
 from frostline.data.augment_audio import Sound
 from frostline.data.base import DataModule, Loading, Split
 from frostline.data.divide import divide, duplicates
+from frostline.data.index import DataIndex, ask_each, digests
 from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
-from frostline.data.pixels import digest, in_threads
 from frostline.data.recordings import Hearing, Recordings
 from frostline.data.sound import Extent, problem, seconds
 from frostline.data.splits import SPLITS
@@ -82,33 +82,39 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
     Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
     in decoding is found by ``check``, before training, by a run that needs the sound.
     """
-    skip = options.on_bad == "skip"
+    skip, extent = options.on_bad == "skip", options.extent
+    question = f"speech {PIPELINE}: {'decoded' if skip else 'header'} {extent}"
 
     def reasons(listing: Listing) -> list[str | None]:
-        pairs = zip(listing.content, listing.labels, strict=True)
-        return in_threads(lambda pair: unfit(pair[0], pair[1], options, decode=skip), pairs)
+        found = ask_each(
+            options.index, question, list(listing.content), lambda path: problem(path, extent, decode=skip)
+        )
+        if not options.task.whole:
+            return found
+        sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
+        lasts = dict(zip(sound, durations(sound, options.index), strict=True))
+        samples = zip(listing.content, listing.labels, found, strict=True)
+        return [reason or too_short(lasts[path], label, options) for path, label, reason in samples]
 
     return leave_out(found, reasons, "recordings", skip)
 
 
-def unfit(path: str, label: str, options: AudioOptions, decode: bool) -> str | None:
-    """Return why a recording cannot be used, or None; without ``decode`` only its header is read.
+def durations(paths: Sequence[str], index: DataIndex) -> list[float]:
+    """Return how many seconds each recording lasts, by its header."""
+    return ask_each(index, f"speech {PIPELINE}: seconds", paths, seconds)
 
-    A transcript must fit into the steps that the network makes of the recording.
-    """
-    extent = options.extent
-    if (reason := problem(path, extent, decode)) is not None or not options.task.whole:
-        return reason
-    needed, made = (
-        options.task.steps(label),
-        int(options.preprocess.steps(torch.tensor(round(seconds(path) * extent.rate)))),
-    )
+
+def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
+    """Return why a transcript does not fit into the steps that the network makes of so many seconds, or None."""
+    needed = options.task.steps(transcript)
+    made = int(options.preprocess.steps(torch.tensor(round(lasts * options.extent.rate))))
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def cut_note(paths: Sequence[str], extent: Extent) -> list[str]:
+def cut_note(paths: Sequence[str], options: AudioOptions) -> list[str]:
     """Return a note that counts the recordings of which the end is lost."""
-    cut = sum(each > extent.seconds for each in in_threads(seconds, paths))
+    extent = options.extent
+    cut = sum(each > extent.seconds for each in durations(paths, options.index))
     return [f"{cut} of {len(paths)} recordings are longer than data.seconds={extent.seconds:g} and were cut"] * (
         cut > 0
     )
@@ -125,14 +131,14 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
     """Return what a DataModule is made of: bad files dropped, missing splits drawn, all of it checked and digested."""
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}
+    contents = {name: digests(options.index, list(listing.content)) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         augment = options.augment if name == "train" else None
         splits[name] = Recordings(
             listing,
             divided.labels[name],
-            digests[name],
+            contents[name],
             options.preprocess,
             options.extent,
             augment,
@@ -140,14 +146,15 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    cut = cut_note([path for listing in divided.listings.values() for path in listing.content], options.extent)
+    cut = cut_note([path for listing in divided.listings.values() for path in listing.content], options)
     return {
         "splits": splits,
         "classes": divided.classes,
+        "class_counts": divided.counts,
         "preprocess": options.preprocess,
         "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(digests), *cut],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *cut],
     }
 
 

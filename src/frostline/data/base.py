@@ -96,7 +96,8 @@ class DataModule(pl.LightningDataModule):
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
-    ``typical`` the size of a usual sample, by which costs are reckoned.
+    ``typical`` the size of a usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by
+    split.
     """
 
     def __init__(
@@ -108,12 +109,14 @@ class DataModule(pl.LightningDataModule):
         transforms: Mapping[str, str],
         notes: Sequence[str] = (),
         typical: int | None = None,
+        class_counts: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         super().__init__()
         assert set(splits) == set(SPLITS) == set(transforms)
         self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
         self.loading, self.notes = loading, list(notes)
         self.typical = typical or preprocess.size
+        self.class_counts = {name: dict(counts) for name, counts in (class_counts or {}).items()}
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
         self.used: tuple[str, ...] = SPLITS
@@ -128,6 +131,15 @@ class DataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """SHA-256 over the fingerprints of all splits."""
         return sha256_json({name: self.splits[name].fingerprint for name in SPLITS})
+
+    @property
+    def summary(self) -> str:
+        """What was found, for a person who knows what should be there: the samples of each split and class."""
+        sizes = "/".join(f"{len(self.splits[name]):,}" for name in SPLITS)
+        counts = [self.class_counts.get(name, {}) for name in SPLITS]
+        classes = [f"{label} {'/'.join(str(each[label]) for each in counts)}" for label in counts[0]]
+        said = f"data: {sizes} samples (train/val/test)"
+        return f"{said} of {len(classes)} classes: {named(classes, 12)}" if classes else said
 
     def transform_id(self, split: str) -> str:
         """Return text that changes with anything which changes this split's samples, for a cache's key."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.data.listing import TABLES, Folder, Found, Listing, from_rows
-from frostline.data.splits import SPLITS, USUAL
+from frostline.data.splits import SPLITS, USUAL, split_called
 from frostline.data.tables import READERS, Row, check_columns, read_rows
 from frostline.errors import UserError, named
 
@@ -67,21 +67,26 @@ def read_file(file: str, reading: Reading) -> Found:
     return collected.found(f"data.file: {file}")
 
 
-def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
-    """Read tables named train, val and test in a folder. Raises UserError where there is no train, or two."""
+def split_tables(root: str, symlinks: bool) -> dict[str, Path]:
+    """Return the table of each split in a folder. Raises UserError where there is none of train, or two of one."""
     folder = Folder("data.root", root, symlinks, TABLES)
     tables: dict[str, Path] = {}
     for name, real, is_folder in folder.entries(folder.real):
-        split, suffix = Path(name).stem, Path(name).suffix.lower()
-        if is_folder or split not in SPLITS or suffix not in READERS:
+        split, suffix = split_called(Path(name).stem), Path(name).suffix.lower()
+        if is_folder or split is None or suffix not in READERS:
             continue
         if split in tables:
             raise UserError(f"data.root: {root} holds {tables[split].name} and {name}; a split is one table.")
         tables[split] = Path(real)
     if "train" not in tables:
         raise UserError(f"data.root: {root} holds no {' or '.join(f'train{suffix}' for suffix in READERS)}.")
+    return {split: tables[split] for split in SPLITS if split in tables}
+
+
+def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
+    """Read tables named train, val and test in a folder. Raises UserError where there is no train, or two."""
     collected = Collected(reading)
-    for split, table in tables.items():
+    for split, table in split_tables(root, symlinks).items():
         for row in read_rows(table, "data.root", reading.columns):
             collected.add(split, row)
     return collected.found(f"data.root: {root}")

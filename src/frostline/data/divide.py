@@ -18,12 +18,14 @@ from frostline.tasks.base import Task
 class Divided:
     """All three splits with their labels as the task encodes them, the classes, and notes for the user.
 
-    ``draws`` is ``Loading.draws``, where ``data.balanced`` asks for it.
+    ``counts`` are the samples of each class by split; ``draws`` is ``Loading.draws``, where ``data.balanced`` asks for
+    it.
     """
 
     listings: dict[str, Listing]
     labels: dict[str, Tensor]
     classes: list[str]
+    counts: dict[str, dict[str, int]]
     draws: Tensor | None
     notes: list[str]
 
@@ -43,7 +45,17 @@ def divide(found: Found, fractions: Mapping[str, float], options: Options, files
     listings["train"] = subset(listings["train"], options.num_per_class, options.fraction, options.seed, task)
     labels = {name: task.encode(listing.labels, classes) for name, listing in listings.items()}
     draws = task.draws(labels["train"]) if options.balanced else None
-    return Divided(listings, labels, classes, draws, [*drawn, *lacking])
+    counts = count_classes(listings, classes, task)
+    return Divided(listings, labels, classes, counts, draws, [*drawn, *lacking])
+
+
+def count_classes(listings: Mapping[str, Listing], classes: Sequence[str], task: Task) -> dict[str, dict[str, int]]:
+    """Return how many samples of each class each split has; none where a task has no classes."""
+    found = {}
+    for split in SPLITS:
+        seen = Counter(member for label in listings[split].labels for member in task.members(label))
+        found[split] = {label: seen[label] for label in classes if task.members(label)}
+    return found
 
 
 def by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:

@@ -13,10 +13,11 @@ from torch import Tensor
 from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
+from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
-from frostline.data.pixels import Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
+from frostline.data.pixels import Images, Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices
 from frostline.files import sha256_json
@@ -88,7 +89,7 @@ class ImageSplit:
             if self._small:
                 self._pixels, reasons = decode_all(self._images, self._options.wanted, self._options.limits)
             else:
-                reasons = find_problems(self._images, self._options.limits, decode=True)
+                reasons = find_problems(self._images, self._options, decode=True)
             self._problems = [f"{name} {reason}" for name, reason in zip(self.names, reasons, strict=True) if reason]
         return self._problems
 
@@ -121,11 +122,19 @@ class ImageSplit:
         return png(self.peek(torch.tensor([index]))[0])
 
 
-def find_problems(images: Sequence[str] | NDArray[np.uint8], limits: Limits, decode: bool) -> list[str | None]:
-    """Return what is wrong with each file, or None; arrays are never wrong."""
+def find_problems(images: Images, options: ImageOptions, decode: bool) -> list[str | None]:
+    """Return what is wrong with each file, or None; arrays are never wrong. Files that are known are not opened."""
     if not isinstance(images, Sequence):
         return [None] * len(images)
-    return in_threads(lambda path: problem(path, limits, decode), images)
+    question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
+    return options.index.ask(
+        question, images, lambda paths: in_threads(lambda path: problem(path, options.limits, decode), paths)
+    )
+
+
+def content_digests(images: Images, index: DataIndex) -> list[str]:
+    """Return the SHA-256 of each file's content, or of each array's shape and values."""
+    return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
@@ -135,7 +144,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
     in decoding is found by ``check``, before training, by a run that needs the pixels.
     """
     skip = options.on_bad == "skip"
-    return leave_out(found, lambda one: find_problems(one.content, options.limits, decode=skip), "images", skip)
+    return leave_out(found, lambda one: find_problems(one.content, options, decode=skip), "images", skip)
 
 
 def transforms(options: ImageOptions) -> dict[str, str]:
@@ -152,18 +161,19 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
     options = ImageOptions.read(common)
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    digests = {name: in_threads(digest, listing.content) for name, listing in divided.listings.items()}
+    contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
-        splits[name] = ImageSplit(listing, divided.labels[name], digests[name], options, train=name == "train")
+        splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
     return {
         "splits": splits,
         "classes": divided.classes,
+        "class_counts": divided.counts,
         "preprocess": options.wanted,
         "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(digests)],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents)],
     }
 
 

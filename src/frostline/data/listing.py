@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.data.splits import SPLITS
+from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables import READERS, read_rows
 from frostline.errors import UserError, named
 
@@ -91,6 +91,19 @@ IMAGES = Kind(
 RECORDINGS = Kind("recordings", frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}), "data.manifest")
 TABLES = Kind("tables", frozenset(READERS), "data.file")
 
+OUTPUT = ("cache", "comparisons", "runs", "slurm", "studies", "sweeps")
+"""What stands in an output folder."""
+
+
+def is_output(folder: str) -> bool:
+    """Return whether a folder is an output folder of this program, by what it holds: that is never data."""
+    if os.path.isdir(os.path.join(folder, "cache", "index")):
+        return True
+    runs = os.path.join(folder, "runs")
+    if not os.path.isdir(runs):
+        return False
+    return any(os.path.isfile(os.path.join(runs, run, "resolved.yaml")) for run in os.listdir(runs))
+
 
 class Folder:
     """A tree of files of one kind, of which no link leads out unless ``symlinks`` allows it."""
@@ -101,6 +114,7 @@ class Folder:
         self.key, self.symlinks, self.kind = key, symlinks, kind
         self.real = os.path.realpath(os.path.expanduser(root))
         self.ignored: list[str] = []
+        self.outputs: list[str] = []
         if os.path.isfile(self.real):
             hint = f" ({kind.table} takes a table)" if kind.table and key == "data.root" else ""
             raise UserError(f"{key}: {root!r} is a file; it must name a folder of {kind.noun}{hint}.")
@@ -108,17 +122,21 @@ class Folder:
             raise UserError(f"{key}: there is no folder {root!r}; it must name a folder of {kind.noun}.")
 
     def entries(self, folder: str) -> list[tuple[str, str, bool]]:
-        """Return (name, real path, is it a folder) of what stands in ``folder``, sorted, hidden files left out.
+        """Return (name, real path, is it a folder) of what stands in ``folder``, sorted.
 
-        Raises UserError for a link out of the tree.
+        Hidden files are left out, and so is what this program has written itself. Raises UserError for a link out of
+        the tree.
         """
         with os.scandir(folder) as scan:
-            found = [
+            found = sorted(
                 (entry.name, self.follow(entry.path) if entry.is_symlink() else entry.path, entry.is_dir())
                 for entry in scan
                 if not entry.name.startswith(".")
-            ]
-        return sorted(found)
+            )
+        inside = is_output(folder)
+        own = [name for name, real, is_folder in found if is_folder and (inside and name in OUTPUT or is_output(real))]
+        self.outputs += own
+        return [entry for entry in found if entry[0] not in own]
 
     def follow(self, path: str) -> str:
         """Return the real path behind ``path``; raises UserError where it lies outside the tree."""
@@ -157,29 +175,54 @@ class Folder:
 
 
 def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
-    """Read folders train, val and test that hold a folder for each class, or a folder for each class at once.
+    """Read a folder for each split (train, val, test, or what else people call them) that holds one for each class.
 
-    Raises UserError where there is no file of this kind, no folder of a class, a class without a file, or another
-    folder beside train.
+    Without splits, a folder for each class at once. Raises UserError where there is no file of this kind, no folder
+    of a class, a class without a file, or another folder beside the splits.
     """
-    folder = Folder("data.root", root, symlinks, kind)
+    folder, where = Folder("data.root", root, symlinks, kind), f"data.root: {root}"
     top = {name: real for name, real, is_folder in folder.entries(folder.real) if is_folder}
-    parted = [name for name in SPLITS if name in top and any(entry[2] for entry in folder.entries(top[name]))]
-    if parted and "train" not in parted:
-        raise UserError(f"data.root: {root} holds {named(parted)} but no train with a folder for each class.")
+    folder.outputs.clear()  # each is found again below
+    parted = _split_folders(folder, top, where)
     if parted:
-        others = sorted(set(top) - set(SPLITS))
-        if others:
-            raise UserError(
-                f"data.root: {root} holds {named(others)} beside train; its folders are train, val and test."
-            )
-        splits = {name: folder.classes(top[name], f"{name}/") for name in SPLITS if name in top}
-        classes = [name for name, _, is_folder in folder.entries(top["train"]) if is_folder]
+        splits = {split: folder.classes(top[name], f"{name}/") for split, name in parted.items()}
+        classes = [name for name, _, is_folder in folder.entries(top[parted["train"]]) if is_folder]
     else:
         splits, classes = {"train": folder.classes(folder.real, "")}, sorted(top)
-    _require_files(splits["train"], classes, f"data.root: {root}", kind)
-    notes = [f"ignored {len(folder.ignored)} files that are not named as {kind.noun}: {named(folder.ignored, 3)}"]
-    return Found(f"data.root: {root}", splits, classes, notes if folder.ignored else [])
+    _require_files(splits["train"], classes, where, kind)
+    renamed = [f"{name} as {split}" for split, name in parted.items() if name != split]
+    notes = [f"took {named(renamed)}"] if renamed else []
+    if folder.ignored:
+        notes.append(
+            f"ignored {len(folder.ignored)} files that are not named as {kind.noun}: {named(folder.ignored, 3)}"
+        )
+    if folder.outputs:
+        notes.append(f"left out {named(sorted(set(folder.outputs)))}: it is this program's own output")
+    return Found(where, splits, classes, notes)
+
+
+def _split_folders(folder: Folder, top: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the name of each split's folder; {} where the folders at the top are those of classes.
+
+    They are splits where one that is called so holds folders, or where all are called so. Raises UserError for two
+    folders of one split, none of train, and others beside them.
+    """
+    called = {name: split for name in top if (split := split_called(name)) is not None}
+    with_folders = {name for name in called if any(entry[2] for entry in folder.entries(top[name]))}
+    if not called or not (with_folders or len(called) == len(top)):
+        return {}
+    names: dict[str, list[str]] = {}
+    for name, split in called.items():
+        names.setdefault(split, []).append(name)
+    for split, several in names.items():
+        if len(several) > 1:
+            raise UserError(f"{where} holds {' and '.join(several)}, which are both {split}; keep one of them.")
+    if not any(name in with_folders for name in names.get("train", ())):
+        others = [name for name, split in called.items() if split != "train"] or [*called]
+        raise UserError(f"{where} holds {named(others)} but no train with a folder for each class.")
+    if others := sorted(set(top) - set(called)):
+        raise UserError(f"{where} holds {named(others)} beside train; its folders are train, val and test.")
+    return {split: names[split][0] for split in SPLITS if split in names}
 
 
 def _require_files(train: Listing, classes: Sequence[str], where: str, kind: Kind) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from frostline.data.index import DataIndex
 from frostline.errors import UserError, choices
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
@@ -12,7 +13,7 @@ from frostline.tasks.multiclass import Multiclass
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a data set is asked for, whatever its modality; ``task`` and ``seed`` come from the rest of a run.
+    """What a data set is asked for, whatever its modality; ``task``, ``seed`` and ``index`` come with the run.
 
     ``least`` says what numbers are at least; None always passes. Raises UserError naming the key out of range.
     """
@@ -21,6 +22,7 @@ class Options:
 
     task: Task = field(default_factory=Multiclass)
     seed: int = 0
+    index: DataIndex = field(default_factory=DataIndex)
     batch_size: int = 32
     workers: int = 0
     num_per_class: int | None = None

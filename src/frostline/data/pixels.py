@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +21,6 @@ from torchvision.transforms import functional as F
 
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
-from frostline.files import sha256_file
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 THREADS = min(8, os.cpu_count() or 1)
@@ -61,10 +59,8 @@ def in_threads(function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def digest(image: str | NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of a file's bytes, or of an array's shape and values."""
-    if isinstance(image, str):
-        return sha256_file(Path(image))
+def digest(image: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of an array's shape and values."""
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 

@@ -142,6 +142,7 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
     return {
         "splits": splits,
         "classes": divided.classes,
+        "class_counts": divided.counts,
         "preprocess": preprocess,
         "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws),
         "transforms": dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}"),

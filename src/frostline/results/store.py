@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.files import sha256_file, sha256_json
+from frostline.allow import below, nodes, widened
+from frostline.data.content import (
+    PLACES,
+    all_files,
+    code_files,
+    data_content,
+    digest_of,
+    is_published,
+    recordings_below,
+)
+from frostline.errors import UserError
+from frostline.files import sha256_json
 
 FORMAT = 4
 RECORD = "record.json"
@@ -39,10 +50,9 @@ WHERE_NOT_WHAT = (
 )
 """Keys that say where and how fast a run goes, not what it computes; costs hang on ``cache.enabled``, so it stays."""
 
-PLACES = ("data.root", "data.manifest", "data.file", "data.path")
-FILES = ("backbone.weights", "backbone.name")
-"""Keys whose value may be a path, of FILES to a file, or to a network's folder, or else a name; what lies there counts,
-not the path."""
+WEIGHTS = ("backbone.weights", "backbone.name")
+"""Keys whose value may be a path, to a file or to a network's folder, or else a name; what lies there counts, not the
+path."""
 
 
 def run_id(config: dict[str, Any]) -> str:
@@ -51,19 +61,25 @@ def run_id(config: dict[str, Any]) -> str:
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the config without what does not matter, and with contents in the place of paths."""
-    matters = copy.deepcopy(config)
+    """Return the config without what does not matter, and with contents in the place of paths.
+
+    Contents are those of the files that readers read (`frostline.data.content`), and of the source of modules that a
+    target named with --allow stands in.
+    """
+    matters, outputs = copy.deepcopy(config), Path(config.get("outputs", "outputs"))
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
     data = matters.get("data", {})
-    if data.get("manifest") and data.get("root") is None:
-        data["root"] = str(Path(data["manifest"]).parent)  # where the manifest's paths lead to
-    for key in PLACES:
-        _change(matters, key, _content)
-    for key in FILES:
-        _change(matters, key, lambda value: _content(value) if _holds_weights(Path(str(value)).expanduser()) else value)
-    if "name" in data:
-        data["root"] = None  # a published data set is known by its name, wherever it was downloaded to
+    content = data_content(data, outputs)
+    if content is not None:
+        data |= {**{key: None for key in PLACES if key in data}, "content": content}
+    elif is_published(data):
+        data["root"] = None
+    for key in WEIGHTS:
+        _change(matters, key, lambda value: _weights_content(value, outputs))
+    _change(matters, "adapter.source", lambda value: _source_content(value, outputs))
+    if own := sorted({target for target in _targets(config) if any(below(target, root) for root in widened())}):
+        matters["code"] = digest_of(code_files(own), outputs, "code")
     return matters
 
 
@@ -75,24 +91,24 @@ def _change(config: dict[str, Any], key: str, function: Any) -> None:
         config[last] = function(config[last])
 
 
-def _holds_weights(path: Path) -> bool:
-    """Tell a file, or a folder that transformers saved, from the name of a network."""
-    return path.is_file() or (path / "config.json").is_file()
+def _targets(config: dict[str, Any]) -> list[str]:
+    """Return every target that a config names."""
+    return [str(node["_target_"]) for _, node in nodes(config) if "_target_" in node]
 
 
-def _content(value: Any) -> Any:
-    """Return what identifies the files at a path: a file's SHA-256; a folder's names, sizes and times of change."""
+def _weights_content(value: Any, outputs: Path) -> Any:
+    """Return what stands for the file, or the folder that transformers saved, at a path; a network's name as it is."""
     path = Path(str(value)).expanduser()
-    if value is None or not path.exists():
+    there = path.is_file() or (path / "config.json").is_file()
+    return digest_of(all_files(str(path), "weights"), outputs, str(path)) if there else value
+
+
+def _source_content(value: Any, outputs: Path) -> Any:
+    """Return what stands for the recordings in a folder; the path, where the adapter has something to say of it."""
+    try:
+        return value and digest_of(recordings_below(value), outputs, value)
+    except (UserError, OSError):
         return value
-    if path.is_file():
-        return sha256_file(path)
-    rows = []
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            status = file.stat()
-            rows.append([file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns])
-    return sha256_json(rows)
 
 
 def run_folder(outputs: Path, identifier: str) -> Path:

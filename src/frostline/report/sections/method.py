@@ -80,6 +80,7 @@ def _budget(budget: Mapping[str, Any]) -> str:
 def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     readers: Sequence[tuple[str, Callable[[Run], str]]] = (
         ("data", _data),
+        ("data content", lambda run: str(at(parsed(run.data), "content") or "")[:PRINT]),
         ("data fingerprint", lambda run: str(at(parsed(run.data), "fingerprint") or "")[:PRINT]),
         ("task", task),
         ("classes", _classes),
