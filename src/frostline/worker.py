@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import yaml
 
 from frostline.errors import UserError
+from frostline.processes import kill_children
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
@@ -73,6 +74,7 @@ def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
             return work(config, folder, execute)
         finally:
             release(folder)
+            kill_children()
 
 
 def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
@@ -144,6 +146,7 @@ def take_part(path: Path, rank: int) -> int:
             deaf()
             record = _failure(config, folder, "interrupted", str(stop))
         leave_status(folder, rank, record.plain())
+        kill_children()
     return exit_code(record.status, record.user_error)
 
 

@@ -43,6 +43,7 @@ WHERE_NOT_WHAT = (
     "cache.max_gb",
     "cache.memory_gb",
     "data.workers",
+    "data.timeout_s",
     "data.memory_gb",
     "data.download",
     "data.token_cache",
