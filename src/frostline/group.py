@@ -139,7 +139,8 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
     if here is None or wanted == 1:
         return ALONE
     strategy: Any = trainer.strategy
-    _join(here, strategy)
+    if not distributed.is_initialized():
+        _join(here, strategy)
     strategy.setup_environment()
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
