@@ -27,6 +27,7 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all that Ray starts listen on 127.0.0.1, as on systems where it knows no cluster of several machines."""
 ON_NODES = {**MEMORY, SAFE: "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # what was promised no GPU sees none
 HANDED_ON = (VARIABLE, "PYTHONPATH")
+SESSIONS = "r"  # sockets lie below it, whose paths have room for 107 characters
 KNOCK_S = 5.0
 STORE_BYTES = 100 << 20  # what goes through Ray is a config and a record; its default is 30% of the memory
 
@@ -60,7 +61,7 @@ class Cluster:
 
     def _started(self, dashboard: bool) -> Any:
         self._folder = make_scratch(Path("/tmp"))
-        own = {"object_store_memory": STORE_BYTES, "_temp_dir": str(self._folder / "ray")}
+        own = {"object_store_memory": STORE_BYTES, "_temp_dir": str(self._folder / SESSIONS)}
         try:
             return self._init("local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **own)
         except BaseException:
