@@ -12,6 +12,7 @@ from tests.processes import ended
 
 from frostline.allow import allow
 from frostline.config import compose, plain
+from frostline.dispatch import dispatch
 from frostline.launchers.base import Task
 from frostline.launchers.local import Pool
 from frostline.launchers.slot import Slot
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:resource_tracker")
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let configs name the heads of tests/faulty.py, and workers find them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     allow(["faulty"])
     yield
     allow([])
@@ -86,6 +88,31 @@ def test_the_pool_goes_on_where_one_of_its_helpers_is_killed(what: str, tmp_path
 def first(end: tuple) -> tuple[str, dict]:
     task, outcome, _ = end
     return task.name, outcome.record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fresh", [False, True], ids=["a warm worker", "a process of its own"])
+def test_a_loader_that_hangs_and_does_not_listen_ends_its_run(fresh: bool, tmp_path: Path) -> None:
+    """Promise 36, with nothing of it left."""
+    config = make(tmp_path, "data.workers=1", "data.views=null", "data.timeout_s=3")
+    config["augment"] = {"_target_": "faulty.Stuck"}
+    began = time.monotonic()
+    if fresh:
+        record = dispatch(config).record
+    else:
+        with Pool(workers=1, threads=1) as pool:
+            ((_, outcome, _),) = pool.run([Task("stuck", config)])
+            record = outcome.record
+    assert time.monotonic() - began < ENDS_S
+    assert record["status"] == "failed" and record["reason"].startswith("data.timeout_s: no batch came")
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in words(path)]
+
+
+def words(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 class Dead:
