@@ -37,13 +37,18 @@ WAYS = {
 }
 
 
+def shadow(folder: Path) -> Path:
+    """Shadow many modules in a folder; return the file in which each that is imported leaves its name."""
+    for name in NAMES:
+        code = f"open({str(folder / 'canary')!r}, 'a').write('{name} in {{}}\\n'.format(__import__('os').getpid()))\n"
+        (folder / f"{name}.py").write_text(code + f"raise ImportError('{name} is shadowed')\n")
+    return folder / "canary"
+
+
 @pytest.fixture
 def shadowed(tmp_path: Path) -> Path:
     """Shadow many modules in the test's own folder; return the file in which each that is imported leaves its name."""
-    for name in NAMES:
-        code = f"open({str(tmp_path / 'canary')!r}, 'a').write('{name} in {{}}\\n'.format(__import__('os').getpid()))\n"
-        (tmp_path / f"{name}.py").write_text(code + f"raise ImportError('{name} is shadowed')\n")
-    return tmp_path / "canary"
+    return shadow(tmp_path)
 
 
 @pytest.mark.slow
