@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "frostline"
 # A module imports only from its own room and from those that stand before it.
 ROOMS = (
+    ("import_path",),
     ("errors",),
+    ("processes",),
+    ("leftovers",),
     ("files",),
     ("sheet",),
     ("lean",),
@@ -31,7 +34,7 @@ ROOMS = (
     ("freeze",),
     ("training",),
     ("results",),
-    ("torchrun",),
+    ("spawn",),
     ("report",),
     ("ledger",),
     ("parts",),

@@ -28,9 +28,9 @@ from frostline.results.record import versions
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
 from frostline.sheet import write_sheet
+from frostline.spawn import check_devices
 from frostline.switches import check_switches
 from frostline.tasks.base import Task, better
-from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner

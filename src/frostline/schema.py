@@ -138,6 +138,7 @@ RULES: tuple[Rule, ...] = (
     ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
     ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.workers", False, True, lambda x: x >= 0, "0 or more"),
+    ("data.timeout_s", True, False, lambda x: x >= 1, "1 or more, or null"),
     ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
     ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
