@@ -30,10 +30,11 @@ from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
 from frostline.data.base import Served
+from frostline.data.headers import Limits, look
 from frostline.data.image import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, permutation
-from frostline.data.pixels import Limits, decode_some, digest, in_threads, problem
+from frostline.data.pixels import decode_some, digest, in_threads
 from frostline.features.cache import Store, Writer
 from frostline.features.prefix import Features, Rows
 from frostline.files import sha256_file
@@ -76,11 +77,11 @@ def images(folder: Path, count: int = 64) -> dict[str, float]:
         photograph(Path(path), index)
     size = sum(Path(path).stat().st_size for path in paths)
     assert 80e3 < size / count < 150e3, f"{size / count:.0f} bytes an image"
-    look = partial(problem, limits=Limits(50_000_000, 256), decode=True)
+    see = partial(look, limits=Limits(50_000_000, 256), decode=True)
     clock = time.process_time
     return {
         "decode_s": best(lambda: decode_some(paths, range(count), LOOK), clock) / count,
-        "check_s": best(lambda: in_threads(look, paths), clock) / count,
+        "check_s": best(lambda: in_threads(see, paths), clock) / count,
         "digest_rate": size / best(lambda: in_threads(digest, paths), clock),
     }
 

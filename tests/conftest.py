@@ -1,13 +1,15 @@
-"""What every test stands on: few threads, no allow-list but ours, and the program in a process of its own."""
+"""What every test stands on: few threads, no allow-list but ours, the program in a process of its own, fair skips."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+from tests.extras import lacking, reason
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks gain nothing from threads, and lose where cores are shared
 os.environ.pop("FROSTLINE_ALLOW", None)
@@ -33,3 +35,42 @@ def frostline(tmp_path: Path) -> Program:
         )
 
     return run
+
+
+class Module(pytest.Module):
+    """A file of tests that is skipped, with its reason, where it imports what an extra brings that is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            skip_or_raise(error)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Module:
+    return Module.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    return (yield from skipped_without_extras())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    return (yield from skipped_without_extras())
+
+
+def skipped_without_extras() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except Exception as error:
+        skip_or_raise(error)
+
+
+def skip_or_raise(error: Exception) -> NoReturn:
+    """Skip what failed for want of an extra; every other failure is one."""
+    extra = lacking(error)
+    if extra is None:
+        raise
+    pytest.skip(reason(extra))

@@ -1,12 +1,11 @@
 """Speech from end to end: recordings in, a record, predictions and a cache that changes nothing out."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.data.sounds import folders, tone, write
+from tests.data.sounds import folders, needs_voice, tone, write
 from tests.runs import finished, rows
 
 from frostline.config import compose, plain
@@ -14,8 +13,6 @@ from frostline.errors import UserError
 
 LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
 VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator=cpu", "data=audiofolder"]
-
-needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the extra audio is not installed")
 
 
 def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
@@ -53,7 +50,7 @@ def test_tones_are_told_apart(tmp_path: Path) -> None:
     assert [row["sample"] for row in predictions(folder)][0] == "test/high/0.wav"
 
 
-@needs_weights
+@needs_voice
 def test_transcripts_are_learnt_on_a_frozen_encoder(tmp_path: Path) -> None:
     said = transcripts(tmp_path)
     record, folder = run(tmp_path, *said, "freeze=linear_probe", "optimizer.lr=0.03", "epochs=25", "task.beam=3")
@@ -64,7 +61,7 @@ def test_transcripts_are_learnt_on_a_frozen_encoder(tmp_path: Path) -> None:
     assert set(predictions(folder)[0]) == {"sample", "label", "prediction", *counts}
 
 
-@needs_weights
+@needs_voice
 def test_a_partly_frozen_encoder_learns_the_same_with_and_without_the_cache(tmp_path: Path) -> None:
     options = [*transcripts(tmp_path), "freeze=last_k", "optimizer.lr=0.01", "epochs=6"]
     record, folder = run(tmp_path / "cached", *options)
@@ -75,7 +72,8 @@ def test_a_partly_frozen_encoder_learns_the_same_with_and_without_the_cache(tmp_
 
 
 def test_waves_of_a_small_transformer_train_and_are_cached(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     torch.manual_seed(0)
     config = transformers.HubertConfig(
         hidden_size=32,

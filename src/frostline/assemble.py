@@ -24,11 +24,13 @@ from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
 from frostline.networks import fit_adapter, network
 from frostline.parts import Parts, views
-from frostline.results.record import versions, write_table
+from frostline.results.record import versions
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
+from frostline.sheet import write_sheet
+from frostline.spawn import check_devices
+from frostline.switches import check_switches
 from frostline.tasks.base import Task, better
-from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
@@ -104,6 +106,7 @@ def ingredients(
 
 def check(config: dict[str, Any]) -> None:
     """Refuse what no part can look after by itself."""
+    check_switches(config["trainer"])
     if config["trainer"]["precision"] not in PRECISIONS:
         raise choices("trainer.precision", config["trainer"]["precision"], PRECISIONS)
     if "lr" not in config["optimizer"]:
@@ -181,7 +184,7 @@ def make_journal(
     monitor = config["monitor"]
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
-        write_table(folder / "metrics.csv", rows)
+        write_sheet(folder / "metrics.csv", rows)
         loggers.row(rows[-1])
 
     return Journal(

@@ -24,5 +24,7 @@ def named(lines: Sequence[str], most: int = 10) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with a question mark for each sign that a terminal would obey, or could not show."""
-    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
+    """Return ``text`` with escapes in place of the signs that a terminal would obey, or could not show."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

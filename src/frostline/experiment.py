@@ -18,7 +18,8 @@ from frostline.group import ALONE
 from frostline.insight import Meter, mistakes, moved, similarity
 from frostline.ledger import forget_peak_memory
 from frostline.parts import Parts
-from frostline.results.record import Cost, Record, git_state, versions, write_table
+from frostline.results.record import Cost, Record, git_state, versions
+from frostline.sheet import write_sheet
 from frostline.training.phases import fit_phase, resume, solve_phase
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def test(parts: Parts) -> dict[str, Tensor]:
         return outputs
     names = parts.data.splits["test"].names
     rows = parts.task.predictions(names, parts.data.classes, outputs["label"], outputs["outputs"])
-    write_table(parts.folder / "predictions.csv", rows)
+    write_sheet(parts.folder / "predictions.csv", rows)
     return outputs
 
 

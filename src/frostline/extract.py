@@ -34,8 +34,9 @@ Need = tuple[str, int, Cut]
 def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts.
 
-    ``stepped`` says whether the learning rate plays a part in it, ``flops`` about how much it computes, ``phases``
-    how many there are, ``missing`` how many entries of the cache are not there yet; or ``error``, the user's mistake.
+    ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
+    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet; or
+    ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
@@ -131,9 +132,9 @@ class Shelf:
 def lone_trainer(config: Config) -> pl.Trainer:
     """Return a Trainer that only says on which device and in which precision the runs train."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    kept = {key: config["trainer"][key] for key in ("_target_", "accelerator", "precision") if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-    return instantiate({**config["trainer"], **alone, **quiet}, "trainer", plugins=[environment()], logger=False)
+    return instantiate({**kept, **quiet, "devices": 1}, "trainer", plugins=[environment()], logger=False)
 
 
 def needs(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> list[Need]:
@@ -162,6 +163,7 @@ def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
     assert cache.store is not None
     return {
         "error": None,
+        "data": cache.data.summary,
         "stepped": any(not (phase.head_only and config["head"].get("solver")) for phase in plan.phases),
         "phases": len(plan.phases),
         "flops": _flops(config, plan, cache.data, backbone, choices),

@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from frostline.leftovers import beside
 
 CHUNK = 1 << 20
 MOST_BYTES = 1 << 26
@@ -22,6 +23,8 @@ RESERVE_BYTES = 1 << 16
 NESTED = (dict, list)
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the system says of a disk that is full or read-only, whatever library it says it to."""
+NAMES = "surrogateescape"
+"""How files are read and written that hold names: those are any bytes, and Python holds what is no UTF-8 so."""
 IRREGULAR = (
     (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "pipe"),
@@ -63,16 +66,16 @@ def make_folder(path: Path) -> None:
 def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced, unless
-    ``synced`` is False: then a power cut may leave half of it.
-    Raises WriteError (disk full, read-only); the earlier file is then intact.
+    The temporary file is a sibling; one that a kill leaves is swept away by the next process that writes there. File
+    and directory are synced, unless ``synced`` is False: then a power cut may leave half of it. A text is written as
+    ``encoded`` has it. Raises WriteError (disk full, read-only); the earlier file is then intact.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = encoded(content) if isinstance(content, str) else content
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = beside(path)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 if synced:
@@ -80,7 +83,7 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         if synced:
             sync_folder(path.parent)
@@ -97,6 +100,23 @@ def give_up_reserve(folder: Path) -> None:
     """Give back what ``reserve`` took."""
     with suppress(OSError):  # on a disk that is read-only by now
         (folder / RESERVE).unlink()
+
+
+def encoded(text: str) -> bytes:
+    """Return a text in UTF-8, the names of files in it as the bytes that they are on the disk.
+
+    Python holds bytes that are no UTF-8 as halves of characters (``surrogateescape``). A half that stands for no byte,
+    as JSON can have it, is written as its escape.
+    """
+    try:
+        return text.encode("utf-8", NAMES)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def escaped(text: str) -> str:
+    """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from frostline.dispatch import Outcome
 from frostline.launchers.base import Launcher, Task
-from frostline.results.tables import read_rows
+from frostline.sheet import read_sheet
 
 Ended = tuple[Task, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
@@ -95,7 +95,7 @@ class Row:
         if changed and changed != self._read:
             self._read = changed
             with suppress(LookupError, ValueError):  # an earlier sitting's may be damaged; this one writes it anew
-                last = list(read_rows(path))[-1]
+                last = list(read_sheet(path))[-1]
                 self.epoch = int(last["epoch"]) + 1
                 self.value = float(last[f"val/{self.task.config['monitor']}"])
         if self.first is None:

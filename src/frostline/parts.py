@@ -12,6 +12,7 @@ from torch import nn
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut
 from frostline.data.base import DataModule
+from frostline.errors import printable
 from frostline.features.choose import Choice
 from frostline.features.prefix import Features, PrefixCache
 from frostline.freeze.plan import HEAD, Phase, Plan, learning_rates
@@ -110,7 +111,7 @@ class Parts:
             return
         console = Console(stderr=True, highlight=False)
         for note in (self.data.summary, *self.data.notes, *self.backbone.notes):
-            console.print(note, markup=False)
+            console.print(printable(note), markup=False, soft_wrap=True)
         console.print(plan_table(self.plan, self.sizes(), self._trainable(), self._cache_texts()))
 
     def _cache_texts(self) -> list[str]:
@@ -155,6 +156,7 @@ class Parts:
             "counts": counts,
             "classes": self.data.classes,
             "class_counts": self.data.class_counts,
+            **self.data.known,
         }
 
 

@@ -1,10 +1,10 @@
 """The embedded speaker encoder: the original's embedding, its cuts, its groups, its weights."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from tests.data.sounds import needs_voice
 from torch import nn
 from torch.nn import functional
 
@@ -14,7 +14,6 @@ from frostline.backbones.speech import packaged, voice_encoder
 from frostline.data.inputs import Ragged
 from frostline.errors import UserError
 
-needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the extra audio is not installed")
 SIZE = 16000
 
 
@@ -103,13 +102,13 @@ def test_weights_that_are_not_its_own_are_refused(state: dict[str, torch.Tensor]
         voice_encoder("pretraind")
 
 
-def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_name_the_command_that_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frostline.backbones.speech.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'frostline\[audio\]'"):
+    with pytest.raises(UserError, match=r"pip install --no-deps resemblyzer==0\.1\.4 "):
         voice_encoder()
 
 
-@needs_weights
+@needs_voice
 def test_the_packages_weights_load_and_none_of_its_code_runs() -> None:
     import sys
 

@@ -1,5 +1,6 @@
 """Text backbones: small networks of many families, saved to a folder and loaded back, whole and in parts."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.text import minilm, transformers_text
 from frostline.data.inputs import Ragged, padded
 
-transformers: Any = pytest.importorskip("transformers")
+transformers: Any = import_module("transformers")
 
 VOCABULARY = 40
 DEEP = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import soundfile
+import pytest
 from numpy.typing import NDArray
 
+from frostline.backbones.speech import INSTALL, PACKAGE
+from frostline.commands.doctor import present
+
 RATE = 8000
+
+needs_voice = pytest.mark.skipif(not present(PACKAGE), reason=f"needs the weights of voice_encoder: {INSTALL}")
 
 
 def tone(hertz: float, seconds: float = 0.5, rate: int = RATE, seed: int = 0) -> NDArray[np.float32]:
@@ -18,6 +23,8 @@ def tone(hertz: float, seconds: float = 0.5, rate: int = RATE, seed: int = 0) ->
 
 
 def write(path: Path, wave: NDArray[np.float32], rate: int = RATE) -> Path:
+    import soundfile  # here, where a test that needs it is skipped without it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, wave, rate)
     return path

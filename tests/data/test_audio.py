@@ -258,3 +258,14 @@ def test_speech_commands_are_read_by_their_official_lists(tmp_path: Path) -> Non
     assert data.splits["test"].names == ["no/1.wav", "yes/1.wav"]
     with pytest.raises(UserError, match=r"data\.root: .* holds no whole SpeechCommands"):
         SpeechCommands(str(tmp_path / "nowhere"), download=False, preprocess=WANTED)
+
+
+def test_what_is_lost_of_recordings_is_counted(tmp_path: Path) -> None:
+    """Nothing is said of what loses nothing: see the notes of the other recordings."""
+    folders(tmp_path)
+    wave = tone(300.0, 0.5, 44100)
+    soundfile.write(tmp_path / "train/low/stereo.wav", np.stack([wave, wave], axis=1), 44100)
+    notes = make(tmp_path).notes
+    assert "1 of 25 recordings have several channels, which were mixed to one" in notes
+    assert "1 of 25 recordings have more than 16000 samples a second and lost what is above 8000 Hz" in notes
+    assert not any("were cut" in note for note in notes)

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +130,21 @@ def test_loaders_serve_what_use_names_and_decode_nothing(
 def test_an_unknown_split_is_named(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="dev.*train, val, test"):
         Digits(preprocess=preprocess).loader("dev", shuffle=False)
+
+
+def test_labels_in_double_precision_stay_where_a_device_has_no_such_numbers(
+    preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+
+    def move(self: object, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int) -> dict[str, Tensor]:
+        moved.extend(batch)
+        return batch
+
+    monkeypatch.setattr(pl.LightningDataModule, "transfer_batch_to_device", move)
+    batch = {"inputs": torch.zeros(2), "label": torch.tensor([1.7e9, 1.7e9 + 1], dtype=torch.float64)}
+    data = Digits(preprocess=preprocess, num_per_class=1)
+    assert data.transfer_batch_to_device(batch, torch.device("mps"), 0)["label"] is batch["label"]
+    assert moved == ["inputs"]
+    data.transfer_batch_to_device(batch, torch.device("cuda"), 0)
+    assert moved == ["inputs", "inputs", "label"]

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 
 from frostline.data.characters import Characters
 from frostline.data.text import HubText
 from frostline.errors import UserError
-
-datasets: Any = pytest.importorskip("datasets")
 
 
 def saved(folder: Path, splits: tuple[str, ...] = ("train", "validation", "test"), **columns: list) -> str:

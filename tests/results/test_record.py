@@ -1,6 +1,5 @@
 """Records: JSON that any reader takes, tables, and where the code stood."""
 
-import csv
 import json
 import subprocess
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from frostline.experiment import MOST_CLASSES
 from frostline.files import MOST_BYTES
 from frostline.results.checked import load_record
-from frostline.results.record import Record, git_state, versions, write_table
+from frostline.results.record import Record, git_state, versions
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -52,14 +51,6 @@ def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == {"commit": commit, "dirty": True}
-
-
-def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    write_table(path, [{"epoch": 0, "a": 1}, {"epoch": 1, "b, c": 'x "y"\nz'}])
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows == [{"epoch": "0", "a": "1", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
 
 
 def test_a_record_of_as_many_classes_as_may_be_is_small_enough_to_be_read(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import copy
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from frostline.data.content import data_files
+from frostline.data.listing import read_folder
 from frostline.results.store import read_record, run_folder, run_id
 
 Config = dict[str, Any]
@@ -24,11 +28,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(photos: Path) -> Config:
+def config(photos: Path, tmp_path: Path) -> Config:
     return {
         "seed": 0,
         "epochs": 10,
-        "outputs": "outputs",
+        "outputs": str(tmp_path / "outputs"),
         "force": False,
         "debug": False,
         "monitor": "accuracy",
@@ -174,3 +178,93 @@ def test_what_a_file_of_texts_or_a_folder_of_weights_holds_decides(tmp_path: Pat
     assert run_id({**config, "data": {**config["data"], "file": str(copied)}}) != first
     (folder / "model.safetensors").write_bytes(b"weights")
     assert run_id(config) != first
+
+
+def test_data_behind_links_are_told_apart_and_their_changes_seen(config: Config, photos: Path, tmp_path: Path) -> None:
+    ids = {}
+    for name, swap in (("one", False), ("two", True)):
+        root = tmp_path / name
+        root.mkdir()
+        for label, other in (("cat", "dog"), ("dog", "cat")):
+            (root / label).symlink_to(photos / (other if swap else label))
+        ids[name] = run_id(changed(changed(config, "data.root", str(root)), "data.symlinks", True))
+    assert ids["one"] != ids["two"]
+    linked = changed(changed(config, "data.root", str(tmp_path / "one")), "data.symlinks", True)
+    (photos / "cat/0.png").write_bytes(b"another")
+    assert run_id(linked) != ids["one"]
+    assert run_id(linked) == run_id(changed(changed(config, "data.root", str(photos)), "data.symlinks", True))
+
+
+def test_an_edit_that_keeps_size_and_time_makes_another_run(
+    config: Config, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frostline.data.index.SETTLED_NS", 0)
+    config = changed(config, "outputs", str(tmp_path / "outputs"))
+    file = photos / "cat/0.png"
+    first, before = run_id(config), file.stat()
+    assert run_id(config) == first
+    time.sleep(0.02)  # beyond a tick of the file system's clock
+    file.write_bytes(bytes(reversed(file.read_bytes())))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run_id(config) != first
+
+
+def test_files_that_no_reader_reads_do_not_matter(config: Config, photos: Path) -> None:
+    first = run_id(config)
+    (photos / "README.md").write_text("about these pictures")
+    (photos / "cat/.DS_Store").write_text("hidden")
+    (photos / "outputs/cache/index").mkdir(parents=True)
+    (photos / "outputs/picture.png").write_text("of this program's own making")
+    assert run_id(config) == first
+
+
+@pytest.mark.parametrize("kind", ["image.ImageCSV", "audio.AudioFolder"])
+def test_a_manifest_and_what_it_lists_decide_wherever_they_lie(
+    config: Config, photos: Path, tmp_path: Path, kind: str
+) -> None:
+    manifest = tmp_path / "lists" / "labels.csv"
+    manifest.parent.mkdir()
+    manifest.write_text(f"path,label\n../photos/cat/0.png,cat\n{photos}/dog/0.png,dog\n")
+    node = {"_target_": f"frostline.data.{kind}", "manifest": str(manifest), "root": None, "symlinks": True}
+    listed = {**config, "data": node}
+    first = run_id(listed)
+    (photos / "cat/1.png").write_bytes(b"not on the list")
+    assert run_id(listed) == first
+    (photos / "cat/0.png").write_bytes(b"another")
+    second = run_id(listed)
+    assert second != first
+    manifest.write_text(manifest.read_text().replace(",dog", ",wolf"))
+    assert run_id(listed) not in (first, second)
+
+
+def test_recordings_that_an_adapter_hears_decide(config: Config, tmp_path: Path) -> None:
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    (sounds / "a.wav").write_bytes(b"one")
+    hearing = {**config, "adapter": {"_target_": "frostline.backbones.adapters_frames.Frames", "source": str(sounds)}}
+    first = run_id(hearing)
+    assert first != run_id({**config, "adapter": {**hearing["adapter"], "source": None}})
+    shutil.copytree(sounds, tmp_path / "copied")
+    assert run_id({**config, "adapter": {**hearing["adapter"], "source": str(tmp_path / "copied")}}) == first
+    (sounds / "a.wav").write_bytes(b"two")
+    assert run_id(hearing) != first
+
+
+def test_code_that_a_target_names_decides(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "code" / "ours_of_a_test"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('an ID imports nothing')")
+    (package / "networks.py").write_text("width = 3")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("FROSTLINE_ALLOW", "ours_of_a_test.networks")
+    plain = run_id(config)
+    own = changed(config, "backbone._target_", "ours_of_a_test.networks.make")
+    first = run_id(own)
+    (package / "networks.py").write_text("width = 4")
+    assert run_id(own) != first
+    assert run_id(config) == plain, "where no target names it, it does not matter"
+
+
+def test_one_reader_lists_for_the_run_and_for_its_id(config: Config, photos: Path) -> None:
+    found = read_folder(str(photos), symlinks=False)
+    assert data_files(config["data"]) == [*zip(found.splits["train"].names, found.splits["train"].content, strict=True)]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from PIL import Image
 from tests.runs import finished
 from tests.sequences import save_bert, write_texts
@@ -90,6 +89,8 @@ def text_run(room: Path, texts: Path, bert: Path) -> Path:
 @pytest.fixture(scope="session")
 def sounds(room: Path) -> Path:
     """Folders of tones of two classes, at a rate that no network wants, and a table of what is said in them."""
+    import soundfile  # here, where a test that needs it is skipped without it
+
     rows = ["path,said,split"]
     for split in ("train", "val", "test"):
         for label, hertz in HERTZ.items():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from tests.runs import finished, rows
@@ -111,7 +113,8 @@ def test_standard_input_holds_a_path_or_a_text_a_line(
 def test_texts_come_line_by_line_and_from_other_columns(text_run: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("w1 w2\nw3\n")
-    (tmp_path / "in" / "b.jsonl").write_text('{"body": "w1 w2"}\n')
+    (tmp_path / "blob").write_text('{"body": "w1 w2"}\n')
+    (tmp_path / "in" / "b.jsonl").symlink_to(tmp_path / "blob")  # as a hub's cache does
     rows = predicted(text_run, tmp_path / "out.csv", tmp_path / "in", "--text-column", "body")
     assert [row["sample"].rpartition("/")[2] for row in rows] == ["a.txt:1", "a.txt:2", "b.jsonl:1"]
     assert [*rows[0].values()][1:] == [*rows[2].values()][1:]
@@ -150,7 +153,54 @@ def test_bad_files_are_named_and_refused_or_left_out(
     rows = predicted(image_run, out, tmp_path / "in", "--on-bad", "skip")
     assert [Path(row["sample"]).name for row in rows] == ["sound.png"]
     error = capsys.readouterr().err
-    assert "left out: " in error and "1 samples could not be read" in error and "readme" not in error
+    assert "left out: " in error and "1 samples could not be read" in error
+    assert "1 files are not named as images" in error and "in/readme.md; they were left out." in error
+
+
+def test_what_is_left_out_of_folders_is_counted_and_named(
+    speech_run: Path, text_run: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(sounds / "test" / "high" / "0.wav", tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "b.txt").write_text("w1 w2\n")
+    for number in range(12):
+        (tmp_path / "in" / f"c{number:02d}.bak").write_text("x")
+    for run, others, kind in ((speech_run, "a.wav", "recordings"), (text_run, "b.txt:1", "texts")):
+        rows = predicted(run, tmp_path / "out.csv", tmp_path / "in")
+        assert [row["sample"].rpartition("/")[2] for row in rows] == [others]
+        said = capsys.readouterr().err
+        assert f"13 files are not named as {kind} (" in said and "c00.bak; " in said and "; and 3 more; they" in said
+
+
+@pytest.mark.parametrize("name", ["image", "text", "speech"])
+def test_what_is_no_file_is_named_and_not_opened(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = request.getfixturevalue(f"{name}_run")
+    suffix = {"image": ".png", "text": ".txt", "speech": ".wav"}[name]
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    assert main(["predict", str(run), str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"pipe{suffix} is a pipe, not a file" in said and f"zero{suffix} is a device, not a file" in said
+    assert main(["predict", str(run), str(tmp_path), "--on-bad", "skip"]) == 0
+    assert "2 samples could not be read and were left out" in capsys.readouterr().err
+
+
+def test_texts_that_no_network_takes_are_named_or_left_out(
+    text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"w1 w2\ncaf\xe9\nw3\0\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "w1\\ud83d"}\n{"text": null}\n{"text": "w2"}\n')
+    assert main(["predict", str(text_run), str(tmp_path / "a.txt")]) == 2
+    said = capsys.readouterr().err
+    assert "a.txt:2 has bytes that are not UTF-8" in said and "a.txt:3 has a NUL character" in said
+    rows = predicted(text_run, tmp_path / "out.csv", tmp_path / "a.txt", tmp_path / "b.jsonl", "--on-bad", "skip")
+    assert [row["sample"].rpartition("/")[2] for row in rows] == ["a.txt:1", "b.jsonl:3"]
+    assert "b.jsonl:1 has half a character" in capsys.readouterr().err
+    (tmp_path / "c.csv").write_text("text\na, b\n")
+    assert main(["predict", str(text_run), str(tmp_path / "c.csv"), "--on-bad", "skip"]) == 2
+    assert "PATH: line 2 of " in capsys.readouterr().err
 
 
 def test_nothing_to_label_is_the_users_mistake(
@@ -224,3 +274,17 @@ def test_a_run_is_left_as_it_was(image_run: Path, pictures: Path, tmp_path: Path
     before = sums()
     predicted(image_run, tmp_path / "out.csv", pictures / "test")
     assert sums() == before
+
+
+def test_what_is_lost_of_new_samples_is_counted(
+    speech_run: Path, text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, (30_000, 2))
+    soundfile.write(tmp_path / "a.wav", wave, 44100)
+    predicted(speech_run, tmp_path / "out.csv", tmp_path / "a.wav")
+    said = capsys.readouterr().err
+    assert "1 samples are longer than data.seconds=0.4 and were cut" in said
+    assert "1 samples have several channels" in said and "1 samples have more than 16000 samples a second" in said
+    (tmp_path / "a.txt").write_text("w1 " * 50 + "\nw2\n")
+    predicted(text_run, tmp_path / "out.csv", tmp_path / "a.txt")
+    assert "1 samples are longer than data.tokens=12 and were cut" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_the_head_learns_targets_of_mean_0_and_deviation_1() -> None:
     assert targets.mean() == pytest.approx(0, abs=1e-6) and targets.std(correction=0) == pytest.approx(1)
     assert task.known() == pytest.approx({"mean": 70 / 3, "deviation": float(labels.std(correction=0))})
     (row,) = task.predictions(["a"], [], labels[:1], targets[:1])
-    assert row == {"sample": "a", "label": "10", "prediction": "10"}
+    assert (row["sample"], row["label"]) == ("a", "10") and float(row["prediction"]) == pytest.approx(10, rel=1e-6)
 
 
 @pytest.mark.parametrize(("loss", "expected"), [("mse", 4.0), ("mae", 2.0), ("huber", 1.5)])
@@ -79,3 +79,52 @@ def test_labels_that_are_no_numbers_are_named() -> None:
         Regression().encode(["1", "old", "inf", "old"], [])
     with pytest.raises(UserError, match="all training labels are 3; there is nothing to learn"):
         fitted(torch.tensor([3.0, 3.0]))
+
+
+@given(
+    offset=st.sampled_from([0.0, 1.7e9, -3e12, 1e15, 1e-200, 1e300]),
+    step=st.sampled_from([1.0, 0.25, 1e-3, 1e-210, 1e290]),
+    seed=st.integers(0, 99),
+)
+def test_labels_are_exact_until_they_are_centred(offset: float, step: float, seed: int) -> None:
+    """Numbers that differ little beside what they have in common, as times do, stay apart in all that is said."""
+    texts = [repr(offset + step * place) for place in range(8)]
+    truth = np.array([float(text) for text in texts])
+    if len(set(texts)) < 8:
+        return
+    task = Regression()
+    labels = task.encode(texts, [])
+    assert labels.tolist() == truth.tolist()
+    task.fit(labels, [])
+    assert len(set(task.targets(labels).flatten().tolist())) == 8 and task.targets(labels).dtype == torch.float32
+    perfect = task.targets(labels)
+    rows = [*task.predictions(list("abcdefgh"), [], labels, perfect)]
+    assert [float(row["label"]) for row in rows] == truth.tolist()
+    spread = float(truth[-1] - truth[0])
+    noise = 8 * np.spacing(abs(truth).max())
+    for row, number in zip(rows, truth, strict=True):
+        assert float(row["prediction"]) == pytest.approx(number, rel=0, abs=1e-6 * spread + noise)
+    off = perfect + 0.5 * torch.randn(8, 1, generator=torch.Generator().manual_seed(seed))
+    found = task.scores(off, labels)
+    assert found["rmse"] == pytest.approx(task.deviation * found["loss"] ** 0.5, rel=1e-3)
+    assert 0 < found["rmse"] < 3 * spread and found["r2"] < 1
+
+
+def test_whether_there_is_anything_to_learn_is_judged_by_the_exact_labels() -> None:
+    task = Regression()
+    task.fit(task.encode([str(1_700_000_000 + second) for second in range(4)], []), [])
+    assert task.mean == 1_700_000_001.5 and task.deviation == pytest.approx(1.25**0.5)
+    with pytest.raises(UserError, match="all training labels are 1700000000.5; there is nothing to learn"):
+        task.fit(task.encode(["1700000000.5"] * 3, []), [])
+    with pytest.raises(UserError, match="2 labels have more digits .* such as '1700000000000000001'; take away"):
+        task.encode(["1700000000000000001", "1700000000000000002", "1700000000000000000"], [])
+    with pytest.raises(UserError, match="lie too far apart"):
+        task.fit(task.encode(["-1.7e308", "1.7e308"], []), [])
+
+
+def test_predictions_that_are_all_the_same_far_from_zero_have_no_correlation() -> None:
+    task = Regression()
+    labels = task.encode(["1700000000.1", "1700000000.3", "1700000001.2"], [])
+    task.fit(labels, [])
+    found = task.scores(torch.full((3, 1), 0.1), labels)
+    assert math.isnan(found["pearson"]) and math.isnan(found["spearman"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pytorch_lightning.loggers import CSVLogger, Logger
+from tests.extras import need
 
 from frostline.errors import UserError
 from frostline.experiment import run_experiment
@@ -24,7 +25,8 @@ CutShort = Callable[[int], None]
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator as accumulator
+
     events = accumulator.EventAccumulator(str(folder))
     events.Reload()
     return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
@@ -32,7 +34,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_every_epoch_the_scores_and_the_parameters(run: Run) -> None:
-    pytest.importorskip("tensorboard")
+    need("tensorboard")
     record, folder = run("logger=tensorboard", "epochs=3")
     found = scalars(folder / "tensorboard")
     assert [step for step, _ in found["val/accuracy"]] == [0, 1, 2], "the phase that was solved has its row too"
@@ -44,7 +46,7 @@ def test_tensorboard_gets_every_epoch_the_scores_and_the_parameters(run: Run) ->
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_run_that_goes_on_logs_no_epoch_twice(run: Run, cut_short: CutShort) -> None:
-    pytest.importorskip("tensorboard")
+    need("tensorboard")
     cut_short(1)
     with pytest.raises(KeyboardInterrupt):
         run("logger=tensorboard")
@@ -66,7 +68,7 @@ def test_a_logger_that_comes_late_gets_the_earlier_epochs(run: Run, cut_short: C
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_several_loggers_each_have_a_name(tmp_path: Path, configure: Configure) -> None:
-    pytest.importorskip("tensorboard")
+    need("tensorboard")
     own = tmp_path / "conf" / "logger" / "both.yaml"
     own.parent.mkdir(parents=True)
     table = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": "table", "version": "one"}

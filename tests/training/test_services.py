@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.extras import need
 
 from frostline.results.record import Record
 
@@ -34,7 +36,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server with a database of its own, ended by its own process group."""
-    pytest.importorskip("mlflow", reason="MLflow is not installed")
+    need("mlflow")
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     words = ["server", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", "sqlite:///runs.db"]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -68,7 +70,9 @@ def wait_for(port: int, server: subprocess.Popen, output: Path) -> None:
 
 @pytest.fixture
 def client(mlflow_server: str) -> Any:
-    return pytest.importorskip("mlflow.tracking").MlflowClient(mlflow_server)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(mlflow_server)
 
 
 @pytest.mark.slow
@@ -108,7 +112,7 @@ def test_mlflow_goes_on_with_the_same_run(run: Run, mlflow_server: str, client: 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_outlives_a_server_that_is_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip("mlflow", reason="MLflow is not installed")
+    need("mlflow")
     address = f"http://me:{SECRET}@127.0.0.1:{free_port()}"
     started = time.monotonic()
     record, folder = run("logger=mlflow", f"logger.tracking_uri='{address}'")
@@ -135,7 +139,7 @@ def wandb_records(folder: Path) -> list[Any]:
 
 def read_records(folder: Path) -> list[Any]:
     """Read an offline run's file: protobuf records in LevelDB's log format, in blocks of 32 kB after 7 bytes."""
-    messages = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    messages: Any = import_module("wandb.proto.wandb_internal_pb2")
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     data, place, whole, found = path.read_bytes(), 7, b"", []
     while place + 7 <= len(data):
@@ -155,7 +159,7 @@ def read_records(folder: Path) -> list[Any]:
 def test_wandb_writes_offline_runs_one_after_another(
     run: Run, configure: Configure, cut_short: CutShort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("wandb", reason="wandb is not installed")
+    need("wandb")
     monkeypatch.setattr(sys, "argv", ["frostline", f"data.token={SECRET}"])
     first, folder = run("logger=wandb", "group=digits-3f", "label=full-0")
     records = wandb_records(folder)

@@ -10,8 +10,9 @@ import pytest
 
 from frostline.dispatch import Outcome, conclude, set_up, settled
 from frostline.launchers.base import Task
-from frostline.results.record import Record, write_table
+from frostline.results.record import Record
 from frostline.results.verdicts import ask
+from frostline.sheet import write_sheet
 from frostline.tuning.conduct import Sitting
 from frostline.tuning.index import Index
 from frostline.tuning.search import Search, make_search
@@ -82,7 +83,7 @@ class Pretend:
         rows = []
         for epoch in range(config["epochs"]):
             rows.append({"epoch": epoch, "val/accuracy": quality(config) * (1 - 0.5 ** (epoch + 1))})
-            write_table(folder / "metrics.csv", rows)
+            write_sheet(folder / "metrics.csv", rows)
             if config["judged"] and ask(folder, epoch, 20):
                 record.status, record.reason, record.epochs = "pruned", f"stopped after epoch {epoch}", epoch + 1
                 break

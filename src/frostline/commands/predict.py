@@ -1,9 +1,9 @@
 """`frostline predict`: what a trained network says of new images, texts or sounds."""
 
 import argparse
-import os
+import io
 import sys
-import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.allow import allow
-from frostline.errors import UserError
+from frostline.errors import UserError, printable
+from frostline.files import NAMES
+from frostline.leftovers import beside
 from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\
@@ -49,9 +51,9 @@ def main(argv: Sequence[str]) -> int:
 def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
     """Write the predictions that are asked for."""
     from frostline.serving.predict import predict, writer
-    from frostline.serving.reading import reader
+    from frostline.serving.reading import Batch, reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import items
+    from frostline.serving.sources import KINDS, Item, Untaken, items
 
     with made_again(folder):
         model = restore(folder, record)
@@ -65,18 +67,33 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     def skip(lines: Sequence[str]) -> None:
         skipped.append(len(lines))
         for line in lines:
-            console.print(f"left out: {line}", markup=False, soft_wrap=True)
+            console.print(f"left out: {printable(line)}", markup=False, soft_wrap=True)
 
-    found = items(args.paths, model.backbone.preprocess.modality, column, sys.stdin)
+    modality, untaken = model.backbone.preprocess.modality, Untaken()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
+    lost = Counter[str]()
+
+    def reading(samples: Sequence[Item]) -> Batch:
+        batch = read(samples)
+        lost.update(batch.lost)
+        return batch
+
+    found = items(args.paths, modality, column, sys.stdin, untaken)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
-        for answers in predict(model, read, found, size, skip if args.on_bad == "skip" else None):
+        for answers in predict(model, reading, found, size, skip if args.on_bad == "skip" else None):
             for answer in answers:
                 write(answer)
             bar.advance(task, len(answers))
+    for text, count in (+lost).items():  # of those that there are
+        console.print(f"{count} samples {text}.", markup=False, soft_wrap=True)
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
+    if untaken.count:
+        said = printable(untaken.said(KINDS[modality]))
+        console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 
 def progress(console: Console) -> Progress:
@@ -92,17 +109,20 @@ def destination(path: Path | None) -> Iterator[TextIO]:
     Raises UserError where it cannot be written.
     """
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors=NAMES)
         yield sys.stdout
         return
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = beside(path)
+        opened = temporary.open("x", newline="", encoding="utf-8", errors=NAMES)
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with opened:
+            yield opened
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

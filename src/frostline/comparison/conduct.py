@@ -54,6 +54,8 @@ class Sitting:
     def survey(self) -> Facts:
         """Return what is known of each cell before it runs. Raises UserError for a cell that cannot be run."""
         known = surveyed(self.design, self.index, self.launcher)
+        for said in dict.fromkeys(fact["data"] for fact in known if fact.get("data")):
+            print(said, flush=True)
         self.index.set(facts=known)
         return facts_of(self.design, known)
 

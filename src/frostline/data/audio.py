@@ -1,5 +1,6 @@
 """Speech data sets: folders and tables of recordings, made ready for a backbone."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,8 +16,9 @@ from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.recordings import Hearing, Recordings
-from frostline.data.sound import Extent, problem, seconds
+from frostline.data.sound import Extent, Shape, losses, problem, read_shape
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError
 
 PIPELINE = 1
@@ -92,16 +94,16 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
         if not options.task.whole:
             return found
         sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
-        lasts = dict(zip(sound, durations(sound, options.index), strict=True))
+        lasts = {path: shape.seconds for path, shape in zip(sound, shapes(sound, options.index), strict=True)}
         samples = zip(listing.content, listing.labels, found, strict=True)
         return [reason or too_short(lasts[path], label, options) for path, label, reason in samples]
 
     return leave_out(found, reasons, "recordings", skip)
 
 
-def durations(paths: Sequence[str], index: DataIndex) -> list[float]:
-    """Return how many seconds each recording lasts, by its header."""
-    return ask_each(index, f"speech {PIPELINE}: seconds", paths, seconds)
+def shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
+    """Return what each recording holds, by its header."""
+    return [Shape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
 
 
 def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
@@ -111,13 +113,10 @@ def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | Non
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def cut_note(paths: Sequence[str], options: AudioOptions) -> list[str]:
-    """Return a note that counts the recordings of which the end is lost."""
-    extent = options.extent
-    cut = sum(each > extent.seconds for each in durations(paths, options.index))
-    return [f"{cut} of {len(paths)} recordings are longer than data.seconds={extent.seconds:g} and were cut"] * (
-        cut > 0
-    )
+def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
+    """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
+    lost = Counter(what for shape in shapes(paths, options.index) for what in losses(shape, options.extent))
+    return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
 
 
 def transforms(options: AudioOptions) -> dict[str, str]:
@@ -146,15 +145,15 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    cut = cut_note([path for listing in divided.listings.values() for path in listing.content], options)
+    lost = loss_notes([path for listing in divided.listings.values() for path in listing.content], options)
     return {
         "splits": splits,
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": options.preprocess,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *cut],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
     }
 
 
@@ -170,7 +169,7 @@ class AudioFolder(DataModule):
         manifest: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         **common: Any,
@@ -180,5 +179,6 @@ class AudioFolder(DataModule):
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:
             columns = Columns(path_column, label_column, split_column)
-            found = read_manifest(manifest, root, columns, options.symlinks, options.task.blank, RECORDINGS)
+            blank, skip = options.task.blank, options.on_bad == "skip"
+            found = read_manifest(manifest, root, columns, options.symlinks, blank, RECORDINGS, skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))

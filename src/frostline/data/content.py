@@ -74,7 +74,9 @@ def data_files(data: Mapping[str, Any]) -> Files:
 def manifest_files(data: Mapping[str, Any], kind: Kind, symlinks: bool) -> Files:
     """Return a table and the files that it lists."""
     names = (data.get(f"{key}_column", key) for key in ("path", "label", "split"))
-    found = read_manifest(data["manifest"], data.get("root"), Columns(*names), symlinks, blank=True, kind=kind)
+    found = read_manifest(
+        data["manifest"], data.get("root"), Columns(*names), symlinks, blank=True, kind=kind, skip=True
+    )
     listed = [pair for listing in found.splits.values() for pair in zip(listing.names, listing.content, strict=True)]
     return [("manifest", os.path.realpath(os.path.expanduser(data["manifest"]))), *listed]
 

@@ -1,23 +1,27 @@
 """Which texts a table, a folder of tables or a set of the datasets library holds, with their labels and splits."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from frostline.data.listing import TABLES, Folder, Found, Listing, from_rows
+from frostline.data.readers import READERS
 from frostline.data.splits import SPLITS, USUAL, split_called
-from frostline.data.tables import READERS, Row, check_columns, read_rows
+from frostline.data.tables import SPLIT, Row, check_columns, read_rows, without_bad
 from frostline.errors import UserError, named
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out."""
+    """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out.
+
+    ``split`` is the column of splits, as ``Rows`` takes it.
+    """
 
     text: str
     label: str
-    split: str
+    split: str | None
     blank: bool
     skip: bool
 
@@ -33,62 +37,77 @@ class Collected:
     reading: Reading
     splits: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, split: str, row: Row) -> None:
         """Take the text of a row, or note what it lacks."""
+        columns, blank = self.reading.columns.values(), self.reading.label if self.reading.blank else None
+        if (reason := row.lacks(columns, blank)) is not None:
+            self.bad.append(f"{row.name} {reason}")
+            return
         text, label = row.cell(self.reading.text), row.cell(self.reading.label)
-        if text and (label or self.reading.blank):
-            self.splits.setdefault(split, []).append((row.name, label, text))
-        else:
-            self.bad.append(f"{row.name} has no {self.reading.label if text else self.reading.text}")
+        self.splits.setdefault(split, []).append((row.name, label, text))
 
     def found(self, where: str, classes: Sequence[str] | None = None) -> Found:
         """Return all of it. Raises UserError for rows that lack something, unless they are to be left out."""
-        if self.bad and not self.reading.skip:
-            raise UserError(
-                f"{where}: {len(self.bad)} rows cannot be used: {named(self.bad)}. Complete or remove them, or set "
-                f"data.on_bad=skip."
-            )
+        notes = [*self.notes, *without_bad(self.bad, where, self.reading.skip)]
         if not self.splits:
             raise UserError(f"{where} holds no texts.")
-        notes = [f"left out {len(self.bad)} rows that cannot be used: {named(self.bad)}"] if self.bad else []
         listings = {}
         for split, rows in self.splits.items():
             names, labels, texts = zip(*rows, strict=True)
             listings[split] = Listing([*names], [*labels], texts)
-        return replace(from_rows(listings, where, self.reading.split), classes=classes, notes=notes)
+        return replace(from_rows(listings, where, self.reading.split or SPLIT), classes=classes, notes=notes)
 
 
 def read_file(file: str, reading: Reading) -> Found:
-    """Read one table, of which a column may say the split. Raises UserError as ``read_rows`` does."""
+    """Read one table, of which a column may say the split. Raises UserError as ``Rows`` does."""
     collected = Collected(reading)
-    for row in read_rows(Path(file).expanduser(), "data.file", reading.columns):
-        collected.add(row.split(reading.split), row)
+    rows = read_rows(Path(file).expanduser(), "data.file", reading.columns, reading.split)
+    for row in rows:
+        collected.add(row.split, row)
+    collected.notes += rows.notes
     return collected.found(f"data.file: {file}")
 
 
-def split_tables(root: str, symlinks: bool) -> dict[str, Path]:
-    """Return the table of each split in a folder. Raises UserError where there is none of train, or two of one."""
+def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) -> dict[str, Path]:
+    """Return the table of each split in a folder; ``ignored`` is told of the tables that are named otherwise.
+
+    Raises UserError where there is none of train, or two of one split.
+    """
     folder = Folder("data.root", root, symlinks, TABLES)
     tables: dict[str, Path] = {}
-    for name, real, is_folder in folder.entries(folder.real):
-        split, suffix = split_called(Path(name).stem), Path(name).suffix.lower()
-        if is_folder or split is None or suffix not in READERS:
+    for name, _, is_folder in folder.entries(folder.real):
+        if is_folder or Path(name).suffix.lower() not in READERS:
             continue
-        if split in tables:
+        split = split_called(Path(name).stem)
+        if split is None:
+            if ignored is not None:
+                ignored.append(name)
+        elif split in tables:
             raise UserError(f"data.root: {root} holds {tables[split].name} and {name}; a split is one table.")
-        tables[split] = Path(real)
+        else:
+            tables[split] = Path(folder.real, name)  # its own name says what it is, not that of the file it links to
     if "train" not in tables:
         raise UserError(f"data.root: {root} holds no {' or '.join(f'train{suffix}' for suffix in READERS)}.")
     return {split: tables[split] for split in SPLITS if split in tables}
 
 
 def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
-    """Read tables named train, val and test in a folder. Raises UserError where there is no train, or two."""
-    collected = Collected(reading)
-    for split, table in split_tables(root, symlinks).items():
-        for row in read_rows(table, "data.root", reading.columns):
+    """Read tables in a folder that are named train, val and test, or as people call these.
+
+    Raises UserError as ``split_tables`` and ``Rows`` do.
+    """
+    if reading.split not in (None, SPLIT):
+        raise UserError(f"data.split_column: {reading.split!r} is of no use with data.root, where a table is a split.")
+    collected, ignored = Collected(reading), list[str]()
+    for split, table in split_tables(root, symlinks, ignored).items():
+        rows = read_rows(table, "data.root", reading.columns)
+        for row in rows:
             collected.add(split, row)
+        collected.notes += rows.notes
+    if ignored:
+        collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {named(ignored, 3)}")
     return collected.found(f"data.root: {root}")
 
 
@@ -131,16 +150,22 @@ def _loaded(path: str, subset: str | None) -> Mapping[str, Any]:
 
 
 def _chosen(loaded: Mapping[str, Any], splits: Mapping[str, str | None], where: str) -> dict[str, str]:
-    """Return the set's name of each split that is there."""
+    """Return the set's name of each split that is there: the one that is given, else the first that is called so."""
     chosen = {}
     for split in SPLITS:
         name = splits[split]
         if name is not None and name not in loaded:
             raise UserError(f"data.{split}_split: {where} has no {name!r}; its splits are: {', '.join(loaded)}.")
-        usual = next((one for one in USUAL[split] if one in loaded), None)
+        usual = next((one for one in _by_custom(loaded) if split_called(one) == split), None)
         if name or usual:
             chosen[split] = name or usual
     return chosen
+
+
+def _by_custom(names: Iterable[str]) -> list[str]:
+    """Return the names of splits in the order of how usual they are: validation comes before dev."""
+    usual = [one for names in USUAL.values() for one in names]
+    return sorted((one for one in names if split_called(one)), key=lambda one: usual.index(one.strip().lower()))
 
 
 def _rows(table: Any, reading: Reading) -> Iterator[dict[str, Any]]:

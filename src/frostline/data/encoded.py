@@ -74,10 +74,15 @@ def encode(preprocess: Writing, texts: Sequence[str], fingerprint: str, folder: 
 def _encode(preprocess: Writing, texts: Sequence[str]) -> Encoded:
     sequences = preprocess.encode(texts)
     assert isinstance(sequences, list)
+    cut = count_cut(preprocess, texts, sequences)
+    return Encoded(torch.cat(sequences).int(), torch.tensor([len(sequence) for sequence in sequences]), cut)
+
+
+def count_cut(preprocess: Writing, texts: Sequence[str], sequences: Sequence[Tensor]) -> int:
+    """Return how many of the texts that were made into ``sequences`` were longer than allowed."""
     full = [text for text, sequence in zip(texts, sequences, strict=True) if len(sequence) == preprocess.size]
     longer = replace(preprocess, size=preprocess.size + 1).encode(full)  # type: ignore[type-var]
-    cut = sum(len(sequence) > preprocess.size for sequence in longer)
-    return Encoded(torch.cat(sequences).int(), torch.tensor([len(sequence) for sequence in sequences]), cut)
+    return sum(len(sequence) > preprocess.size for sequence in longer)
 
 
 def _read(file: Path) -> Encoded | None:

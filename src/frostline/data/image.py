@@ -1,8 +1,8 @@
 """Image data sets: folders, manifests and the sets that come with packages, made ready for a backbone."""
 
-import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,18 +13,22 @@ from torch import Tensor
 from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
+from frostline.data.headers import BEYOND, Limits, Look, beyond, find_span, limits_for, look, losses
 from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
-from frostline.data.pixels import Images, Limits, decode_all, decode_some, digest, in_threads, png, problem, short_side
+from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, choices
+from frostline.data.tables import SPLIT
+from frostline.errors import UserError, choices, named
 from frostline.files import sha256_json
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
 
-PIPELINE = 1
+log = logging.getLogger(__name__)
+
+PIPELINE = 2
 """Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
 
 
@@ -44,6 +48,9 @@ class ImageOptions(Options):
     views: int | None = 4
     symlinks: bool = False
     max_megapixels: float = 50.0
+    fit: str = "squash"
+    crop: float | None = 1.0
+    background: str = "white"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,15 +58,16 @@ class ImageOptions(Options):
             raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
+        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what will not do
 
     @property
     def wanted(self) -> Pixels:
-        """The backbone's preprocessing, with ``data.size`` in place of its own size."""
-        return self.preprocess if self.size is None else dataclasses.replace(self.preprocess, size=self.size)
+        """The backbone's preprocessing, with what data asks for in place of its own."""
+        return prepared(self.preprocess, self.size, self.fit, self.crop, self.background)
 
     @property
     def limits(self) -> Limits:
-        return Limits(round(self.max_megapixels * 1e6), short_side(self.wanted))
+        return limits_for(self.wanted, self.max_megapixels)
 
 
 class ImageSplit:
@@ -87,10 +95,12 @@ class ImageSplit:
         """Decode all images, once; keep them where they fit. Return one line for each that cannot be decoded."""
         if self._problems is None:
             if self._small:
-                self._pixels, reasons = decode_all(self._images, self._options.wanted, self._options.limits)
+                self._pixels, seen = decode_all(self._images, self._options.wanted, self._options.limits)
             else:
-                reasons = find_problems(self._images, self._options, decode=True)
-            self._problems = [f"{name} {reason}" for name, reason in zip(self.names, reasons, strict=True) if reason]
+                seen = look_at_all(self._images, self._options, decode=True)
+            self._problems = [f"{name} {one.reason}" for name, one in zip(self.names, seen, strict=True) if one.reason]
+            if cut := [name for name, one in zip(self.names, seen, strict=True) if beyond(one, self._options.wanted)]:
+                log.warning("%d images %s: %s.", len(cut), BEYOND, named(cut))
         return self._problems
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:
@@ -122,14 +132,15 @@ class ImageSplit:
         return png(self.peek(torch.tensor([index]))[0])
 
 
-def find_problems(images: Images, options: ImageOptions, decode: bool) -> list[str | None]:
-    """Return what is wrong with each file, or None; arrays are never wrong. Files that are known are not opened."""
+def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
+    """Return what is seen of each image; arrays are never wrong. Files that are known are not opened."""
     if not isinstance(images, Sequence):
-        return [None] * len(images)
+        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
     question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
-    return options.index.ask(
-        question, images, lambda paths: in_threads(lambda path: problem(path, options.limits, decode), paths)
+    seen = options.index.ask(
+        question, images, lambda paths: in_threads(lambda path: [*look(path, options.limits, decode)], paths)
     )
+    return [Look(*one) for one in seen]
 
 
 def content_digests(images: Images, index: DataIndex) -> list[str]:
@@ -137,20 +148,34 @@ def content_digests(images: Images, index: DataIndex) -> list[str]:
     return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
 
 
-def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str]]:
-    """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used; return a note that counts them.
+def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
+    """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used.
 
-    Only skipping decodes here: what is left decides labels and fingerprint. Else headers are read, and what shows only
-    in decoding is found by ``check``, before training, by a run that needs the pixels.
+    Return a note that counts those, and what was seen of the others. Only skipping decodes here: what is left decides
+    labels and fingerprint. Else headers are read, and what shows only in decoding is found by ``check``, before
+    training, by a run that needs the pixels.
     """
-    skip = options.on_bad == "skip"
-    return leave_out(found, lambda one: find_problems(one.content, options, decode=skip), "images", skip)
+    skip, looks = options.on_bad == "skip", list[Look]()
+
+    def unfit(listing: Listing) -> list[str | None]:
+        seen = look_at_all(listing.content, options, decode=skip)
+        looks.extend(one for one in seen if one.reason is None)
+        return [one.reason for one in seen]
+
+    return *leave_out(found, unfit, "images", skip), looks
+
+
+def spanning(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
+    """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
+    if not any(one.wide or one.deep for one in looks):
+        return options
+    span = find_span(look_at_all(train.content, options, decode=True), where)
+    return replace(options, preprocess=replace(options.preprocess, span=span))
 
 
 def transforms(options: ImageOptions) -> dict[str, str]:
     """Return the text that stands for all that is done to the pixels, by split."""
-    wanted = options.wanted
-    plain = f"images {PIPELINE}: size={wanted.size} crop={wanted.crop} interpolation={wanted.interpolation}"
+    plain = f"images {PIPELINE}: {options.wanted.transform}"
     augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
@@ -159,8 +184,10 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
     fits(common["preprocess"], "image", found.where)
     options = ImageOptions.read(common)
-    found, bad = drop_bad(found, options)
+    found, bad, looks = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
+    options = spanning(options, divided.listings["train"], looks, found.where)
+    lost = [f"{count} images {text}" for text, count in losses(looks, options.wanted).items()]
     contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
@@ -171,9 +198,10 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": options.wanted,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
         "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents)],
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
+        "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
     }
 
 
@@ -197,7 +225,7 @@ class ImageCSV(DataModule):
         root: str | None = None,
         path_column: str = "path",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         task: Task | None = None,
@@ -205,7 +233,8 @@ class ImageCSV(DataModule):
     ) -> None:
         task = task or Multiclass()
         columns = Columns(path_column, label_column, split_column)
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank)
+        skip = common.get("on_bad") == "skip"
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
         super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 

@@ -1,9 +1,10 @@
 """What a batch of samples is, and how a backbone wants it: pixels, tokens, waveforms or frames."""
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -73,10 +74,13 @@ class Preprocess(Protocol):
 
 @dataclass(frozen=True)
 class Pixels:
-    """How an image backbone wants its images: the evaluation preprocessing that came with its weights.
+    """How an image backbone wants its images: the evaluation preprocessing that came with its weights, and the data's.
 
-    ``size`` is in pixels a side; ``crop`` is timm's crop_pct, so the short side is resized to ``size / crop``
-    before the centre is cut out; ``mean`` and ``std`` are for the backbone, which normalises by itself.
+    ``size`` is in pixels a side; ``crop`` is the share of a side that is kept where the centre is cut out (timm's
+    crop_pct), so images are resized to ``size / crop`` before; ``fit`` says which side (``crop`` the short one,
+    ``pad`` the long one, ``squash`` both); ``background`` stands behind transparent and beside padded images. ``span``
+    are the values that become 0 and 255 where an image has more than 8 bits; None where no training image has.
+    ``mean`` and ``std`` are for the backbone, which normalises by itself.
     """
 
     modality: ClassVar[str] = "image"
@@ -86,6 +90,24 @@ class Pixels:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
+    fit: str = "crop"
+    background: tuple[int, int, int] = (255, 255, 255)
+    span: tuple[float, float] | None = None
+
+    @property
+    def resized(self) -> int:
+        """Return the length in pixels to which a side is resized before the centre is cut out, as timm reckons it."""
+        return math.floor(self.size / self.crop)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Return all that :mod:`frostline.data.viewing` must know, as plain values."""
+        return {**asdict(self), "resized": self.resized, "span": self.span or WHOLE}
+
+    @property
+    def transform(self) -> str:
+        """Return text for a cache's key: all that is done to an image before the backbone normalises it."""
+        return " ".join(f"{key}={value}" for key, value in self.recipe.items() if key not in ("mean", "std"))
 
     @property
     def normalisation(self) -> str:
@@ -94,6 +116,10 @@ class Pixels:
     def example(self, count: int, size: int) -> Tensor:
         """Return uint8 images [count, 3, size, size]."""
         return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+
+
+WHOLE = (0.0, 65535.0)
+"""The values that become 0 and 255 where images have more than 8 bits and the training images do not say better."""
 
 
 ADAPTERS = {

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frostline.data.readers import READERS
 from frostline.data.splits import SPLITS, split_called
-from frostline.data.tables import READERS, read_rows
+from frostline.data.tables import SPLIT, read_rows, without_bad
 from frostline.errors import UserError, named
 
 
@@ -85,7 +86,10 @@ class Kind:
 
 IMAGES = Kind(
     "images",
-    frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif"}),
+    frozenset(
+        ".jpg .jpeg .jpe .jfif .png .apng .ppm .pgm .pbm .pnm .pfm .bmp .dib .tif .tiff .webp .gif .avif .jp2 .j2k "
+        ".heic .heif".split()
+    ),
     "data=csv data.manifest",
 )
 RECORDINGS = Kind("recordings", frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}), "data.manifest")
@@ -182,7 +186,6 @@ def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
     """
     folder, where = Folder("data.root", root, symlinks, kind), f"data.root: {root}"
     top = {name: real for name, real, is_folder in folder.entries(folder.real) if is_folder}
-    folder.outputs.clear()  # each is found again below
     parted = _split_folders(folder, top, where)
     if parted:
         splits = {split: folder.classes(top[name], f"{name}/") for split, name in parted.items()}
@@ -243,31 +246,45 @@ class Columns:
 
     path: str
     label: str
-    split: str
+    split: str | None
 
 
 def read_manifest(
-    manifest: str | None, root: str | None, columns: Columns, symlinks: bool, blank: bool = False, kind: Kind = IMAGES
+    manifest: str | None,
+    root: str | None,
+    columns: Columns,
+    symlinks: bool,
+    blank: bool = False,
+    kind: Kind = IMAGES,
+    skip: bool = False,
 ) -> Found:
     """Read a table of paths, labels and, where that column is there, splits; paths are relative to ``root``.
 
-    ``blank`` lets a label be an empty text.
-    Raises UserError for a missing file or column, an empty cell, an unknown split, or a path out of ``root``.
+    ``blank`` lets a label be an empty text; ``skip`` leaves out the rows that lack something.
+    Raises UserError for a missing file or column, an unknown split, rows that lack something, or a path out of
+    ``root``.
     """
     if manifest is None:
         raise UserError("data.manifest is not set; it must name a CSV file with a header line.")
     file = Path(manifest).expanduser()
     folder = Folder("data.root", root if root is not None else str(file.parent), symlinks, kind)
     splits: dict[str, Listing] = {}
-    for row in read_rows(file, "data.manifest", {"path_column": columns.path, "label_column": columns.label}):
-        path, label = row.needed(columns.path), row.needed(columns.label, blank)
-        listing = splits.setdefault(row.split(columns.split), Listing([], [], []))
+    needed = {"path_column": columns.path, "label_column": columns.label}
+    rows, bad = read_rows(file, "data.manifest", needed, columns.split), list[str]()
+    for row in rows:
+        if (reason := row.lacks(needed.values(), columns.label if blank else None, columns.path)) is not None:
+            bad.append(f"{row.name} {reason}")
+            continue
+        path = row.cell(columns.path)
+        listing = splits.setdefault(row.split, Listing([], [], []))
         listing.names.append(path)
-        listing.labels.append(label)
+        listing.labels.append(row.cell(columns.label))
         listing.content.append(folder.follow(os.path.join(folder.real, path)))  # type: ignore[union-attr]
+    where = f"data.manifest: {manifest}"
+    notes = [*rows.notes, *without_bad(bad, where, skip)]
     if not splits:
-        raise UserError(f"data.manifest: {manifest} lists no {kind.noun}.")
-    return from_rows(splits, f"data.manifest: {manifest}", columns.split)
+        raise UserError(f"{where} lists no {kind.noun}.")
+    return replace(from_rows(splits, where, columns.split or SPLIT), notes=notes)
 
 
 def from_rows(splits: Mapping[str, Listing], where: str, split_column: str) -> Found:

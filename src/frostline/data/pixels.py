@@ -1,28 +1,28 @@
-"""From an image file or array to the square of uint8 pixels a backbone wants, and what is wrong where that fails."""
+"""From image files or arrays to squares of uint8 pixels, by threads, and what is wrong where that fails."""
 
 import hashlib
 import io
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
+from frostline.data.headers import FORMATS, Limits, Look, explain, extent, look_at
 from frostline.data.inputs import Pixels
-from frostline.errors import UserError
+from frostline.data.viewing import make_square
+from frostline.errors import UserError, choices
+from frostline.files import irregular
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+FITS = ("crop", "squash", "pad")
 THREADS = min(8, os.cpu_count() or 1)
 
 R = TypeVar("R")
@@ -31,17 +31,23 @@ Images = Sequence[str] | NDArray[np.uint8]
 """Where a split's images are: paths of files, or one array [N, H, W] or [N, H, W, 3]."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How many pixels an image may have, read or resized: what bounds the memory that one file can take."""
+def prepared(preprocess: Pixels, size: int | None, fit: str, crop: float | None, background: str) -> Pixels:
+    """Return a backbone's preprocessing with what ``data`` asks for in place of its own.
 
-    pixels: int
-    short_side: int
-
-
-def short_side(preprocess: Pixels) -> int:
-    """Return the length in pixels to which timm resizes the short side before it crops."""
-    return math.floor(preprocess.size / preprocess.crop)
+    Raises UserError naming the key whose value will not do.
+    """
+    if fit not in FITS:
+        raise choices("data.fit", fit, FITS)
+    if crop is not None and not 0 < crop <= 1:
+        raise UserError(f"data.crop: {crop} is not a share of a side that is kept; it is above 0, at most 1.")
+    try:
+        colour = ImageColor.getrgb(background)
+    except ValueError:
+        colour = ()
+    if len(colour) != 3:
+        raise UserError(f"data.background: {background!r} is no opaque colour; give a name or #rrggbb, such as white.")
+    size, crop = size or preprocess.size, preprocess.crop if crop is None else crop
+    return replace(preprocess, size=size, crop=crop, fit=fit, background=colour)
 
 
 @contextmanager
@@ -64,63 +70,6 @@ def digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def problem(path: str, limits: Limits, decode: bool) -> str | None:
-    """Return why a file cannot be used, or None; without ``decode`` only its header is read.
-
-    The size is judged before a pixel is decoded. JPEGs are decoded at an eighth of their size, which reads all of
-    the file in a fraction of the time.
-    """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            reason = _oversized(image, limits)
-            if reason is None and decode:
-                image.draft("RGB", (1, 1))
-                image.load()
-            return reason
-    except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
-        return _explain(path, error)
-
-
-def _oversized(image: Image.Image, limits: Limits) -> str | None:
-    width, height = image.size
-    if width * height > limits.pixels:
-        return f"has {width}x{height} pixels, more than data.max_megapixels={limits.pixels / 1e6:g} million"
-    if max(image.size) / min(image.size) * limits.short_side**2 > limits.pixels:
-        return f"is too long and thin ({width}x{height} pixels) to be resized"
-    if image.mode in ("I", "F"):
-        return f"has 32-bit pixels (mode {image.mode}), not 8-bit ones"
-    return None
-
-
-def _explain(path: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    if isinstance(error, PermissionError):
-        return "may not be read (permission denied)"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "has far too many pixels (more than data.max_megapixels)"
-    if not os.path.isfile(path):
-        return "is not a file"
-    with open(path, "rb") as file:
-        start = file.read(64).lstrip()
-    if not start:
-        return "is empty (0 bytes)"
-    if start.startswith(b"<") and b"svg" not in start.lower():
-        return "is a web page (HTML or XML), not an image"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"is not an image of a known format ({', '.join(FORMATS)})"
-    return f"is truncated or damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-
-
-def square(image: Image.Image, preprocess: Pixels) -> NDArray[np.uint8]:
-    """Return [3, S, S]: resized by its short side and cut out at the centre, exactly as timm does in evaluation."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    rgb: Any = image.convert("RGB")
-    resized = F.resize(rgb, [short_side(preprocess)], InterpolationMode(preprocess.interpolation))
-    return np.asarray(F.center_crop(resized, [preprocess.size])).transpose(2, 0, 1)
-
-
 def png(pixels: Tensor) -> bytes:
     """Return uint8 pixels [3, H, W] as a PNG file."""
     file = io.BytesIO()
@@ -128,30 +77,30 @@ def png(pixels: Tensor) -> bytes:
     return file.getvalue()
 
 
-def _read(image: str | NDArray[np.uint8], preprocess: Pixels) -> NDArray[np.uint8]:
-    if not isinstance(image, str):
-        return square(Image.fromarray(image), preprocess)
-    with Image.open(image, formats=FORMATS) as opened:
-        return square(opened, preprocess)
-
-
-def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, list[str | None]]:
-    """Return all images as uint8 [N, 3, S, S], decoded by threads, and what is wrong with each that failed."""
+def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, list[Look]]:
+    """Return all images as uint8 [N, 3, S, S], decoded by threads, and what was seen of each; failed ones are black."""
     pixels = np.zeros((len(images), 3, preprocess.size, preprocess.size), np.uint8)
+    recipe = preprocess.recipe
 
-    def decode(index: int) -> str | None:
+    def decode(index: int) -> Look:
         image = images[index]
-        if isinstance(image, str) and (reason := problem(image, limits, decode=False)) is not None:
-            return reason
+        if not isinstance(image, str):
+            pixels[index] = make_square(Image.fromarray(image), recipe)
+            return Look(size=(image.shape[1], image.shape[0]))
+        if reason := irregular(image):
+            return Look(reason)
         try:
-            pixels[index] = _read(image, preprocess)
-        except Exception as error:  # as in ``problem``
-            assert isinstance(image, str), error
-            return _explain(image, error)
-        return None
+            with Image.open(image, formats=FORMATS) as opened:
+                seen = look_at(opened, limits)
+                if seen.reason is None:
+                    pixels[index] = make_square(opened, recipe)
+                    seen = seen._replace(extent=extent(opened, seen))
+                return seen
+        except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
+            return Look(explain(image, error))
 
-    reasons = in_threads(decode, range(len(images)))
-    return torch.from_numpy(pixels), reasons
+    seen = in_threads(decode, range(len(images)))
+    return torch.from_numpy(pixels), seen
 
 
 def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> Tensor:
@@ -159,14 +108,17 @@ def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> T
 
     Raises UserError naming a file that was sound when it was checked and no longer is.
     """
+    recipe = preprocess.recipe
 
     def decode(index: int) -> NDArray[np.uint8]:
         image = images[index]
+        if not isinstance(image, str):
+            return make_square(Image.fromarray(image), recipe)
         try:
-            return _read(image, preprocess)
-        except OSError as error:
-            assert isinstance(image, str), error
-            raise UserError(f"{image} {_explain(image, error)}; it has changed since it was checked.") from error
+            with Image.open(image, formats=FORMATS) as opened:
+                return make_square(opened, recipe)
+        except Exception as error:  # as above
+            raise UserError(f"{image} {explain(image, error)}; it has changed since it was checked.") from error
 
     if torch.utils.data.get_worker_info() is None:
         return torch.from_numpy(np.stack(in_threads(decode, indices)))

@@ -1,119 +1,201 @@
-"""Rows of CSV, JSON lines and Parquet files, each with the place to name when something in it is wrong."""
+"""Rows of CSV, TSV, JSON lines and Parquet files, each with the place to name when something in it is wrong.
 
-import csv
-import json
-import sys
-from collections.abc import Iterator, Mapping
+What is malformed is refused with its line; a row that merely lacks something may be left out.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from frostline.data.splits import SPLITS
-from frostline.errors import UserError
+from frostline.data.readers import READERS, Malformed, Place
+from frostline.data.splits import SPLITS, split_called
+from frostline.errors import UserError, named
+from frostline.files import NAMES, irregular
+
+SPLIT = "split"
+"""The column of splits where the user names none; there need not be one."""
+ALIKE = ("split", "splits", "partition", "subset", "data_split", "dataset_split", "usage", "set", "fold")
+"""What such a column is called as well, in small letters: it is taken, and said, if its first cell names a split."""
+
+MOST = 30  # columns that are named
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a ``name``, ``where`` it stands, with the key that named the file, and its cells by column."""
+    """One row: a ``name``, ``where`` it stands, with the key that named the file, its cells by column, and its split.
+
+    The split is empty where the row says nothing of it and others do.
+    """
 
     name: str
     where: str
     cells: Mapping[str, Any]
+    split: str = "train"
 
     def cell(self, column: str) -> str:
-        """Return the text of a cell without the space around it; empty where nothing is there.
+        """Return the text of a cell without the space around it; empty where nothing is there, NaN included.
 
+        A whole number is written as one, also where a file has it as 1.0, as it must where its column has gaps.
         Raises UserError for what is neither text nor a number.
         """
         value = self.cells.get(column)
-        if value is None:
-            return ""
-        if not isinstance(value, str | int | float):
+        if value is None or isinstance(value, str):
+            return (value or "").strip()
+        if not isinstance(value, Real | Decimal):
             raise UserError(f"{self.where} has a {type(value).__name__} in {column}; it takes text or a number.")
-        return str(value).strip()
+        if isinstance(value, int | Decimal):
+            return "" if value != value else _digits(value)
+        number = float(value)
+        if math.isnan(number):
+            return ""
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else str(number)
 
-    def needed(self, column: str, blank: bool = False) -> str:
-        """Return the text of a cell; raises UserError where nothing is there, unless that may be."""
-        if not (cell := self.cell(column)) and not blank:
-            raise UserError(f"{self.where} has no {column}; every row needs one.")
-        return cell
+    def flaw(self, column: str, blank: bool = False, path: bool = False) -> str | None:
+        """Return why a row cannot be used for what it has in a column, or None.
 
-    def split(self, column: str) -> str:
-        """Return the split that the row is of: train where there is no such column. Raises UserError for another."""
-        if (split := self.cell(column) if column in self.cells else "train") not in SPLITS:
-            raise UserError(f"{self.where} has {column} {split!r}; it is one of: {', '.join(SPLITS)}.")
-        return split
+        ``blank`` lets the cell be empty; ``path`` lets it be the name of a file, which may be any bytes.
+        """
+        cell = self.cell(column)
+        if not cell:
+            return None if blank else f"has no {column}"
+        return (reason := flaw(cell, path)) and f"{reason} in {column}"
+
+    def lacks(self, columns: Iterable[str], blank: str | None = None, path: str | None = None) -> str | None:
+        """Return why a row cannot be used for what it has in these columns, or that it has no split; or None.
+
+        The column ``blank`` may be empty, ``path`` holds the name of a file.
+        """
+        for one in columns:
+            if (reason := self.flaw(one, one == blank, one == path)) is not None:
+                return reason
+        return None if self.split else "has no split"
 
 
-def read_rows(file: Path, key: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    """Yield the rows of a file, whose ending says what it is (CSV, where it says nothing).
+def without_bad(bad: Sequence[str], where: str, skip: bool) -> list[str]:
+    """Return a note that counts the rows that are left out. Raises UserError with them, unless they are skipped."""
+    if not bad:
+        return []
+    if not skip:
+        raise UserError(
+            f"{where}: {len(bad)} rows cannot be used: {named(bad)}. Complete or remove them, or set data.on_bad=skip."
+        )
+    return [f"left out {len(bad)} rows that cannot be used: {named(bad)}"]
+
+
+def _digits(value: int | Decimal) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return f"{value:x}"
+
+
+def flaw(text: str, path: bool = False) -> str | None:
+    """Return why a text, or the name of a file, cannot be used, or None: no network and no table takes it."""
+    if "\0" in text:
+        return "has a NUL character"
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8", NAMES if path else "strict")
+    except UnicodeEncodeError as error:
+        byte = 0xDC80 <= ord(text[error.start]) <= 0xDCFF
+        return "has bytes that are not UTF-8" if byte else "has half a character (a lone surrogate)"
+    return None
+
+
+class Rows:
+    """The rows of a file, whose ending says what it is (CSV, where it says nothing), read while they are iterated.
 
     ``key`` is the config's key that named the file, ``columns`` are the needed columns by the keys that named them
-    (``{"text_column": "text"}``). Raises UserError for a file that cannot be read and a column that is not there.
+    (``{"text_column": "text"}``), ``split`` is the column of splits: None if there is none, ``SPLIT`` if it need not be
+    there. After all rows, ``notes`` holds what the user should be told. Iterating raises UserError for a file that
+    cannot be read or is malformed, a column that is not there, and a split that is none.
     """
-    kind, read = READERS.get(file.suffix.lower(), READERS[".csv"])
-    try:
-        yield from read(file, key, columns)
-    except OSError as error:
-        raise UserError(f"{key}: {file} cannot be read ({error.strerror or error}); it must be {kind}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{key}: {file} is not {kind} in UTF-8 ({error}).") from error
+
+    def __init__(self, file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> None:
+        self.file, self.key, self.columns, self.asked = file, key, columns, split
+        self.split: str | None = None
+        self.notes: list[str] = []
+        self._begun, self._first = False, True
+        self._seen: list[str] = []
+        self._used: list[str] = []
+        self._long: list[str] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        kind, read = READERS.get(self.file.suffix.lower(), READERS[".csv"])
+        try:
+            if (what := irregular(self.file)) is not None:
+                raise UserError(f"{self.key}: {self.file} {what}; it must be {kind}.")
+            for place, cells in read(self.file, self._choose):
+                yield self._row(place, cells)
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0].rstrip(".")
+            raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); it must be {kind}.") from error
+        except Malformed as error:
+            if error.place:
+                raise UserError(f"{self.key}: {error.place} of {self.file} {error.said}.") from error
+            raise UserError(f"{self.key}: {self.file} is not {kind} in UTF-8 ({error.said}).") from error
+        self._conclude()
+
+    def _conclude(self) -> None:
+        if self._long:
+            some = named(self._long, 3)
+            self.notes.append(f"{len(self._long)} rows of {self.file.name} go over several lines, in quotes: {some}")
+        if self.split != self.asked and self.split is not None:
+            self.notes.append(f"the splits are those of the column {self.split!r} (data.split_column=null takes none)")
+
+    def _choose(self, names: Sequence[str], place: str) -> Sequence[str]:
+        """Check the names of columns; those found first decide which of them holds the splits."""
+        if names == self._seen:  # as those of the row before, most often
+            return self._used
+        doubled = sorted({name for name in names if name and names.count(name) > 1})
+        if doubled:
+            raise Malformed(f"has the column {named([*map(repr, doubled)])} twice; rename one", place or "the header")
+        if not self._begun:
+            self._begun, self.split = True, self._splits(names)
+        elif self.split is None and self.asked in names:
+            raise Malformed(f"has {self.asked!r}, which rows before it lack; every row needs one", place)
+        needed = dict(self.columns) | ({} if self.split is None else {"split_column": self.split})
+        check_columns(names, f"{place} of {self.file}" if place else self.file, needed)
+        self._seen, self._used = [*names], [*dict.fromkeys(needed.values())]
+        return self._used
+
+    def _splits(self, names: Sequence[str]) -> str | None:
+        """Return the column of splits: the one that was asked for, or one that is called alike."""
+        if self.asked != SPLIT or SPLIT in names:
+            return self.asked
+        alike = [name for name in names if name.strip().lower() in ALIKE and name not in self.columns.values()]
+        return min(alike, key=lambda name: ALIKE.index(name.strip().lower()), default=None)
+
+    def _row(self, place: Place, cells: Mapping[str, Any]) -> Row:
+        if place.said.startswith("lines"):
+            self._long.append(place.said)
+        row = Row(f"{self.file.name}:{place.number}", f"{self.key}: {place.said} of {self.file}", cells)
+        first, self._first = self._first, False
+        if self.split is None:
+            return row
+        said = row.cell(self.split)
+        split = split_called(said)
+        if split is None and first and self.split != self.asked:
+            self.split = None  # a column that is merely called so
+            return row
+        if split is None and said:
+            raise UserError(f"{row.where} has {self.split} {said!r}; it is one of: {', '.join(SPLITS)}.")
+        return Row(row.name, row.where, cells, split or "")
 
 
-def check_columns(header: list[str], where: object, columns: Mapping[str, str]) -> None:
+def read_rows(file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> Rows:
+    """Return the rows of a file, as :class:`Rows` says."""
+    return Rows(file, key, columns, split)
+
+
+def check_columns(header: Sequence[str], where: object, columns: Mapping[str, str]) -> None:
     """Raise UserError where a needed column is missing."""
     for key, column in columns.items():
         if column not in header:
-            names = ", ".join(header)
+            names = ", ".join(header[:MOST]) + (f" and {len(header) - MOST} more" if len(header) > MOST else "")
             raise UserError(f"data.{key}: {where} has no column {column!r}; its columns are: {names}.")
-
-
-def _csv(file: Path, key: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KiB that csv allows a cell
-    with file.open(newline="", encoding="utf-8-sig") as opened:
-        reader = csv.DictReader(opened, dialect="excel-tab" if file.suffix.lower() == ".tsv" else "excel")
-        check_columns(list(reader.fieldnames or []), file, columns)
-        for row in reader:
-            yield Row(f"{file.name}:{reader.line_num}", f"{key}: line {reader.line_num} of {file}", row)
-
-
-def _json_lines(file: Path, key: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig") as opened:
-        for number, line in enumerate(opened, 1):
-            if not line.strip():
-                continue
-            where = f"{key}: line {number} of {file}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is no JSON ({error}); each line must be an object.") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{where} is a {type(row).__name__} in JSON; each line must be an object.")
-            check_columns(list(row), f"line {number} of {file}", columns)
-            yield Row(f"{file.name}:{number}", where, row)
-
-
-def _parquet(file: Path, key: str, columns: Mapping[str, str]) -> Iterator[Row]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise UserError(f"{key}: {file} needs the package pyarrow; run: pip install 'frostline[text]'.") from error
-    number = 0
-    try:
-        with parquet.ParquetFile(file) as opened:
-            check_columns(list(opened.schema_arrow.names), file, columns)
-            for batch in opened.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Row(f"{file.name}:{number}", f"{key}: row {number} of {file}", row)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{key}: {file} is not a Parquet file ({str(error).rstrip('.')}).") from error
-
-
-READERS = {
-    ".csv": ("a CSV file", _csv),
-    ".tsv": ("a file of values between tabs", _csv),
-    ".jsonl": ("a file of JSON lines", _json_lines),
-    ".parquet": ("a Parquet file", _parquet),
-}

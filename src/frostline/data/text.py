@@ -19,6 +19,7 @@ from frostline.data.options import Options
 from frostline.data.pixels import png
 from frostline.data.rendering import Rendered
 from frostline.data.splits import SPLITS
+from frostline.data.tables import SPLIT
 from frostline.errors import UserError
 from frostline.files import sha256_json
 
@@ -54,7 +55,7 @@ class TextOptions(Options):
         """Where tokens are kept."""
         return None if self.token_cache is None else Path(self.token_cache).expanduser()
 
-    def reading(self, text: str, label: str, split: str = "split") -> Reading:
+    def reading(self, text: str, label: str, split: str | None = None) -> Reading:
         """Return how rows with these columns become texts."""
         return Reading(text, label, split, self.task.blank, self.on_bad == "skip")
 
@@ -144,7 +145,7 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": preprocess,
-        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
         "transforms": dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}"),
         "notes": [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)],
         "typical": None if lengths is None else math.ceil(lengths.double().mean()),
@@ -171,7 +172,7 @@ class TextCSV(DataModule):
         root: str | None = None,
         text_column: str = "text",
         label_column: str = "label",
-        split_column: str = "split",
+        split_column: str | None = SPLIT,
         symlinks: bool = False,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,

@@ -122,7 +122,8 @@ class Rates:
 
 def _variance(shares_RN: np.ndarray, values_N: np.ndarray) -> np.ndarray:
     """Return the variance of values under each row of shares, which add up to 1."""
-    centred_N = values_N - values_N.mean()
+    centred_N = values_N - values_N[0]  # values that are all the same leave nothing, not even what rounding does
+    centred_N = centred_N - centred_N.mean()
     return shares_RN @ centred_N**2 - (shares_RN @ centred_N) ** 2
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from frostline.files import encoded
 from frostline.report.runs import Block, Run, parsed
 from frostline.results.store import WHERE_NOT_WHAT
 
@@ -113,7 +114,7 @@ def text(value: Any) -> str:
     found = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if len(found) <= LONGEST:
         return found
-    return f"{found[:LONGEST]}... #{hashlib.sha256(found.encode()).hexdigest()[:4]}"
+    return f"{found[:LONGEST]}... #{hashlib.sha256(encoded(found)).hexdigest()[:4]}"
 
 
 def block_name(block: Block) -> str:

@@ -12,8 +12,8 @@ from frostline.files import read_bytes
 from frostline.report.runs import Run, at, number, parsed
 from frostline.results.checked import load_record
 from frostline.results.store import RECORD
-from frostline.results.tables import read_rows
 from frostline.shapes import check_shape
+from frostline.sheet import read_sheet
 
 MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
 
@@ -44,7 +44,7 @@ class Mistake:
 def curve(run: Run, metric: str) -> Curve | None:
     """Return the validation curve of a run, or None where its metrics.csv has none."""
     points: list[tuple[int, float]] = []
-    for row in read_rows(run.folder / "metrics.csv"):
+    for row in read_sheet(run.folder / "metrics.csv"):
         epoch, value = _number(row.get("epoch")), _number(row.get(f"val/{metric}"))
         if epoch is not None and value is not None:
             points.append((int(epoch) + 1, value))

@@ -1,12 +1,11 @@
 """The report's tables for other programs: every run as CSV, the results as LaTeX."""
 
-import csv
-import io
 from collections.abc import Iterator
 
 from frostline.report.analysis import Analysis, Mean
 from frostline.report.search import Search
-from frostline.report.text import cell, tex
+from frostline.report.text import tex
+from frostline.sheet import line
 
 
 def results_csv(analysis: Analysis) -> str:
@@ -14,14 +13,12 @@ def results_csv(analysis: Analysis) -> str:
 
     Costs are in seconds, bytes and floating-point operations; what a run does not know is empty.
     """
-    content = io.StringIO(newline="")
     runs = analysis.study.runs
     axes = list(dict.fromkeys(axis for run in runs for axis, _ in run.block))
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
     costs = list(dict.fromkeys(name for run in runs for name in run.costs))
-    writer = csv.writer(content, lineterminator="\n")
     heads = ["label", *axes, "seed", "lr", "epochs", "status", "reason", *(f"test_{name}" for name in scores), *costs]
-    writer.writerow([cell(head) for head in heads])
+    lines = [line(heads)]
     for run in runs:
         block = dict(run.block)
         values = [
@@ -35,23 +32,21 @@ def results_csv(analysis: Analysis) -> str:
             *(run.scores.get(name) for name in scores),
             *(run.costs.get(name) for name in costs),
         ]
-        writer.writerow(["" if value is None else cell(value) for value in values])
-    return content.getvalue()
+        lines.append(line(values))
+    return "".join(lines)
 
 
 def trials_csv(search: Search) -> str:
     """Return trials.csv: a line for each trial of a study, with its settings, how it ended and the run's ID."""
-    content = io.StringIO(newline="")
     keys = [str(one["key"]) for one in search.space]
-    writer = csv.writer(content, lineterminator="\n")
     heads = ["trial", *keys, f"val_{search.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
-    writer.writerow([cell(head) for head in heads])
+    lines = [line(heads)]
     for one in search.trials:
         said = dict(override.split("=", 1) for override in one.overrides if "=" in override)
         ended = [one.value, one.status, one.reason, one.epochs, one.seconds, one.same_as, one.id]
         values = [one.number, *(said.get(key) for key in keys), *ended]
-        writer.writerow(["" if value is None else cell(value) for value in values])
-    return content.getvalue()
+        lines.append(line(values))
+    return "".join(lines)
 
 
 def results_tex(analysis: Analysis) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from frostline.files import NAMES
 from frostline.report.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.estimates import Key
 from frostline.report.runs import Block, Run, at, parsed
 from frostline.report.verdict import metric_name
-from frostline.results.tables import read_rows
+from frostline.sheet import read_sheet
 
 MOST_ANSWERS = 2_000_000  # test labels of all runs together: what the bootstrap takes a minute for
 Table = Sequence[Mapping[str, str]]
@@ -58,8 +59,8 @@ def _answers(run: Run, kind: str) -> tuple[str, Answers] | None:
     _, read, columns = KINDS[kind]
     names, table = hashlib.sha256(), list[dict[str, str]]()
     try:
-        for row in read_rows(run.folder / "predictions.csv", columns):
-            names.update(f"{row['sample']}\0{row['label']}\0".encode())
+        for row in read_sheet(run.folder / "predictions.csv", columns):
+            names.update(f"{row['sample']}\0{row['label']}\0".encode("utf-8", NAMES))
             table.append(row)
         return (names.hexdigest(), read(run, table)) if table else None
     except (KeyError, ValueError):

@@ -1,6 +1,8 @@
-"""Untrusted text made harmless: in Markdown and TeX it stays text, in a CSV cell it stays no formula."""
+"""Untrusted text made harmless: in Markdown and TeX it stays text."""
 
 import re
+
+from frostline.files import escaped
 
 ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
@@ -22,8 +24,11 @@ LONGEST_PARAGRAPH = 10_000
 
 
 def plain(value: object, most: int = LONGEST) -> str:
-    """Return ``value`` as one line of printable characters, at most so many of them."""
-    line = " ".join(str(value).split())
+    """Return ``value`` as one line of printable characters, at most so many of them.
+
+    Bytes of a file's name that are no UTF-8 are shown as escapes: a name is told apart from others.
+    """
+    line = " ".join(escaped(str(value)).split())
     line = "".join(sign if sign.isprintable() else "?" for sign in line)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
@@ -50,15 +55,3 @@ def tex(value: object) -> str:
     Letters beyond ASCII need an engine or fonts that have them.
     """
     return "".join(TEX.get(sign, sign) for sign in plain(value))
-
-
-def cell(value: object) -> str | int | float:
-    """Return ``value`` for a CSV cell: numbers as they are, a quote before text that would run as a formula."""
-    if isinstance(value, int | float):
-        return value
-    text = plain(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) is not None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.files import WriteError, make_folder, read_json, writing
+from frostline.processes import running, started
 
 OWNER = "owner.json"
 WRITING_S = 5.0
@@ -46,7 +47,7 @@ def _sign(path: Path) -> None:
 
 def _clear_away(path: Path) -> None:
     """Remove a dead owner's file, if it is one: one process at a time looks and removes, or it would be another's."""
-    turn = path.with_name(f".{OWNER}.turn")
+    turn = _turn(path.parent)
     try:
         turn.touch(exist_ok=False)
     except FileExistsError:
@@ -62,6 +63,13 @@ def _clear_away(path: Path) -> None:
 def release(folder: Path) -> None:
     """Let another process have the folder."""
     (folder / OWNER).unlink(missing_ok=True)
+    turn = _turn(folder)
+    if not _young(turn):  # of a process that was killed while it had its turn
+        turn.unlink(missing_ok=True)
+
+
+def _turn(folder: Path) -> Path:
+    return folder / f".{OWNER}.turn"
 
 
 def dead(path: Path) -> bool:
@@ -70,21 +78,11 @@ def dead(path: Path) -> bool:
         owner = read_json(path)
         if owner["host"] != socket.gethostname():
             return True
-        return not _runs(owner["pid"]) or owner["started"] != started(owner["pid"])
+        return not running(owner["pid"]) or owner["started"] != started(owner["pid"])
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return not _young(path)  # it is being written at this moment, unless somebody was killed doing so
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
 
 
 def _young(path: Path) -> bool:
@@ -92,14 +90,6 @@ def _young(path: Path) -> bool:
         return time.time() - path.stat().st_mtime < WRITING_S
     except FileNotFoundError:
         return True
-
-
-def started(pid: int) -> str | None:
-    """Return when a process began, in the kernel's ticks: with it a number used again is told from its first owner."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:  # no /proc on this system
-        return None
 
 
 @contextmanager

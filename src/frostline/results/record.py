@@ -1,17 +1,15 @@
 """The record: what a run leaves behind, in one JSON file."""
 
-import csv
-import io
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from frostline import __version__
-from frostline.files import WriteError, give_up_reserve, write_atomic, write_json
+from frostline.files import WriteError, give_up_reserve, write_json
 from frostline.results.store import RECORD
 
 PACKAGES = (
@@ -159,14 +157,3 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
-
-
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, atomically; the columns are those of all rows, in order of appearance."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue())

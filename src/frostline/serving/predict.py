@@ -1,15 +1,16 @@
 """Predictions for new samples, a batch at a time: never more than one is held."""
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TextIO
 
 from frostline.errors import UserError, named
+from frostline.files import escaped
 from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
+from frostline.sheet import Sheet
 from frostline.tasks.base import Answer, Task
 
 Said = tuple[str, Answer]
@@ -49,16 +50,8 @@ def writer(format: str, task: Task, file: TextIO) -> Callable[[Said], None]:
 
 
 def _table(task: Task, file: TextIO) -> Callable[[Said], None]:
-    found: list[csv.DictWriter] = []
-
-    def write(said: Said) -> None:
-        row = {"sample": said[0], **task.cells(said[1])}
-        if not found:
-            found.append(csv.DictWriter(file, list(row), lineterminator="\n"))
-            found[0].writeheader()
-        found[0].writerow(row)
-
-    return write
+    sheet = Sheet(file)
+    return lambda said: sheet.write({"sample": said[0], **task.cells(said[1])})
 
 
 def _json_lines(file: TextIO) -> Callable[[Said], None]:
@@ -67,6 +60,6 @@ def _json_lines(file: TextIO) -> Callable[[Said], None]:
         row: dict[str, Any] = {"sample": name, "prediction": answer.prediction}
         if answer.probabilities:
             row["probabilities"] = {label: float(f"{value:.6g}") for label, value in answer.probabilities.items()}
-        file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
+        file.write(f"{escaped(json.dumps(row, ensure_ascii=False))}\n")
 
     return write

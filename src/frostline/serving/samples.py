@@ -1,6 +1,5 @@
 """A few samples of a run, on which an exported network is compared with Frostline's."""
 
-import csv
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from frostline.data.sound import soundfile
 from frostline.data.tables import READERS
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item, items
+from frostline.sheet import read_sheet
 
 COUNT = 4
 SIZES = ((91, 64), (40, 133), (64, 64), (300, 201))
@@ -35,13 +35,11 @@ def _files(model: Restored) -> list[Item]:
     """Return files that the run was tested on: their names lead from the data's root to them."""
     data, table = model.config["data"], model.folder / "predictions.csv"
     root = data.get("root") or (Path(data["manifest"]).parent if data.get("manifest") else None)
-    if root is None or not table.is_file():
+    if root is None:
         return []
-    with table.open(newline="", encoding="utf-8") as file:
-        named = [
-            (row["sample"], Path(root).expanduser() / row["sample"]) for row in islice(csv.DictReader(file), COUNT)
-        ]
-    return [Item(name, str(path)) for name, path in named if path.is_file()]
+    named = [row["sample"] for row in islice(read_sheet(table), COUNT)]
+    found = [(name, Path(root).expanduser() / name) for name in named]
+    return [Item(name, str(path)) for name, path in found if path.is_file()]
 
 
 def _texts(model: Restored) -> list[Item]:
@@ -59,9 +57,10 @@ def _texts(model: Restored) -> list[Item]:
 def _pictures(scratch: Path) -> list[Item]:
     made = np.random.default_rng(0)
     found = []
-    for width, height in SIZES:
+    for place, (width, height) in enumerate(SIZES):
         path = scratch / f"{width}x{height}.png"
-        Image.fromarray(made.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        channels = 4 if place % 2 else 3  # some are transparent
+        Image.fromarray(made.integers(0, 256, (height, width, channels), np.uint8)).save(path)
         found.append(Item(path.name, str(path)))
     return found
 

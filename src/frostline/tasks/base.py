@@ -119,7 +119,7 @@ class Task(ABC):
         """Return an answer as the cells of a table: ``prediction``, and a probability for each class."""
         said = answer.prediction
         each = {f"p({name})": f"{value:.6g}" for name, value in answer.probabilities.items()}
-        return {"prediction": said if isinstance(said, str) else f"{said:.7g}", **each}
+        return {"prediction": digits(said) if isinstance(said, float) else said, **each}  # type: ignore[dict-item]
 
     @abstractmethod
     def predictions(
@@ -137,6 +137,11 @@ class Task(ABC):
         That is ``probability``, the one given to a wrong class, or ``error`` in whatever the task counts.
         """
         return []
+
+
+def digits(value: float) -> str:
+    """Return a number with all its digits, as few as tell it from every other one."""
+    return repr(value).removesuffix(".0")
 
 
 def better(name: str, new: float, old: float | None) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from frostline.errors import UserError
 from frostline.schema import METRICS
-from frostline.tasks.base import Answer, Outputs, Task
+from frostline.tasks.base import Answer, Outputs, Task, digits
 
 LOSSES = {"mse": functional.mse_loss, "huber": functional.huber_loss, "mae": functional.l1_loss}
 
@@ -40,12 +41,28 @@ class Regression(Task):
                 f"task=regression: {len(wrong)} labels are no finite numbers, such as {some}; repair them, or choose "
                 f"the column of numbers with data.label_column."
             )
-        return torch.tensor(numbers)
+        rounded = [label for label, number in zip(labels, numbers, strict=True) if _is_rounded(label, number)]
+        if rounded:
+            raise UserError(
+                f"task=regression: {len(rounded)} labels have more digits than a number in double precision, such as "
+                f"{rounded[0]!r}; take away what all have in common."
+            )
+        return torch.tensor(numbers, dtype=torch.float64)
 
     def fit(self, labels: Tensor, classes: Sequence[str]) -> None:
-        self.mean, self.deviation = float(labels.mean()), float(labels.std(correction=0))
-        if self.deviation == 0:
-            raise UserError(f"task=regression: all training labels are {self.mean:g}; there is nothing to learn.")
+        """Take mean and deviation in double precision, of what is left when the first label is taken away.
+
+        Labels may be large numbers that differ little, such as times: in single precision 1.7e9 + 1 is 1.7e9.
+        """
+        first = float(labels[0])
+        apart = labels.double() - first
+        scale = float(apart.abs().max())
+        if scale == 0:
+            raise UserError(f"task=regression: all training labels are {digits(first)}; there is nothing to learn.")
+        if not math.isfinite(scale):
+            raise UserError("task=regression: the training labels lie too far apart for a number; scale them.")
+        self.mean = first + float((apart / scale).mean()) * scale
+        self.deviation = float((apart / scale).std(correction=0)) * scale
 
     def known(self) -> dict[str, Any]:
         return {"mean": self.mean, "deviation": self.deviation}
@@ -54,8 +71,11 @@ class Regression(Task):
         self.mean, self.deviation = known["mean"], known["deviation"]
 
     def targets(self, labels: Tensor) -> Tensor:
-        """Return the labels as the head learns them [N, 1]."""
-        return ((labels - self.mean) / self.deviation)[:, None]
+        """Return the labels as the head learns them [N, 1]: they are exact until they are centred."""
+        return self._standardised(labels).float()[:, None]
+
+    def _standardised(self, labels: Tensor) -> Tensor:
+        return (labels.double() - self.mean) / self.deviation
 
     def width(self, classes: Sequence[str]) -> int:
         return 1
@@ -67,11 +87,12 @@ class Regression(Task):
     def hits(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Return the absolute errors, summed."""
         assert isinstance(outputs, Tensor)
-        return (self._values(outputs.detach()) - labels).abs().sum()
+        said = outputs.detach().float()
+        return (said - self.targets(labels).to(said)).abs().sum() * self.deviation
 
     def _values(self, outputs: Tensor) -> Tensor:
         """Return outputs [N, 1] in the units of the labels [N]."""
-        return outputs.float()[:, 0] * self.deviation + self.mean
+        return outputs.double()[:, 0] * self.deviation + self.mean
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Return every score for outputs [N, 1] and labels [N].
@@ -81,29 +102,29 @@ class Regression(Task):
         """
         from scipy.stats import rankdata
 
-        values, labels_64 = self._values(outputs).double(), labels.double()
-        errors = values - labels_64
-        ranks = [torch.from_numpy(rankdata(each)) for each in (values, labels_64)]
-        spread = (labels_64 - labels_64.mean()).square().sum()
+        said, true = outputs.double()[:, 0], self._standardised(labels)
+        errors = said - true
+        ranks = [torch.from_numpy(rankdata(each)) for each in (said, labels.double())]
+        spread = _centred(true).square().sum()
         found = {
-            "rmse": errors.square().mean().sqrt(),
-            "mae": errors.abs().mean(),
+            "rmse": errors.square().mean().sqrt() * self.deviation,
+            "mae": errors.abs().mean() * self.deviation,
             "r2": 1 - errors.square().sum() / spread if spread > 0 else torch.tensor(math.nan),
-            "pearson": _correlation(values, labels_64),
+            "pearson": _correlation(said, true),
             "spearman": _correlation(ranks[0], ranks[1]),
             "loss": self.deviance(outputs.float(), labels),
         }
         return {name: float(value) for name, value in found.items()}
 
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
-        for value in self._values(outputs).tolist():
+        for value in self._values(outputs.cpu()).tolist():
             yield Answer(value, {})
 
     def predictions(
         self, names: Sequence[str], classes: Sequence[str], labels: Tensor, outputs: Tensor
     ) -> Iterator[dict[str, Any]]:
         for name, label, answer in zip(names, labels.tolist(), self.answers(classes, outputs), strict=True):
-            yield {"sample": name, "label": f"{label:.7g}", **self.cells(answer)}
+            yield {"sample": name, "label": digits(label), **self.cells(answer)}
 
     def worst(self, outputs: Tensor, labels: Tensor, most: int) -> list[tuple[int, dict[str, float]]]:
         """Return the largest errors."""
@@ -120,7 +141,18 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def _is_rounded(text: str, number: float) -> bool:
+    """Return whether a whole number is so large that its last digits are lost in double precision."""
+    return abs(number) > 2**53 and text.strip().lstrip("+-").isdecimal() and Decimal(text.strip()) != Decimal(number)
+
+
+def _centred(x_N: Tensor) -> Tensor:
+    """Return values without their mean; exactly 0 where they are all the same."""
+    x_N = x_N - x_N[0]
+    return x_N - x_N.mean()
+
+
 def _correlation(x_N: Tensor, y_N: Tensor) -> Tensor:
     """Return Pearson's correlation, NaN where one does not vary."""
-    x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
+    x_N, y_N = _centred(x_N), _centred(y_N)
     return (x_N @ y_N) / (x_N.norm() * y_N.norm())

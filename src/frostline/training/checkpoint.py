@@ -20,6 +20,7 @@ GENERATIONS = 2
 ROW = {"file": str, "sha256": str}
 SHAPE = {"saved": [{**ROW, "epoch": int, "best": bool}], "pause?": ROW}
 """What a manifest says; another's may say anything."""
+DAMAGE = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, IndexError)
 
 
 class Checkpoints:
@@ -90,7 +91,7 @@ class Checkpoints:
     def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
         path = self.folder / row["file"]
         try:
-            if path.parent == self.folder and sha256_file(path) == row["sha256"]:
+            if Path(row["file"]).name == row["file"] and sha256_file(path) == row["sha256"]:
                 return decode(path)
         except OSError:  # it is gone, or no file
             pass
@@ -130,8 +131,9 @@ def decode(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             tree = json.loads((file.metadata() or {})["tree"])
-            return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            found = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            return {**found}
+    except DAMAGE as error:
         raise UserError(
             f"{path} is not a Frostline checkpoint ({error}); give one from a run's checkpoints folder."
         ) from error

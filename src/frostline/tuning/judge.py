@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.launchers.base import Task
-from frostline.results.tables import read_rows
 from frostline.results.verdicts import forget, tell
 from frostline.schema import LOWER_IS_BETTER
+from frostline.sheet import read_sheet
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -37,7 +37,7 @@ class Case:
             return []
         self.read = changed
         monitor = self.task.config["monitor"]
-        return [found for row in read_rows(path) if (found := _numbers(row, monitor)) is not None]
+        return [found for row in read_sheet(path) if (found := _numbers(row, monitor)) is not None]
 
 
 def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:

@@ -5,6 +5,8 @@ import unicodedata
 from importlib.resources import files
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from frostline.files import escaped
+
 WIDE, NARROW = 880, 380  # units of a chart's width, at a desk and on a phone
 SIZE = 13.0  # of a letter, in the same units
 LINE = 16.0
@@ -17,9 +19,13 @@ WIDTHS = {  # in letter sizes, those of a wide typeface (DejaVu Sans), so that i
 
 
 def legible(text: str) -> str:
-    """Return ``text`` with a question mark for every sign that cannot be shown or that XML forbids."""
+    """Return ``text`` with a question mark for every sign that cannot be shown or that XML forbids.
+
+    Bytes of a file's name that are no UTF-8 are shown as escapes.
+    """
     return "".join(
-        sign if sign.isprintable() or sign in "\n\t" or unicodedata.category(sign) == "Zs" else "?" for sign in text
+        sign if sign.isprintable() or sign in "\n\t" or unicodedata.category(sign) == "Zs" else "?"
+        for sign in escaped(text)
     )
 
 
