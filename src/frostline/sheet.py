@@ -73,9 +73,16 @@ def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[
         if irregular(path) is not None or not os.stat(path).st_size:  # as are the kernel's, which may be endless
             return
         with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
-            lines = csv.reader(iter(lambda: file.readline(LONGEST), ""))
+            lines = csv.reader(_lines(file))
             names = [text(name) for name in next(lines, [])[:columns]]
             for line in lines:
                 yield dict(zip(names, map(text, line), strict=False))
     except (OSError, csv.Error):
         return
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST and not line.endswith("\n"):
+            raise csv.Error(f"a line of more than {LONGEST:,} characters")
+        yield line
