@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.files import CHUNK, sha256_file, sha256_json, write_atomic, write_json
+from frostline.files import CHUNK, irregular, sha256_file, sha256_json, write_atomic, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -91,3 +92,17 @@ def test_the_sum_of_a_value_does_not_depend_on_the_order_of_its_keys() -> None:
     assert (
         sha256_json({"a": 1, "b": [2, 3]}) == sha256_json({"b": (2, 3), "a": 1}) != sha256_json({"a": 1, "b": [3, 2]})
     )
+
+
+def test_what_is_no_file_is_named_without_being_opened(tmp_path: Path) -> None:
+    file, pipe, link = tmp_path / "file", tmp_path / "pipe", tmp_path / "link"
+    file.write_bytes(b"")
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    assert irregular(pipe) == "is a pipe, not a file"
+    assert irregular(link) == "is a device, not a file"
+    assert irregular(tmp_path) == "is a folder, not a file"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        assert irregular(tmp_path / "socket") == "is a socket, not a file"
+    assert [irregular(one) for one in (file, tmp_path / "missing", file / "below", "a\0b")] == [None] * 4

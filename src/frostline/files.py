@@ -3,11 +3,19 @@
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+IRREGULAR = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -35,6 +43,21 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     write_atomic(path, json.dumps(value, indent=2) + "\n")
+
+
+def irregular(path: str | os.PathLike) -> str | None:
+    """Return what stands at ``path`` instead of a file ("is a pipe, not a file"), links followed; None for a file.
+
+    It is asked before anything is opened: a pipe would wait for a writer, a device may never end. What is not there,
+    or not to be reached, is None as well, so that opening it says so.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # no such file; a NUL byte in its name
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return next((f"is a {noun}, not a file" for test, noun in IRREGULAR if test(mode)), "is not a file")
 
 
 def sync_folder(path: Path) -> None:
