@@ -16,8 +16,10 @@ ROOMS = (
     ("lean",),
     ("stopping",),
     ("signature",),
+    ("secrets",),
     ("allow",),
     ("schema",),
+    ("composing",),
     ("config",),
     ("ranks",),
     ("group",),
@@ -50,7 +52,7 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = ("errors", "files", "signature", "allow", "schema", "config", "results")
+START = ("errors", "files", "signature", "secrets", "allow", "schema", "composing", "config", "results")
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from frostline.commands.arguments import hand_over, parse
-from frostline.config import check_hydra, compose, explained, plain, quoted, single_choices
+from frostline.config import compose, explained, plain, quoted, single_choices
 from frostline.dispatch import Outcome, dispatch
 from frostline.errors import UserError
 from frostline.files import write_json
@@ -113,7 +113,6 @@ def task(composed: DictConfig) -> None:
 def prepare(composed: DictConfig) -> dict[str, Any] | None:
     """Return the checked config of a sweep's run, or None for a mistake, which is said and written down."""
     try:
-        check_hydra(HydraConfig.get())
         return plain(composed)
     except UserError as error:
         refuse(error)
@@ -123,7 +122,8 @@ def prepare(composed: DictConfig) -> dict[str, Any] | None:
 def refuse(error: UserError) -> None:
     """Say what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
-    print(f"frostline: {' '.join(node.overrides.task)}: {error}", file=sys.stderr, flush=True)
+    overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
+    print(f"frostline: {overrides}: {error}", file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from frostline.allow import instantiate, locate
 from frostline.errors import UserError
 from frostline.files import write_json
-from frostline.training.secrets import flat, without_credentials
+from frostline.secrets import flat, without_credentials
 
 log = logging.getLogger(__name__)
 IDS = "loggers.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
-from frostline.training.secrets import without_credentials
+from frostline.secrets import without_credentials
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
