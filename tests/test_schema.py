@@ -54,15 +54,14 @@ ATTACKS: list[dict[str, Any]] = [
     {"_target_": None},
 ]
 FINE = [
-    "torch.optim.RAdam",
-    "torch.optim.lr_scheduler.StepLR",
-    "torchvision.transforms.v2.RandAugment",
-    "timm.optim.Lamb",
-    "pytorch_lightning.Trainer",
-    "pytorch_lightning.loggers.TensorBoardLogger",
-    "torchmetrics.classification.MulticlassAccuracy",
-    "frostline.heads.Linear",
-    "frostline.freeze.strategies.lp_ft",
+    ("optimizer", {"_target_": "torch.optim.RAdam"}),
+    ("augment", {"_target_": "torchvision.transforms.v2.RandAugment"}),
+    ("optimizer", {"_target_": "timm.optim.Lamb"}),
+    ("trainer", {"_target_": "pytorch_lightning.Trainer"}),
+    ("logger", {"_target_": "pytorch_lightning.loggers.TensorBoardLogger"}),
+    ("logger", {"mine": {"_target_": "pytorch_lightning.loggers.CSVLogger"}}),
+    ("head", {"_target_": "frostline.heads.Linear"}),
+    ("freeze", {"_target_": "frostline.freeze.strategies.lp_ft"}),
 ]
 
 
@@ -92,9 +91,9 @@ def test_hydras_special_keys_are_refused(key: str) -> None:
         check_targets({"optimizer": {"_target_": "torch.optim.SGD", key: True}})
 
 
-@pytest.mark.parametrize("target", FINE)
-def test_what_is_needed_is_allowed(target: str) -> None:
-    check_targets({"node": [{"_target_": target}]})
+@pytest.mark.parametrize(("key", "node"), FINE)
+def test_what_is_needed_is_allowed(key: str, node: dict[str, Any]) -> None:
+    check_targets({key: node})
 
 
 @given(st.from_regex(r"[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,4}", fullmatch=True))

@@ -25,6 +25,7 @@ from frostline.allow import nodes
 from frostline.composing.expansion import check_expansion
 from frostline.composing.node import check_hydra, check_override
 from frostline.composing.source import SCHEME
+from frostline.composing.writers import check_loggers
 from frostline.errors import UserError, choices
 from frostline.schema import (
     ROOTS,
@@ -123,8 +124,9 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     Raises UserError for a mandatory value that is missing, an interpolation that leads nowhere, and bad values.
     """
     task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    raw: Any = OmegaConf.to_container(task, resolve=False)
-    check_expansion(raw)
+    with explained(None):
+        raw: Any = OmegaConf.to_container(task, resolve=False)
+        check_expansion(raw)
     for where, node in nodes(raw):
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
@@ -140,6 +142,7 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
         config["monitor"] = metrics[0]
     check_config(config)  # type: ignore[arg-type]
+    check_loggers(config["logger"], Path(config["outputs"]))
     return config  # type: ignore[return-value]
 
 
@@ -215,6 +218,8 @@ def explained(config_dir: Path | None) -> Iterator[None]:
             f"{error.override!r} is no override ({_first_line(error)}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
+    except RecursionError as error:
+        raise UserError("The config is nested too deeply; write it with fewer levels.") from error
     except yaml.YAMLError as error:
         raise UserError(f"YAML: {' '.join(str(error).split())}.") from error
     except (HydraException, OmegaConfBaseException) as error:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from frostline.allow import check_targets, instantiate
+from frostline.allow import check_targets, conf_dir, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
 
@@ -145,12 +144,6 @@ RULES: tuple[Rule, ...] = (
     ("tune.seed", True, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32, or null"),
     ("tune.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
 )
-
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configs: inside an installed wheel, else the repository's `conf/`."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def check_config(config: Mapping[str, Any]) -> None:

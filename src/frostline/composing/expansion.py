@@ -8,6 +8,7 @@ from frostline.errors import UserError
 
 MOST = 1_000_000
 """Characters that a resolved config may come to."""
+DEEPEST = 50
 NODE = re.compile(r"\$\{(\.*)([^\s{}:,'\"$]*)\}")
 
 
@@ -17,9 +18,16 @@ def check_expansion(config: Mapping[str, Any]) -> None:
     Raises UserError that names the first key that does. One that refers to itself is left to OmegaConf, which says so.
     """
     known: dict[str, float] = {}
-    for key in config:
+    for key, value in config.items():
+        if _deeper(value, DEEPEST):
+            raise UserError(f"{key}: it is nested deeper than {DEEPEST} levels; write it with fewer.")
         if _length(config, str(key), known) > MOST:
             raise UserError(f"{key}: its interpolations come to more than {MOST:,} characters; write it out, or less.")
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _deeper(one, levels - 1) for one in inner)
 
 
 def _length(config: Mapping[str, Any], key: str, known: dict[str, float]) -> float:
