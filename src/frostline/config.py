@@ -40,7 +40,7 @@ from frostline.schema import (
     conf_dir,
     task_metrics,
 )
-from frostline.secrets import check_secrets, reference, resolve_env, without_credentials
+from frostline.secrets import check_secrets, reference, resolve_env
 from frostline.signature import nearest_first, unknown_key
 
 SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups

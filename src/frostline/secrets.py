@@ -157,7 +157,9 @@ def reference(name: str, *default: Any) -> str:
         raise UserError(f"${{oc.env:{name}}}: {name!r} is no environment variable's name.")
     if not default:
         if name not in os.environ:
-            raise UserError(f"${{oc.env:{name}}}: the environment variable {name} is not set; set it, or add a default.")
+            raise UserError(
+                f"${{oc.env:{name}}}: the environment variable {name} is not set; set it, or add a default."
+            )
         return f"${{oc.env:{name}}}"
     if default[0] is None:
         return f"${{oc.env:{name},null}}"
@@ -175,8 +177,7 @@ def _default(found: re.Match[str]) -> str | None:
 
 def hiding(config: Mapping[str, Any]) -> Callable[[str], str]:
     """Return what masks a message: credentials, and the values of the variables that a config refers to."""
-    names = {found[1] for _, _, value in _texts(config) for found in REFERENCE.finditer(value)}
-    values = {value: name for name in sorted(names) if len(value := os.environ.get(name, "")) >= SHORTEST}
+    values = {value: name for name, value in referred(config).items() if len(value) >= SHORTEST}
 
     def hide(text: str) -> str:
         for value in sorted(values, key=len, reverse=True):
@@ -184,6 +185,12 @@ def hiding(config: Mapping[str, Any]) -> Callable[[str], str]:
         return without_credentials(text)
 
     return hide
+
+
+def referred(value: Any) -> dict[str, str]:
+    """Return the environment variables that a config, or several, refer to, with their values here."""
+    names = {found[1] for _, _, text in _texts(value) for found in REFERENCE.finditer(text)}
+    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
 
 def _texts(value: Any, where: str = "", key: str = "") -> Iterator[tuple[str, str, str]]:

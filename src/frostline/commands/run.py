@@ -20,6 +20,7 @@ from frostline.errors import UserError
 from frostline.files import write_json
 from frostline.launchers.base import Task, make_launcher
 from frostline.results.store import RECORD
+from frostline.secrets import without_credentials
 
 LOCAL = "frostline.launchers.local.Pool"
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
@@ -123,7 +124,7 @@ def refuse(error: UserError) -> None:
     """Say what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
     overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
-    print(f"frostline: {overrides}: {error}", file=sys.stderr, flush=True)
+    print(f"frostline: {without_credentials(overrides)}: {error}", file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 

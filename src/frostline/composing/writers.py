@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frostline.errors import UserError
+from frostline.secrets import REFERENCE
 from frostline.signature import unknown_key
 
 PLACES = ("save_dir", "dir", "log_dir", "root_dir", "artifact_location")
@@ -82,8 +83,8 @@ def stays(name: object) -> bool:
 
 
 def _below(address: str, folder: Path) -> bool:
-    """Say whether an address is that of a file of SQLite's in a folder; one that hangs on the environment is not asked."""
-    if "${oc.env:" in address:
+    """Say whether an address is that of a file of SQLite's in a folder; one with a reference is asked in the worker."""
+    if REFERENCE.search(address):
         return True
     path = address.removeprefix("sqlite:///")
     return path != address and Path(path).resolve().is_relative_to(folder.resolve())

@@ -16,6 +16,7 @@ from frostline.errors import UserError
 from frostline.files import write_atomic
 from frostline.launchers.ray_node import carry_out
 from frostline.results.record import versions
+from frostline.secrets import referred
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -84,7 +85,8 @@ class Cluster:
     def submit(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Let some node call a function; return what to wait for. ``options`` are Ray's own."""
         token = None if self._token is None else str(self._token)
-        return self._task.options(**options).remote(os.getcwd(), token, versions(), function, *arguments)
+        given = referred(arguments)
+        return self._task.options(**options).remote(os.getcwd(), token, versions(), given, function, *arguments)
 
     def check(self, outputs: Path) -> None:
         """Make sure that every node has what this machine has; UserError says which has not.

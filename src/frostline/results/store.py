@@ -1,6 +1,5 @@
 """Where runs lie, and which run a config stands for."""
 
-import copy
 import json
 import os
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.files import sha256_file, sha256_json
+from frostline.secrets import resolve_env
 
 FORMAT = 4
 RECORD = "record.json"
@@ -52,7 +52,7 @@ def run_id(config: dict[str, Any]) -> str:
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config without what does not matter, and with contents in the place of paths."""
-    matters = copy.deepcopy(config)
+    matters = resolve_env(config, secrets=False)  # what a password is decides nothing
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
     data = matters.get("data", {})
