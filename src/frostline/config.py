@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from omegaconf.resolvers import oc
 
 from frostline.allow import nodes
@@ -44,6 +44,7 @@ from frostline.secrets import check_secrets, reference, resolve_env
 from frostline.signature import nearest_first, unknown_key
 
 SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups
+LONGEST = 400
 MOST_CHOICES = 10_000
 """Values that a sweep may take, and combinations of a sweep that are looked at before its first run."""
 
@@ -66,7 +67,7 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
     ConfigStore.instance().store(name="schema", node=ROOTS[root])
     path = search_path(config_dir)
     extra = [searching(path)] if path else []
-    with explained(config_dir), references():
+    with taken_from(config_dir), references():
         check_overrides(overrides, config_dir)
         with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
@@ -124,14 +125,14 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     Raises UserError for a mandatory value that is missing, an interpolation that leads nowhere, and bad values.
     """
     task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    with explained(None):
+    with taken_from(None):
         raw: Any = OmegaConf.to_container(task, resolve=False)
         check_expansion(raw)
     for where, node in nodes(raw):
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")
-    with explained(None), references():
+    with taken_from(None), references():
         config = OmegaConf.to_container(task, resolve=True)
     assert isinstance(config, dict)
     check_secrets(config)  # type: ignore[arg-type]
@@ -148,7 +149,7 @@ def plain(composed: DictConfig) -> dict[str, Any]:
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse overrides by Hydra's grammar. Raises UserError for what does not follow it."""
-    with explained(None):
+    with taken_from(None):
         return OverridesParser.create().parse_overrides(list(overrides))
 
 
@@ -205,6 +206,18 @@ def quoted(text: str) -> str:
 
 
 @contextmanager
+def taken_from(config_dir: Path | None) -> Iterator[None]:
+    """As `explained`, where nothing but Hydra, OmegaConf and YAML is at work: they let a few errors of Python's through."""
+    with explained(config_dir):
+        try:
+            yield
+        except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
+            raise
+        except (ValueError, TypeError, OSError) as error:
+            raise UserError(f"The config cannot be composed ({_first_line(error)}).") from error
+
+
+@contextmanager
 def explained(config_dir: Path | None) -> Iterator[None]:
     """Turn what Hydra, OmegaConf and YAML raise into a UserError of one message that names key, value and choices."""
     try:
@@ -215,7 +228,7 @@ def explained(config_dir: Path | None) -> Iterator[None]:
         raise _unknown_choice(error, config_dir) from error
     except OverrideParseException as error:
         raise UserError(
-            f"{error.override!r} is no override ({_first_line(error)}); write KEY=VALUE, "
+            f"{short(repr(error.override))} is no override ({_first_line(error)}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
     except RecursionError as error:
@@ -226,9 +239,14 @@ def explained(config_dir: Path | None) -> Iterator[None]:
         raise _explain(error) from error
 
 
+def short(text: str) -> str:
+    """Return a text as a message can hold it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+    return short((lines or [type(error).__name__])[0].rstrip("."))
 
 
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
@@ -244,7 +262,7 @@ def _explain(error: Exception) -> UserError:
         holder = cause.parent_node
         if isinstance(cause, ValidationError):
             return UserError(f"{cause.full_key}: {_first_line(cause)}.")
-        if isinstance(holder, Mapping) and cause.key not in holder and "nterpolation" not in type(cause).__name__:
+        if isinstance(holder, Mapping) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
             return unknown_key(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
         return UserError(f"{cause.full_key}: {_first_line(cause)}.")
     return _explain_file(error)
@@ -255,7 +273,7 @@ def _explain_file(error: Exception) -> UserError:
     found = re.search(r"In '(\S+)'.*?Key '(\w+)' not in '(\w+)'.*?full_key: (\S+)", str(error), re.DOTALL)
     if found is None:
         text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        return UserError(f"{text}.")
+        return UserError(f"{short(text) or 'The config cannot be composed: ' + type(error).__name__}.")
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")

@@ -62,7 +62,11 @@ def check_file(path: Path) -> None:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: it is not UTF-8; save it as UTF-8.") from error
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise UserError(f"{path}, line {line}: it holds a character that YAML does not allow.") from error
     loader.name = str(path)
     try:
         node = loader.get_single_node()
