@@ -160,6 +160,8 @@ def single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> 
     With a ``config_dir`` they are all combinations: a file of the user's may bring in another one by a third choice.
     """
     parsed = parse_overrides(overrides)
+    for one in parsed:
+        check_override(one)
     swept = [_choices(text, one, config_dir) for text, one in zip(overrides, parsed, strict=True)]
     if config_dir is not None:
         if math.prod(map(len, swept)) > MOST_CHOICES:
@@ -213,7 +215,7 @@ def taken_from(config_dir: Path | None) -> Iterator[None]:
             yield
         except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
             raise
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, AttributeError, KeyError, AssertionError) as error:
             raise UserError(f"The config cannot be composed ({_first_line(error)}).") from error
 
 

@@ -71,7 +71,9 @@ NODES = st.fixed_dictionaries(
 )
 VALUES = st.recursive(
     SCALARS | NODES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "lr", "size"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "lr", "size"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 KEYS = st.sampled_from(
@@ -83,7 +85,13 @@ KEYS = st.sampled_from(
         *("logger", "logger.mine", "launcher", "launcher.workers", "launcher.timeout_s", "launcher.setup", "x", ""),
         *("hydra", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job"),
         *("hydra.job.name", "hydra.job.chdir", "hydra.job.env_set", "hydra.job.env_copy", "hydra.searchpath"),
-        *("hydra.callbacks", "hydra.job_logging", "hydra.job_logging.handlers", "hydra.hydra_logging", "hydra.launcher"),
+        *(
+            "hydra.callbacks",
+            "hydra.job_logging",
+            "hydra.job_logging.handlers",
+            "hydra.hydra_logging",
+            "hydra.launcher",
+        ),
         *("hydra.sweeper", "hydra.verbose", "hydra.help.template", "hydra.overrides.hydra", "hydra.overrides.task"),
         *("hydra.runtime.output_dir", "hydra.mode", "hydra.env", "hydra/launcher", "hydra/job_logging", "defaults"),
     ]
@@ -221,6 +229,8 @@ def test_a_nested_node_is_where_its_key_takes_one_or_refused_by_name(
     node = {"_target_": inner, "save_dir": OUTSIDE, "dirpath": OUTSIDE, "name": "x"}
     with untouched(place):
         try:
-            instantiate({"_target_": outer, key: data.draw(st.sampled_from([node, [node], [[node]], {"y": node}]))}, group)
+            instantiate(
+                {"_target_": outer, key: data.draw(st.sampled_from([node, [node], [[node]], {"y": node}]))}, group
+            )
         except UserError as error:
             assert str(error).count("\n") == 0

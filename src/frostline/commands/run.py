@@ -72,12 +72,9 @@ def sweep(args: argparse.Namespace) -> int:
 
     Every choice of every swept group is composed and checked before the first run.
     """
-    folder = None
-    for overrides in single_choices(args.overrides, args.config_dir):
-        composed = compose("run", overrides, args.config_dir)
-        outputs = plain(composed)["outputs"]
-        folder = folder or sweep_folder(Path(outputs))
-    assert folder is not None
+    choices = single_choices(args.overrides, args.config_dir)
+    configs = [plain(compose("run", overrides, args.config_dir)) for overrides in choices]
+    folder = sweep_folder(Path(configs[0]["outputs"]))
     with explained(args.config_dir):
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [json.loads(path.read_text())["code"] for path in folder.rglob("outcome.json")]

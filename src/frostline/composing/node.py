@@ -14,7 +14,10 @@ from frostline.errors import UserError, choices
 LAUNCHERS = {"pool": (), "basic": (), "joblib": ("n_jobs", "batch_size", "timeout", "verbose")}
 """Hydra's launchers that may run a sweep, and the keys of each that may be set."""
 ALLOWED = ("hydra.sweeper.max_batch_size",)
-WRITTEN = ("hydra.runtime", "hydra.overrides", "hydra.job.override_dirname", "hydra.searchpath")
+WRITTEN = (
+    *("hydra.runtime.choices", "hydra.runtime.config_sources", "hydra.runtime.cwd", "hydra.overrides"),
+    *("hydra.job.override_dirname", "hydra.searchpath"),
+)
 """What Hydra writes into its node itself, after all files; of these overrides and search path are compared by hand."""
 INSTEAD = {
     "hydra.searchpath": "use --config-dir DIR",
