@@ -209,7 +209,7 @@ def quoted(text: str) -> str:
 
 @contextmanager
 def taken_from(config_dir: Path | None) -> Iterator[None]:
-    """As `explained`, where nothing but Hydra, OmegaConf and YAML is at work: they let a few errors of Python's through."""
+    """As `explained`, where only Hydra, OmegaConf and YAML are at work, which let a few errors of Python's through."""
     with explained(config_dir):
         try:
             yield

@@ -83,14 +83,20 @@ def without_credentials(text: str) -> str:
     """Return a text without logins and credentials in addresses, and without tokens of well-known forms."""
 
     def argument(found: re.Match[str]) -> str:
-        name = found[1]
-        secret = (is_secret(name) or name.lower() in SIGNED) and literal(found[0].partition("=")[2])
-        return f"{name}={WITHHELD}" if secret else found[0]
+        return f"{found[1]}={WITHHELD}" if _is_credential(found) else found[0]
 
     def login(found: re.Match[str]) -> str:
-        return f"{WITHHELD}@" if literal(found[0]).strip(":@") else found[0]
+        kept = REFERENCE.search(found[0]) and not PASSWORD.search(f"://{literal(found[0])}")
+        return found[0] if kept else f"{WITHHELD}@"
 
     return TOKEN.sub(WITHHELD, ARGUMENT.sub(argument, LOGIN.sub(login, text)))
+
+
+def _is_credential(argument: re.Match[str]) -> bool:
+    """Say whether an argument of an address is a credential that stands there itself."""
+    name, _, value = argument[0].partition("=")
+    signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
+    return (is_secret(name) or signed) and literal(value) != ""
 
 
 def _sent(text: str) -> str:
@@ -109,7 +115,7 @@ def check_secrets(config: Mapping[str, Any]) -> None:
     """
     for where, key, value in _texts(config):
         plain = literal(value)
-        known = PASSWORD.search(plain) or LOGIN.sub("", without_credentials(plain)) != LOGIN.sub("", plain)
+        known = PASSWORD.search(plain) or TOKEN.search(plain) or any(map(_is_credential, ARGUMENT.finditer(plain)))
         if known or (is_secret(key) and plain):
             raise UserError(
                 f"{where}: it holds a password, a key or a token, which would stand in every file of the run; "

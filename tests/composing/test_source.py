@@ -57,7 +57,7 @@ def test_what_is_no_config_is_named(tmp_path: Path, content: str | bytes, words:
 @pytest.mark.parametrize("way", ["text", "mapping"])
 def test_interpolations_that_double_are_refused_before_they_are_filled_in(tmp_path: Path, way: str) -> None:
     lines = {
-        "text": [f"k{n}: {'${.k%d}' % (n - 1) * 10}" for n in range(1, 15)],
+        "text": [f"k{n}: " + f"${{.k{n - 1}}}" * 10 for n in range(1, 15)],
         "mapping": [f"k{n}: {{x: '${{data.k{n - 1}}}', y: '${{data.k{n - 1}}}'}}" for n in range(1, 40)],
     }[way]
     content = "\n".join(["_target_: frostline.data.image.Digits", "k0: xxxxxxxxxx", *lines])

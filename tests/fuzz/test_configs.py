@@ -1,4 +1,4 @@
-"""Hostile configs, on the command line and in files: exit 0, or 2 with one sentence; nothing runs, nothing is written."""
+"""Hostile configs, in overrides and files: exit 0, or 2 with one sentence; nothing runs, nothing is written outside."""
 
 import json
 import re
