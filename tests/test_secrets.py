@@ -133,7 +133,12 @@ def test_what_holds_none_is_taken_and_shown_as_it_is(value: str) -> None:
 def test_references_are_kept_until_they_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "hunter2")
     monkeypatch.setenv("PLACE", "/somewhere")
-    given = ["label='x${oc.env:PW}y'", "outputs='${oc.env:PLACE}/out'", "group=${label}", "+data.root='${oc.env:NO,a b}'"]
+    given = [
+        "label='x${oc.env:PW}y'",
+        "outputs='${oc.env:PLACE}/out'",
+        "group=${label}",
+        "+data.root='${oc.env:NO,a b}'",
+    ]
     config = plain(compose("run", given))
     assert config["label"] == config["group"] == "x${oc.env:PW}y" and config["data"]["root"] == "${oc.env:NO,'a b'}"
     assert config["outputs"] == "/somewhere/out"
@@ -149,14 +154,18 @@ def test_a_variable_that_is_not_there_is_named(override: str) -> None:
         plain(compose("run", [override]))
 
 
-@pytest.mark.parametrize("override", ["data.size=${oc.env:NUMBER}", "epochs=${oc.env:NUMBER}", "data._target_=${oc.env:NUMBER}"])
+@pytest.mark.parametrize(
+    "override", ["data.size=${oc.env:NUMBER}", "epochs=${oc.env:NUMBER}", "data._target_=${oc.env:NUMBER}"]
+)
 def test_a_variable_stands_for_texts_alone(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBER", "32")
     with pytest.raises(UserError, match=override.partition("=")[0]):
         plain(compose("run", [override]))
 
 
-@pytest.mark.parametrize("way", ["${oc.decode:${oc.env:PW}}", "${oc.decode:'${oc.env:PW}'}", "${oc.select:outputs}", "${group}"])
+@pytest.mark.parametrize(
+    "way", ["${oc.decode:${oc.env:PW}}", "${oc.decode:'${oc.env:PW}'}", "${oc.select:outputs}", "${group}"]
+)
 def test_no_way_round_shows_a_value(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "hunter2")
     config = plain(compose("run", [f"label='{way}'" if "'" not in way else f'label="{way}"', "group=${oc.env:PW}"]))

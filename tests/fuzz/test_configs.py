@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import frostline.commands.run
+import frostline.launchers.base
 from frostline.allow import everything, instantiate
 from frostline.assemble import make_trainer
 from frostline.commands import main
 from frostline.dispatch import Outcome
 from frostline.errors import UserError
+from frostline.launchers.base import Task
 from frostline.results.store import run_id
 from frostline.training.loggers import make_loggers
 
@@ -150,13 +152,29 @@ def prepared(config: dict[str, Any]) -> Outcome:
     """Stand for a run: make what a config names, as far as that goes without data, in the folder that is its own."""
     folder = Path("outputs/runs") / run_id(config)
     folder.mkdir(parents=True, exist_ok=True)
-    json.dumps(config), yaml.safe_dump(config)
+    yaml.safe_dump(json.loads(json.dumps(config)))
     for key in ("task", "augment", "schedule"):
         if "_target_" in config[key]:
             instantiate(config[key], key)
     make_trainer(config, folder)
     make_loggers(config, folder)
     return Outcome(folder.name, folder, {"status": "done"}, fresh=True)
+
+
+class Pretend:
+    """Stands for a launcher."""
+
+    workers, running = 1, ()
+
+    def __enter__(self) -> "Pretend":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+        for task in tasks:
+            yield task, prepared(task.config), 0.0
 
 
 @pytest.fixture
@@ -167,6 +185,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("CANARY", SECRET)
     monkeypatch.setattr(frostline.commands.run, "dispatch", prepared)
+    monkeypatch.setattr(frostline.launchers.base, "make_launcher", lambda configs: Pretend())
     return tmp_path
 
 
