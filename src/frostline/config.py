@@ -23,7 +23,7 @@ from omegaconf.resolvers import oc
 
 from frostline.allow import nodes
 from frostline.composing.expansion import check_expansion
-from frostline.composing.node import check_hydra, check_override
+from frostline.composing.node import check_address, check_hydra, check_override
 from frostline.composing.source import SCHEME
 from frostline.composing.writers import check_loggers
 from frostline.errors import UserError, choices
@@ -75,6 +75,7 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
             if composed.hydra.mode == RunMode.MULTIRUN:
                 raise UserError("hydra.mode: use the flag -m for a sweep.")
             check_hydra(composed, root, [*overrides, *extra], path)
+            check_address(composed, parse_overrides(overrides))
     return composed
 
 

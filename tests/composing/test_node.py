@@ -101,6 +101,15 @@ def test_hydras_own_keys_cannot_be_swept(override: str, capsys: pytest.CaptureFi
     assert override.partition("=")[0] in capsys.readouterr().err
 
 
+def test_the_address_of_a_cluster_stands_on_the_command_line() -> None:
+    """Ray unpickles what a cluster answers."""
+    write("experiment/evil.yaml", "defaults: [override /launcher: ray]\nlauncher: {address: 'ray://elsewhere:10001'}")
+    with pytest.raises(UserError, match="launcher.address: a file names no cluster"):
+        compose("run", ["experiment=evil"], Path("mine"))
+    own = ["experiment=evil", "launcher.address=ray://here:10001"]
+    assert compose("run", own, Path("mine")).launcher.address == "ray://here:10001"
+
+
 def test_what_people_need_of_hydra_is_left_to_them() -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     node = compose("run", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_batch_size=4"]).hydra

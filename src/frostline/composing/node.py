@@ -56,6 +56,21 @@ def check_hydra(composed: DictConfig, root: str, given: Sequence[str], searchpat
         raise refusal("hydra.searchpath", node["searchpath"])
 
 
+def check_address(composed: DictConfig, given: Sequence[Override]) -> None:
+    """Refuse the address of a Ray cluster that a file gives: who answers there is trusted with code on this machine.
+
+    Raises UserError that names the key.
+    """
+    node: Any = OmegaConf.to_container(composed, resolve=False)
+    launcher = node.get("launcher")
+    address = launcher.get("address") if isinstance(launcher, Mapping) else None
+    if address not in (None, "auto") and "launcher.address" not in [one.key_or_group for one in given]:
+        raise UserError(
+            "launcher.address: a file names no cluster, for whatever answers there could run code here; give it on "
+            f"the command line, as launcher.address={address}."
+        )
+
+
 def check_override(one: Override) -> None:
     """Refuse an override of a key of Hydra's that is not free, and a sweep of one. Raises UserError."""
     key = str(one.key_or_group)
