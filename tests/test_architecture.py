@@ -20,9 +20,11 @@ ROOMS = (
     ("lean",),
     ("stopping",),
     ("signature",),
+    ("secrets",),
     ("allow",),
     ("switches",),
     ("schema",),
+    ("composing",),
     ("config",),
     ("ranks",),
     ("group",),
@@ -55,7 +57,21 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = ("errors", "files", "sheet", "signature", "allow", "switches", "schema", "config", "results")
+START = (
+    *(
+        "errors",
+        "files",
+        "sheet",
+        "signature",
+        "secrets",
+        "allow",
+        "switches",
+        "schema",
+        "composing",
+        "config",
+        "results",
+    ),
+)
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -26,6 +26,7 @@ from frostline.ranks import clear_statuses, leave_status, origin, place, read_st
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, check_unchanged, read_record
+from frostline.secrets import hiding
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -64,8 +65,8 @@ def lead(path: Path, execute: Callable[[dict[str, Any], Path], Mapping[int, int]
 
 def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
     folder = path.parent
-    with interruptible(), logging_to(folder / LOG):
-        config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(path.read_text())
+    with interruptible(), logging_to(folder / LOG, hiding(config)):
         try:
             claim(folder)
         except Interrupted:
@@ -137,8 +138,8 @@ def take_part(path: Path, rank: int) -> int:
     """Be one rank of a run: train with the others, and leave a status; return the exit code."""
     folder = path.parent
     _end_in_time(folder, rank)
-    with interruptible(), logging_to(folder / LOG):
-        config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(path.read_text())
+    with interruptible(), logging_to(folder / LOG, hiding(config)):
         try:
             record = attempt(config, folder)
             deaf()  # what comes now is the leader's answer to how the others ended
@@ -193,12 +194,13 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
 
 
 def _failure(config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False) -> Record:
+    hide = hiding(config)
     return Record(
         id=folder.name,
         status=status,
         config=config,
-        reason=reason,
-        traceback=traceback.format_exc() if sys.exception() else None,
+        reason=hide(reason),
+        traceback=hide(traceback.format_exc()) if sys.exception() else None,
         user_error=user_error,
         versions=versions(),
     )
@@ -221,12 +223,15 @@ def set_threads(threads: int | None) -> None:
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
+def logging_to(path: Path, hide: Callable[[str], str] = str) -> Iterator[None]:
+    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well.
+
+    ``hide`` masks each entry.
+    """
     root = logging.getLogger()
     level = root.level
     with path.open("a", encoding="utf-8", errors="backslashreplace") as stream, warnings.catch_warnings():
-        added = _handlers(stream)
+        added = _handlers(stream, hide)
         for handler in added:
             root.addHandler(handler)
         root.setLevel(logging.INFO)
@@ -244,16 +249,27 @@ def logging_to(path: Path) -> Iterator[None]:
                 root.removeHandler(handler)
 
 
-def _handlers(stream: TextIO) -> list[logging.Handler]:
+class Masked(logging.Formatter):
+    """A format that masks what it has made, tracebacks included."""
+
+    def __init__(self, layout: str, hide: Callable[[str], str]) -> None:
+        super().__init__(layout)
+        self.hide = hide
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.hide(super().format(record))
+
+
+def _handlers(stream: TextIO, hide: Callable[[str], str]) -> list[logging.Handler]:
     """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
     file = logging.StreamHandler(stream)
     here = place()
     who = "" if here is None else f"rank {here.rank} "
-    file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
+    file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", hide))
     if os.path.sameopenfile(2, stream.fileno()):
         return [file]
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(Masked("%(message)s", hide))
     spoken = here is None or here.rank == 0
     terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
     return [file, terminal]

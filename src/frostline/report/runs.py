@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.results.store import RECORD
+from frostline.secrets import masked
 
 STATUSES = ("failed", "diverged", "interrupted", "pruned", "missing")
 COSTS = (
@@ -145,8 +146,11 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises OSError or ValueError."""
-    value = json.loads(path.read_text())
+    """Return the object in a JSON file, without credentials that it may hold. Raises OSError or ValueError."""
+    try:
+        value = masked(json.loads(path.read_text()))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     return value

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
-from frostline.training.secrets import without_credentials
+from frostline.secrets import hiding, resolve_env
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -66,16 +66,17 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
-    url = search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    given = search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    url, hide = resolve_env(given, "tune.storage"), hiding({"storage": given})
     if not URL.fullmatch(url):
-        said = without_credentials(url)
+        said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
     arguments = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     try:
         return RDBStorage(url, engine_kwargs=arguments)
     except (SQLAlchemyError, StorageInternalError, RuntimeError, ImportError) as error:
-        reason = without_credentials(str(error).strip().splitlines()[0])
-        raise UserError(f"tune.storage: {without_credentials(url)} cannot be used ({reason}).") from error
+        reason = hide(str(error).strip().splitlines()[0])
+        raise UserError(f"tune.storage: {hide(url)} cannot be used ({reason}).") from error
 
 
 def make_sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
