@@ -16,6 +16,7 @@ ROOMS = (
     ("processes",),
     ("leftovers",),
     ("files",),
+    ("shapes",),
     ("sheet",),
     ("lean",),
     ("stopping",),
@@ -57,21 +58,8 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = (
-    *(
-        "errors",
-        "files",
-        "sheet",
-        "signature",
-        "secrets",
-        "allow",
-        "switches",
-        "schema",
-        "composing",
-        "config",
-        "results",
-    ),
-)
+START = ("errors", "files", "shapes", "sheet", "signature", "secrets", "allow", "switches", "schema", "composing")
+START += ("config", "results")
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

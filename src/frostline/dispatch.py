@@ -5,20 +5,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from frostline.errors import UserError
-from frostline.files import write_atomic
+from frostline.files import WriteError, write_atomic
 from frostline.import_path import SAFE
 from frostline.processes import end_group
 from frostline.ranks import MEETING
 from frostline.results.owner import OWNER, dead, release
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, UNRECORDED, read_record, run_folder, run_id
 from frostline.worker import death
 
 GRACE_S = 15.0
@@ -74,7 +74,7 @@ def set_up(folder: Path, config: dict[str, Any]) -> None:
     """
     try:
         write_atomic(folder / RESOLVED, yaml.safe_dump(config, sort_keys=False))
-    except OSError as error:
+    except WriteError as error:
         raise UserError(f"outputs: {folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
@@ -86,17 +86,31 @@ def conclude(folder: Path, config: dict[str, Any], accident: str | None, status:
     """
     if (folder / OWNER).exists() and dead(folder / OWNER):
         release(folder)
-    if accident is not None and settled(config, folder) is None:
-        Record(id=folder.name, status=status, config=config, reason=accident, versions=versions()).write(folder)
-    record = read_record(folder)
-    assert record is not None
+    try:
+        record = read_record(folder)
+    except UserError as error:  # a worker leaves it whole, but others may have been at it
+        record, accident = None, accident or str(error)
+    ended = record is not None and record["status"] in FINAL and not config["force"]
+    if record is None or (accident is not None and not ended):
+        reason = accident or "the worker left no record"
+        record = leave(Record(folder.name, status, config, reason, versions=versions()), folder)
     return Outcome(folder.name, folder, record, fresh=True)
+
+
+def leave(record: Record, folder: Path) -> dict[str, Any]:
+    """Write a record; return it, and where the disk does not take it, with that as its reason."""
+    try:
+        return record.write(folder).plain()
+    except WriteError as error:
+        return replace(record, reason=f"{record.reason}; {error}").plain()
 
 
 def accident(folder: Path, code: int) -> str | None:
     """Return what an exit code says of a worker that left no record, or None where it left one."""
     if code in ENDED and (folder / RECORD).exists():
         return None
+    if code == UNRECORDED:
+        return f"the disk was full or read-only, so that the worker's record could not be written; see {folder / LOG}"
     return death(code) + ("" if code < 0 else f" and without a record; see {folder / LOG}")
 
 

@@ -24,6 +24,8 @@ from frostline.sheet import write_sheet
 from frostline.training.phases import fit_phase, resume, solve_phase
 
 log = logging.getLogger(__name__)
+MOST_CLASSES = 2000
+"""Whose confusion matrix is recorded: that of more would make a record that its readers refuse for its size."""
 
 
 def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Record:
@@ -130,7 +132,11 @@ def test(parts: Parts) -> dict[str, Tensor]:
 def examine(parts: Parts, found: Record, outputs: Tensor, labels: Tensor) -> None:
     """Add to a record how the test went and what training did to the network that was tested; no cost is charged."""
     found.metrics["test"] = parts.task.scores(outputs, labels)
-    found.confusion = parts.task.confusion(outputs, labels)
+    table = parts.task.confusion(outputs, labels)
+    if len(table) <= MOST_CLASSES:
+        found.confusion = table
+    else:
+        found.notes.append(f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all.")
     found.mistakes = mistakes(parts, outputs, labels)
     found.moved = moved(parts)
     found.similarity = similarity(parts)

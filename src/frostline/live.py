@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -55,8 +55,9 @@ def describe(task: Task, outcome: Outcome, seconds: float) -> str:
     if record["status"] != "done":
         return f"{task.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
     split = "test" if "test" in record["metrics"] else "val"
-    before = "" if outcome.fresh else " before"
-    return f"{task.name}: done{before}, {split} {metric} {record['metrics'][split][metric]:.4f}, {seconds:.1f} s"
+    before, score = "" if outcome.fresh else " before", record["metrics"][split].get(metric)
+    said = "is no number" if score is None else f"{score:.4f}"
+    return f"{task.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
 
 
 def duration(seconds: float | None) -> str:
@@ -93,9 +94,10 @@ class Row:
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed and changed != self._read:
             self._read = changed
-            last = list(read_sheet(path))[-1]
-            self.epoch = int(last["epoch"]) + 1
-            self.value = float(last[f"val/{self.task.config['monitor']}"])
+            with suppress(LookupError, ValueError):  # an earlier sitting's may be damaged; this one writes it anew
+                last = list(read_sheet(path))[-1]
+                self.epoch = int(last["epoch"]) + 1
+                self.value = float(last[f"val/{self.task.config['monitor']}"])
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 

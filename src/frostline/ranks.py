@@ -79,7 +79,6 @@ def world_size(config: Mapping[str, Any]) -> int:
 
 def leave_status(folder: Path, rank: int, status: Mapping[str, Any]) -> None:
     """Write how a rank of the run in ``folder`` ended: a record's fields, ``status`` and ``reason`` at least."""
-    (folder / RANKS).mkdir(exist_ok=True)
     write_json(folder / RANKS / f"{rank}.json", {"time": time.time(), **status})
 
 

@@ -4,13 +4,13 @@ import csv
 import io
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from frostline.files import NAMES, encoded, irregular, write_atomic
 
+LONGEST = 1 << 24
 RUNS = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 """How a text begins that a spreadsheet would run; or one that begins with quotes before it, so that it is read back."""
 NUMBER = re.compile(r"[+-](?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-](?:inf|nan)", re.IGNORECASE | re.ASCII)
@@ -63,15 +63,19 @@ def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table that Frostline has written, of its first columns or of all; none where there is none.
+    """Yield the rows of a table that Frostline has written, of its first columns or of all, as far as it can be read.
 
-    A row that is being written is as short as it is. Raises OSError, and csv.Error for what is no table.
+    None where there is none, or no file. A row that is being written is as short as it is. No more than a line is
+    held, and of no more than ``LONGEST`` characters.
     """
-    if not os.path.exists(path) or irregular(path) is not None:
+    csv.field_size_limit(LONGEST)  # a transcript or a note may be longer than the 128 KiB that csv allows a cell
+    try:
+        if irregular(path) is not None or not os.stat(path).st_size:  # as are the kernel's, which may be endless
+            return
+        with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
+            lines = csv.reader(iter(lambda: file.readline(LONGEST), ""))
+            names = [text(name) for name in next(lines, [])[:columns]]
+            for line in lines:
+                yield dict(zip(names, map(text, line), strict=False))
+    except (OSError, csv.Error):
         return
-    csv.field_size_limit(sys.maxsize)  # a transcript or a note may be longer than the 128 KiB that csv allows a cell
-    with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
-        lines = csv.reader(file)
-        names = [text(name) for name in next(lines, [])[:columns]]
-        for line in lines:
-            yield dict(zip(names, map(text, line), strict=False))

@@ -11,33 +11,26 @@ import sys
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
 from frostline.errors import UserError
+from frostline.files import WriteError, give_up_reserve, reserve, writing
 from frostline.processes import kill_children
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
+from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, check_unchanged, read_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, sound_record
 from frostline.secrets import hiding
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
 LEFT_S = 10.0
-EXPECTED = (
-    "in eval mode at the start of training",
-    "isinstance.treespec, LeafSpec",
-    "The `srun` command",
-    "broadcast_buffers. is deprecated",
-)
-"""Warnings of Lightning and torch that say nothing to a user here."""
 
 
 def main(path: Path) -> int:
@@ -79,17 +72,27 @@ def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
 
 
 def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
-    """Make sure that a run of our own has a record; return the exit code."""
-    before = read_record(folder)
-    if before is not None and before["status"] in FINAL and not config["force"]:
+    """Make sure that a run of our own has a record; return the exit code.
+
+    Where the disk takes none the terminal says so, and whoever has started this process finds none.
+    """
+    if not config["force"] and (before := sound_record(folder)) is not None and before["status"] in FINAL:
         return exit_code(before["status"])
     try:
         clear(folder, config["force"])
+        reserve(folder)
         record = execute(config, folder)
     except Interrupted as stop:
         deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
-    record.write(folder)
+    except WriteError as error:
+        log.error("%s", error)
+        record = _failure(config, folder, "failed", str(error))
+    try:
+        record = replace(record, notes=[*record.notes, *left_out()]).write(folder)
+    except WriteError as error:
+        log.error("%s", error)
+        return UNRECORDED
     return exit_code(record.status, record.user_error)
 
 
@@ -101,11 +104,12 @@ def exit_code(status: str, user_error: bool = False) -> int:
 
 def clear(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
-    (folder / RECORD).unlink(missing_ok=True)
-    clear_statuses(folder)
-    if everything:
-        for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
-            path.unlink(missing_ok=True)
+    with writing(folder):
+        (folder / RECORD).unlink(missing_ok=True)
+        clear_statuses(folder)
+        if everything:
+            for path in (folder / "metrics.csv", *(folder / "checkpoints").glob("*")):
+                path.unlink(missing_ok=True)
 
 
 def led(config: dict[str, Any], folder: Path) -> Record:
@@ -146,7 +150,12 @@ def take_part(path: Path, rank: int) -> int:
         except Interrupted as stop:
             deaf()
             record = _failure(config, folder, "interrupted", str(stop))
-        leave_status(folder, rank, record.plain())
+        try:
+            leave_status(folder, rank, record.plain())
+        except WriteError as refused:
+            give_up_reserve(folder)
+            record = record.cut_short(refused)
+            leave_status(folder, rank, record.plain())
         kill_children()
     return exit_code(record.status, record.user_error)
 
@@ -220,59 +229,6 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def logging_to(path: Path, hide: Callable[[str], str] = str) -> Iterator[None]:
-    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well.
-
-    ``hide`` masks each entry.
-    """
-    root = logging.getLogger()
-    level = root.level
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as stream, warnings.catch_warnings():
-        added = _handlers(stream, hide)
-        for handler in added:
-            root.addHandler(handler)
-        root.setLevel(logging.INFO)
-        for chatty in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric", "pytorch_lightning"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        logging.captureWarnings(True)
-        for known in EXPECTED:
-            warnings.filterwarnings("ignore", message=f".*{known}.*")
-        try:
-            yield
-        finally:
-            logging.captureWarnings(False)
-            root.setLevel(level)
-            for handler in added:
-                root.removeHandler(handler)
-
-
-class Masked(logging.Formatter):
-    """A format that masks what it has made, tracebacks included."""
-
-    def __init__(self, layout: str, hide: Callable[[str], str]) -> None:
-        super().__init__(layout)
-        self.hide = hide
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self.hide(super().format(record))
-
-
-def _handlers(stream: TextIO, hide: Callable[[str], str]) -> list[logging.Handler]:
-    """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
-    file = logging.StreamHandler(stream)
-    here = place()
-    who = "" if here is None else f"rank {here.rank} "
-    file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", hide))
-    if os.path.sameopenfile(2, stream.fileno()):
-        return [file]
-    terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(Masked("%(message)s", hide))
-    spoken = here is None or here.rank == 0
-    terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
-    return [file, terminal]
 
 
 def claim(folder: Path) -> None:

@@ -166,7 +166,11 @@ def test_the_same_records_give_the_same_bytes_and_nothing_old_stays(comparison: 
     folder = comparison({"full": (0.9, 1.0), "scratch": (0.4, 1.0)})
     first, second = (report(folder, tmp_path / name) for name in ("a", "b"))
     (second / "figures" / "old.svg").write_text("<svg/>")
+    with (second / "report.md").open("a") as file:
+        file.write("![](figures/old.svg)")
+    (second / "figures" / "mine.svg").write_text("what no report has made")
     report(folder, second)
+    (second / "figures" / "mine.svg").unlink()
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)

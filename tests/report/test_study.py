@@ -96,11 +96,9 @@ def test_copies_of_a_run_count_once_and_trials_not_at_all(template: Path, tmp_pa
     ("path", "value", "said"),
     [
         ("status", "diverged", "diverged"),
-        ("status", "<b>", "failed"),
         ("metrics__test__accuracy", None, "metrics.test.accuracy is None"),
         ("metrics__test__accuracy", True, "metrics.test.accuracy is True"),
         ("metrics__test", {}, "metrics.test.accuracy is None"),
-        ("metrics", [], "metrics.test.accuracy is None"),
         ("cost__seconds", "4", "cost.seconds is '4'"),
     ],
 )
@@ -117,13 +115,35 @@ def test_a_run_without_its_numbers_has_no_result_and_is_in_no_mean(
     assert said in (failure.status, failure.reason) or said in failure.reason
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("status", "<b>", "status is '<b>', not one of"),
+        ("metrics", [], "metrics is [], not an object"),
+        ("config", 3, "config is 3, not an object"),
+    ],
+)
+def test_a_damaged_record_is_left_out_and_named(
+    template: Path, tmp_path: Path, path: str, value: object, said: str
+) -> None:
+    """Promise 43."""
+    changed(tmp_path / "a", template, 0)
+    changed(tmp_path / "b", template, 1, **{path: value})
+    study = read([tmp_path])
+    assert [run.seed for run in study.runs] == [0]
+    (note,) = study.notes
+    assert note.startswith("Left out: b (its record is damaged: ") and said in note
+    with pytest.raises(UserError, match="its record is damaged"):
+        read([tmp_path / "b"])
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": 3}', "\x00"])
 def test_a_damaged_record_is_a_run_without_a_result(comparison: Any, content: str) -> None:
     folder = comparison({"full": (0.9, 1.0)})
     (folder / "../../runs/r0001/record.json").write_text(content)
     shutil.rmtree(folder / "../../runs/r0002")
     analysis = Analysis(read([folder]))
-    assert [(run.seed, run.status) for run in analysis.failures] == [(1, "failed"), (2, "missing")]
+    assert [(run.seed, run.status) for run in analysis.failures] == [(1, "damaged"), (2, "missing")]
     assert "damaged" in analysis.failures[0].reason and "no record" in analysis.failures[1].reason
 
 
@@ -153,7 +173,7 @@ def test_a_comparison_that_cannot_be_read_is_a_clear_error(tmp_path: Path, conte
 
 @pytest.mark.parametrize("entry", [{}, 3, {"path": 3}, {"path": "x", "label": "a", "block": [], "seed": 0}])
 def test_an_entry_of_another_form_is_a_clear_error(comparison: Any, entry: object) -> None:
-    with pytest.raises(UserError, match="an entry of runs or tuned"):
+    with pytest.raises(UserError, match=r"this is no comparison \(runs\[0\]"):
         read([comparison({"full": (0.9, 1.0)}, seeds=[], runs=[entry])])
 
 

@@ -4,8 +4,10 @@ import json
 import subprocess
 from pathlib import Path
 
+from frostline.experiment import MOST_CLASSES
+from frostline.files import MOST_BYTES
+from frostline.results.checked import load_record
 from frostline.results.record import Record, git_state, versions
-from frostline.results.store import read_record
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -20,7 +22,7 @@ def test_a_record_comes_back_and_numbers_that_are_none_become_null(tmp_path: Pat
     record.write(tmp_path)
     found = json.loads((tmp_path / "record.json").read_text(), parse_constant=refuse)
     assert found["metrics"] == {"test": {"loss": None, "accuracy": 0.5, "f1": None}}
-    assert found["cost"]["phases"] == [1.0, None] and found == read_record(tmp_path)
+    assert found["cost"]["phases"] == [1.0, None] and found == load_record(tmp_path / "record.json")
     wanted = "id status reason config versions git data backbone plan parameters metrics epochs best_epoch cost"
     assert set(wanted.split()) <= set(found)
     costs = "seconds phases cache_seconds seconds_saved peak_memory_bytes samples_per_second"
@@ -49,3 +51,10 @@ def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "file").write_text("two")
     assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_a_record_of_as_many_classes_as_may_be_is_small_enough_to_be_read(tmp_path: Path) -> None:
+    Record("abc", "failed", {}, confusion=[[10**5] * 100] * 100).write(tmp_path)
+    size = (tmp_path / "record.json").stat().st_size
+    assert size * (MOST_CLASSES / 100) ** 2 < MOST_BYTES
+    assert len(load_record(tmp_path / "record.json")["confusion"]) == 100

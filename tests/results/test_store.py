@@ -159,8 +159,8 @@ def test_a_runs_folder_is_named_by_its_id(tmp_path: Path) -> None:
     assert folder == tmp_path / "runs" / "aaa"
     assert read_record(folder) is None
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text(json.dumps({"id": "aaa"}))
-    assert read_record(folder) == {"id": "aaa"}
+    (folder / "record.json").write_text(json.dumps({"id": "aaa", "status": "failed", "config": {}}))
+    assert read_record(folder) == {"id": "aaa", "status": "failed", "config": {}, "reason": None}
 
 
 def test_what_a_file_of_texts_or_a_folder_of_weights_holds_decides(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from frostline import __version__
 from frostline.errors import UserError, printable
-from frostline.files import NAMES
+from frostline.files import DISK, NAMES, WriteError
 
 LONGEST = 3000
 COMMANDS = {
@@ -29,8 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of any bytes: a person sees escapes, a program gets the bytes
-        sys.stdout.reconfigure(errors="backslashreplace" if sys.stdout.isatty() else NAMES)
+    let_names_through()
     if name in ("-h", "--help"):
         print(overview())
         return 0
@@ -41,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise UserError(f"{name!r} is no command; choose one of: {', '.join(COMMANDS)}.")
-        return importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+        code = importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+        sys.stdout.flush()
+        return code
     except UserError as error:
         if debug:
             traceback.print_exc()
@@ -50,9 +51,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if (code := refused(error)) is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        return code
+
+
+def let_names_through() -> None:
+    """Let names of any bytes be printed: a person sees escapes, a program gets the bytes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace" if sys.stdout.isatty() else NAMES)
+
+
+def refused(error: OSError) -> int | None:
+    """Return the exit code for what the system does not let us write, and say it; None for any other error."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as with `| head`
+        _say_no_more()
         return 141
+    if not isinstance(error, WriteError) and error.errno not in DISK:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is standard output that cannot be written
+        _say_no_more()
+    print(f"frostline: {printable(str(error))}; make room there, or choose another place.", file=sys.stderr)
+    return 2
+
+
+def _say_no_more() -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sentence(error: UserError) -> str:

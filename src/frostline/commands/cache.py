@@ -2,13 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from frostline.errors import UserError
+from frostline.commands.list import moment
+from frostline.errors import UserError, printable
 from frostline.features.cache import Store
 from frostline.schema import Cache
 
@@ -41,10 +42,15 @@ def show(store: Store) -> int:
     table = Table("key", "MB", "last used", "what")
     entries = store.entries()
     for entry in entries:
-        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        table.add_row(entry.key[:12], f"{entry.bytes / 1e6:.1f}", used, str(entry.description))
+        table.add_row(
+            Text(printable(entry.key[:12])),
+            f"{entry.bytes / 1e6:.1f}",
+            moment(entry.used),
+            Text(printable(entry.description)),
+        )
     Console().print(table)
-    print(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / GB:.3f} GB in {store.root}")
+    size = sum(entry.bytes for entry in entries) / GB
+    print(f"{len(entries)} entries, {size:.3f} GB in {printable(str(store.root))}")
     return 0
 
 
@@ -52,7 +58,7 @@ def verify(store: Store) -> int:
     """Compare every entry's content with its manifest; a damaged one is built anew by the next run that needs it."""
     damaged = store.verify()
     for key in damaged:
-        print(f"damaged: {key}")
+        print(f"damaged: {printable(key)}")
     sound = [entry for entry in store.entries() if entry.key not in damaged]
     print(f"{len(sound)} sound, {len(damaged)} damaged")
     return 1 if damaged else 0

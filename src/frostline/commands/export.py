@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frostline.allow import allow
-from frostline.serving.runs import find_run
+from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\
 Write the network of a run, at its best epoch, into a folder: as ONNX, as a program of torch.export, as safetensors for
@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     from frostline.serving.restored import restore
 
     target = args.output or folder / "export" / args.format
-    apart = export(restore(folder, record, accelerator="cpu"), args.format, target)
+    with made_again(folder):
+        model = restore(folder, record, accelerator="cpu")
+    apart = export(model, args.format, target)
     print(f"{target}: its outputs are at most {apart:.1g} from Frostline's.")
     return 0

@@ -9,11 +9,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frostline.errors import UserError
+from frostline.errors import UserError, printable
+from frostline.results.checked import STATUSES as RECORDED
 from frostline.results.store import listed
+from frostline.shapes import check_shape
 
-STATUSES = ("done", "diverged", "failed", "interrupted", "unfinished", "damaged")
+STATUSES = (*RECORDED, "unfinished", "damaged")
 WIDEST = 40
+COMPONENT = {"_target_": str}
+CONFIG = {
+    "monitor": (str, None),
+    "seed": int,
+    "data": COMPONENT,
+    "backbone": COMPONENT,
+    "freeze": COMPONENT,
+}
+NUMBERS = {"metrics": {"test?": {str: (float, None)}}, "cost": {"seconds": (float, None)}}
 
 
 class Row(NamedTuple):
@@ -75,33 +86,31 @@ def rows(outputs: Path, status: str | None) -> Iterable[Row]:
 
 
 def summary(name: str, written: float, record: Any) -> Row:
-    """Return the row of one run; a record that is not as records are is a damaged one."""
+    """Return the row of one run; a record whose config is not as configs are is a damaged one."""
     if record is None:
         return Row(name, written, "unfinished")
     if isinstance(record, Exception):
         return Row(name, written, "damaged", reason=str(record))
     try:
         config = record["config"]
+        check_shape(config, CONFIG, "config")
+        check_shape(record, NUMBERS, "")
         metric = config["monitor"]
         return Row(
             name,
             written,
-            str(record["status"]),
+            record["status"],
             _named(config["data"]),
             config["backbone"].get("name") or _named(config["backbone"]),
             _named(config["freeze"]),
             config["seed"],
             metric,
-            _number(record["metrics"].get("test", {}).get(metric)),
-            _number(record["cost"]["seconds"]),
+            record["metrics"].get("test", {}).get(metric),
+            record["cost"]["seconds"],
             record.get("reason"),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Row(name, written, "damaged", reason=f"the record is not as records are: {error!r}")
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    except ValueError as error:
+        return Row(name, written, "damaged", reason=str(error))
 
 
 def _named(node: Mapping[str, Any]) -> str:
@@ -122,20 +131,26 @@ def show(found: Sequence[Row], outputs: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {outputs / 'runs'}")
+    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {printable(str(outputs / 'runs'))}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     """Return the row as text that is safe in a terminal."""
     score = "-" if row.score is None else f"{row.score:.4f} {row.metric}"
     seconds = "-" if row.seconds is None else f"{row.seconds:.1f}"
-    written = datetime.fromtimestamp(row.written).strftime("%Y-%m-%d %H:%M")
+    written = moment(row.written)
     words = row.id, written, row.status, row.data, row.backbone, row.freeze, row.seed, score, seconds
     return tuple(_cell(word) for word in words)
 
 
+def moment(seconds: float) -> str:
+    """Return a file's time for a person."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a file's time may be of a year that no calendar has
+        return "-"
+
+
 def _cell(word: object) -> str:
-    text = "-" if word is None else str(word)
-    if not text.isprintable():  # such as a terminal's commands
-        text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    text = printable("-" if word is None else str(word))
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

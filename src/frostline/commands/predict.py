@@ -16,7 +16,7 @@ from frostline.allow import allow
 from frostline.errors import UserError, printable
 from frostline.files import NAMES
 from frostline.leftovers import beside
-from frostline.serving.runs import find_run
+from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\
 Label new samples with the network of a run, at its best epoch, prepared as in the run's test split. A PATH is a file,
@@ -55,7 +55,9 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     from frostline.serving.restored import restore
     from frostline.serving.sources import KINDS, Item, Untaken, items
 
-    model = restore(folder, record)
+    with made_again(folder):
+        model = restore(folder, record)
+        read = reader(model)
     data = record["config"]["data"]
     column = args.text_column or data.get("text_column", "text")
     size = args.batch_size or data["batch_size"]
@@ -70,7 +72,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     modality, untaken = model.backbone.preprocess.modality, Untaken()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
-    read, lost = reader(model), Counter[str]()
+    lost = Counter[str]()
 
     def reading(samples: Sequence[Item]) -> Batch:
         batch = read(samples)

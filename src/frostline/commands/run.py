@@ -2,10 +2,10 @@
 
 import argparse
 import itertools
-import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from frostline.commands.arguments import hand_over, parse
 from frostline.config import compose, explained, plain, quoted, single_choices
 from frostline.dispatch import Outcome, dispatch
-from frostline.errors import UserError
-from frostline.files import write_json
+from frostline.errors import UserError, printable
+from frostline.files import make_folder, read_json, write_json, writing
 from frostline.launchers.base import Task, make_launcher
 from frostline.results.store import RECORD
 from frostline.secrets import without_credentials
@@ -57,11 +57,13 @@ def show(root: str, args: argparse.Namespace) -> int:
 
 
 def finish(outcome: Outcome) -> int:
-    """Say how a run ended, its record's path last; return the exit code."""
+    """Say how a run ended, its record's path last where the disk had room for one; return the exit code."""
     record = outcome.record
     if record["status"] != "done":
-        print(f"frostline: run {outcome.id} {record['status']}: {record['reason']}", file=sys.stderr, flush=True)
-    print(outcome.path, flush=True)
+        said = printable(f"frostline: run {outcome.id} {record['status']}: {record['reason']}")
+        print(said, file=sys.stderr, flush=True)
+    if outcome.path.exists():
+        print(outcome.path, flush=True)
     if record["status"] == "done":
         return 0
     return 2 if record.get("user_error") else 1
@@ -75,9 +77,9 @@ def sweep(args: argparse.Namespace) -> int:
     choices = single_choices(args.overrides, args.config_dir)
     configs = [plain(compose("run", overrides, args.config_dir)) for overrides in choices]
     folder = sweep_folder(Path(configs[0]["outputs"]))
-    with explained(args.config_dir):
+    with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
-    codes = [json.loads(path.read_text())["code"] for path in folder.rglob("outcome.json")]
+    codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
     going = f", {codes.count(None)} submitted" if None in codes else ""
     print(f"sweep: {codes.count(0)} of {len(codes)} runs done{going}; {folder}", file=sys.stderr)
     return 0 if codes and not any(codes) else 1
@@ -88,11 +90,10 @@ def sweep_folder(outputs: Path) -> Path:
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{os.getpid()}"
     for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
         folder = (outputs / "sweeps" / f"{name}{suffix}").absolute()
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
+        make_folder(folder.parent)
+        with writing(folder), suppress(FileExistsError):
+            folder.mkdir()
+            return folder
     raise AssertionError("unreachable")
 
 
@@ -121,7 +122,7 @@ def refuse(error: UserError) -> None:
     """Say what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
     overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
-    print(f"frostline: {without_credentials(overrides)}: {error}", file=sys.stderr, flush=True)
+    print(printable(f"frostline: {without_credentials(overrides)}: {error}"), file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 

@@ -13,12 +13,13 @@ from frostline.commands.report import make_report
 from frostline.commands.run import show
 from frostline.config import parse_overrides
 from frostline.errors import UserError
+from frostline.files import make_folder
 from frostline.launchers.base import make_launcher
 from frostline.results.owner import release, take
 from frostline.tuning.conduct import Sitting
 from frostline.tuning.index import Index, read
 from frostline.tuning.search import Search, make_search
-from frostline.tuning.study import open_study
+from frostline.tuning.study import open_study, storage_url, stored
 
 ABOUT = """\
 Optuna searches what sweeps (freeze=full,lp_ft 'optimizer.lr=tag(log,interval(1e-5,1e-2))') and tune.space, each trial
@@ -57,7 +58,7 @@ def plan(search: Search) -> int:
 def carry_out(search: Search, command: str) -> int:
     """Run what is left of a study and write its report; return the exit code."""
     started = time.monotonic()
-    with sole_owner(study_folder(search)) as folder:
+    with sole_owner(study_folder(search)) as folder, stored(storage_url(search, folder)):
         study = open_study(search, folder)
         index = Index.open(search, folder, command)
         index.update(study)
@@ -99,7 +100,7 @@ def close(index: Index, record: Mapping[str, Any] | None) -> int:
 @contextmanager
 def sole_owner(folder: Path) -> Iterator[Path]:
     """Own a study's folder. Raises UserError while another process does: one alone may ask and tell."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not take(folder):
         raise UserError(f"{folder}: another process is at work on this study; wait for it, or give another tune.name.")
     try:

@@ -1,15 +1,15 @@
 """comparison.json: which runs a comparison is made of, and what it has found out so far."""
 
-import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from frostline.comparison.cells import Design, Job, block_text
 from frostline.comparison.tuning import Tuned
 from frostline.files import write_json
+from frostline.results.indexes import load_comparison
 from frostline.results.store import FINAL, read_record, run_folder
 from frostline.secrets import without_credentials
 
@@ -47,7 +47,10 @@ class Index:
         }
         before = None if design.config["force"] else read(folder)
         if before is not None and before.get("design") == content["design"]:
-            content |= {key: before[key] for key in ("wall_seconds", "extraction", "facts", "tuned", "runs")}
+            kept = ("wall_seconds", "extraction", "facts", "tuned", "runs")
+            content |= {key: before[key] for key in kept if before.get(key) is not None}
+            if len(content["facts"] or ()) != len(design.cells):
+                content["facts"] = None
         return cls(folder, content)
 
     def set(self, **found: Any) -> None:
@@ -79,17 +82,19 @@ class Index:
         """Add what filling the caches took, unless nothing was missing."""
         if found["passes"]:
             total = self.content["extraction"] or dict.fromkeys(found, 0)
-            self.set(extraction={key: total[key] + found[key] for key in found})
+            self.set(extraction={key: (total.get(key) or 0) + found[key] for key in found})
 
     def tuned(self) -> list[Tuned]:
         """Return what an earlier sitting chose; nothing if a trial has still to come to an end."""
         trials = [self.folder / row["path"] for row in self.content["runs"] if row["trial"]]
         ended = all((record := read_record(path)) is not None and record["status"] in FINAL for path in trials)
-        return [Tuned(**one) for one in self.content["tuned"]] if ended else []
+        names = [one.name for one in fields(Tuned)]
+        return [Tuned(**{name: one[name] for name in names}) for one in self.content["tuned"]] if ended else []
 
     def epochs(self) -> dict[tuple[str, str], int]:
         """Return the epochs of each cell's runs, as far as an earlier sitting came to them."""
-        return {(row["label"], block_text(row["block"])): row["epochs"] for row in self.content["runs"]}
+        known = [row for row in self.content["runs"] if row.get("epochs")]
+        return {(row["label"], block_text(row["block"])): row["epochs"] for row in known}
 
     def set_tuned(self, tuned: Iterable[Tuned]) -> None:
         """Keep the learning rate of each cell."""
@@ -99,6 +104,6 @@ class Index:
 def read(folder: Path) -> dict[str, Any] | None:
     """Return what is in a comparison's folder, or None where there is nothing that can be read."""
     try:
-        return json.loads((folder / NAME).read_text())
+        return load_comparison(folder / NAME, FORMAT)
     except (OSError, ValueError):
         return None

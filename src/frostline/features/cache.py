@@ -14,7 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from frostline.files import sha256_file, sha256_json, sync_folder, write_json
+from frostline.features.manifest import read_manifest
+from frostline.files import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
 from frostline.leftovers import beside, own_name, sweep, sweep_once, touched
 
 log = logging.getLogger(__name__)
@@ -117,16 +118,14 @@ class Store:
         return sorted(found, key=lambda entry: entry.used)
 
     def _keys(self) -> list[str]:
-        return [path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}")]
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{MANIFEST}"))
 
     def find(self, key: str) -> Entry | None:
         """Return the entry of ``key`` without looking at its content, or None: absent, or its manifest is damaged."""
         path = self.root / key / MANIFEST
         try:
-            manifest, used = json.loads(path.read_text()), path.stat().st_mtime
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-            return None
-        if not isinstance(manifest, dict) or manifest.pop("sum", None) != sha256_json(manifest):
+            manifest, used = read_manifest(path), path.stat().st_mtime
+        except (OSError, ValueError):
             return None
         return Entry(key, path.parent, manifest, used)
 
@@ -154,7 +153,7 @@ class Store:
             parts = list(zip(entry.contents, entry.manifest["parts"], strict=True))
             whole = all(path.stat().st_size == part["bytes"] for path, part in parts)
             return whole and all(sha256_file(path) == part["sha256"] for path, part in parts)
-        except FileNotFoundError:
+        except OSError:  # it is gone, or no file
             return False
 
     def verify(self) -> list[str]:
@@ -162,12 +161,14 @@ class Store:
         return [key for key in self._keys() if (entry := self.find(key)) is None or not self.sound(entry)]
 
     def remove(self, key: str) -> bool:
-        """Remove an entry in one step, as a reader sees it; return whether there was one."""
+        """Remove an entry in one step, as a reader sees it; return whether there was one. Raises WriteError."""
         trash = beside(self.root / key)
         try:
             (self.root / key).rename(trash)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(self.root)) from error
         shutil.rmtree(trash, ignore_errors=True)
         return True
 
@@ -247,9 +248,10 @@ def _keep_fresh(path: Path, released: threading.Event) -> None:
 
 def _owner(path: Path) -> list[str | int] | None:
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        owner = read_json(path)
+    except (OSError, ValueError):
         return None
+    return owner if isinstance(owner, list) and [type(one) for one in owner] == [str, int] else None
 
 
 def _abandoned(path: Path) -> bool:

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 import frostline.lean  # noqa: F401 (before Lightning)
 from frostline.import_path import leave_out_working_directory
 from frostline.launchers.slot import by_name
+from frostline.results.log import open_log
 from frostline.results.store import LOG
 from frostline.stopping import interruptible
 from frostline.worker import run as run_once
@@ -119,9 +120,9 @@ def _let_go() -> None:
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
     """Append to a file whatever this process and its children write to stdout and stderr."""
-    kept = os.dup(1), os.dup(2)
-    with path.open("ab") as file:
-        _point(file.fileno(), file.fileno())
+    file, kept = open_log(path), (os.dup(1), os.dup(2))
+    _point(file, file)
+    os.close(file)
     try:
         yield
     finally:
@@ -132,8 +133,9 @@ def output_to(path: Path) -> Iterator[None]:
 
 def _point(out: int, err: int) -> None:
     """Make these files this process's stdout and stderr."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # the log's disk may be full
+            stream.flush()
     os.dup2(out, 1)
     os.dup2(err, 2)
 

@@ -1,17 +1,18 @@
 """One run of a report, reduced from its record to what tables need."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from frostline.results.checked import load_record
 from frostline.results.store import RECORD
 from frostline.secrets import masked
+from frostline.shapes import LARGEST
 
-STATUSES = ("failed", "diverged", "interrupted", "pruned", "missing")
+DAMAGED = "damaged"
 COSTS = (
     "seconds",
     "cache_seconds",
@@ -79,13 +80,11 @@ class Reader:
         Where ``seed`` and ``trial`` are None, the run's own config says them.
         """
         try:
-            record = read_object(folder / RECORD)
-            if not isinstance(record.get("config"), dict):
-                raise ValueError("it holds no config")
+            record = masked(load_record(folder / RECORD))
         except (FileNotFoundError, NotADirectoryError):
             return Run(label, block, seed or 0, folder, bool(trial))
         except (OSError, ValueError) as error:
-            return Run(label, block, seed or 0, folder, bool(trial), "failed", f"its record is damaged: {error}")
+            return Run(label, block, seed or 0, folder, bool(trial), DAMAGED, f"its record is damaged: {error}")
         config = record["config"]
         if seed is None:
             seed = int(number(config.get("seed")) or 0)
@@ -117,7 +116,7 @@ def outcome(record: Mapping[str, Any], trial: bool) -> tuple[str, str]:
     """Return status and reason; a record without its numbers counts as failed, never as one with a score of 0."""
     status = record.get("status")
     if status != "done":
-        return status if status in STATUSES else "failed", str(record.get("reason") or "no reason was recorded")
+        return str(status), str(record.get("reason") or "no reason was recorded")
     score = ("metrics", "val" if trial else "test", monitor(record["config"]))
     for path in (score, ("cost", "seconds")):
         if number(at(record, *path)) is None:
@@ -145,15 +144,12 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, without credentials that it may hold. Raises OSError or ValueError."""
+def place(folder: Path, path: str) -> Path:
+    """Return where a path leads that a file in ``folder`` names; one that is no path leads nowhere."""
     try:
-        value = masked(json.loads(path.read_text()))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError("it holds no JSON object")
-    return value
+        return (folder / path).resolve()
+    except (ValueError, OSError, RuntimeError):  # a NUL byte in it, links in a circle
+        return folder / "nowhere"
 
 
 def at(value: Any, *path: str) -> Any:
@@ -175,6 +171,6 @@ def numbers(values: Any) -> dict[str, float]:
 
 def number(value: Any) -> float | None:
     """Return a finite number of JSON as a float; anything else, True and NaN too, is None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         return None
     return float(value)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.report.runs import Reader, Run, as_object, number, numbers, read_object
+from frostline.report.runs import Reader, Run, as_object, number, numbers, place
+from frostline.results.indexes import load_study
+from frostline.secrets import masked
 
 STUDY = "study.json"
 FORMAT = 1
@@ -89,34 +91,28 @@ def read_search(folder: Path) -> Search:
     """Return the study in ``folder``. Raises UserError where it cannot be read."""
     path = folder / STUDY
     try:
-        content = read_object(path)
-        if content.get("format") != FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}, not {FORMAT}")
-        for key, kind in (("monitor", str), ("space", list), ("trials", list), ("base", list)):
-            if not isinstance(content.get(key), kind):
-                raise ValueError(f"{key} is not as it should be")
-        trials = [_trial(folder, row) for row in content["trials"]]
-        final = content.get("final")
-        return Search(content, trials, Reader().run((folder / final["path"]).resolve()) if final else None)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        content = masked(load_study(path, FORMAT))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
+    final = content.get("final")
+    trials = [_trial(folder, row) for row in content["trials"]]
+    return Search(content, trials, Reader().run(place(folder, final["path"])) if final else None)
 
 
 def _trial(folder: Path, row: Mapping[str, Any]) -> Trial:
-    status, values = str(row["status"]), row["values"]
-    value = number(row["value"])
-    if status == "pruned" and values:
-        value = number(values[-1][1])
+    value = row["value"]
+    if row["status"] == "pruned" and row["values"]:
+        value = number(row["values"][-1][-1])
     return Trial(
-        number=int(row["number"]),
-        status=status,
-        reason=str(row["reason"] or ""),
+        number=row["number"],
+        status=row["status"],
+        reason=row["reason"] or "",
         value=value,
-        point=as_object(row["point"]),
-        overrides=[str(one) for one in row["overrides"]],
-        seconds=number(row["seconds"]),
-        epochs=row["epochs"] if isinstance(row["epochs"], int) else None,
-        same_as=row["same_as"] if isinstance(row["same_as"], int) else None,
-        id=str(row["id"] or ""),
-        folder=(folder / row["path"]).resolve() if row["path"] else None,
+        point=row["point"],
+        overrides=row["overrides"],
+        seconds=row["seconds"],
+        epochs=row["epochs"],
+        same_as=row["same_as"],
+        id=row["id"] or "",
+        folder=place(folder, row["path"]) if row["path"] else None,
     )

@@ -1,6 +1,6 @@
 """What is read only for the runs that a report shows: curves, confusion matrices and mistakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from frostline.report.runs import Run, at, number, parsed, read_object
+from frostline.files import read_bytes
+from frostline.report.runs import Run, at, number, parsed
+from frostline.results.checked import load_record
 from frostline.results.store import RECORD
+from frostline.shapes import check_shape
 from frostline.sheet import read_sheet
 
 MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
@@ -60,16 +63,18 @@ def boundaries(run: Run) -> list[tuple[int, str]]:
 
 def confusion(run: Run) -> np.ndarray | None:
     """Return a run's confusion matrix on the test split [true class, predicted class], None where it has none."""
-    table = read_object(run.folder / RECORD).get("confusion")
-    if not table:
+    table = load_record(run.folder / RECORD).get("confusion")
+    try:
+        check_shape(table, [[int]], "confusion")
+        matrix = np.asarray(table, dtype=np.int64)
+    except (ValueError, OverflowError):  # rows of several lengths; counts that no test split comes to
         return None
-    matrix = np.asarray(table, dtype=np.int64)
-    return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] else None
+    return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.min() >= 0 else None
 
 
 def mistakes(run: Run) -> list[Mistake]:
     """Return a run's worst mistakes, as its record has them."""
-    listed = read_object(run.folder / RECORD).get("mistakes")
+    listed = load_record(run.folder / RECORD).get("mistakes") or []
     return [
         Mistake(
             str(one.get("sample")),
@@ -79,8 +84,7 @@ def mistakes(run: Run) -> list[Mistake]:
             number(one.get(measure)) or 0.0,
             _picture(run.folder, one.get("picture")),
         )
-        for one in (listed if isinstance(listed, list) else [])
-        if isinstance(one, Mapping)
+        for one in listed
         for measure in ["error" if "error" in one else "probability"]
     ]
 
@@ -88,11 +92,12 @@ def mistakes(run: Run) -> list[Mistake]:
 def _picture(folder: Path, name: Any) -> bytes | None:
     """Return a PNG that lies in the run's own folder; a record cannot put any other file into a report."""
     path = folder / name if isinstance(name, str) else None
-    if path is None or not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+    try:
+        if path is None or not path.resolve().is_relative_to(folder.resolve()):
+            return None
+        content = read_bytes(path, MOST_PICTURE_BYTES)
+    except (OSError, ValueError):
         return None
-    if path.stat().st_size > MOST_PICTURE_BYTES:
-        return None
-    content = path.read_bytes()
     return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from frostline.errors import UserError
+from frostline.errors import UserError, named
 from frostline.report.axes import FACTOR, placed
-from frostline.report.runs import Block, Reader, Run, as_object, monitor, number, parsed, read_object
+from frostline.report.runs import DAMAGED, Block, Reader, Run, as_object, monitor, number, parsed, place
 from frostline.report.search import STUDY, read_search
 from frostline.report.units import plural
+from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
+from frostline.secrets import masked
 
 COMPARISON = "comparison.json"
 FORMAT = 2
@@ -79,7 +81,13 @@ def read(paths: Sequence[Path]) -> Study:
         return read_comparison(paths[0])
     reader = Reader()
     found = {folder: known for path in paths for folder, known in run_folders(path).items()}
-    runs, axes, notes = placed([reader.run(folder, **known) for folder, known in found.items()])
+    read_runs = [reader.run(folder, **known) for folder, known in found.items()]
+    lost = [run for run in read_runs if run.status == DAMAGED]
+    if len(lost) == len(read_runs):
+        raise UserError(f"{lost[0].folder}: {lost[0].reason}; remove it and run it again.")
+    runs, axes, notes = placed([run for run in read_runs if run.status != DAMAGED])
+    if lost:
+        notes.append(f"Left out: {named([f'{run.folder.name} ({run.reason})' for run in lost])}.")
     trials = [run for run in runs if run.trial]
     if trials:
         notes.append(f"Trials, which leave the test split alone, are in no mean: {plural(len(trials), 'run')}.")
@@ -110,28 +118,16 @@ def comparison(folder: Path) -> dict[str, Any]:
     """Return what a comparison's comparison.json says. Raises UserError where it cannot be read."""
     path = folder / COMPARISON
     try:
-        content = read_object(path)
-        if content.get("format") != FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}, not {FORMAT}")
-        for key, kind in (("factor", str), ("axes", dict), ("tuned", list), ("runs", list)):
-            if not isinstance(content.get(key), kind):
-                raise ValueError(f"{key} is not as it should be")
+        return masked(load_comparison(path, FORMAT))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no comparison ({error}); frostline compare writes it anew.") from error
-    return content
 
 
 def read_comparison(folder: Path) -> Study:
     """Return the study of the comparison in ``folder``. Raises UserError where it cannot be read."""
     content, reader = comparison(folder), Reader()
-    try:
-        runs = [_placed(reader, folder, entry) for entry in content["runs"]]
-        tuned = [_tuned(entry) for entry in content["tuned"]]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{folder / COMPARISON}: an entry of runs or tuned is not as it should be ({error!r}); "
-            "frostline compare writes it anew."
-        ) from error
+    runs = [_placed(reader, folder, entry) for entry in content["runs"]]
+    tuned = [_tuned(entry) for entry in content["tuned"]]
     return Study(
         name=str(content.get("name") or folder.resolve().name),
         factor=content["factor"],
@@ -150,14 +146,14 @@ def read_comparison(folder: Path) -> Study:
 
 def _placed(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> Run:
     """Return the run of an entry of comparison.json, which knows what runs without a record do not say."""
-    path = (folder / entry["path"]).resolve()
-    run = reader.run(path, str(entry["label"]), block_of(entry["block"]), int(entry["seed"]), bool(entry["trial"]))
+    path = place(folder, entry["path"])
+    run = reader.run(path, entry["label"], block_of(entry["block"]), entry["seed"], entry["trial"])
     return replace(run, lr=number(entry["lr"])) if run.lr is None else run
 
 
 def _tuned(entry: Mapping[str, Any]) -> Tuned:
     lr, edge, why = number(entry["lr"]), entry["edge"], entry["why"]
-    return Tuned(str(entry["label"]), block_of(entry["block"]), lr, edge, bool(entry["extended"]), why)
+    return Tuned(entry["label"], block_of(entry["block"]), lr, edge, entry["extended"], why)
 
 
 def block_of(levels: Mapping[str, Any]) -> Block:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from frostline.files import WriteError, make_folder, read_json, writing
 from frostline.processes import running, started
 
 OWNER = "owner.json"
@@ -16,17 +17,32 @@ WRITING_S = 5.0
 
 
 def take(folder: Path) -> bool:
-    """Make this process the owner of a folder; return False while another living process on this machine is."""
+    """Make this process the owner of a folder; return False while another living process on this machine is.
+
+    Raises WriteError where the folder cannot be written.
+    """
     path = folder / OWNER
     while True:
         try:
-            with path.open("x") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}, file)
+            _sign(path)
             return True
         except FileExistsError:
             if path.exists() and not dead(path):
                 return False
-            _clear_away(path)
+            with writing(path):
+                _clear_away(path)
+
+
+def _sign(path: Path) -> None:
+    """Write an owner file that nobody else has written. Raises FileExistsError, and WriteError with nothing left."""
+    try:
+        with path.open("x") as file:
+            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}, file)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
 def _clear_away(path: Path) -> None:
@@ -59,13 +75,13 @@ def _turn(folder: Path) -> Path:
 def dead(path: Path) -> bool:
     """Return whether the process named in an owner file is gone; one on another machine is taken to be."""
     try:
-        owner = json.loads(path.read_text())
+        owner = read_json(path)
         if owner["host"] != socket.gethostname():
             return True
         return not running(owner["pid"]) or owner["started"] != started(owner["pid"])
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return not _young(path)  # it is being written at this moment, unless somebody was killed doing so
 
 
@@ -88,5 +104,5 @@ def owned(folder: Path) -> Iterator[Path]:
 
 
 def _made(folder: Path) -> bool:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return take(folder)

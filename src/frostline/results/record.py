@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline import __version__
-from frostline.files import write_json
+from frostline.files import WriteError, give_up_reserve, write_json
 from frostline.results.store import RECORD
 
 PACKAGES = (
@@ -83,9 +83,34 @@ class Record:
         costs = {f"cost/{name}": value for name, value in asdict(self.cost).items() if not isinstance(value, list)}
         return scores | costs
 
-    def write(self, folder: Path) -> None:
-        """Write ``record.json`` atomically."""
-        write_json(folder / RECORD, self.plain())
+    def write(self, folder: Path) -> "Record":
+        """Write ``record.json`` atomically; return the record that is there now.
+
+        Where the disk has no room for it the folder's reserve is given up; where it has none even so, what is there
+        is the little that says of the run that it failed, and why. Raises WriteError where that does not fit either.
+        """
+        try:
+            write_json(folder / RECORD, self.plain())
+        except WriteError as refused:
+            give_up_reserve(folder)
+            return self._write_what_fits(folder, refused)
+        give_up_reserve(folder)
+        return self
+
+    def _write_what_fits(self, folder: Path, refused: WriteError) -> "Record":
+        for found in (self, self.cut_short(refused)):
+            try:
+                write_json(folder / RECORD, found.plain())
+            except WriteError:
+                continue
+            return found
+        raise refused
+
+    def cut_short(self, refused: WriteError) -> "Record":
+        """Return the record of this run without its results, as the disk has refused to take them."""
+        reason = str(refused) if self.status == "done" else f"{self.reason}; then {refused}"
+        status = "failed" if self.status == "done" else self.status
+        return Record(self.id, status, self.config, reason, user_error=self.user_error)
 
     def plain(self) -> dict[str, Any]:
         """Return the record as JSON has it."""

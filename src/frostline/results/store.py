@@ -1,6 +1,5 @@
 """Where runs lie, and which run a config stands for."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from frostline.data.content import (
 )
 from frostline.errors import UserError
 from frostline.files import sha256_json
+from frostline.results.checked import load_record, load_whole_record
 from frostline.secrets import resolve_env
 
 FORMAT = 5
@@ -31,6 +31,9 @@ FINAL = ("done", "diverged")
 
 ENDED = (0, 2, 3)
 """Exit codes of a worker that left a record: of a run that is done, of a user's mistake, of any other end."""
+
+UNRECORDED = 4
+"""The exit code of a worker whose record the disk did not take."""
 
 WHERE_NOT_WHAT = (
     "outputs",
@@ -133,10 +136,22 @@ def run_folder(outputs: Path, identifier: str) -> Path:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return a run's record, or None while it has none."""
+    """Return a run's record, or None while it has none. Raises UserError that names a damaged one's file and field."""
     try:
-        return json.loads((folder / RECORD).read_text())
+        return load_whole_record(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / RECORD}: this is no record of a run ({error}); remove it and run it again."
+        ) from error
+
+
+def sound_record(folder: Path) -> dict[str, Any] | None:
+    """Return a run's record, or None while it has none and where it is damaged."""
+    try:
+        return read_record(folder)
+    except UserError:
         return None
 
 
@@ -152,16 +167,17 @@ def listed(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Excepti
     for written, path in found:
         name = os.path.basename(path)
         try:
-            with open(f"{path}/{RECORD}", "rb") as file:
-                yield name, written, json.loads(file.read().decode())
+            yield name, written, load_record(Path(path, RECORD))
         except FileNotFoundError:
             yield name, written, None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             yield name, written, error
 
 
 def _written(folder: os.DirEntry[str]) -> float:
-    try:
-        return os.stat(f"{folder.path}/{RECORD}").st_mtime
-    except OSError:
-        return folder.stat().st_mtime
+    for path in (f"{folder.path}/{RECORD}", folder.path):
+        try:
+            return os.stat(path).st_mtime
+        except OSError:  # it may go meanwhile
+            pass
+    return 0.0

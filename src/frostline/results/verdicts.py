@@ -1,10 +1,10 @@
 """Verdicts: a study says after each epoch of a run whether it goes on, by one file in the run's folder."""
 
-import json
 import time
 from pathlib import Path
 
-from frostline.files import write_json
+from frostline.files import read_json, write_json
+from frostline.shapes import check_shape
 
 VERDICT = "verdict.json"
 PATIENCE_S = 10.0
@@ -37,8 +37,9 @@ def forget(folder: Path) -> None:
 def _verdict(folder: Path, epoch: int) -> bool | None:
     """Return the verdict on an epoch, None while there is none. A late word to stop holds for later epochs too."""
     try:
-        told = json.loads((folder / VERDICT).read_text())
-    except FileNotFoundError:
+        told = read_json(folder / VERDICT)
+        check_shape(told, {"epoch": int, "stop": bool}, "")
+    except (OSError, ValueError):
         return None
     if told["stop"] and told["epoch"] <= epoch:
         return True

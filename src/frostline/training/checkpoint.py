@@ -10,12 +10,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from frostline.errors import UserError
-from frostline.files import irregular, sha256_file, write_atomic, write_json
+from frostline.files import read_json, sha256_file, write_atomic, write_json
+from frostline.shapes import check_shape
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAUSE = "pause.safetensors"
 GENERATIONS = 2
+ROW = {"file": str, "sha256": str}
+SHAPE = {"saved": [{**ROW, "epoch": int, "best": bool}], "pause?": ROW}
+"""What a manifest says; another's may say anything."""
 DAMAGE = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, IndexError)
 
 
@@ -87,9 +91,9 @@ class Checkpoints:
     def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
         path = self.folder / row["file"]
         try:
-            if irregular(path) is None and sha256_file(path) == row["sha256"]:
+            if Path(row["file"]).name == row["file"] and sha256_file(path) == row["sha256"]:
                 return decode(path)
-        except FileNotFoundError:
+        except OSError:  # it is gone, or no file
             pass
         log.warning("The checkpoint %s is damaged or missing; falling back to the one before.", path)
         return None
@@ -99,31 +103,20 @@ class Checkpoints:
 
     def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
-        if odd := irregular(path):
-            raise UserError(f"{path} {odd}; remove it, and start the run anew with force=true.")
         try:
-            found = json.loads(path.read_text())
-            for row in [*found["saved"], *([found["pause"]] if "pause" in found else [])]:
-                _check_row(row)
+            found = read_json(path)
+            check_shape(found, SHAPE, "")
             return found
         except FileNotFoundError:
             return {"saved": []}
-        except DAMAGE as error:
-            raise UserError(f"{path} is damaged; start the run anew with force=true.") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); start the run anew with force=true.") from error
 
     def _drop_unnamed(self, named: set[str]) -> None:
         """Delete checkpoints that the manifest no longer names, and what a kill in the middle of a write left."""
         for path in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")):
             if path.name not in named:
                 path.unlink(missing_ok=True)
-
-
-def _check_row(row: Any) -> None:
-    """Raise ValueError for a row of a manifest that names anything but a file beside it."""
-    name, number = row["file"], row.get("epoch", 0)
-    beside = isinstance(name, str) and name != "" and Path(name).name == name
-    if not beside or not isinstance(row["sha256"], str) or type(number) is not int:
-        raise ValueError("no row of a manifest")
 
 
 def encode(state: dict[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
 """What people already follow their runs with: Lightning's loggers, chosen by config, none of which can stop a run."""
 
 import inspect
-import json
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from frostline.allow import instantiate, locate
 from frostline.composing.writers import check_loggers
 from frostline.errors import UserError
-from frostline.files import write_json
+from frostline.files import read_json, write_json
 from frostline.secrets import flat, without_credentials
 
 log = logging.getLogger(__name__)
@@ -138,9 +137,12 @@ def make_loggers(config: Mapping[str, Any], folder: Path) -> Loggers:
 
 
 def known_ids(folder: Path) -> dict[str, str]:
-    """Return what an earlier sitting wrote of its loggers."""
-    path = folder / IDS
-    return json.loads(path.read_text()) if path.exists() else {}
+    """Return what an earlier sitting wrote of its loggers, nothing where that is damaged."""
+    try:
+        found = read_json(folder / IDS)
+    except (OSError, ValueError):
+        return {}
+    return {name: one for name, one in found.items() if isinstance(one, str)} if isinstance(found, dict) else {}
 
 
 def nodes_of(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,6 +1,5 @@
 """study.json: what a study is made of and has found out so far, so that its report needs no Optuna."""
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.files import write_json
+from frostline.results.indexes import load_study
 from frostline.results.store import run_folder, run_id
 from frostline.secrets import without_credentials
 from frostline.tuning.search import Search
@@ -59,7 +59,8 @@ class Index:
         }
         before = None if search.config["force"] else read(folder)
         if before is not None and before.get("design") == content["design"]:
-            content |= {key: before[key] for key in ("wall_seconds", "trials", "importances", "final")}
+            kept = ("wall_seconds", "trials", "importances", "final")
+            content |= {key: before[key] for key in kept if before.get(key) is not None}
         return cls(search, folder, content)
 
     def set(self, **found: Any) -> None:
@@ -114,7 +115,7 @@ class Index:
 def read(folder: Path) -> dict[str, Any] | None:
     """Return what is in a study's folder, or None where there is nothing that can be read."""
     try:
-        return json.loads((folder / NAME).read_text())
+        return load_study(folder / NAME, FORMAT)
     except (OSError, ValueError):
         return None
 

@@ -1,12 +1,12 @@
 """The judge: reads what running trials come to after each epoch, and tells those that are behind to stop."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frostline.launchers.base import Task
 from frostline.results.verdicts import forget, tell
@@ -29,14 +29,23 @@ class Case:
     read: int = 0
     told: int = -1
 
-    def rows(self) -> list[dict[str, str]]:
-        """Return the rows of metrics.csv, or nothing where it has not changed."""
+    def rows(self) -> list[tuple[int, float]]:
+        """Return epoch and value of each row of metrics.csv, or nothing where it has not changed."""
         path = self.task.folder / METRICS
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed == self.read:
             return []
         self.read = changed
-        return list(read_sheet(path))
+        monitor = self.task.config["monitor"]
+        return [found for row in read_sheet(path) if (found := _numbers(row, monitor)) is not None]
+
+
+def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
+    """Return a row's epoch and value, None where an earlier sitting's file was damaged; this one writes it anew."""
+    try:
+        return int(row["epoch"]), float(row[f"val/{monitor}"])
+    except (KeyError, ValueError):
+        return None
 
 
 class Judge:
@@ -95,17 +104,17 @@ class Judge:
         if not rows:
             return
         self._report(case, rows)
-        epoch = int(rows[-1]["epoch"])
+        epoch, _ = rows[-1]
         if epoch != case.told:
             stop = epoch + 1 < case.task.config["epochs"] and case.trial.should_prune()
             tell(case.task.folder, epoch, bool(stop))  # some pruners return NumPy's
             case.told = epoch
 
-    def _report(self, case: Case, rows: Iterable[dict[str, Any]]) -> None:
+    def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
         monitor, best = case.task.config["monitor"], None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
-        for row in rows:
-            value, step = float(row[f"val/{monitor}"]), int(row["epoch"]) + 1
+        for epoch, value in rows:
+            step = epoch + 1
             better = min if monitor in LOWER_IS_BETTER else max
             best = value if best is None else better(best, value)
             if step not in known:

@@ -1,0 +1,55 @@
+"""Records are checked once, where they come in: a stranger's are of any shape, and a disk may have damaged ours."""
+
+from pathlib import Path
+from typing import Any
+
+from frostline.files import read_json
+from frostline.shapes import check_shape
+
+STATUSES = ("done", "diverged", "failed", "interrupted", "pruned")
+SCORES = {str: (float, None)}
+RECORD = {
+    "status": str,
+    "config": dict,
+    "id?": str,
+    "reason?": (str, None),
+    "traceback?": (str, None),
+    "user_error?": bool,
+    "versions?": {str: str},
+    "git?": ({"commit?": (str, None), "dirty?": (bool, None)}, None),
+    "task?": dict,
+    "data?": dict,
+    "backbone?": dict,
+    "plan?": dict,
+    "cached?": [str],
+    "parameters?": dict,
+    "metrics?": {str: dict},
+    "confusion?": list,
+    "moved?": dict,
+    "similarity?": dict,
+    "mistakes?": [dict],
+    "epochs?": int,
+    "best_epoch?": (int, None),
+    "cost?": dict,
+    "notes?": [str],
+}
+"""The fields of a record; an earlier Frostline's may lack some, which are then as in a run that did not come so far."""
+DONE = {"metrics": {"val": SCORES, "test?": SCORES}, "cost": {"seconds": float, "cache_seconds": float}, "epochs": int}
+"""What is counted on in the record of a run that is done."""
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Return a record. Raises OSError where it cannot be read, and ValueError, which names the field, for none."""
+    record = read_json(path)
+    check_shape(record, RECORD, "")
+    if record["status"] not in STATUSES:
+        raise ValueError(f"status is {record['status'][:40]!r}, not one of {', '.join(STATUSES)}")
+    return record
+
+
+def load_whole_record(path: Path) -> dict[str, Any]:
+    """Return a record as ``load_record``; of a run that is done it has the numbers that others go by."""
+    record = {"reason": None, **load_record(path)}
+    if record["status"] == "done":
+        check_shape(record, DONE, "")
+    return record
