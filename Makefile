@@ -52,6 +52,6 @@ clean:
 	@touch $@
 
 .venv/everything: .venv/tests
-	@echo "== Setting up .venv: clients of Ray, MLflow and W&B, a browser's driver, the linters (0.9 GB more)"
+	@echo "== Setting up .venv: clients of Ray, MLflow and W&B, the linters (0.7 GB more)"
 	$(INSTALL) -e '.[dev]'
 	@touch $@

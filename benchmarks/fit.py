@@ -90,6 +90,11 @@ def accuracies(root: Path, way: tuple[str, float | None], seed: int, options: ar
     return metrics["val"]["accuracy"], metrics["test"]["accuracy"]
 
 
+def row(*cells: object) -> str:
+    """Return a row of the table."""
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def show(values: list[float]) -> str:
     """Return the mean and the deviation."""
     return f"{statistics.mean(values):.3f} +- {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
@@ -98,35 +103,27 @@ def show(values: list[float]) -> str:
 def main() -> None:
     """Run every way on every set, and print a table row by row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("roots", nargs="*", type=Path)
+    parser.add_argument("given", nargs="*", metavar="ROOT or KEY=VALUE")
     for flag, kind, default in (("--per-class", int, 40), ("--seeds", int, 3), ("--freeze", str, "linear_probe")):
         parser.add_argument(flag, type=kind, default=default)
-    options, more = parser.parse_known_args()
-    options.roots, more = (
-        [root for root in options.roots if "=" not in str(root)],
-        [
-            *(str(root) for root in options.roots if "=" in str(root)),
-            *more,
-        ],
-    )
+    options = parser.parse_intermixed_args()
+    roots, more = ([one for one in options.given if ("=" in one) == key] for key in (False, True))
+    means: dict[tuple[str, object], list[tuple[float, float]]] = {}
+    print(row("set", "data.fit", "data.crop", "validation", "test"), row(*["---"] * 5), sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as room:
         options.outputs = f"{room}/outputs"
-        means: dict[tuple[str, float | None], list[tuple[float, float]]] = {}
-        print("| set | data.fit | data.crop | validation | test |\n| --- | --- | --- | --- | --- |", flush=True)
-        for root in options.roots or digits(Path(room)):
-            sets = {"": root}
+        for root in map(Path, roots) if roots else digits(Path(room)):
+            sets = {root.name: root}
             for change in (boxed, aside):
-                sets[f" {change.__name__}"] = derive(root, Path(room) / change.__name__ / root.name, change)
+                sets[f"{root.name} {change.__name__}"] = derive(root, Path(room) / change.__name__ / root.name, change)
             for (name, folder), way in itertools.product(sets.items(), WAYS):
                 found = [accuracies(folder, way, seed, options, more) for seed in range(options.seeds)]
                 val, test = ([one[place] for one in found] for place in (0, 1))
                 means.setdefault(way, []).append((statistics.mean(val), statistics.mean(test)))
-                crop = "null" if way[1] is None else f"{way[1]:g}"
-                print(f"| {root.name}{name} | {way[0]} | {crop} | {show(val)} | {show(test)} |", flush=True)
-        for way, found in means.items():
-            crop = "null" if way[1] is None else f"{way[1]:g}"
-            val, test = (f"{statistics.mean(one[place] for one in found):.3f}" for place in (0, 1))
-            print(f"| mean | {way[0]} | {crop} | {val} | {test} |", flush=True)
+                print(row(name, way[0], way[1] or "null", show(val), show(test)), flush=True)
+    for way, found in means.items():
+        val, test = (f"{statistics.mean(one[place] for one in found):.3f}" for place in (0, 1))
+        print(row("mean", way[0], way[1] or "null", val, test), flush=True)
 
 
 if __name__ == "__main__":

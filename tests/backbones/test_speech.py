@@ -102,9 +102,9 @@ def test_weights_that_are_not_its_own_are_refused(state: dict[str, torch.Tensor]
         voice_encoder("pretraind")
 
 
-def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_name_the_command_that_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frostline.backbones.speech.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'frostline\[audio\]'"):
+    with pytest.raises(UserError, match=r"pip install --no-deps resemblyzer==0\.1\.4 "):
         voice_encoder()
 
 

@@ -3,6 +3,8 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
 # (what a split serves is a tensor here, though it could be sequences)
 
+import io
+import json
 import logging
 import os
 import socket
@@ -13,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.headers import Look, find_span, losses
+from frostline.data.headers import FORMATS, Limits, Look, find_span, look, losses
 from frostline.data.image import Digits, ImageFolder
 from frostline.data.inputs import Pixels
+from frostline.data.pixels import decode_all
 from frostline.errors import UserError
 
 Paint = Callable[[int], Image.Image]
@@ -250,3 +255,37 @@ def test_sizes_are_judged_before_a_pixel_is_decoded(
 def test_a_bad_way_of_fitting_is_named(preprocess: Pixels, option: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Digits(preprocess=preprocess, **option)
+
+
+SOUND = {format: io.BytesIO() for format in FORMATS}
+for _format, _file in SOUND.items():
+    if _format in Image.SAVE:
+        _exif = Image.Exif()
+        _exif[0x0112] = 6
+        plain(7).save(_file, _format, **({"exif": _exif} if _format in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF") else {}))
+
+
+@given(
+    format=st.sampled_from([format for format, file in SOUND.items() if file.getvalue()]),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+    kept=st.one_of(st.just(1.0), st.floats(0, 1)),
+    decode=st.booleans(),
+)
+def test_hostile_bytes_are_pixels_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory,
+    format: str,
+    changes: list[tuple[float, int]],
+    kept: float,
+    decode: bool,
+) -> None:
+    content = bytearray(SOUND[format].getvalue())
+    for place, value in changes:
+        content[int(place * (len(content) - 1))] = value
+    path = tmp_path_factory.mktemp("hostile") / "file"
+    path.write_bytes(content[: round(kept * len(content))])
+    limits, wanted = Limits(10_000, 20), Pixels(20, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", fit="squash")
+    before = look(str(path), limits, decode)
+    assert json.loads(json.dumps(before)) == json.loads(json.dumps([*before]))  # what the data index holds
+    pixels, (seen,) = decode_all([str(path)], wanted, limits)
+    assert seen.reason is None or (not pixels.any() and "\n" not in seen.reason)
+    assert seen.size[0] * seen.size[1] <= 10_000 or seen.reason is not None

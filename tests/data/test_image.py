@@ -173,7 +173,11 @@ def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixe
     texts = [
         plain,
         train(size=20),
-        train(preprocess=Pixels(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
+        train(crop=None),
+        train(crop=None, preprocess=Pixels(32, 0.9, (0, 0, 0), (1, 1, 1), "bicubic")),
+        train(fit="crop"),
+        train(fit="pad"),
+        train(background="black"),
         train(preprocess=Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
         train(augment=Light()),
         train(augment=Light(flip=0.1)),

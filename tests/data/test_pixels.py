@@ -30,7 +30,8 @@ def test_pixels_are_those_of_timms_evaluation(
     write("cat", 4, (70, 50), "jpg")
     root = write("dog", 4, (31, 64))
     preprocess = Pixels(size, crop, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation)
-    data = ImageFolder(str(root), preprocess=preprocess, memory_gb=memory_gb, val_fraction=0.25, test_fraction=0.25)
+    asked: Any = {"fit": "crop", "crop": None, "memory_gb": memory_gb}
+    data = ImageFolder(str(root), preprocess=preprocess, val_fraction=0.25, test_fraction=0.25, **asked)
     timm: Any = create_transform((3, size, size), interpolation=interpolation, crop_pct=crop, normalize=False)
     split = data.splits["train"]
     wanted = torch.stack([timm(Image.open(root / name).convert("RGB")) for name in split.names])
@@ -119,7 +120,8 @@ def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess
 def test_an_image_too_thin_to_resize_is_refused(photos: Path, preprocess: Pixels) -> None:
     Image.new("L", (1, 1_000_000)).save(photos / "train/cat/thin.png")
     with pytest.raises(UserError, match="thin.png is too long and thin"):
-        ImageFolder(str(photos), preprocess=preprocess)
+        ImageFolder(str(photos), preprocess=preprocess, fit="crop")
+    ImageFolder(str(photos), preprocess=preprocess, fit="pad").check()  # which resizes its long side
 
 
 def test_a_larger_limit_lets_a_large_image_in(photos: Path, preprocess: Pixels) -> None:

@@ -18,6 +18,9 @@ from frostline.data.inputs import Pixels
 from frostline.data.pixels import decode_all, decode_some
 
 Array = np.ndarray
+Pictures = dict[str, tuple[Image.Image, dict[str, Any], str, Array]]
+"""By name: a picture, how and in which format it is saved, and what is to be seen of it as it lies in the file."""
+
 GROUND = (200, 30, 90)
 SIDE = 7
 CLEAR = 5
@@ -48,63 +51,68 @@ def grey(values: Array) -> Array:
     return np.repeat(values[..., None], 3, axis=2).astype(float)
 
 
-def pictures(random: np.random.Generator) -> dict[str, tuple[Image.Image, dict[str, Any], str, Array]]:
-    """Return by name: a picture, how it is saved, in which format, and what is to be seen of it as the file lies."""
+def colour_pictures(random: np.random.Generator) -> Pictures:
+    """Return pictures in colour and bytes, with and without transparency."""
     rgb, a = (random.integers(0, 256, (SIDE, SIDE, depth), np.uint8) for depth in (3, 1))
-    one, colours = random.integers(0, 9, (SIDE, SIDE), np.uint8), random.integers(0, 256, (9, 3), np.uint8)
-    deep, alpha = random.integers(0, 1024, (SIDE, SIDE), np.uint16), a[..., 0] / 255
-    deep[:2, 0] = 0, 1023
-    small = Image.fromarray(one).convert("P")
-    small.putpalette(colours.tobytes())
-    hole = (one != CLEAR).astype(float)
-    shown, wide = colours[one].astype(float), grey(deep / 1023 * 255)
-    keyed = np.where(one[..., None] == CLEAR, np.uint8([1, 2, 3]), rgb)
-    opacities = random.integers(0, 256, 9, np.uint8)
-    by_grey = Image.fromarray(rgb[..., 0])
-    bits = Image.fromarray(rgb[..., 0] > 99)
-    la = Image.fromarray(np.concatenate([rgb[..., :1], a], axis=2))
+    keyed = np.where(random.integers(0, 4, (SIDE, SIDE, 1)) == 0, np.array([1, 2, 3], np.uint8), rgb)
+    rgba, seen = Image.fromarray(np.concatenate([rgb, a], axis=2)), over(rgb, a[..., 0] / 255)
+    exact = {"lossless": True, "exact": True}
     return {
         "RGB": (Image.fromarray(rgb), {}, "PNG", rgb.astype(float)),
         "RGB in TIFF": (Image.fromarray(rgb), {}, "TIFF", rgb.astype(float)),
-        "RGB in WebP": (Image.fromarray(rgb), {"lossless": True}, "WEBP", rgb.astype(float)),
-        "RGBA": (Image.fromarray(np.concatenate([rgb, a], axis=2)), {}, "PNG", over(rgb, alpha)),
-        "RGBA in TIFF": (Image.fromarray(np.concatenate([rgb, a], axis=2)), {}, "TIFF", over(rgb, alpha)),
-        "RGBA in WebP": (
-            Image.fromarray(np.concatenate([rgb, a], axis=2)),
-            {"lossless": True, "exact": True},
-            "WEBP",
-            over(rgb, alpha),
-        ),
+        "RGB in WebP": (Image.fromarray(rgb), exact, "WEBP", rgb.astype(float)),
+        "RGBA": (rgba, {}, "PNG", seen),
+        "RGBA in TIFF": (rgba, {}, "TIFF", seen),
+        "RGBA in WebP": (rgba, exact, "WEBP", seen),
         "RGB with a clear colour": (
             Image.fromarray(keyed),
             {"transparency": (1, 2, 3)},
             "PNG",
             over(keyed, 1 - (keyed == (1, 2, 3)).all(axis=2)),
         ),
-        "L": (by_grey, {}, "PNG", grey(rgb[..., 0])),
-        "LA": (la, {}, "PNG", over(grey(rgb[..., 0]), alpha)),
+    }
+
+
+def few_colours(random: np.random.Generator) -> Pictures:
+    """Return pictures with a palette, in grey bytes, and in black and white."""
+    one, a = (random.integers(0, most, (SIDE, SIDE), np.uint8) for most in (9, 256))
+    colours, opacities = random.integers(0, 256, (9, 3), np.uint8), random.integers(0, 256, 9, np.uint8)
+    palette = Image.fromarray(one).convert("P")
+    palette.putpalette(colours.tobytes())
+    hole, shown = (one != CLEAR).astype(float), colours[one].astype(float)
+    with_alpha = Image.fromarray(np.stack([one, a], axis=2))
+    return {
+        "L": (Image.fromarray(a), {}, "PNG", grey(a)),
+        "LA": (with_alpha, {}, "PNG", over(grey(one), a / 255)),
         "L with a clear value": (Image.fromarray(one), {"transparency": CLEAR}, "PNG", over(grey(one), hole)),
-        "P": (small, {}, "PNG", shown),
-        "P with a clear place": (small, {"transparency": CLEAR}, "PNG", over(shown, hole)),
-        "P with opacities": (
-            small,
-            {"transparency": opacities.tobytes()},
-            "PNG",
-            over(shown, opacities[one] / 255),
-        ),
-        "1": (bits, {}, "PNG", grey(255.0 * (rgb[..., 0] > 99))),
-        "I;16": (Image.fromarray(deep), {}, "PNG", wide),
+        "1": (Image.fromarray(a > 99), {}, "PNG", grey(255.0 * (a > 99))),
+        "P": (palette, {}, "PNG", shown),
+        "P with a clear place": (palette, {"transparency": CLEAR}, "PNG", over(shown, hole)),
+        "P with opacities": (palette, {"transparency": opacities.tobytes()}, "PNG", over(shown, opacities[one] / 255)),
+    }
+
+
+def deep_pictures(random: np.random.Generator) -> Pictures:
+    """Return grey pictures of 10 bits a value."""
+    deep = random.integers(0, 1024, (SIDE, SIDE), np.uint16)
+    seen, key = grey(deep / 1023 * 255), int(deep[3, 3])
+    return {
+        "I;16": (Image.fromarray(deep), {}, "PNG", seen),
         "I;16 with a clear value": (
             Image.fromarray(deep),
-            {"transparency": int(deep[3, 3])},
+            {"transparency": key},
             "PNG",
-            over(wide, (deep != deep[3, 3]).astype(float)),
+            over(seen, (deep != key).astype(float)),
         ),
-        "I;16 in TIFF": (Image.fromarray(deep), {}, "TIFF", wide),
-        "I;16B in TIFF": (Image.fromarray(deep.astype(">u2")), {}, "TIFF", wide),
-        "I in TIFF": (Image.fromarray(deep.astype(np.int32)), {}, "TIFF", wide),
-        "F in TIFF": (Image.fromarray(deep.astype(np.float32)), {}, "TIFF", wide),
+        "I;16 in TIFF": (Image.fromarray(deep), {}, "TIFF", seen),
+        "I;16B in TIFF": (Image.fromarray(deep.astype(">u2")), {}, "TIFF", seen),
+        "I in TIFF": (Image.fromarray(deep.astype(np.int32)), {}, "TIFF", seen),
+        "F in TIFF": (Image.fromarray(deep.astype(np.float32)), {}, "TIFF", seen),
     }
+
+
+def pictures(random: np.random.Generator) -> Pictures:
+    return colour_pictures(random) | few_colours(random) | deep_pictures(random)
 
 
 NAMES = sorted(pictures(np.random.default_rng(0)))

@@ -79,7 +79,10 @@ def test_all_that_the_samples_depend_on_makes_another_key(make, load) -> None:
         "samples": lambda: load(backbone, num_per_class=4),
         "another division": lambda: load(backbone, split_seed=1),
         "interpolation": lambda: load(backbone, preprocess=replace(backbone.preprocess, interpolation="nearest")),
-        "crop": lambda: load(backbone, preprocess=replace(backbone.preprocess, crop=0.5)),
+        "crop": lambda: load(backbone, crop=0.5),
+        "the backbone's crop": lambda: load(backbone, crop=None),
+        "fit": lambda: load(backbone, fit="pad"),
+        "background": lambda: load(backbone, background="black"),
     }
     found = {name: key(backbone, make_data()) for name, make_data in loads.items()}
     assert len(set(found.values())) == len(found), found

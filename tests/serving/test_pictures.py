@@ -1,6 +1,7 @@
 """Odd pictures, at the command line: training, `predict` and every export read them alike, and say what was lost."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -118,6 +119,22 @@ def test_predict_says_of_the_test_files_what_the_run_said(
         "2 samples hold several frames or pages, of which the first is read.",
     ):
         assert line in said
+
+
+def test_predict_opens_no_pipe_and_knows_pictures_by_content(
+    odd_run: Path, odd_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.png")
+    Image.new("RGB", (9, 9)).save(folder / "a.jfif", "JPEG")
+    Image.new("RGB", (9, 9)).save(folder / "b.heic", "PNG")
+    assert main(["predict", str(odd_run), str(folder), "--output", str(tmp_path / "out.csv")]) == 2
+    assert "pipe.png is a pipe, not a file" in capsys.readouterr().err
+    given = [str(odd_run), str(folder), str(folder / "pipe.png"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", *given, "--on-bad", "skip"]) == 0
+    assert [Path(row["sample"]).name for row in rows(tmp_path / "out.csv")] == ["a.jfif", "b.heic"]
+    assert "2 samples could not be read" in capsys.readouterr().err
 
 
 def test_the_record_says_what_was_lost_and_the_range(odd_run: Path) -> None:

@@ -46,7 +46,8 @@ class Recurrence(nn.Module):
         state = values.new_zeros(1, values.shape[0], layer.hidden_size)  # which a tracer, unlike len, keeps open
         train = torch.is_grad_enabled()
         hidden, _, _ = torch.lstm(values, (state, state), weights, True, 1, 0.0, train, False, True)
-        return Ragged(hidden, frames.lengths)
+        # as a stored activation lies in memory: another layout may give the next layer other last bits
+        return Ragged(hidden.contiguous(), frames.lengths)
 
 
 class VoiceEncoder(Blocks):

@@ -48,8 +48,8 @@ class ImageOptions(Options):
     views: int | None = 4
     symlinks: bool = False
     max_megapixels: float = 50.0
-    fit: str = "crop"
-    crop: float | None = None
+    fit: str = "squash"
+    crop: float | None = 1.0
     background: str = "white"
 
     def __post_init__(self) -> None:

@@ -27,6 +27,9 @@ SPARE = 10_000
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read is read again: some file systems count time in such steps."""
 
+MANY = 5_000
+"""Files whose first reading takes so long that a person is told of it."""
+
 Known = dict[str, list[Any]]
 """By real path: size, modification time, change time, inode, when it was read, and the answers by question."""
 
@@ -110,7 +113,15 @@ def ask_each(index: DataIndex, question: str, paths: Sequence[str], answer: Call
 def digests(index: DataIndex, paths: Sequence[str]) -> list[str]:
     """Return the SHA-256 of each file's content, or why it cannot be read."""
 
+    told = len(paths) < MANY or index.path is None
+
     def digest(path: str) -> str:
+        nonlocal told
+        if not told:
+            told = True
+            log.warning(
+                "Reading %s files for the first time; they are known again while they are unchanged.", len(paths)
+            )
         try:
             return irregular(path) or sha256_file(Path(path))
         except OSError as error:

@@ -186,7 +186,6 @@ def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
     """
     folder, where = Folder("data.root", root, symlinks, kind), f"data.root: {root}"
     top = {name: real for name, real, is_folder in folder.entries(folder.real) if is_folder}
-    folder.outputs.clear()  # each is found again below
     parted = _split_folders(folder, top, where)
     if parted:
         splits = {split: folder.classes(top[name], f"{name}/") for split, name in parted.items()}

@@ -57,9 +57,10 @@ def _texts(model: Restored) -> list[Item]:
 def _pictures(scratch: Path) -> list[Item]:
     made = np.random.default_rng(0)
     found = []
-    for width, height in SIZES:
+    for place, (width, height) in enumerate(SIZES):
         path = scratch / f"{width}x{height}.png"
-        Image.fromarray(made.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        channels = 4 if place % 2 else 3  # some are transparent
+        Image.fromarray(made.integers(0, 256, (height, width, channels), np.uint8)).save(path)
         found.append(Item(path.name, str(path)))
     return found
 
