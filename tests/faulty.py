@@ -146,3 +146,11 @@ def refuse(word: str) -> None:
 def two() -> int:
     """Be a machine with two GPUs."""
     return 2
+
+
+class Stuck(nn.Module):
+    """An augmentation that hangs in the process that loads data, and does not listen."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        hang_deaf()
+        return image

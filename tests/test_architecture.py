@@ -11,13 +11,17 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "frostline"
 # A module imports only from its own room and from those that stand before it.
 ROOMS = (
+    ("import_path",),
     ("errors",),
+    ("processes",),
+    ("leftovers",),
     ("files",),
     ("sheet",),
     ("lean",),
     ("stopping",),
     ("signature",),
     ("allow",),
+    ("switches",),
     ("schema",),
     ("config",),
     ("ranks",),
@@ -30,7 +34,7 @@ ROOMS = (
     ("freeze",),
     ("training",),
     ("results",),
-    ("torchrun",),
+    ("spawn",),
     ("report",),
     ("ledger",),
     ("parts",),
@@ -51,7 +55,7 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = ("errors", "files", "sheet", "signature", "allow", "schema", "config", "results")
+START = ("errors", "files", "sheet", "signature", "allow", "switches", "schema", "config", "results")
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -16,7 +16,7 @@ from frostline import group as module
 from frostline.config import compose, plain
 from frostline.errors import UserError
 from frostline.group import ALONE, Group, check_alike, check_shared, form
-from frostline.ranks import place, variables
+from frostline.ranks import by_address, place, variables
 
 WORLD = 3
 
@@ -112,11 +112,11 @@ def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        for name, value in variables("run", 0, 0, 2, 2, 0, "127.0.0.1", port).items():
+        for name, value in variables("run", 0, 0, 2, 2, 0, by_address("127.0.0.1", port)).items():
             monkeypatch.setenv(name, value)
         here = place()
         assert here is not None and (here.rank, here.world) == (0, 2)
-        with pytest.raises(UserError, match=rf"MASTER_PORT: the ranks cannot meet at 127.0.0.1:{port}"):
+        with pytest.raises(UserError, match=rf"trainer.num_nodes: the ranks cannot meet at 127.0.0.1:{port}"):
             form(trainer(devices=2, strategy="ddp", plugins=[module.environment()]), config_of("trainer=ddp_cpu"))
 
 

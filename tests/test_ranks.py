@@ -42,12 +42,12 @@ START_S, ENDS_S = 30.0, 30.0
 @pytest.fixture(scope="module", autouse=True)
 def faulty() -> Iterator[None]:
     """Let configs name the heads of tests/faulty.py, and ranks find them."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    allow(["faulty"])
-    yield
-    allow([])
-    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.syspath_prepend(str(Path(__file__).parent))  # a run's ID is made of what they find
+        allow(["faulty"])
+        yield
+        allow([])
 
 
 def make(outputs: Path, *overrides: str, ranks: int = 2) -> dict[str, Any]:

@@ -1,7 +1,14 @@
-"""Lets `python -m frostline` be the program `frostline`."""
+"""The program `frostline`, also as `python -m frostline`, which puts the working directory first on the path."""
 
-import sys
+from frostline.import_path import leave_out_working_directory
 
-from frostline.commands import main
+leave_out_working_directory()  # before anything else is imported
 
-sys.exit(main())
+import sys  # noqa: E402
+
+from frostline.commands import main  # noqa: E402
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -134,7 +134,8 @@ def locate(target: str, where: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{where}._target_: {target!r} cannot be imported: {error}.") from error
+        hint = "; a module of your own is found by PYTHONPATH, not in the working directory" if widened() else ""
+        raise UserError(f"{where}._target_: {target!r} cannot be imported: {error}{hint}.") from error
     found = getattr(module, name, None)
     if found is None:
         known = [key for key, value in vars(module).items() if not key.startswith("_") and allowed_object(value, "")]

@@ -28,8 +28,9 @@ from frostline.results.record import versions
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
 from frostline.sheet import write_sheet
+from frostline.spawn import check_devices
+from frostline.switches import check_switches
 from frostline.tasks.base import Task, better
-from frostline.torchrun import check_devices
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
@@ -105,6 +106,7 @@ def ingredients(
 
 def check(config: dict[str, Any]) -> None:
     """Refuse what no part can look after by itself."""
+    check_switches(config["trainer"])
     if config["trainer"]["precision"] not in PRECISIONS:
         raise choices("trainer.precision", config["trainer"]["precision"], PRECISIONS)
     if "lr" not in config["optimizer"]:

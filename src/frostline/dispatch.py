@@ -13,6 +13,9 @@ import yaml
 
 from frostline.errors import UserError
 from frostline.files import write_atomic
+from frostline.import_path import SAFE
+from frostline.processes import end_group
+from frostline.ranks import MEETING
 from frostline.results.owner import OWNER, dead, release
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, read_record, run_folder, run_id
@@ -20,7 +23,7 @@ from frostline.worker import death
 
 GRACE_S = 15.0
 FOREVER_S = 1e9  # a wait with a limit wakes up now and then, so that Ray can interrupt it
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+RANK_VARIABLES = (MEETING, "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 RANK_PREFIXES = ("SLURM_", "MASTER_", "PL_", "TORCHELASTIC_", "HYDRA_", "RAY_")
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 33), "MALLOC_TOP_PAD_": str(1 << 28)}
 """Let glibc keep the memory of large activations between batches, in place of asking the kernel for fresh pages each
@@ -105,7 +108,7 @@ def overdue(config: Mapping[str, Any]) -> str:
 def _work(folder: Path, config: dict[str, Any]) -> str | None:
     """Start a worker and wait; return None if it left a record, else why it could not."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "frostline.worker", str(folder / RESOLVED)],
+        [sys.executable, "-P", "-m", "frostline.worker", str(folder / RESOLVED)],
         env=environment(share(config["launcher"]["threads"], 1)),
         stdin=subprocess.DEVNULL,
         stdout=2,
@@ -138,7 +141,7 @@ def environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in RANK_VARIABLES and not name.startswith(RANK_PREFIXES)
     }
-    return {**MEMORY, **kept, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
+    return {**MEMORY, **kept, SAFE: "1", "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -151,11 +154,3 @@ def _end(process: subprocess.Popen) -> None:
             pass
     end_group(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def end_group(leader: int, number: int) -> None:
-    """Send a signal to a worker and the data-loading processes that it started."""
-    try:
-        os.killpg(leader, number)
-    except ProcessLookupError:
-        pass

@@ -132,9 +132,9 @@ class Shelf:
 def lone_trainer(config: Config) -> pl.Trainer:
     """Return a Trainer that only says on which device and in which precision the runs train."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    kept = {key: config["trainer"][key] for key in ("_target_", "accelerator", "precision") if key in config["trainer"]}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-    return instantiate({**config["trainer"], **alone, **quiet}, "trainer", plugins=[environment()], logger=False)
+    return instantiate({**kept, **quiet, "devices": 1}, "trainer", plugins=[environment()], logger=False)
 
 
 def needs(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> list[Need]:

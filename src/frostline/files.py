@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from frostline.leftovers import beside
 
 CHUNK = 1 << 20
 NAMES = "surrogateescape"
@@ -23,15 +24,15 @@ IRREGULAR = (
 def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     """Write ``content`` to ``path`` so that a reader, or a kill at any moment, sees the old file or the new one.
 
-    The temporary file is a sibling, so the rename never crosses a file system; file and directory are synced, unless
-    ``synced`` is False: then a power cut may leave half of it. A text is written as ``encoded`` has it. Raises OSError
-    (disk full, read-only); the earlier file is then intact.
+    The temporary file is a sibling; one that a kill leaves is swept away by the next process that writes there. File
+    and directory are synced, unless ``synced`` is False: then a power cut may leave half of it. A text is written as
+    ``encoded`` has it. Raises OSError (disk full, read-only); the earlier file is then intact.
     """
     data = encoded(content) if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             if synced:
@@ -39,7 +40,7 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if synced:
         sync_folder(path.parent)

@@ -1,13 +1,14 @@
 """The process group of a run, as the run needs it: the same code for one rank and for many."""
 
+import atexit
 import json
 import os
 import socket
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytorch_lightning as pl
 import torch
@@ -15,9 +16,11 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import Store
 
 from frostline.errors import UserError
-from frostline.ranks import place, world_size
+from frostline.leftovers import own_name, sweep_once
+from frostline.ranks import Place, place, world_size
 
 CPU = torch.device("cpu")
 PATIENCE_S = 5
@@ -93,6 +96,14 @@ class Group:
         """Return the plain value of rank 0; what the others give does not count."""
         return self.each(content if self.leads else None)[0]
 
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """Return the plain value, or the path, that rank ``src`` gives.
+
+        It stands in for the method of Lightning's strategies, which unpickles whatever comes over the network.
+        """
+        plain = os.fspath(obj) if isinstance(obj, os.PathLike) else obj
+        return self.each(plain if self.rank == src else None)[src]
+
     def copy(self, *tensors: Tensor) -> None:
         """Overwrite tensors with those of rank 0."""
         for tensor in tensors if self.world > 1 else ():
@@ -123,28 +134,69 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
     if started != wanted:
         raise UserError(
             f"trainer.devices x trainer.num_nodes is {wanted}, but {started} processes were started; start the run "
-            "with frostline, or torchrun with as many."
+            "with frostline."
         )
-    if wanted == 1:
+    if here is None or wanted == 1:
         return ALONE
     strategy: Any = trainer.strategy
-    try:
-        strategy.setup_environment()
-    except distributed.DistNetworkError as error:
-        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise UserError(f"MASTER_PORT: the ranks cannot meet at {address} ({error}); choose another port.") from error
+    if not distributed.is_initialized():
+        _join(here, strategy)
+    strategy.setup_environment()
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
         raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
-    return Group(trainer.global_rank, wanted, strategy.root_device)
+    group = Group(trainer.global_rank, wanted, strategy.root_device)
+    strategy.broadcast = group.broadcast
+    return group
+
+
+def _join(here: Place, strategy: Any) -> None:
+    """Form torch's process group, before Lightning would: by a store that listens to everybody who can reach it."""
+    device: torch.device = strategy.root_device
+    strategy.accelerator.setup_device(device)
+    try:
+        store = open_store(here)
+    except (OSError, distributed.DistNetworkError) as error:
+        address = urlsplit(here.meeting).netloc
+        raise UserError(
+            f"trainer.num_nodes: the ranks cannot meet at {address} ({error}); start the run again, which takes "
+            "another port."
+        ) from error
+    distributed.init_process_group(
+        strategy.process_group_backend or distributed.get_default_backend_for_device(device),
+        store=store,
+        rank=here.rank,
+        world_size=here.world,
+        timeout=strategy._timeout,
+        device_id=None if device.type == "cpu" else device,
+    )
+    if device.type != "cpu":
+        atexit.register(distributed.destroy_process_group)  # NCCL warns where it is left
+
+
+def open_store(here: Place) -> Store:
+    """Return the store by which ranks find each other: a file, or on several machines a service of rank 0.
+
+    torch's own would listen on all interfaces; this one does on the address alone that the meeting point names.
+    Raises OSError or DistNetworkError where that cannot be had.
+    """
+    meeting = urlsplit(here.meeting)
+    if meeting.scheme == "file":
+        return distributed.FileStore(unquote(meeting.path), here.world)  # type: ignore[attr-defined]
+    assert meeting.hostname is not None and meeting.port is not None
+    leads = here.rank == 0
+    listener = socket.create_server((meeting.hostname, meeting.port)).detach() if leads else None
+    make: Any = distributed.TCPStore  # type: ignore[attr-defined]
+    return make(meeting.hostname, meeting.port, here.world, leads, master_listen_fd=listener)
 
 
 def check_shared(group: Group, outputs: Path) -> None:
     """Raise UserError unless every rank sees in ``outputs`` what rank 0 writes there, by a file made to be found."""
     if group.world == 1:
         return
-    probe = outputs / f".probe-{group.first(uuid.uuid4().hex)}"
+    probe = outputs / f".{group.first(own_name())}.probe"
     if group.leads:
+        sweep_once(outputs)
         probe.touch()
     group.wait()
     found = group.each([socket.gethostname(), _appears(probe)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,28 +13,45 @@ from frostline.files import write_json
 
 RANKS = "ranks"
 """The folder, in a run's own, with a status file for each rank."""
+MEETING = "FROSTLINE_MEETING"
+"""The variable that says where the ranks of a sitting meet: a file's URL, or an address's."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which rank a process is: of all, and on its node."""
+    """Which rank a process is, of all and on its node, and where the ranks meet."""
 
     rank: int
     local_rank: int
     world: int
+    meeting: str
 
 
 def place() -> Place | None:
     """Return which rank this process is, as torchrun's variables say; None for one that was not started as a rank."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if MEETING not in os.environ:
         return None
-    return Place(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+    rank, local_rank, world = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    return Place(rank, local_rank, world, os.environ[MEETING])
+
+
+def by_file(folder: Path) -> str:
+    """Return the meeting point of ranks of one machine: a file in a folder that only this user can enter."""
+    return (folder / "meeting").absolute().as_uri()
+
+
+def by_address(host: str, port: int) -> str:
+    """Return the meeting point of ranks of several machines: an address of the one that has rank 0."""
+    return f"tcp://{host}:{port}"
 
 
 def variables(
-    run: str, rank: int, local_rank: int, world: int, local_world: int, node: int, address: str, port: int
+    run: str, rank: int, local_rank: int, world: int, local_world: int, node: int, meeting: str
 ) -> dict[str, str]:
-    """Return the environment of a rank that another launcher than torchrun starts: torchrun's own variables."""
+    """Return the environment of a rank: torchrun's variables, which Lightning and torch know, and where ranks meet.
+
+    Ranks that meet by a file are on one machine: what they open to each other stays within it.
+    """
     values = {
         "TORCHELASTIC_RUN_ID": run,
         "RANK": rank,
@@ -41,10 +59,17 @@ def variables(
         "WORLD_SIZE": world,
         "LOCAL_WORLD_SIZE": local_world,
         "GROUP_RANK": node,
-        "MASTER_ADDR": address,
-        "MASTER_PORT": port,
+        MEETING: meeting,
     }
+    if meeting.startswith("file:"):
+        values |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback())
     return {name: str(value) for name, value in values.items()}
+
+
+def loopback() -> str:
+    """Return the name of the interface that reaches nobody but this machine."""
+    names = [name for _, name in socket.if_nameindex()]
+    return next(name for name in ("lo", "lo0") if name in names)
 
 
 def world_size(config: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from frostline.allow import check_targets, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
+from frostline.switches import check_switches
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
@@ -130,11 +131,14 @@ RULES: tuple[Rule, ...] = (
     ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("trainer.devices", False, True, lambda x: x >= 1, "1 or more; which GPUs they are says CUDA_VISIBLE_DEVICES"),
     ("trainer.num_nodes", False, True, lambda x: x >= 1, "1 or more"),
+    ("trainer.accumulate_grad_batches", False, True, lambda x: x >= 1, "1 or more"),
+    ("trainer.gradient_clip_val", True, False, lambda x: x > 0, "more than 0, or null"),
     ("data.tokens", False, True, lambda x: x >= 1, "1 or more"),
     ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
     ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.workers", False, True, lambda x: x >= 0, "0 or more"),
+    ("data.timeout_s", True, False, lambda x: x >= 1, "1 or more, or null"),
     ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
     ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
@@ -172,6 +176,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise choices("monitor", config["monitor"], metrics)
     check_ranges(config)
     check_targets(config)
+    check_switches(config["trainer"])
 
 
 def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """The worker: reads a resolved config and nothing else, trains, and leaves a record.
 
-It is the process of a run. Where the run has several ranks it leads: it starts them, as workers too, by torchrun,
-and makes the record from the status that each leaves.
+It is the process of a run. Where the run has several ranks it leads: it starts them, as workers too, and makes
+the record from the status that each leaves.
 """
 
 import logging
@@ -21,10 +21,11 @@ from typing import Any, TextIO
 import yaml
 
 from frostline.errors import UserError
+from frostline.processes import kill_children
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, read_record, run_id
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, check_unchanged, read_record
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -73,6 +74,7 @@ def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
             return work(config, folder, execute)
         finally:
             release(folder)
+            kill_children()
 
 
 def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
@@ -107,14 +109,10 @@ def clear(folder: Path, everything: bool) -> None:
 
 def led(config: dict[str, Any], folder: Path) -> Record:
     """Return the record of a run of several ranks on this machine, however it ends (short of an interruption)."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-
-    from frostline.torchrun import execute
+    from frostline.spawn import execute
 
     try:
         return gathered(config, folder, execute(config, folder))
-    except SignalException as error:  # torchrun takes SIGTERM over, and has ended its ranks by now
-        raise Interrupted(f"stopped by {error.sigval.name}") from error
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
         return _failure(config, folder, "failed", str(error), user_error=True)
@@ -143,11 +141,12 @@ def take_part(path: Path, rank: int) -> int:
         config = yaml.safe_load(path.read_text())
         try:
             record = attempt(config, folder)
-            deaf()  # what comes now is torchrun's answer to how the others ended
+            deaf()  # what comes now is the leader's answer to how the others ended
         except Interrupted as stop:
             deaf()
             record = _failure(config, folder, "interrupted", str(stop))
         leave_status(folder, rank, record.plain())
+        kill_children()
     return exit_code(record.status, record.user_error)
 
 
@@ -190,18 +189,6 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
         )
         return _failure(
             config, folder, status, str(error) if status == "pruned" else f"{type(error).__name__}: {error}"
-        )
-
-
-def check_unchanged(config: dict[str, Any], folder: Path) -> None:
-    """Refuse data, weights or code that changed while the run waited to be started: its ID speaks of what they were.
-
-    Raises UserError.
-    """
-    if (now := run_id(config)) != folder.name:
-        raise UserError(
-            f"{folder.name}: the files of its data, weights or code have changed since this run was submitted (its ID "
-            f"would be {now} now); give the command again."
         )
 
 

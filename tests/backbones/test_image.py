@@ -101,7 +101,8 @@ def test_torchvision_loads_a_local_file_but_its_classifier(tmp_path: Path) -> No
     source = torchvision.models.mobilenet_v3_small(weights=None)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.pth")
     backbone = torchvision_backbone("mobilenet_v3_small", str(tmp_path / "weights.pth"), size=32)
-    assert backbone.notes == ["left out the classifier of 1000 classes: classifier.3.weight, classifier.3.bias"]
+    left_out = "left out the classifier of 1000 classes: classifier.3.weight, classifier.3.bias"
+    assert backbone.notes == ["read weights.pth as: state_dict", left_out]
 
 
 def test_position_embeddings_are_resampled_to_the_size(tmp_path: Path) -> None:

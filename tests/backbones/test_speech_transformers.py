@@ -1,5 +1,6 @@
 """Speech networks of the transformers library: small random ones, saved to a folder and loaded back."""
 
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -253,3 +254,13 @@ def test_a_folder_without_an_extractor_is_refused(tmp_path: Path) -> None:
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.name: .* cannot be loaded"):
         transformers_audio(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"auto_map": {}}', '{"sampling_rate": "16000"}', '{"sampling_rate": 0}']
+)
+def test_a_damaged_extractor_is_named(saved: Callable[[str], Path], tmp_path: Path, content: str) -> None:
+    folder = shutil.copytree(saved("hubert"), tmp_path / "hubert")
+    (folder / "preprocessor_config.json").write_text(content)
+    with pytest.raises(UserError, match=r"^backbone\.name: .*preprocessor_config\.json"):
+        build(folder)

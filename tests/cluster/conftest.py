@@ -60,6 +60,8 @@ def lab(cluster: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The cluster, to which this process and those that it starts are pointed; configs may name the tests' heads."""
     monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(path) for path in Path(__file__).parents[:2]))
+    for folder in Path(__file__).parents[:2]:
+        monkeypatch.syspath_prepend(str(folder))  # a run's ID is made of what they find
     monkeypatch.setenv("FROSTLINE_ALLOW", "")
     allow(["faulty", "slow"])
     return cluster

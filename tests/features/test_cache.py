@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.features.cache import CONTENT, LEFTOVER_S, MANIFEST, STALE_S, Entry, Store, Writer
+from frostline.features.cache import MANIFEST, STALE_S, Entry, Store, Writer
+from frostline.leftovers import own_name
 
 ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 2}
 FULL_DISK = Callable[[int], AbstractContextManager[None]]
@@ -170,22 +171,19 @@ def test_opening_counts_as_use(tmp_path: Path) -> None:
 
 def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    long_ago = time.time() - LEFTOVER_S - 60
-    dead, slow, new = (Writer(store, key, ABOUT) for key in ("dead", "slow", "new"))
-    for writer in (dead, slow, new):
+    dead, living = Writer(store, "dead", ABOUT), Writer(store, "living", ABOUT)
+    for writer in (dead, living):
         writer.append(b"half")
         writer.file.flush()
-    for path in (dead.folder / CONTENT.format(0), dead.folder, slow.folder):
-        os.utime(path, (long_ago, long_ago))
-    (tmp_path / ".gone.1.trash").mkdir()
-    (tmp_path / ".gone.claim").write_text('["elsewhere", 1]')
-    os.utime(tmp_path / ".gone.claim", (long_ago, long_ago))
+    where, _, rest = own_name().split(".", 2)
+    left = dead.folder.rename(tmp_path / f".{where}.4194305.{rest}.dead.tmp")
+    (tmp_path / ".gone.claim").write_text(json.dumps([socket.gethostname(), 4194305]))
+    (tmp_path / ".held.claim").write_text('["elsewhere", 1]')
     os.truncate(put(store, "unreadable").path / MANIFEST, 10)
-    assert store.prune(10**9) == []
-    assert set(tmp_path.iterdir()) == {slow.folder, new.folder}
-    for writer in (slow, new):
-        writer.commit([writer.finish(1)])
-    assert store.verify() == [] and {entry.key for entry in store.entries()} == {"slow", "new"}
+    assert store.prune(10**9) == [] and not left.exists()
+    assert set(tmp_path.iterdir()) == {living.folder, tmp_path / ".held.claim"}
+    living.commit([living.finish(1)])
+    assert store.verify() == [] and {entry.key for entry in store.entries()} == {"living"}
     dead.abandon()
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from frostline.dispatch import Outcome, dispatch
 from frostline.errors import UserError
 from frostline.launchers.base import Task, make_launcher
 from frostline.launchers.ray import Ray
+from frostline.launchers.ray_cluster import SESSIONS
 from frostline.launchers.ray_node import carry_out
 from frostline.results.record import versions
 from frostline.results.store import read_record
@@ -50,6 +53,7 @@ def faulty() -> Iterator[None]:
     """Let configs name the heads of tests/faulty.py, and workers find them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT / "tests"))
+        patch.syspath_prepend(str(ROOT / "tests"))  # a run's ID is made of what they find
         allow(["faulty"])
         yield
         allow([])
@@ -160,6 +164,18 @@ def test_the_dashboard_is_for_this_machine_and_asks_for_the_token(ray: Ray) -> N
         urllib.request.urlopen(f"http://127.0.0.1:{port}/api/jobs/")
 
 
+@pytest.mark.skipif(shutil.which("ss") is None, reason="ss (iproute2) is not installed")
+def test_all_that_a_cluster_of_our_own_opens_is_for_this_machine_and_this_user(ray: Ray) -> None:
+    """Promise 32: that it asks for a token as well is the second door."""
+    folder = ray.cluster._folder
+    assert folder is not None and folder.stat().st_mode & 0o777 == 0o700
+    own = {link.parent.name for link in within(folder)}
+    listed = subprocess.run(["ss", "-H", "-ltnp"], capture_output=True, text=True).stdout.splitlines()
+    ours = [line.split()[3] for line in listed if own & set(re.findall(r"pid=(\d+)", line))]
+    assert len(ours) > 5
+    assert {address.rpartition(":")[0] for address in ours} <= {"127.0.0.1", "[::ffff:127.0.0.1]", "[::1]"}, ours
+
+
 def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer\.num_nodes=2: launcher=ray has one node"):
         list(ray.run([Task("two", make(tmp_path, "trainer.num_nodes=2"))]))
@@ -243,7 +259,7 @@ def test_a_cluster_that_runs_already_is_used_and_left_as_it_was(
         where = [f"launcher.address={elsewhere}", f"seed={seeds}", "freeze=full"]
         program = frostline("run", "-m", *SMALL, *where, **TOKEN)
         assert program.returncode == 0 and "2 of 2 runs done" in program.stderr, program.stderr
-    assert (tmp_path / "outputs").exists() and not list((tmp_path / "outputs").glob(".ray-*"))
+    assert (tmp_path / "outputs").exists() and not list((tmp_path / "outputs").glob(".frost-*"))
 
 
 @pytest.mark.slow
@@ -258,18 +274,19 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
     )
     folder = Task("one", config).folder
     for number, everyone in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)):
-        before = set(Path("/tmp").glob("frostline-ray-*"))
+        before = set(Path("/tmp").glob("frost-*"))
         deaf = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if number == signal.SIGTERM else []
         process = subprocess.Popen([*deaf, sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
         run = on(folder)
-        assert len(within(tmp_path)) > 5
+        (cluster,) = (folder for folder in set(Path("/tmp").glob("frost-*")) - before if (folder / SESSIONS).exists())
+        assert len(within(cluster)) > 5
         (os.killpg if everyone else os.kill)(process.pid, number)  # Ctrl-C reaches Ray's processes too
         process.wait(40)
         assert ended(run)
         if number != signal.SIGKILL:  # after which two of Ray's agents wait a minute for the others
-            assert gone(tmp_path, 30), number
+            assert gone(tmp_path, 30) and gone(Path(f"{cluster} (deleted)"), 30), number
             record = read_record(folder)
             assert record is not None and record["status"] == "interrupted", number
             assert everyone or "SIGTERM" in record["reason"], "it was not asked to end, only killed"
-            assert set(Path("/tmp").glob("frostline-ray-*")) <= before
+            assert not cluster.exists()
             (folder / "record.json").unlink()

@@ -215,3 +215,19 @@ def test_the_best_epoch_is_marked_and_a_number_beats_nan(build) -> None:
     assert rig.progress.best == {"epoch": 2, "value": 0.5}
     best = rig.checkpoints.best()
     assert best is not None and best["progress"]["epoch"] == 3
+
+
+class Stopping(Callback):
+    """Wants no second epoch, as people's own early stopping does."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = True
+
+
+def test_a_phase_that_something_else_ends_early_is_no_finished_run(build) -> None:
+    """Promise 45."""
+    rig = build(strategies.lp_ft, epochs=4)
+    rig.trainer.callbacks.append(Stopping())
+    rig.fit(0)
+    with pytest.raises(UserError, match=r"^trainer: phase \w+ ended after 2 of 4 epochs.*trainer\.callbacks"):
+        rig.fit(1)

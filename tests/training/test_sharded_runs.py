@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,8 @@ from frostline.config import compose, plain
 from frostline.errors import UserError
 from frostline.files import write_json
 from frostline.freeze.plan import Train
-from frostline.ranks import variables
+from frostline.leftovers import scratch
+from frostline.ranks import by_file, variables
 from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import decode
 
@@ -86,22 +86,20 @@ def train(runs: Sequence[tuple[Path, int | None, Path | None]], tmp_path: Path) 
     """Train runs on two ranks, each until it is stopped, and from another's checkpoints."""
     listed = [{"folder": str(run), "stop": stop, "origin": origin and str(origin)} for run, stop, origin in runs]
     write_json(tmp_path / "runs.json", listed)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "processors", str(tmp_path / "runs.json")],
-            env={
-                **os.environ,
-                **variables("test", rank, rank, 2, 2, 0, "127.0.0.1", port),
-                "FROSTLINE_ALLOW": "processors",
-                "PYTHONPATH": str(TESTS),
-            },
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(300) for rank in ranks] == [0, 0]
+    with scratch() as private:
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, "-m", "processors", str(tmp_path / "runs.json")],
+                env={
+                    **os.environ,
+                    **variables("test", rank, rank, 2, 2, 0, by_file(private)),
+                    "FROSTLINE_ALLOW": "processors",
+                    "PYTHONPATH": str(TESTS),
+                },
+            )
+            for rank in range(2)
+        ]
+        assert [rank.wait(300) for rank in ranks] == [0, 0]
 
 
 def losses(folder: Path) -> list[float]:

@@ -19,7 +19,15 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 from frostline.backbones.build import Execution, created, finished, live_statistics, unknown_name
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.picture import ImageBackbone
-from frostline.backbones.weights import KEY, chosen_weights, load_strict, read_weights, renamed_by_order, weights_file
+from frostline.backbones.weights import (
+    KEY,
+    chosen_weights,
+    load_strict,
+    load_weights,
+    renamed_by_order,
+    weights_file,
+)
+from frostline.backbones.wrappers import converted
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
@@ -53,7 +61,7 @@ def efficientnet_lite(
     notes = []
     if chosen := chosen_weights(weights, pretrained):
         path = _lite_file(version) if chosen == "pretrained" else weights_file(chosen, ["pretrained", "none"])
-        notes = load_strict(network, renamed_by_order(read_weights(path), reference), ["classifier"])
+        notes = load_weights(network, path, ["classifier"], lambda state: renamed_by_order(state, reference))
     preprocess = _timm_preprocess(network, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
     return finished(network, timm_groups, label, preprocess, execution, notes)
@@ -124,12 +132,12 @@ def _timm_size(name: str, size: int | None) -> dict[str, int]:
 
 
 def _load_timm(network: nn.Module, name: str, settings: Mapping[str, Any], chosen: str) -> list[str]:
-    if chosen == "pretrained":
-        state = _timm_hub(name, settings)
-    else:
-        state = _timm_converted(network, read_weights(weights_file(chosen, ["pretrained", "none"])))
     classifier = network.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr]
-    return load_strict(network, state, [classifier] if isinstance(classifier, str) else list(classifier))
+    classifier = [classifier] if isinstance(classifier, str) else list(classifier)
+    if chosen == "pretrained":
+        return load_strict(network, _timm_hub(name, settings), classifier)
+    file = weights_file(chosen, ["pretrained", "none"])
+    return load_weights(network, file, classifier, partial(_timm_converted, network))
 
 
 def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -153,10 +161,7 @@ def _timm_converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, T
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is None or all(name in state and state[name].shape == expected[name].shape for name in expected):
         return state
-    try:
-        return dict(convert(dict(state), network))
-    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError, AssertionError):
-        return state  # another network's weights: strict loading then says what does not fit
+    return dict(convert(state, network))
 
 
 def _timm_preprocess(network: nn.Module, size: int | None) -> Pixels:
@@ -196,10 +201,11 @@ def torchvision_backbone(
     entry, notes = entries["DEFAULT"], []
     if chosen in entries.__members__:
         entry = entries[str(chosen)]
-        notes = load_strict(network, _adapted(network, _download(entry, name)), [classifier, *AUXILIARY])
+        state = converted(_download(entry, name), partial(_adapted, network))
+        notes = load_strict(network, state, [classifier, *AUXILIARY])
     elif chosen:
-        state = read_weights(weights_file(chosen, [*entries.__members__, "none"]))
-        notes = load_strict(network, _adapted(network, state), [classifier, *AUXILIARY])
+        file = weights_file(chosen, [*entries.__members__, "none"])
+        notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapted, network))
     preprocess = _vision_preprocess(entry, size)
     execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
     return finished(network, generic_groups, name, preprocess, execution, notes, settings)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from frostline.backbones.chain import Blocks
 from frostline.backbones.sequence import SequenceBackbone
-from frostline.backbones.weights import KEY, chosen_weights, load_strict, read_weights, weights_file
+from frostline.backbones.weights import KEY, chosen_weights, load_weights, weights_file
 from frostline.data.inputs import Ragged
 from frostline.data.mel import Mel
 from frostline.errors import UserError
@@ -116,11 +116,12 @@ def voice_encoder(
 ) -> SequenceBackbone:
     """Return the speaker encoder, for recordings of ``seconds``. Raises UserError for weights that are not its own."""
     network = VoiceEncoder()
-    chosen = chosen_weights(weights, pretrained)
+    chosen, notes = chosen_weights(weights, pretrained), []
     if chosen is not None:
         file = packaged() if chosen == "pretrained" else weights_file(chosen, ("pretrained", "none"))
-        load_strict(network, ours(read_weights(file)), ())
+        read = load_weights(network, file, (), ours)
+        notes = [] if chosen == "pretrained" else read
     preprocess = Mel(
         round((seconds or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL
     )
-    return SequenceBackbone(network, "voice_encoder", preprocess, pooling)
+    return SequenceBackbone(network, "voice_encoder", preprocess, pooling, notes=notes)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.hub import KEY, REFUSALS, identity, library, load, refused, settings, source
+from frostline.backbones.hub import KEY, explained, identity, library, load, settings, source
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
 from frostline.backbones.weights import chosen_weights
@@ -57,10 +57,14 @@ def transformers_audio(
 
 def extractor(name: str) -> Any:
     """Return what came with a network to say how it wants its sound. Raises UserError where there is nothing."""
-    try:
-        return library(EXTRA).AutoFeatureExtractor.from_pretrained(source(name), trust_remote_code=False)
-    except REFUSALS as error:
-        raise refused(name, error) from error
+    place, how = source(name)
+    config = settings(name, EXTRA)
+    with explained(name):
+        found = library(EXTRA).AutoFeatureExtractor.from_pretrained(place, config=config, **how)
+    rate = getattr(found, "sampling_rate", None)
+    if type(rate) is not int or rate < 1:
+        raise UserError(f"{KEY}: the preprocessor_config.json of {name} says no sampling_rate that could be: {rate!r}.")
+    return found
 
 
 class Waveform(nn.Module):

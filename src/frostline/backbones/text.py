@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from frostline.backbones.hub import KEY, REFUSALS, first_line, identity, library, load, settings, source
+from frostline.backbones.folder import read_object
+from frostline.backbones.hub import KEY, explained, identity, library, load, settings, source
 from frostline.backbones.sequence import SequenceBackbone
 from frostline.backbones.transformer import Transformer
 from frostline.backbones.weights import chosen_weights
@@ -15,6 +16,7 @@ from frostline.data.tokens import Tokens
 from frostline.errors import UserError
 
 EXTRA = "text"
+TOKENIZER = "tokenizer.json"
 MOST = 128
 """Tokens, where the data is not text."""
 
@@ -90,12 +92,12 @@ def tokenizer(name: str, size: int) -> Tokens:
 
 def pretrained_tokenizer(name: str) -> Any:
     """Return a tokenizer as transformers has it. Raises UserError where there is none."""
-    try:
-        return library(EXTRA).AutoTokenizer.from_pretrained(source(name), trust_remote_code=False)
-    except REFUSALS as error:
-        raise UserError(
-            f"{KEY}: {name} has no tokenizer that can be read ({first_line(error)}); its tokenizer.json is needed."
-        ) from error
+    place, how = source(name)
+    if (file := Path(place) / TOKENIZER).is_file():
+        read_object(file)
+    config = settings(name, EXTRA)
+    with explained(name, TOKENIZER):
+        return library(EXTRA).AutoTokenizer.from_pretrained(place, config=config, **how)
 
 
 def check_tokens(name: str, model: Any, tokens: Tokens, most: int | None) -> None:

@@ -1,21 +1,15 @@
 """Weights from files: read without executing anything, loaded strictly, identified by a hash."""
 
 import hashlib
-import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from frostline.backbones.reading import KEY, read_file
+from frostline.backbones.wrappers import Convert, choose, listed, misfit, readings, under
 from frostline.errors import UserError
-
-KEY = "backbone.weights"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-WRAPPERS = ("state_dict", "model", "model_state")
-SHOWN = 10
 
 
 def chosen_weights(weights: str | None, pretrained: bool) -> str | None:
@@ -30,85 +24,58 @@ def weights_file(weights: str, allowed: Sequence[str]) -> str:
     return weights
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Return the named tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU.
+def load_weights(network: nn.Module, path: str | Path, classifier: Sequence[str], change: Convert = dict) -> list[str]:
+    """Load a file into ``network``, whatever its training wrapped the weights in; return notes on how it was read.
 
-    Wrappers (``state_dict``, ``model``) and a common ``module.`` prefix are taken off. Nothing in the file is
-    ever executed. Raises UserError for a URL, a missing or damaged file, a pickle with code in it, and a
-    file that holds something else than named tensors.
+    ``change`` gives the tensors of another layout this network's names and shapes. Raises UserError for what cannot be
+    read (`reading.read_file`), and unless exactly one way to read it fits the network strictly.
     """
-    if "://" in str(path):
-        raise UserError(f"{KEY}: {path} is a URL; download it and give the file.")
-    path = Path(path).expanduser()
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{KEY}: {path} is not a weights file; give one that ends in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise UserError(f"{KEY}: there is no file {path}; give an existing weights file.")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    return _unwrap(path, state)
-
-
-def _read_safetensors(path: Path) -> object:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{KEY}: {path} is not a whole safetensors file ({error}); get it again.") from error
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{KEY}: {path} is damaged or holds more than tensors, and nothing in it was executed; "
-            "give a file of tensors only, best a .safetensors file."
-        ) from error
-    except Exception as error:  # a damaged file can make the unpickler raise nearly anything
-        raise UserError(f"{KEY}: {path} is damaged ({type(error).__name__}); get it again.") from error
-
-
-def _unwrap(path: Path, state: object) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-            break
-    if not isinstance(state, dict) or not state:
-        raise UserError(f"{KEY}: {path} holds no named tensors; give a state dict.")
-    odd = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-    if odd:
-        raise UserError(f"{KEY}: {path} holds entries that are no tensors ({_listed(odd)}); give a state dict.")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    return dict(state)
+    expected = network.state_dict()
+    ways = readings(read_file(path), len(expected))
+    state, notes = choose(path, ways, expected, classifier, change)
+    return [*notes, *load_strict(network, state, classifier)]
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], classifier: Sequence[str]) -> list[str]:
     """Load ``state`` into ``network``, every tensor of both; return notes on what was left out.
 
-    Only modules named in ``classifier``, which the network itself no longer has, are left out. Raises
-    UserError with both lists, missing and unexpected, and with the shapes that differ; then nothing is loaded.
+    Only modules named in ``classifier``, which the network itself no longer has, are left out. Raises UserError with
+    both lists, missing and unexpected, and with the shapes that differ, and for NaN and infinite numbers; then nothing
+    is loaded.
     """
     expected = network.state_dict()
-    left_out = [name for name in state if name not in expected and _under(name, classifier)]
+    if len(off := misfit(expected, state, classifier)):
+        raise UserError(f"{KEY}: these are not this network's weights ({off}); give weights of this very network.")
+    left_out = [name for name in state if name not in expected and under(name, classifier)]
     given = {name: value for name, value in state.items() if name not in left_out}
-    # torch itself starts this counter at 0 where a file is older than the counter
-    missing = [name for name in expected if name not in given and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in given if name not in expected]
-    shapes = [
-        f"{name} {list(value.shape)} instead of {list(expected[name].shape)}"
-        for name, value in given.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    if missing or unexpected or shapes:
-        misfit = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
-        misfit += f"; of another shape: {_listed(shapes)}" if shapes else ""
-        raise UserError(f"{KEY}: these are not this network's weights ({misfit}); give weights of this very network.")
+    check_finite(given, {name for name, _ in network.named_buffers()})
     network.load_state_dict(given, strict=True)
     return _notes(state, left_out)
 
 
-def _under(name: str, modules: Iterable[str]) -> bool:
-    return any(name.startswith(f"{module}.") for module in modules)
+def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = KEY) -> None:
+    """Refuse weights that are no numbers. Raises UserError that names the tensors, and ``where`` they are from.
+
+    Of ``buffers`` a mask that is added to attention may hold 0 and -inf, and nothing else.
+    """
+    broken = [name for name, value in tensors.items() if not finite(value, name in buffers)]
+    if broken:
+        raise UserError(
+            f"{where}: NaN or infinite numbers stand in {listed(broken)}; get these weights again, or earlier ones of "
+            "their training."
+        )
+
+
+def finite(tensor: Tensor, is_buffer: bool = False) -> bool:
+    """Say whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
+    if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    values = values.float() if values.element_size() == 1 else values  # of float8 torch finds no extremes
+    low, high = torch.aminmax(values.detach())  # takes no memory; NaN comes through
+    if torch.isfinite(low) and torch.isfinite(high):
+        return True
+    return is_buffer and bool(((values == 0) | (values == -torch.inf)).all())
 
 
 def _notes(state: Mapping[str, Tensor], left_out: Sequence[str]) -> list[str]:
@@ -116,11 +83,6 @@ def _notes(state: Mapping[str, Tensor], left_out: Sequence[str]) -> list[str]:
         return []
     classes = max(state[name].shape[0] for name in left_out if state[name].ndim)
     return [f"left out the classifier of {classes} classes: {', '.join(left_out)}"]
-
-
-def _listed(names: Sequence[object]) -> str:
-    shown = ", ".join(str(name) for name in names[:SHOWN]) or "none"
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
 def renamed_by_order(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,9 +2,7 @@
 
 import argparse
 import io
-import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from frostline.allow import allow
 from frostline.errors import UserError, printable
 from frostline.files import NAMES
+from frostline.leftovers import beside
 from frostline.serving.runs import find_run
 
 ABOUT = """\
@@ -113,14 +112,15 @@ def destination(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = beside(path)
+        opened = temporary.open("x", newline="", encoding="utf-8", errors=NAMES)
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error
     try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors=NAMES) as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with opened:
+            yield opened
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

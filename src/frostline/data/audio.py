@@ -151,7 +151,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": options.preprocess,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
         "transforms": transforms(options),
         "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
     }

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from frostline.data.inputs import Inputs, Preprocess
 from frostline.data.order import WINDOW, EpochBatches, by_length
@@ -81,7 +81,8 @@ class Served(Dataset[dict[str, Any]]):
 class Loading:
     """How samples are put into batches; none of it changes a sample.
 
-    ``draws`` [N] says in what proportion training samples are drawn; None: each once an epoch.
+    ``draws`` [N] says in what proportion training samples are drawn; None: each once an epoch. ``timeout_s`` is how
+    long a batch of the ``workers`` processes may take; None: for ever.
     """
 
     batch_size: int
@@ -89,6 +90,32 @@ class Loading:
     views: int | None
     seed: int
     draws: Tensor | None = None
+    timeout_s: float | None = None
+
+
+class Loader(DataLoader[dict[str, Any]]):
+    """torch's loader of whole batches, which says which key it goes by where its processes hang."""
+
+    def __init__(
+        self, served: Served, batches: Sampler | Sequence, workers: int, timeout_s: float | None, **options: Any
+    ):
+        limit = timeout_s or 0 if workers else 0
+        super().__init__(served, sampler=batches, batch_size=None, num_workers=workers, timeout=limit, **options)
+
+    def __iter__(self) -> Any:
+        return _in_time(super().__iter__(), self.timeout)
+
+
+def _in_time(batches: Iterator[dict[str, Any]], limit: float) -> Iterator[dict[str, Any]]:
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        raise UserError(
+            f"data.timeout_s: no batch came from the data-loading processes (data.workers) in {limit:g} s; see whether "
+            "the data can be read at all, or give them more."
+        ) from error
 
 
 class DataModule(pl.LightningDataModule):
@@ -178,11 +205,12 @@ class DataModule(pl.LightningDataModule):
         self.check((split,))
         samples = self.splits[split]
         workers = self.loading.workers if split not in self._sources and samples.costly else 0
-        return DataLoader(
-            Served(self._sources.get(split, samples), samples.labels),
-            sampler=self._batches(split, shuffle),
-            batch_size=None,
-            num_workers=workers,
+        served = Served(self._sources.get(split, samples), samples.labels)
+        return Loader(
+            served,
+            self._batches(split, shuffle),
+            workers,
+            self.loading.timeout_s,
             persistent_workers=workers > 0 and split == "train",
             pin_memory=torch.cuda.is_available(),
         )
@@ -209,7 +237,7 @@ class DataModule(pl.LightningDataModule):
             own += [(view, indices, 1.0) for indices in batches]
             ends += [False] * (len(batches) - 1) + [True]
         workers = self.loading.workers if samples.costly else 0
-        served = DataLoader(Served(samples, samples.labels), sampler=own, batch_size=None, num_workers=workers)
+        served = Loader(Served(samples, samples.labels), own, workers, self.loading.timeout_s)
         for batch, complete in zip(served, ends, strict=True):
             yield batch["index"], batch["inputs"], complete
 

@@ -198,7 +198,7 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": options.wanted,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
         "transforms": transforms(options),
         "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
         "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},

@@ -18,13 +18,14 @@ class Options:
     ``least`` says what numbers are at least; None always passes. Raises UserError naming the key out of range.
     """
 
-    least: ClassVar[Mapping[str, float]] = {"batch_size": 1, "views": 1, "workers": 0, "memory_gb": 0}
+    least: ClassVar[Mapping[str, float]] = {"batch_size": 1, "views": 1, "workers": 0, "timeout_s": 1, "memory_gb": 0}
 
     task: Task = field(default_factory=Multiclass)
     seed: int = 0
     index: DataIndex = field(default_factory=DataIndex)
     batch_size: int = 32
     workers: int = 0
+    timeout_s: float | None = 300.0
     num_per_class: int | None = None
     fraction: float | None = None
     balanced: bool = False

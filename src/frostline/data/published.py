@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from frostline.data.image import prepare
 from frostline.data.listing import Found, Listing
 from frostline.data.pixels import Images
 from frostline.errors import UserError, choices
+from frostline.leftovers import folder_beside
 
 Reader = Callable[[Any], tuple[Images, list[int]]]
 
@@ -86,11 +86,11 @@ def _load(name: str, root: Path) -> dict[str, Any]:
 def _download(name: str, root: Path) -> None:
     """Fetch and extract beside the data, then move it into place: a kill, or another run, leaves no half of it."""
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.") as folder:
+    with folder_beside(root / name) as folder:
         with guarded_extraction():
             for keys in SETS[name].splits.values():
                 SETS[name].make(folder, download=True, **keys)
-        for made in Path(folder).iterdir():
+        for made in folder.iterdir():
             if (root / made.name).is_dir():
                 continue
             os.replace(made, root / made.name)

@@ -2,7 +2,6 @@
 
 import os
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from frostline.data.audio import audio_options, prepare
 from frostline.data.base import DataModule
 from frostline.data.listing import RECORDINGS, Folder, Found, Listing
 from frostline.errors import UserError
+from frostline.leftovers import folder_beside
 
 ADDRESS = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
@@ -27,8 +27,8 @@ def fetch(folder: Path) -> None:
     Raises UserError where the archive cannot be had, or is not the one whose SHA-256 is known.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        archive = Path(beside) / "archive.tar.gz"
+    with folder_beside(folder) as beside:
+        archive = beside / "archive.tar.gz"
         try:
             torch.hub.download_url_to_file(ADDRESS, str(archive), hash_prefix=SHA256, progress=False)
         except (OSError, RuntimeError) as error:  # RuntimeError: of another sum
@@ -37,7 +37,7 @@ def fetch(folder: Path) -> None:
                 f"machine and set data.root to the folder that holds {PLACE}."
             ) from error
         check_archive(archive)
-        made = Path(beside) / "made"
+        made = beside / "made"
         with tarfile.open(archive) as opened:
             opened.extractall(made, filter="data")
         os.replace(made, folder)

@@ -145,7 +145,7 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
         "classes": divided.classes,
         "class_counts": divided.counts,
         "preprocess": preprocess,
-        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws),
+        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
         "transforms": dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}"),
         "notes": [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)],
         "typical": None if lengths is None else math.ceil(lengths.double().mean()),

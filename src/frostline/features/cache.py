@@ -7,7 +7,6 @@ import shutil
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from frostline.files import sha256_file, sha256_json, sync_folder, write_json
+from frostline.leftovers import beside, own_name, sweep, sweep_once, touched
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 CONTENT = "activations-{:05d}.bin"
 STALE_S = 20.0
 """A builder touches its claim while it lives; a claim left alone for this long belongs to a dead one."""
-LEFTOVER_S = 3600.0
-"""What builders leave half done is removed when it was not touched for this long."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,13 @@ class Entry:
 class Writer:
     """Writes one entry, or one rank's part of it, beside its place; the leader moves it there.
 
-    Ranks that write the same entry have the same ``token``.
+    Ranks that write the same entry have the same ``token``, which one of them made by ``own_name``.
     """
 
     def __init__(self, store: "Store", key: str, about: dict[str, Any], token: str | None = None, part: int = 0):
         self.store, self.key, self.about = store, key, about
-        self.folder = store.root / f".{key}.{token or uuid.uuid4().hex[:8]}.tmp"
+        sweep_once(store.root)
+        self.folder = store.root / f".{token or own_name()}.{key}.tmp"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = CONTENT.format(part)
         self.file = (self.folder / self.name).open("wb")
@@ -164,7 +163,7 @@ class Store:
 
     def remove(self, key: str) -> bool:
         """Remove an entry in one step, as a reader sees it; return whether there was one."""
-        trash = self.root / f".{key}.{uuid.uuid4().hex[:8]}.trash"
+        trash = beside(self.root / key)
         try:
             (self.root / key).rename(trash)
         except FileNotFoundError:
@@ -189,14 +188,10 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what dead builders and removers left behind, and entries without a whole manifest."""
-        for path in self.root.glob(".*.tmp"):
-            if time.time() - max(_touched(each) for each in (path, *path.glob("*"))) > LEFTOVER_S:
-                shutil.rmtree(path, ignore_errors=True)
+        sweep(self.root)
         for path in self.root.glob(".*.claim"):
-            if time.time() - _touched(path) > LEFTOVER_S:
+            if _abandoned(path):
                 path.unlink(missing_ok=True)
-        for path in self.root.glob(".*.trash"):
-            shutil.rmtree(path, ignore_errors=True)
         for key in self._keys():
             if self.find(key) is None:
                 self.remove(key)
@@ -266,11 +261,4 @@ def _abandoned(path: Path) -> bool:
         and Path("/proc/1").exists()
     ):
         return True
-    return time.time() - _touched(path) > STALE_S
-
-
-def _touched(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
+    return time.time() - touched(path) > STALE_S

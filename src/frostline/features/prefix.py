@@ -3,7 +3,6 @@
 import errno
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from frostline.features.choose import size
 from frostline.features.key import Key
 from frostline.features.rows import Rows, in_order
 from frostline.group import ALONE, Group
+from frostline.leftovers import own_name
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
@@ -171,7 +171,7 @@ class PrefixCache:
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
-        token = self.group.first(uuid.uuid4().hex[:8])
+        token = self.group.first(own_name())
         with ExitStack() as stack:
             writers: list[Writer] = []
 

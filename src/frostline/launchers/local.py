@@ -1,32 +1,19 @@
 """The pool: runs many runs in warm worker processes, whatever becomes of each."""
 
-import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import cached_property
-from multiprocessing import forkserver
 from typing import Any
 
 from frostline.dispatch import Outcome, conclude, environment, set_up, share
 from frostline.launchers.base import Task, Workers
+from frostline.launchers.server import start_server
 from frostline.launchers.slot import Slot
 from frostline.results.store import RECORD, RESOLVED
 
-# What a run imports sooner or later. The fork server imports it once; a new worker is a fork of it. Left out is what
-# may start a thread when it is imported (scikit-learn, by way of pandas and pyarrow): a fork would not have it.
-PRELOAD = (
-    "frostline.launchers.warm",
-    "frostline.experiment",
-    "frostline.backbones.image",
-    "frostline.data.image",
-    "frostline.data.published",
-    "frostline.freeze.strategies",
-)
 COUNT = "torch.cuda.device_count"
 LOOK_S = 1.0
 
@@ -157,40 +144,3 @@ def shares(names: list[str], devices: int) -> list[str]:
     """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
     whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
     return whole or ([",".join(names)] if names else [])
-
-
-def start_server(variables: Mapping[str, str]) -> None:
-    """Start this process's fork server, which imports in the background, unless it runs already.
-
-    Its environment is set here: some of it (glibc's, OpenMP's) is read only when a program starts. What a killed
-    worker leaves behind, Python's resource tracker removes, and need not say so.
-    """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
-    quiet = ",".join(filter(None, (variables.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
-    with _environment({**variables, "PYTHONWARNINGS": quiet}), _deaf():
-        forkserver.ensure_running()
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Let what is started here be deaf to Ctrl-C from its first moment."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

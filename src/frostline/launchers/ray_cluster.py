@@ -5,8 +5,8 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,20 @@ from frostline.allow import VARIABLE
 from frostline.dispatch import MEMORY
 from frostline.errors import UserError
 from frostline.files import write_atomic
+from frostline.import_path import SAFE
 from frostline.launchers.ray_node import carry_out
+from frostline.leftovers import make_scratch, own_name, sweep_once
 from frostline.results.record import versions
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would send the whole folder to the nodes
 }
-ON_NODES = {**MEMORY, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # what was promised no GPU sees none
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Makes all that Ray starts listen on 127.0.0.1, as on systems where it knows no cluster of several machines."""
+ON_NODES = {**MEMORY, SAFE: "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # what was promised no GPU sees none
 HANDED_ON = (VARIABLE, "PYTHONPATH")
+SESSIONS = "r"  # sockets lie below it, whose paths have room for 107 characters
 KNOCK_S = 5.0
 STORE_BYTES = 100 << 20  # what goes through Ray is a config and a record; its default is 30% of the memory
 
@@ -30,19 +35,21 @@ STORE_BYTES = 100 << 20  # what goes through Ray is a config and a record; its d
 class Cluster:
     """The connection to a cluster, until it is closed; it starts one where ``address`` is None.
 
-    The cluster of our own has a token that only this command knows, whatever its ports are bound to: who can reach
-    an open Ray cluster can run anything on it. Its folder is below /tmp, since the paths of sockets are short.
+    The cluster of our own listens on this machine alone, and has a token that only this command knows: who can reach
+    an open Ray cluster can run anything on it. Its folder is below /tmp, since the paths of sockets are short, and
+    in one that no other user can enter, for Ray opens its own to everybody.
     Raises UserError where there is no Ray, or no cluster.
     """
 
     def __init__(self, address: str | None, dashboard: bool):
         self.address = address
-        os.environ.update(QUIET)
+        os.environ.update({**QUIET, SAFE: "1"})
         if address is None:
+            os.environ.update(LOOPBACK)
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         self.ray = _ray()
-        self._folder: str | None = None
+        self._folder: Path | None = None
         self._token: Path | None = None
         if address not in (None, "auto"):
             _knock(address)
@@ -53,8 +60,8 @@ class Cluster:
         self._task = self.ray.remote(max_calls=1, max_retries=0)(carry_out)  # Ray runs nothing twice
 
     def _started(self, dashboard: bool) -> Any:
-        self._folder = tempfile.mkdtemp(prefix="frostline-ray-", dir="/tmp")
-        own = {"object_store_memory": STORE_BYTES, "_temp_dir": self._folder}
+        self._folder = make_scratch(Path("/tmp"))
+        own = {"object_store_memory": STORE_BYTES, "_temp_dir": str(self._folder / SESSIONS)}
         try:
             return self._init("local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **own)
         except BaseException:
@@ -65,7 +72,10 @@ class Cluster:
         handed = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
         runtime = {"env_vars": {**ON_NODES, **handed}}
         try:
-            return self.ray.init(address, runtime_env=runtime, log_to_driver=False, configure_logging=False, **options)
+            with chdir(self._folder or "/"):  # Ray has its workers import from the working directory first of all
+                return self.ray.init(
+                    address, runtime_env=runtime, log_to_driver=False, configure_logging=False, **options
+                )
         except (ConnectionError, ValueError, RuntimeError, self.ray.exceptions.RayError) as error:
             first = str(error).strip().partition("\n")[0]
             raise UserError(f"launcher.address={self.address or 'null'}: there is no Ray cluster: {first}") from error
@@ -93,7 +103,8 @@ class Cluster:
         """
         if self.address is None:
             return
-        self._token = outputs.absolute() / f".ray-{secrets.token_hex(8)}"
+        sweep_once(outputs)
+        self._token = outputs.absolute() / f".{own_name()}.ray"
         try:
             write_atomic(self._token, "")
         except OSError as error:

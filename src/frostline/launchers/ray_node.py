@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline.dispatch import dispatch
 from frostline.errors import UserError
+from frostline.import_path import leave_out_working_directory
 from frostline.launchers.slot import by_name
 from frostline.results.record import versions
 from frostline.results.store import LOG, run_folder, run_id
@@ -24,6 +25,7 @@ def carry_out(here: str, token: str | None, wanted: Mapping[str, str], function:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _check_versions(wanted)
     _check_folders(here, token)
+    leave_out_working_directory()
     return by_name(function, *arguments)
 
 

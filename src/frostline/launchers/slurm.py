@@ -14,6 +14,7 @@ from typing import Any
 from frostline.dispatch import Outcome, set_up, settled
 from frostline.errors import UserError
 from frostline.files import sha256_json, write_json
+from frostline.import_path import SAFE
 from frostline.launchers.base import Task
 from frostline.launchers.local import Pool
 from frostline.launchers.slurm_call import CALL, RESULT
@@ -187,7 +188,7 @@ class Slurm:
             "ntasks_per_node": tasks,
             "gpus_per_node": gpus,
             "mem": self.mem_gb and f"{int(self.mem_gb * 1024)}M",
-            "setup": self.setup or None,
+            "setup": [f"export {SAFE}=1", *self.setup],
             "dependency": self._after,
             # srun does not take the number of CPUs over from sbatch since SLURM 22.05
             "srun_args": ["--kill-on-bad-exit=1", *([f"--cpus-per-task={self.cpus}"] if self.cpus else [])],

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from frostline.dispatch import accident, conclude, end_group, environment, overdue, settled, share
+from frostline.dispatch import accident, conclude, environment, overdue, settled, share
 from frostline.files import write_json
 from frostline.launchers.slurm_meeting import Meeting, follow, mourn, partners
+from frostline.processes import end_group
 from frostline.ranks import world_size
 from frostline.results.store import read_record
 from frostline.worker import Interrupted, lead
@@ -39,7 +40,7 @@ class Child:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # what is blocked stays so in a child
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *words], env=variables, stdin=subprocess.DEVNULL, start_new_session=True
+                [sys.executable, "-P", "-m", *words], env=variables, stdin=subprocess.DEVNULL, start_new_session=True
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -147,7 +148,8 @@ class Run(Work):
     def _first(self, config: dict[str, Any], folder: Path) -> dict[int, int]:
         """Be the parent of rank 0, called by the one who makes the record: open the meeting, and wait for all."""
         try:
-            self._rank(config, folder, Meeting.open(folder))
+            with Meeting.held(folder) as meeting:
+                self._rank(config, folder, meeting)
             partners(folder, world_size(config))
         except Interrupted:  # whoever makes the record has SIGTERM raise this
             self.told = True

@@ -4,13 +4,15 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from frostline.files import write_json
-from frostline.ranks import RANKS, leave_status, read_statuses, variables
+from frostline.leftovers import scratch
+from frostline.ranks import RANKS, by_address, by_file, leave_status, read_statuses, variables
 from frostline.results.record import Record, versions
 from frostline.worker import death
 
@@ -29,19 +31,20 @@ class Meeting:
     """Where the ranks of one sitting of a run meet. The sitting's name tells it from one before a requeue."""
 
     sitting: str
-    address: str
-    port: int
+    point: str
 
     @classmethod
-    def open(cls, folder: Path) -> "Meeting":
-        """Choose a port that is free here, and tell the others; what earlier ranks left must be gone by now."""
-        nodes = int(os.environ["SLURM_JOB_NUM_NODES"])
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
-        made = cls(sitting(), "127.0.0.1" if nodes == 1 else socket.gethostname(), port)
-        write_json(folder / RANKS / PLACE, asdict(made))
-        return made
+    @contextmanager
+    def held(cls, folder: Path) -> Iterator["Meeting"]:
+        """Choose where to meet, and tell the others; what earlier ranks left must be gone by now.
+
+        On one node that is a file, among several a port that is free here.
+        """
+        with scratch() as private:
+            alone = os.environ["SLURM_JOB_NUM_NODES"] == "1"
+            made = cls(sitting(), by_file(private) if alone else by_address(*free_address(_hosts())))
+            write_json(folder / RANKS / PLACE, asdict(made))
+            yield made
 
     @classmethod
     def join(cls, folder: Path) -> "Meeting":
@@ -62,15 +65,35 @@ class Meeting:
         task = {name: int(os.environ[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NTASKS", "NODEID")}
         local = task["NTASKS"] // int(os.environ["SLURM_JOB_NUM_NODES"])
         return variables(
-            self.sitting,
-            task["PROCID"],
-            task["LOCALID"],
-            task["NTASKS"],
-            local,
-            task["NODEID"],
-            self.address,
-            self.port,
+            self.sitting, task["PROCID"], task["LOCALID"], task["NTASKS"], local, task["NODEID"], self.point
         )
+
+
+def _hosts() -> Sequence[str]:
+    from submitit import JobEnvironment
+
+    return JobEnvironment().hostnames
+
+
+def free_address(hosts: Sequence[str]) -> tuple[str, int]:
+    """Return this node's address on the way to these hosts, and a port that is free there.
+
+    Where their names say nothing, it is the address of its own name.
+    """
+    ways = (_way(host) for host in hosts)
+    host = next((way for way in ways if way is not None and not way.startswith("127.")), socket.gethostname())
+    with socket.create_server((host, 0)) as probe:
+        return probe.getsockname()[:2]
+
+
+def _way(host: str) -> str | None:
+    """Return the address from which this node speaks to a host; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
 
 
 def sitting() -> str:

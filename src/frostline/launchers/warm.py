@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import frostline.lean  # noqa: F401 (before Lightning)
+from frostline.import_path import leave_out_working_directory
 from frostline.launchers.slot import by_name
 from frostline.results.store import LOG
 from frostline.stopping import interruptible
@@ -43,19 +44,20 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 LEFT_S = 10.0
 
-_process: Any = None  # a number in memory shared with the pool: the process that does its present work
+_shared: tuple[Any, Any] | None = None  # with the pool: the process that does its present work, and its fork server
 
 
-def start(number: Any, environment: Mapping[str, str], threads: int, device: str | None) -> None:
+def start(number: Any, environment: Mapping[str, str], threads: int, device: str | None, server: Any) -> None:
     """Begin as a worker: a process group, an environment, threads and, by name, an accelerator of its own.
 
     Nothing may have touched CUDA before.
     """
-    global _process
-    _process = number
+    global _shared
+    _shared = number, server
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
+    leave_out_working_directory()  # the pool's process has sent its path
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     torch.set_num_threads(threads)
@@ -65,16 +67,22 @@ def start(number: Any, environment: Mapping[str, str], threads: int, device: str
 
 def run(path: str) -> int:
     """Do one run in this process; return its exit code. What it says goes to its ``log.txt``."""
-    _process.value = os.getpid()
+    _sign()
     with unchanged(), output_to(Path(path).parent / LOG):
         return run_once(Path(path))
 
 
 def call(function: str, *arguments: Any) -> Any:
     """Return what a function, named with its module, returns for these arguments."""
-    _process.value = os.getpid()
+    _sign()
     with unchanged(), interruptible():
         return by_name(function, *arguments)
+
+
+def _sign() -> None:
+    """Tell the pool which process does its work."""
+    assert _shared is not None
+    _shared[0].value, _shared[1].value = os.getpid(), os.getppid()
 
 
 @contextmanager

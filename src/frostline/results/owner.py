@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from frostline.processes import running, started
+
 OWNER = "owner.json"
 WRITING_S = 5.0
 
@@ -29,7 +31,7 @@ def take(folder: Path) -> bool:
 
 def _clear_away(path: Path) -> None:
     """Remove a dead owner's file, if it is one: one process at a time looks and removes, or it would be another's."""
-    turn = path.with_name(f".{OWNER}.turn")
+    turn = _turn(path.parent)
     try:
         turn.touch(exist_ok=False)
     except FileExistsError:
@@ -45,6 +47,13 @@ def _clear_away(path: Path) -> None:
 def release(folder: Path) -> None:
     """Let another process have the folder."""
     (folder / OWNER).unlink(missing_ok=True)
+    turn = _turn(folder)
+    if not _young(turn):  # of a process that was killed while it had its turn
+        turn.unlink(missing_ok=True)
+
+
+def _turn(folder: Path) -> Path:
+    return folder / f".{OWNER}.turn"
 
 
 def dead(path: Path) -> bool:
@@ -53,21 +62,11 @@ def dead(path: Path) -> bool:
         owner = json.loads(path.read_text())
         if owner["host"] != socket.gethostname():
             return True
-        return not _runs(owner["pid"]) or owner["started"] != started(owner["pid"])
+        return not running(owner["pid"]) or owner["started"] != started(owner["pid"])
     except FileNotFoundError:
         return False
     except (ValueError, KeyError):
         return not _young(path)  # it is being written at this moment, unless somebody was killed doing so
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
 
 
 def _young(path: Path) -> bool:
@@ -75,14 +74,6 @@ def _young(path: Path) -> bool:
         return time.time() - path.stat().st_mtime < WRITING_S
     except FileNotFoundError:
         return True
-
-
-def started(pid: int) -> str | None:
-    """Return when a process began, in the kernel's ticks: with it a number used again is told from its first owner."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:  # no /proc on this system
-        return None
 
 
 @contextmanager

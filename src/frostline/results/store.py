@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from frostline.data.content import (
 from frostline.errors import UserError
 from frostline.files import sha256_json
 
-FORMAT = 4
+FORMAT = 5
+ID = re.compile("[0-9a-f]{12}")
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
 LOG = "log.txt"
@@ -43,6 +45,7 @@ WHERE_NOT_WHAT = (
     "cache.max_gb",
     "cache.memory_gb",
     "data.workers",
+    "data.timeout_s",
     "data.memory_gb",
     "data.download",
     "data.token_cache",
@@ -58,6 +61,18 @@ path."""
 def run_id(config: dict[str, Any]) -> str:
     """Return the 12 hexadecimal digits that name the run of a resolved config: a hash of what matters in it."""
     return sha256_json({"format": FORMAT, **identity(config)})[:12]
+
+
+def check_unchanged(config: dict[str, Any], folder: Path) -> None:
+    """Refuse data, weights or code that changed while the run waited to be started: its ID speaks of what they were.
+
+    Raises UserError.
+    """
+    if ID.fullmatch(folder.name) and (now := run_id(config)) != folder.name:
+        raise UserError(
+            f"{folder.name}: the files of its data, weights or code have changed since this run was submitted (its ID "
+            f"would be {now} now); give the command again."
+        )
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

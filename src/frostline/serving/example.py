@@ -26,7 +26,13 @@ from frostline.tasks.multilabel import Multilabel
 PREPROCESSING, LABELS, EXAMPLE = "preprocessing.json", "labels.json", "example.py"
 ARGUMENTS = {"image": ("images", "FILE"), "text": ("texts", "TEXT"), "speech": ("sounds", "FILE")}
 IMAGE = "from PIL import Image"
+CODE = ("imports", "plain_imports", "source", "noun", "argument", "file", "needs")
+"""What of a template's values is text of our own; the others decide what is written, and stand in it as numbers."""
 assert COMPRESSIONS == ("none", "log", "whisper")  # those that the template of mel frames knows
+
+
+class Code(str):
+    """Text that may become code: written in this package, and by no config, data set or record."""
 
 
 def describe(model: Restored, written: Part, folder: Path) -> None:
@@ -86,23 +92,23 @@ def _mel(preprocess: Mel, folder: Path) -> Part:
 
 def labels(model: Restored) -> dict[str, Any]:
     """Return what outputs mean."""
-    found = {"task": model.task.name, "classes": model.classes, **model.task.known()}
+    found = {"network": model.backbone.name, "task": model.task.name, "classes": model.classes, **model.task.known()}
     if isinstance(model.task, Multilabel):
         found["threshold"] = model.task.threshold
     return found
 
 
 def program(model: Restored, parts: Mapping[str, Any], imports: list[str]) -> str:
-    """Return the text of example.py."""
+    """Return the text of example.py. What is data stands in the files beside it."""
     noun, argument = ARGUMENTS[model.backbone.preprocess.modality]
-    loader = jinja2.PackageLoader("frostline.serving")
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("frostline.serving"), finalize=printed, trim_blocks=True, lstrip_blocks=True
+    )
     packages = sorted({"numpy", *(line.split()[1].partition(".")[0] for line in imports)})
     lines = sorted({"import numpy as np", *imports}, key=lambda line: (line.startswith("from"), line.lower()))
     shown = {
         **parts,
         "imports": lines,
-        "name": model.backbone.name,
         "noun": noun,
         "argument": argument,
         "file": EXAMPLE,
@@ -111,8 +117,23 @@ def program(model: Restored, parts: Mapping[str, Any], imports: list[str]) -> st
         "task": model.task.name,
         "head": type(model.head).__name__,
     }
+    shown |= {key: coded(shown[key]) for key in CODE if key in shown}
     text = environment.get_template("example.py.j2").render(shown)
     return re.sub("\n{4,}", "\n\n\n", text) + "\n"
+
+
+def coded(value: str | list[str]) -> Code | list[Code]:
+    """Return text of our own as what may become code."""
+    return Code(value) if isinstance(value, str) else [Code(line) for line in value]
+
+
+def printed(value: object) -> str:
+    """Return a value as it stands in a program: our own text, and plain numbers. Raises TypeError for any other."""
+    if isinstance(value, Code):
+        return value
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r} is data, and has no place in a program")
+    return repr(value)
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,7 +1,5 @@
 """Write a network that runs without Frostline, and make sure that it does what it did here."""
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from frostline.data.characters import Characters
 from frostline.data.inputs import Inputs, Preprocess, Ragged
 from frostline.errors import UserError
+from frostline.leftovers import folder_beside, scratch
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
 from frostline.serving.network import Network, arguments, quiet, refusal
@@ -35,20 +34,15 @@ def export(model: Restored, format: str, target: Path) -> float:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--output: {target} is there already; remove it, or choose another folder.")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        with folder_beside(target) as folder:
+            written = FORMATS[format](model, folder)
+            describe(model, {**written, "format": format}, folder)
+            apart = compare(model, folder)
+            folder.chmod(0o755)
+            folder.replace(target)
     except OSError as error:
-        raise UserError(f"--output: {target} cannot be written ({error.strerror}); choose another folder.") from error
-    try:
-        written = FORMATS[format](model, folder)
-        describe(model, {**written, "format": format}, folder)
-        apart = compare(model, folder)
-        folder.chmod(0o755)
-        folder.replace(target)
-    except OSError as error:
-        raise UserError(f"--output: {target} cannot be written ({error}); choose another folder.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        why = error.strerror or error
+        raise UserError(f"--output: {target} cannot be written ({why}); choose another folder.") from error
     return apart
 
 
@@ -58,8 +52,8 @@ def compare(model: Restored, folder: Path) -> float:
     Raises UserError where they, or the inputs that the example makes of the samples, are not the same.
     """
     example = imported(folder / EXAMPLE)
-    with tempfile.TemporaryDirectory() as scratch, quiet():
-        items = samples(model, Path(scratch))
+    with scratch() as private, quiet():
+        items = samples(model, private)
         batch = reader(model)(items)
         assert batch.inputs is not None, batch.bad
         sound = [item.content for item in items if item.name in batch.names]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from frostline.assemble import make_task
 from frostline.backbones.base import ADAPTER, Backbone
+from frostline.backbones.weights import check_finite
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.extract import lone_trainer
@@ -65,13 +66,27 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     state = Checkpoints(folder / "checkpoints").best()
     if state is None:
         raise UserError(f"{folder / 'checkpoints'}: the best checkpoint is gone or damaged; run it again.")
-    check_origin(backbone, record["backbone"]["fingerprint"], state["weights"]["backbone"], folder)
-    weights.load(state["weights"])
+    saved = saved_weights(state, folder)
+    check_origin(backbone, record["backbone"]["fingerprint"], saved["backbone"], folder)
+    weights.load(saved)
     device = trainer.strategy.root_device
     backbone.eval().to(device)
     head.eval().to(device)
     autocast = trainer.strategy.precision_plugin.forward_context
     return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
+
+
+def saved_weights(state: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the weights in a checkpoint. Raises UserError where there are none, or they are no numbers."""
+    parts, where = state.get("weights"), folder / "checkpoints"
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in ("backbone", "head"):
+        part = parts.get(name) if isinstance(parts, dict) else None
+        if not isinstance(part, dict) or not all(isinstance(one, Tensor) for one in part.values()):
+            raise UserError(f"{where}: the best checkpoint holds no weights; run it again.")
+        check_finite(part, part.keys(), str(where))
+        found[name] = part
+    return found
 
 
 @torch.no_grad()

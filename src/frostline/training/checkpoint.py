@@ -10,12 +10,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from frostline.errors import UserError
-from frostline.files import sha256_file, write_atomic, write_json
+from frostline.files import irregular, sha256_file, write_atomic, write_json
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAUSE = "pause.safetensors"
 GENERATIONS = 2
+DAMAGE = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, IndexError)
 
 
 class Checkpoints:
@@ -86,7 +87,7 @@ class Checkpoints:
     def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
         path = self.folder / row["file"]
         try:
-            if sha256_file(path) == row["sha256"]:
+            if irregular(path) is None and sha256_file(path) == row["sha256"]:
                 return decode(path)
         except FileNotFoundError:
             pass
@@ -98,13 +99,16 @@ class Checkpoints:
 
     def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
+        if odd := irregular(path):
+            raise UserError(f"{path} {odd}; remove it, and start the run anew with force=true.")
         try:
             found = json.loads(path.read_text())
-            found["saved"]
+            for row in [*found["saved"], *([found["pause"]] if "pause" in found else [])]:
+                _check_row(row)
             return found
         except FileNotFoundError:
             return {"saved": []}
-        except (ValueError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             raise UserError(f"{path} is damaged; start the run anew with force=true.") from error
 
     def _drop_unnamed(self, named: set[str]) -> None:
@@ -112,6 +116,14 @@ class Checkpoints:
         for path in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")):
             if path.name not in named:
                 path.unlink(missing_ok=True)
+
+
+def _check_row(row: Any) -> None:
+    """Raise ValueError for a row of a manifest that names anything but a file beside it."""
+    name, number = row["file"], row.get("epoch", 0)
+    beside = isinstance(name, str) and name != "" and Path(name).name == name
+    if not beside or not isinstance(row["sha256"], str) or type(number) is not int:
+        raise ValueError("no row of a manifest")
 
 
 def encode(state: dict[str, Any]) -> bytes:
@@ -126,8 +138,9 @@ def decode(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             tree = json.loads((file.metadata() or {})["tree"])
-            return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            found = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            return {**found}
+    except DAMAGE as error:
         raise UserError(
             f"{path} is not a Frostline checkpoint ({error}); give one from a run's checkpoints folder."
         ) from error

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frostline.data.base import DataModule
 from frostline.data.order import stable_seed
+from frostline.errors import UserError
 from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group
 from frostline.heads import Linear
@@ -171,7 +172,7 @@ def fit_phase(
 ) -> None:
     """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains.
 
-    Raises RuntimeError when the ranks do not hold the same weights after it.
+    Raises RuntimeError when the ranks do not hold the same weights after it, UserError when something ended it early.
     """
     progress = journal.progress
     end = plan.start(index) + plan.phases[index].epochs
@@ -180,6 +181,11 @@ def fit_phase(
         module.restore = module.present_optimizer().state_dict()
     if progress.epoch < end:
         _fit(trainer, module, data, journal, end, None)
+    if progress.epoch != end:
+        raise UserError(
+            f"trainer: phase {plan.phases[index].name} ended after {progress.epoch} of {end} epochs: something in "
+            "trainer.callbacks or trainer.strategy stopped it; a phase is as long as its plan says (epochs=N)."
+        )
     check_equal(module, plan.phases[index].name)
 
 

@@ -1,0 +1,93 @@
+"""Start the ranks of a run on this machine, each a worker of its own, and watch them."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frostline.errors import UserError
+from frostline.leftovers import scratch
+from frostline.processes import end_group
+from frostline.ranks import by_file, clear_statuses, variables
+from frostline.results.store import RESOLVED
+
+log = logging.getLogger(__name__)
+LOOK_S = 0.1
+SHUTDOWN_S = 15.0
+"""What a rank has between SIGTERM and SIGKILL; it ends by itself before that."""
+
+
+def check_devices(node: Mapping[str, Any]) -> None:
+    """Refuse more GPUs than this machine has. Raises UserError."""
+    import torch
+
+    if node.get("accelerator") not in ("gpu", "cuda"):
+        return
+    wanted, there = node.get("devices", 1), torch.cuda.device_count()
+    if there == 0:
+        raise UserError("trainer.accelerator: there is no GPU here; trainer=ddp_cpu runs on processors.")
+    if wanted > there:
+        raise UserError(f"trainer.devices: {wanted} are more than the {there} GPUs that are visible here.")
+
+
+def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
+    """Start a rank for each device and wait; return the exit codes of those that ended by themselves, by rank.
+
+    As soon as one has failed the others are stopped. ``launcher.restarts`` is how often all of them start again then,
+    from the last checkpoint. Raises UserError for a run of several nodes.
+    """
+    if config["trainer"].get("num_nodes", 1) > 1:
+        raise UserError(
+            f"trainer.num_nodes: {config['trainer']['num_nodes']} nodes take launcher=slurm; here is one machine."
+        )
+    check_devices(config["trainer"])
+    exits = _sit(config, folder, 0)
+    for start in range(1, config["launcher"].get("restarts", 0) + 1):
+        if not any(exits.values()):
+            break
+        log.warning("A rank has failed; all start again.")
+        clear_statuses(folder)
+        exits = _sit(config, folder, start)
+    return exits
+
+
+def _sit(config: Mapping[str, Any], folder: Path, start: int) -> dict[int, int]:
+    """Let the ranks run until all have ended or one has failed; they meet by a file that only this user can open."""
+    world = config["trainer"]["devices"]
+    threads = config["launcher"]["threads"] or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    shared = {"OMP_NUM_THREADS": str(max(1, threads // world)), "TORCHELASTIC_RESTART_COUNT": str(start)}
+    words = [sys.executable, "-P", "-m", "frostline.worker", str((folder / RESOLVED).absolute())]
+    ranks: list[subprocess.Popen] = []
+    with scratch() as private:
+        try:
+            for rank in range(world):
+                own = variables(folder.name, rank, rank, world, world, 0, by_file(private))
+                given = {**os.environ, **shared, **own}
+                ranks.append(subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, start_new_session=True))
+            while True:
+                exits = {rank: code for rank, one in enumerate(ranks) if (code := one.poll()) is not None}
+                if any(exits.values()) or len(exits) == world:
+                    return exits
+                time.sleep(LOOK_S)
+        finally:
+            _stop(ranks)
+
+
+def _stop(ranks: Sequence[subprocess.Popen]) -> None:
+    """Ask the ranks that are on to stop, once; after a while kill them, and what loads data for them."""
+    try:
+        for one in ranks:
+            if one.poll() is None:
+                end_group(one.pid, signal.SIGTERM)
+        deadline = time.monotonic() + SHUTDOWN_S
+        while any(one.poll() is None for one in ranks) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+    finally:
+        for one in ranks:
+            end_group(one.pid, signal.SIGKILL)
+            one.wait()

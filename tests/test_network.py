@@ -1,0 +1,118 @@
+"""What others on the network, or on the machine, can reach of a run of several ranks: nothing."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from torch import distributed
+
+from frostline.config import compose, plain
+from frostline.dispatch import environment
+from frostline.group import open_store
+from frostline.launchers.slurm_meeting import free_address
+from frostline.leftovers import scratch
+from frostline.ranks import Place, by_address, by_file, loopback, variables
+from frostline.results.store import read_record, run_folder, run_id
+
+UNPICKLED = """
+import os
+if "FROSTLINE_MEETING" in os.environ:
+    from torch.distributed import distributed_c10d as c10d
+    def told(*_): open(os.environ["CANARY"], "a").write("a pickle was read from a socket")
+    c10d._tensor_to_object = told
+"""
+TCPStore: Any = distributed.TCPStore  # type: ignore[attr-defined]
+
+
+def listening(folder: Path) -> Iterator[str]:
+    """Yield the addresses on which processes of a run listen."""
+    own = {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder) in text(path)}
+    for line in subprocess.run(["ss", "-H", "-ltnp"], capture_output=True, text=True).stdout.splitlines():
+        if own & set(re.findall(r"pid=(\d+)", line)):
+            yield line.split()[3].rpartition(":")[0]
+
+
+def text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("ss") is None, reason="ss (iproute2) is not installed")
+def test_ranks_of_one_machine_listen_to_nobody_beyond_it_and_read_no_pickle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 32."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(UNPICKLED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    monkeypatch.setenv("CANARY", str(tmp_path / "canary"))
+    small = ["backbone=timm", "backbone.name=test_vit", "backbone.weights=none", "data=digits", "data.size=32"]
+    options = ["trainer=ddp_cpu", "freeze=lp_ft", "head.solver=null", "epochs=8", "data.num_per_class=20"]
+    config = plain(compose("run", [*small, *options, "launcher.threads=1", f"outputs={tmp_path}/out"]))
+    folder = run_folder(tmp_path / "out", run_id(config))
+    folder.mkdir(parents=True)
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-P", "-m", "frostline.worker", str(folder / "resolved.yaml")]
+    seen: list[str] = []
+    with subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL) as leader:
+        while leader.poll() is None:
+            seen += listening(folder)
+            time.sleep(0.2)
+    record = read_record(folder)
+    assert record is not None and record["status"] == "done", record
+    assert seen and set(seen) == {"127.0.0.1"}, set(seen)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_store_of_several_machines_hears_its_own_address_alone() -> None:
+    """torch's own answers on every address: here a key is set, and asked for, from two of them."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    store = open_store(Place(0, 0, 1, by_address("127.0.0.1", port)))
+    store.set("key", "of a rank")
+    limit = timedelta(seconds=2)
+    assert TCPStore("127.0.0.1", port, 1, False, limit).get("key") == b"of a rank"
+    with pytest.raises(distributed.DistNetworkError):
+        TCPStore("127.0.0.2", port, 1, False, limit).set("key", "of a stranger")
+    assert store.get("key") == b"of a rank"
+
+
+def test_ranks_of_one_machine_meet_where_no_other_user_can_enter() -> None:
+    with scratch() as private:
+        assert private.stat().st_mode & 0o777 == 0o700
+        stores = [open_store(Place(rank, rank, 2, by_file(private))) for rank in range(2)]
+        stores[0].set("key", "value")
+        assert stores[1].get("key") == b"value"
+    assert not private.exists()
+
+
+def test_what_ranks_open_stays_on_their_machine_unless_there_are_several() -> None:
+    def interfaces(meeting: str) -> set[str]:
+        given = variables("run", 0, 0, 2, 2, 0, meeting)
+        return {value for name, value in given.items() if name.endswith("SOCKET_IFNAME")}
+
+    assert interfaces(by_file(Path("/tmp/x"))) == {loopback()}
+    assert interfaces(by_address("n1", 1)) == set()
+
+
+def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own name may mean 127.0.1.1, as on Debian, which is of no use to another."""
+    ways = {"n1": "127.0.1.1", "n2": "0.0.0.0"}
+    monkeypatch.setattr("frostline.launchers.slurm_meeting._way", ways.get)
+    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
+    assert free_address(["n0", "n1", "n2"])[0] == "0.0.0.0"
+    host, port = free_address(["n0", "n1"])  # where none of the names says anything
+    assert host == "127.0.0.1" and port > 0
