@@ -108,6 +108,13 @@ def test_what_ranks_open_stays_on_their_machine_unless_there_are_several() -> No
     assert interfaces(by_address("n1", 1)) == set()
 
 
+def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert Path(environment(1)["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(Path.home())
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/mine")
+    assert environment(1)["TORCHINDUCTOR_CACHE_DIR"] == "/mine"
+
+
 def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own name may mean 127.0.1.1, as on Debian, which is of no use to another."""
     ways = {"n1": "127.0.1.1", "n2": "0.0.0.0"}

@@ -54,15 +54,14 @@ ATTACKS: list[dict[str, Any]] = [
     {"_target_": None},
 ]
 FINE = [
-    "torch.optim.RAdam",
-    "torch.optim.lr_scheduler.StepLR",
-    "torchvision.transforms.v2.RandAugment",
-    "timm.optim.Lamb",
-    "pytorch_lightning.Trainer",
-    "pytorch_lightning.loggers.TensorBoardLogger",
-    "torchmetrics.classification.MulticlassAccuracy",
-    "frostline.heads.Linear",
-    "frostline.freeze.strategies.lp_ft",
+    ("optimizer", {"_target_": "torch.optim.RAdam"}),
+    ("augment", {"_target_": "torchvision.transforms.v2.RandAugment"}),
+    ("optimizer", {"_target_": "timm.optim.Lamb"}),
+    ("trainer", {"_target_": "pytorch_lightning.Trainer"}),
+    ("logger", {"_target_": "pytorch_lightning.loggers.TensorBoardLogger"}),
+    ("logger", {"mine": {"_target_": "pytorch_lightning.loggers.CSVLogger"}}),
+    ("head", {"_target_": "frostline.heads.Linear"}),
+    ("freeze", {"_target_": "frostline.freeze.strategies.lp_ft"}),
 ]
 
 
@@ -92,9 +91,74 @@ def test_hydras_special_keys_are_refused(key: str) -> None:
         check_targets({"optimizer": {"_target_": "torch.optim.SGD", key: True}})
 
 
-@pytest.mark.parametrize("target", FINE)
-def test_what_is_needed_is_allowed(target: str) -> None:
-    check_targets({"node": [{"_target_": target}]})
+@pytest.mark.parametrize(("key", "node"), FINE)
+def test_what_is_needed_is_allowed(key: str, node: dict[str, Any]) -> None:
+    check_targets({key: node})
+
+
+@pytest.mark.parametrize(
+    ("key", "node"),
+    [
+        ("trainer", {"logger": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "../x"}}),
+        ("trainer", {"callbacks": [{"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "../x"}]}),
+        ("trainer", {"profiler": {"_target_": "pytorch_lightning.profilers.SimpleProfiler", "dirpath": "../x"}}),
+        ("trainer", {"strategy": {"_target_": "pytorch_lightning.strategies.DeepSpeedStrategy"}}),
+        ("trainer", {"plugins": [{"_target_": "torch.optim.SGD"}]}),
+        ("trainer", {"strategy": [[{"_target_": "pytorch_lightning.strategies.DDPStrategy"}]]}),
+        ("trainer", {"x": {"y": {"_target_": "torch.optim.SGD"}}}),
+        ("data", {"root": {"_target_": "torch.optim.SGD"}}),
+        ("backbone", {"options": {"x": {"_target_": "frostline.heads.Linear"}}}),
+        ("optimizer", {"lr": {"_target_": "torch.optim.SGD"}}),
+        ("freeze", {"phases": [{"_target_": "frostline.heads.Linear"}]}),
+    ],
+)
+def test_a_node_is_refused_where_its_key_takes_none(key: str, node: dict[str, Any]) -> None:
+    whole = {**plain(compose("run", []))[key], **node}
+    with pytest.raises(UserError, match=rf"^{key}\..*_target_: ") as caught:
+        check_targets({key: whole})
+    with pytest.raises(UserError, match=rf"^{key}\..*_target_: "):
+        instantiate(whole, key)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        ("augment", "frostline.data.published_audio.fetch"),
+        ("augment", "frostline.data.tables.read_rows"),
+        ("task", "frostline.tasks.weights.check_weights"),
+        ("head", "torch.optim.SGD"),
+        ("optimizer", "pytorch_lightning.loggers.TensorBoardLogger"),
+        ("data", "pytorch_lightning.loggers.WandbLogger"),
+        ("logger", "pytorch_lightning.Trainer"),
+        ("cache", "frostline.heads.Linear"),
+        ("compare", "frostline.heads.Linear"),
+    ],
+)
+def test_a_group_takes_what_its_shipped_configs_name_and_nothing_beside(key: str, target: str) -> None:
+    with pytest.raises(UserError, match=rf"^{key}\._target_: "):
+        check_targets({key: {"_target_": target, "folder": "x"}})
+
+
+def test_what_people_nest_is_made() -> None:
+    bar = {"_target_": "pytorch_lightning.callbacks.TQDMProgressBar", "refresh_rate": 0}
+    trainer = instantiate({"_target_": "pytorch_lightning.Trainer", "callbacks": [bar], "logger": False}, "trainer")
+    assert "TQDMProgressBar" in str(trainer.callbacks)
+    inner = {"_target_": "torchvision.transforms.v2.RandomHorizontalFlip"}
+    deep = {"_target_": "torchvision.transforms.v2.RandomApply", "transforms": [inner]}
+    made = instantiate({"_target_": "torchvision.transforms.v2.Compose", "transforms": [deep]}, "augment")
+    assert type(made.transforms[0].transforms[0]).__name__ == "RandomHorizontalFlip"
+
+
+def test_a_target_of_the_users_own_takes_what_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_too.py").write_text("def build(loss=None):\n    return loss\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    allow(["mine_too"])
+    node = {"_target_": "mine_too.build", "loss": {"_target_": "timm.loss.LabelSmoothingCrossEntropy"}}
+    assert type(instantiate(node, "task")).__name__ == "LabelSmoothingCrossEntropy"
+    logger = {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "x"}
+    with pytest.raises(UserError, match=r"task\.loss\._target_"):
+        instantiate({"_target_": "mine_too.build", "loss": logger}, "task")
 
 
 @given(st.from_regex(r"[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,4}", fullmatch=True))

@@ -4,7 +4,9 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from frostline.errors import UserError
@@ -12,41 +14,49 @@ from frostline.signature import check_arguments, nearest_first
 
 VARIABLE = "FROSTLINE_ALLOW"  # the modules given with --allow, for workers; commands set it, and nothing else does
 
-OURS = (
-    "frostline.data",
-    "frostline.backbones",
-    "frostline.heads",
-    "frostline.tasks",
-    "frostline.freeze.strategies",
-    "frostline.training.optim",
-)
-# Single classes of modules that hold others, some of which start processes or call by name.
-ALONE = (
-    "frostline.launchers.local.Pool",
-    "frostline.launchers.slurm.Slurm",
-    "frostline.launchers.ray.Ray",
-    "frostline.training.sharded.Sharded",
-    "pytorch_lightning.Trainer",
-)
-# Of other packages only the classes of these very modules. Left out on purpose is whatever loads models or data by
-# name or path: timm.create_model, timm.data, torchmetrics.image, .text and .multimodal.
-THEIRS = (
+# What each key of a config takes. Of Frostline's own that is what the shipped configs of the group name, and nothing
+# else that happens to lie beside it; of other packages only the classes of these very modules, or these classes alone.
+# Left out on purpose is whatever loads models or data by name or path, or writes where its arguments say: timm.data,
+# torchmetrics.image, Lightning's profilers, most of its callbacks and strategies.
+TAKES: dict[str, tuple[str, ...]] = {
+    "task": (),
+    "data": (),
+    "augment": ("torchvision.transforms.v2",),
+    "backbone": (),
+    "adapter": (),
+    "head": (),
+    "freeze": (),
+    "optimizer": ("torch.optim", "timm.optim"),
+    "schedule": (),
+    "trainer": (),
+    "logger": ("pytorch_lightning.loggers.CSVLogger", "pytorch_lightning.loggers.CometLogger"),
+    "launcher": (),
+}
+BARS = tuple(f"pytorch_lightning.callbacks.{name}" for name in ("RichProgressBar", "TQDMProgressBar"))
+# The arguments that take a node of their own, or a list of them, by the target (or its module) and the key.
+NESTED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("pytorch_lightning.Trainer", "strategy"): (
+        "pytorch_lightning.strategies.DDPStrategy",
+        "frostline.training.sharded.Sharded",
+    ),
+    ("pytorch_lightning.Trainer", "callbacks"): BARS,
+    ("torchvision.transforms.v2", "transforms"): ("torchvision.transforms.v2",),
+}
+# What a target of the user's own may be given: nothing in these reads or writes a file.
+PASSIVE = (
     "torch.optim",
     "torch.optim.lr_scheduler",
     "torchvision.transforms.v2",
     "timm.loss",
     "timm.optim",
-    "pytorch_lightning.callbacks",
-    "pytorch_lightning.loggers",
-    "pytorch_lightning.profilers",
-    "pytorch_lightning.strategies",
     "torchmetrics.aggregation",
     "torchmetrics.classification",
     "torchmetrics.regression",
 )
-REFUSED = ("torchvision.transforms.v2.Lambda", "pytorch_lightning.callbacks.LambdaCallback")
+REFUSED = ("torchvision.transforms.v2.Lambda",)
 DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+TARGET = re.compile(r"^ *_target_: *(\S+)", re.MULTILINE)
 SPECIAL = ("_partial_", "_args_", "_recursive_", "_convert_")
 
 
@@ -73,13 +83,57 @@ def below(module: str, root: str) -> bool:
     return module == root or module.startswith(root + ".")
 
 
-def allowed_name(target: object) -> bool:
-    """Say whether ``target`` has an allowed form, by its name alone: nothing is imported."""
+def conf_dir() -> Path:
+    """Return the folder of the shipped configs: inside an installed wheel, else the repository's `conf/`."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+@cache
+def shipped(group: str) -> tuple[str, ...]:
+    """Return the targets that the shipped configs of a group name as their own."""
+    texts = [path.read_text() for path in sorted((conf_dir() / group).glob("*.yaml"))]
+    found = {target for text in texts for target in TARGET.findall(text)}
+    inner = {target for targets in NESTED.values() for target in targets}
+    return tuple(sorted(target for target in found - inner if DOTTED.fullmatch(target)))
+
+
+def taken(group: str) -> tuple[str, ...]:
+    """Return what the key of a group takes: targets, and modules of which it takes any class."""
+    return (*shipped(group), *TAKES[group])
+
+
+def everything() -> tuple[str, ...]:
+    """Return all that any key takes."""
+    roots = [
+        *PASSIVE,
+        *(root for group in TAKES for root in taken(group)),
+        *(one for ones in NESTED.values() for one in ones),
+    ]
+    return tuple(dict.fromkeys(roots))
+
+
+def nested(target: str, key: str) -> tuple[str, ...]:
+    """Return what an argument of a target takes, which is nothing unless it is declared to take a node."""
+    if own(target):
+        return PASSIVE
+    return NESTED.get((target, key)) or NESTED.get((target.rpartition(".")[0], key)) or ()
+
+
+def own(target: str) -> bool:
+    """Say whether a target lies in a module given with --allow."""
+    return any(below(target.rpartition(".")[0], root) for root in widened())
+
+
+def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
+    """Say whether ``target`` has an allowed form, by its name alone: nothing is imported.
+
+    ``takes`` are the targets and modules that its key takes; None: all that any key does.
+    """
     if not isinstance(target, str) or not DOTTED.fullmatch(target) or target in REFUSED:
         return False
-    module = target.rpartition(".")[0]
-    ours = any(below(module, root) and module.count(".") <= root.count(".") + 1 for root in OURS)
-    return ours or module in THEIRS or target in ALONE or any(below(module, root) for root in widened())
+    roots = everything() if takes is None else takes
+    return target in roots or target.rpartition(".")[0] in roots or own(target)
 
 
 def allowed_object(found: object, target: str) -> bool:
@@ -89,8 +143,8 @@ def allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target in ALONE or any(below(home, root) for root in OURS + THEIRS + widened())
-    return inspect.isfunction(found) and any(below(home, root) for root in OURS + widened())
+        return target in everything() or any(below(home, root) for root in (*everything(), *widened()))
+    return inspect.isfunction(found) and any(below(home, root) for root in ("frostline", *widened()))
 
 
 def nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -105,23 +159,41 @@ def nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
-    """Refuse a config in which any `_target_` is not allowed, before anything runs and without importing any.
+    """Refuse a config in which any `_target_` is not what its key takes, before anything runs, and importing nothing.
 
-    The node `hydra` is held to its own rules (`frostline.config`). Raises UserError that names the key.
+    The node `hydra` is held to its own rules (`frostline.composing.node`). Raises UserError that names the key.
     """
-    for where, node in nodes({key: value for key, value in config.items() if key != "hydra"}):
-        for special in SPECIAL:
-            if special in node:
-                raise UserError(f"{where}.{special}: this key is not allowed; keys are the target's own arguments.")
-        if "_target_" in node and not allowed_name(node["_target_"]):
-            raise refusal(where, node["_target_"])
+    for key, value in config.items():
+        if key != "hydra":
+            check_node(value, str(key), taken(key) if key in TAKES else ())
 
 
-def refusal(where: str, target: object) -> UserError:
-    """Return the error for a ``target`` that is not on the allow-list."""
-    allowed = ", ".join([*OURS, *ALONE, *THEIRS, *widened()])
+def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool = False) -> None:
+    """Refuse what is no component that the key ``where`` takes, and anything of the kind in it. Raises UserError."""
+    if isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            check_node(inner, f"{where}[{index}]", () if listed else takes, listed=True)
+    if not isinstance(value, Mapping):
+        return
+    for special in SPECIAL:
+        if special in value:
+            raise UserError(f"{where}.{special}: this key is not allowed; keys are the target's own arguments.")
+    target = value.get("_target_")
+    if "_target_" in value and not allowed_name(target, takes):
+        raise refusal(where, target, takes)
+    for key, inner in value.items():
+        among = nested(str(target), str(key)) if "_target_" in value else takes if where == "logger" else ()
+        check_node(inner, f"{where}.{key}", among)
+
+
+def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> UserError:
+    """Return the error for a ``target`` that is not on the allow-list, or not what its key takes."""
+    key = f"{where + '.' if where else ''}_target_"
+    if takes is not None and not takes:
+        return UserError(f"{key}: {target!r} has no place here, this key takes no component; leave it out.")
+    allowed = ", ".join(nearest_first(target, [*(everything() if takes is None else takes), *widened()]))
     return UserError(
-        f"{where + '.' if where else ''}_target_: {target!r} is not on the allow-list: {allowed}. "
+        f"{key}: {target!r} is not on the allow-list of this key: {allowed}. "
         "A module of your own is added with the flag --allow MODULE."
     )
 
@@ -158,26 +230,38 @@ def instantiate(node: Mapping[str, Any], where: str = "", /, **runtime: Any) -> 
     ``where`` is the node's dotted key, for messages. Raises UserError, naming the key, for a target that is not
     allowed, an argument that the target does not take, and whatever another package's class refuses.
     """
+    group = re.split(r"[.\[]", where)[0]
     where = where or str(node.get("_target_"))
-    check_targets({where: node})
+    check_node(node, where, taken(group) if group in TAKES else None)
+    return _make(node, where, runtime)
+
+
+def _make(node: Mapping[str, Any], where: str, runtime: Mapping[str, Any]) -> Any:
+    """Make a node that was checked, and the nodes in it; what comes at run time is not made from the config as well."""
     found = locate(str(node["_target_"]), where)
-    arguments = {key: _made(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"}
-    arguments = {key: value for key, value in arguments.items() if key not in runtime}
-    own = below(found.__module__, "frostline")
-    check_arguments(found, arguments, runtime, where, typed=own)
-    if own:
+    given = {key: value for key, value in node.items() if key != "_target_" and key not in runtime}
+    arguments = {key: _made(value, f"{where}.{key}") for key, value in given.items()}
+    ours = below(found.__module__, "frostline")
+    check_arguments(found, arguments, runtime, where, typed=ours)
+    if ours:
         return found(**arguments, **runtime)
     try:
         return found(**arguments, **runtime)
     except Exception as error:
-        raise UserError(f"{where}: {node['_target_']} refused its arguments: {error}") from error
+        raise UserError(f"{where}: {node['_target_']} refused its arguments: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what an error says, as the end of a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{(lines or [type(error).__name__])[0].rstrip('.')}."
 
 
 def _made(value: Any, where: str) -> Any:
     """Return a config value with the nodes in it made."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return instantiate(value, where)
+            return _make(value, where, {})
         return {key: _made(inner, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_made(inner, f"{where}[{index}]") for index, inner in enumerate(value)]

@@ -1,5 +1,7 @@
 """From a command line's overrides to one checked, plain config."""
 
+import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +18,14 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.resolvers import oc
 
-from frostline.allow import SPECIAL, below, nodes
+from frostline.allow import nodes
+from frostline.composing.expansion import check_expansion
+from frostline.composing.node import check_address, check_hydra, check_override
+from frostline.composing.source import SCHEME
+from frostline.composing.writers import check_loggers
 from frostline.errors import UserError, choices
 from frostline.schema import (
     ROOTS,
@@ -33,27 +40,13 @@ from frostline.schema import (
     conf_dir,
     task_metrics,
 )
+from frostline.secrets import check_secrets, reference, resolve_env
 from frostline.signature import nearest_first, unknown_key
 
-# Hydra's own nodes may name only these. Of launchers not those of submitit and Ray, whose nodes hold lines for a shell:
-# launcher=slurm and launcher=ray are in their place.
-HYDRA_TARGETS = {
-    "launcher": r"hydra\._internal\.core_plugins\.basic_launcher\.BasicLauncher"
-    r"|hydra_plugins\.(frostline_pool\.Pool|hydra_joblib_launcher\.joblib_launcher\.Joblib)Launcher",
-    "sweeper": r"hydra\._internal\.core_plugins\.basic_sweeper\.BasicSweeper|hydra_plugins(\.\w+)+\.\w+Sweeper",
-    "callbacks": r"hydra\.experimental\.callbacks\.LogJobReturnCallback",
-}
 SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups
-# Keys of Hydra's that are Frostline's to set, and what to say instead.
-OWNED = {
-    "hydra.searchpath": "--config-dir DIR",
-    "hydra.run.dir": "outputs=FOLDER",
-    "hydra.sweep.dir": "outputs=FOLDER",
-    "hydra.output_subdir": "outputs=FOLDER",
-    "hydra.job.chdir": "outputs=FOLDER",
-    "hydra.job.env_set": "variables of the shell",
-    "hydra.sweeper.params": "overrides such as seed=0,1,2",
-}
+LONGEST = 400
+MOST_CHOICES = 10_000
+"""Values that a sweep may take, and combinations of a sweep that are looked at before its first run."""
 
 
 def groups(config_dir: Path | None = None) -> dict[str, list[str]]:
@@ -72,18 +65,45 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
     Raises UserError for whatever is wrong with an override or a file.
     """
     ConfigStore.instance().store(name="schema", node=ROOTS[root])
-    if config_dir is not None and not config_dir.is_dir():
-        raise UserError(f"--config-dir: {str(config_dir)!r} is not a folder.")
-    extra = [f"hydra.searchpath=[{quoted(config_dir.resolve().as_uri())}]"] if config_dir else []
-    with explained(config_dir):
+    path = search_path(config_dir)
+    extra = [searching(path)] if path else []
+    with taken_from(config_dir), references():
         check_overrides(overrides, config_dir)
         with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
-        HydraConfig.instance().set_config(composed)
-        if composed.hydra.mode == RunMode.MULTIRUN:
-            raise UserError("hydra.mode: use the flag -m for a sweep.")
-        check_hydra(composed.hydra)
+            HydraConfig.instance().set_config(composed)
+            if composed.hydra.mode == RunMode.MULTIRUN:
+                raise UserError("hydra.mode: use the flag -m for a sweep.")
+            check_hydra(composed, root, [*overrides, *extra], path)
+            check_address(composed, parse_overrides(overrides))
     return composed
+
+
+def search_path(config_dir: Path | None) -> list[str]:
+    """Return where Hydra looks for configs beside the shipped ones. Raises UserError for what is no folder."""
+    if config_dir is None:
+        return []
+    if not config_dir.is_dir():
+        raise UserError(f"--config-dir: {str(config_dir)!r} is not a folder.")
+    return [f"{SCHEME}://{config_dir.resolve()}"]
+
+
+def searching(path: Sequence[str]) -> str:
+    """Return the override that lets Hydra look there."""
+    return f"hydra.searchpath=[{','.join(map(quoted, path))}]"
+
+
+@contextmanager
+def references() -> Iterator[None]:
+    """Let `${oc.env:NAME}` stand for itself while a config is composed and resolved.
+
+    What is written of a config holds the reference; `frostline.secrets.resolve_env` puts the value in its place.
+    """
+    OmegaConf.register_new_resolver("oc.env", reference, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
 
 
 def check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
@@ -91,39 +111,46 @@ def check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
     known = groups(config_dir)
     for one in parse_overrides(overrides):
         key = str(one.key_or_group)
-        for owned, instead in OWNED.items():
-            if below(key, owned):
-                raise UserError(f"{key}: this key is Frostline's to set; use {instead}.")
-        value = one.value()
-        if key in known and not (one.is_delete() or one.is_sweep_override() or isinstance(value, str | QuotedString)):
-            raise choices(key, value, known[key])
+        check_override(one)
+        if key in known and not (one.is_delete() or one.is_sweep_override()):
+            if not isinstance(value := one.value(), str | QuotedString):
+                raise choices(key, value, known[key])
+        if "." not in key and ".." in re.split(r"[/,\\'\"()\s]", str(one.input_line).partition("=")[2]):
+            raise UserError(f"{key}: {str(one.input_line)!r} leads out of the folders of configs; name a group's file.")
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
     """Return a composed config resolved, as plain dictionaries, without the node `hydra`, and checked.
 
+    References to environment variables stay what they are, but for that of `outputs`.
     Raises UserError for a mandatory value that is missing, an interpolation that leads nowhere, and bad values.
     """
     task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    for where, node in nodes(OmegaConf.to_container(task, resolve=False)):
+    with taken_from(None):
+        raw: Any = OmegaConf.to_container(task, resolve=False)
+        check_expansion(raw)
+    for where, node in nodes(raw):
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")
-    with explained(None):
+    with taken_from(None), references():
         config = OmegaConf.to_container(task, resolve=True)
     assert isinstance(config, dict)
+    check_secrets(config)  # type: ignore[arg-type]
+    config["outputs"] = resolve_env(config["outputs"], "outputs")  # where everything lies is no secret
     optimizer = config["optimizer"]
     if str(optimizer.get("_target_")).startswith("torch.optim."):
         optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
     if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
         config["monitor"] = metrics[0]
     check_config(config)  # type: ignore[arg-type]
+    check_loggers(config["logger"], Path(config["outputs"]))
     return config  # type: ignore[return-value]
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse overrides by Hydra's grammar. Raises UserError for what does not follow it."""
-    with explained(None):
+    with taken_from(None):
         return OverridesParser.create().parse_overrides(list(overrides))
 
 
@@ -131,9 +158,16 @@ def single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> 
     """Return lists of overrides without sweeps, in which together every choice of every swept group occurs.
 
     In the first each sweep stands at its first choice (`seed=1,2` at `seed=1`); each other list differs in one group.
+    With a ``config_dir`` they are all combinations: a file of the user's may bring in another one by a third choice.
     """
     parsed = parse_overrides(overrides)
+    for one in parsed:
+        check_override(one)
     swept = [_choices(text, one, config_dir) for text, one in zip(overrides, parsed, strict=True)]
+    if config_dir is not None:
+        if math.prod(map(len, swept)) > MOST_CHOICES:
+            raise UserError(f"-m: more than {MOST_CHOICES:,} combinations of choices; sweep in several commands.")
+        return [list(one) for one in itertools.product(*swept)]
     first = [found[0] for found in swept]
     others = [
         [*first[:place], choice, *first[place + 1 :]] for place, found in enumerate(swept) for choice in found[1:]
@@ -163,46 +197,27 @@ def expanded(one: Override, config_dir: Path | None) -> list[str]:
         return [f"{key}={name}" for name in names]
     if not one.is_discrete_sweep():
         raise UserError(f"{key}: {one.input_line!r} is no list of choices, which is all that a sweep takes here.")
-    return [f"{key}={choice}" for choice in one.sweep_string_iterator()]
-
-
-def check_hydra(node: Any) -> None:
-    """Refuse a config whose node `hydra` names code, sets variables, or takes over what Frostline sets.
-
-    Raises UserError that names the key.
-    """
-    for key, pattern in HYDRA_TARGETS.items():
-        part = OmegaConf.to_container(node[key], resolve=True)
-        tops = part.items() if key == "callbacks" and isinstance(part, dict) else [("", part)]
-        for name, top in tops:
-            check_plugin(top, f"hydra.{key}{'.' + str(name) if name else ''}", pattern)
-    for key in ("job_logging", "hydra_logging"):
-        extra = set(node[key]) - {"version", "root", "disable_existing_loggers"}
-        if extra or set(node[key].get("root") or ()) - {"level"}:
-            raise UserError(f"hydra.{key}: it stays disabled; a run's log is its log.txt.")
-    if node.job.env_set:
-        raise UserError("hydra.job.env_set: a config sets no environment variables; set them in the shell.")
-    if node.job.chdir:
-        raise UserError("hydra.job.chdir: runs stay in the folder they were started in; leave it out.")
-    if OmegaConf.select(node, "sweeper.params"):
-        raise UserError("hydra.sweeper.params: give swept values as overrides, such as seed=0,1,2.")
-
-
-def check_plugin(top: Any, where: str, pattern: str) -> None:
-    """Refuse a plugin's node with a target that does not match ``pattern``, or with targets further down."""
-    for inner, found in nodes(top, where):
-        target = found.get("_target_", None)
-        fine = target is None or (inner == where and re.fullmatch(pattern, str(target)))
-        if not fine:
-            instead = "; use launcher=slurm or launcher=ray" if where == "hydra.launcher" else ""
-            raise UserError(f"{inner}._target_: {target!r} is not allowed here{instead}.")
-        if any(special in found for special in SPECIAL):
-            raise UserError(f"{inner}: the keys {', '.join(SPECIAL)} are not allowed.")
+    found = list(itertools.islice(one.sweep_string_iterator(), MOST_CHOICES + 1))
+    if len(found) > MOST_CHOICES:
+        raise UserError(f"{key}: {one.input_line!r} comes to more than {MOST_CHOICES:,} values; give fewer.")
+    return [f"{key}={choice}" for choice in found]
 
 
 def quoted(text: str) -> str:
     """Quote a text for Hydra's override grammar."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@contextmanager
+def taken_from(config_dir: Path | None) -> Iterator[None]:
+    """As `explained`, where only Hydra, OmegaConf and YAML are at work, which let a few errors of Python's through."""
+    with explained(config_dir):
+        try:
+            yield
+        except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
+            raise
+        except (ValueError, TypeError, OSError, AttributeError, KeyError, AssertionError) as error:
+            raise UserError(f"The config cannot be composed ({_first_line(error)}).") from error
 
 
 @contextmanager
@@ -216,18 +231,25 @@ def explained(config_dir: Path | None) -> Iterator[None]:
         raise _unknown_choice(error, config_dir) from error
     except OverrideParseException as error:
         raise UserError(
-            f"{error.override!r} is no override ({_first_line(error)}); write KEY=VALUE, "
+            f"{short(repr(error.override))} is no override ({_first_line(error)}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
+    except RecursionError as error:
+        raise UserError("The config is nested too deeply; write it with fewer levels.") from error
     except yaml.YAMLError as error:
         raise UserError(f"YAML: {' '.join(str(error).split())}.") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error) from error
 
 
+def short(text: str) -> str:
+    """Return a text as a message can hold it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+    return short((lines or [type(error).__name__])[0].rstrip("."))
 
 
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
@@ -243,7 +265,7 @@ def _explain(error: Exception) -> UserError:
         holder = cause.parent_node
         if isinstance(cause, ValidationError):
             return UserError(f"{cause.full_key}: {_first_line(cause)}.")
-        if isinstance(holder, Mapping) and cause.key not in holder and "nterpolation" not in type(cause).__name__:
+        if isinstance(holder, Mapping) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
             return unknown_key(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
         return UserError(f"{cause.full_key}: {_first_line(cause)}.")
     return _explain_file(error)
@@ -254,7 +276,7 @@ def _explain_file(error: Exception) -> UserError:
     found = re.search(r"In '(\S+)'.*?Key '(\w+)' not in '(\w+)'.*?full_key: (\S+)", str(error), re.DOTALL)
     if found is None:
         text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        return UserError(f"{text}.")
+        return UserError(f"{short(text) or 'The config cannot be composed: ' + type(error).__name__}.")
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")

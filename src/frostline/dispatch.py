@@ -147,6 +147,8 @@ def share(threads: int | None, workers: int) -> int:
 def environment(threads: int) -> dict[str, str]:
     """Return a worker's environment: no rank of ours or of a launcher's may leak into it.
 
+    What torch.compile keeps from run to run, pickles and programs, lies in the user's own folder: torch's choice is one
+    below /tmp by the user's name, which anybody could have made before.
     OpenBLAS has one thread, for NumPy has nothing to do that would pay for more, and they would stand in the way
     of forking (`frostline.launchers.local`).
     """
@@ -155,7 +157,8 @@ def environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in RANK_VARIABLES and not name.startswith(RANK_PREFIXES)
     }
-    return {**MEMORY, **kept, SAFE: "1", "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(Path("~/.cache/frostline/compiled").expanduser())}
+    return {**MEMORY, **own, **kept, SAFE: "1", "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _end(process: subprocess.Popen) -> None:

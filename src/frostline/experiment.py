@@ -19,6 +19,7 @@ from frostline.insight import Meter, mistakes, moved, similarity
 from frostline.ledger import forget_peak_memory
 from frostline.parts import Parts
 from frostline.results.record import Cost, Record, git_state, versions
+from frostline.secrets import resolve_env
 from frostline.sheet import write_sheet
 from frostline.training.phases import fit_phase, resume, solve_phase
 
@@ -30,13 +31,15 @@ MOST_CLASSES = 2000
 def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Record:
     """Train and test what a resolved config describes; go on where an earlier sitting stopped.
 
+    Here references to environment variables become their values; loggers and the record are given the references.
+
     Returns the record of a run that is done. Raises UserError for a user's mistake, Diverged when the loss is no
     number any more; whatever was finished by then is in the run's checkpoints. A trial (``test: false``) ends with
     its validation scores: nothing of its test split is decoded, computed or looked at.
     """
     started = time.monotonic()
     forget_peak_memory()
-    parts = assemble(config, folder)
+    parts = assemble(resolve_env(config), folder)
     optimizer = resume(parts.journal, parts.plan)
     parts.show_plan()
     with parts.loggers.following(config, parts.progress.history):
@@ -46,7 +49,7 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
         parts.cache.group = ALONE  # from here on each rank is by itself, and the first one makes the record
         if not parts.group.leads:
             return Record(id=identifier, status="done", config=config)
-        found = record(parts, identifier)
+        found = replace(record(parts, identifier), config=config)
         if outputs is not None:
             examine(parts, found, outputs["outputs"], outputs["label"])
         parts.loggers.end(found.numbers(), found.epochs - 1)

@@ -7,7 +7,7 @@ The functions here run in a worker (they import torch); what they take and retur
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,6 +25,7 @@ from frostline.group import environment
 from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sizes
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
+from frostline.secrets import hiding, resolve_env
 
 Config = dict[str, Any]
 Need = tuple[str, int, Cut]
@@ -41,7 +42,7 @@ def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     itself, and cost no other run.
     """
     shelf = Shelf()
-    return [_facts(shelf, config) for config in configs]
+    return [_facts(shelf, resolve_env(config), hiding(config)) for config in configs]
 
 
 def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:
     shelf = Shelf()
     passes = stored = 0
     try:
-        for cache, needs in shelf.needs(configs):
+        for cache, needs in shelf.needs([resolve_env(config) for config in configs]):
             for (split, view), cuts in needs.items():
                 passes += cache.fill(split, view, cuts)
                 stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
@@ -148,17 +149,17 @@ def needs(config: Config, plan: Plan, data: DataModule, backbone: Backbone, choi
     return found
 
 
-def _facts(shelf: Shelf, config: Config) -> dict[str, Any]:
+def _facts(shelf: Shelf, config: Config, hide: Callable[[str], str]) -> dict[str, Any]:
     try:
         check(config)
         backbone, plan = shelf.backbone(config)
         cache = shelf.cache(config, backbone)
         choices = shelf.choices(config, plan, cache)
     except UserError as error:
-        return {"error": str(error)}
+        return {"error": hide(str(error))}
     except Exception as error:  # a network or a data set of the user's own can raise anything
         logging.getLogger(__name__).exception("A run cannot be put together.")
-        return {"error": None, "broken": f"{type(error).__name__}: {error}"}
+        return {"error": None, "broken": hide(f"{type(error).__name__}: {error}")}
     wanted = {cache.key(split, cut, view) for split, view, cut in needs(config, plan, cache.data, backbone, choices)}
     assert cache.store is not None
     return {

@@ -1,11 +1,11 @@
 """The typed root of a config, the ranges of its values, and where the configs lie."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from frostline.allow import check_targets, instantiate
+from frostline.allow import check_targets, conf_dir, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
 from frostline.switches import check_switches
@@ -117,44 +117,48 @@ class Tune(Run):
 ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune}
 COMPONENTS = ("task", "data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
+MOST = 1_000_000
+LONGEST_S = 1e9
+"""Seconds that a wait can be told."""
+LARGEST = 2**63
 # key, whether it may be null, whether it is a whole number, the test, and the test in words
 Rule = tuple[str, bool, bool, Callable[[float], bool], str]
 RULES: tuple[Rule, ...] = (
     ("seed", False, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32"),
-    ("epochs", False, True, lambda x: x >= 1, "1 or more"),
+    ("epochs", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
     ("task.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
     ("cache.max_gb", False, False, lambda x: x >= 0, "0 or more"),
     ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
-    ("launcher.workers", True, True, lambda x: x >= 1, "1 or more, or null"),
-    ("launcher.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
-    ("launcher.restarts", False, True, lambda x: x >= 0, "0 or more"),
-    ("launcher.threads", True, True, lambda x: x >= 1, "1 or more, or null"),
-    ("trainer.devices", False, True, lambda x: x >= 1, "1 or more; which GPUs they are says CUDA_VISIBLE_DEVICES"),
-    ("trainer.num_nodes", False, True, lambda x: x >= 1, "1 or more"),
-    ("trainer.accumulate_grad_batches", False, True, lambda x: x >= 1, "1 or more"),
+    ("launcher.workers", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
+    ("launcher.timeout_s", True, False, lambda x: 0 < x <= LONGEST_S, "more than 0, at most a billion, or null"),
+    ("launcher.restarts", False, True, lambda x: 0 <= x <= 10_000, "0 to 10,000"),
+    ("launcher.threads", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
+    (
+        "trainer.devices",
+        False,
+        True,
+        lambda x: 1 <= x <= 10_000,
+        "1 to 10,000; which GPUs they are says CUDA_VISIBLE_DEVICES",
+    ),
+    ("trainer.num_nodes", False, True, lambda x: 1 <= x <= 10_000, "1 to 10,000"),
+    ("trainer.accumulate_grad_batches", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
     ("trainer.gradient_clip_val", True, False, lambda x: x > 0, "more than 0, or null"),
-    ("data.tokens", False, True, lambda x: x >= 1, "1 or more"),
-    ("data.size", True, True, lambda x: x >= 1, "1 or more, or null"),
-    ("data.batch_size", False, True, lambda x: x >= 1, "1 or more"),
-    ("data.views", True, True, lambda x: x >= 1, "1 or more, or null"),
-    ("data.workers", False, True, lambda x: x >= 0, "0 or more"),
-    ("data.timeout_s", True, False, lambda x: x >= 1, "1 or more, or null"),
+    ("data.tokens", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
+    ("data.size", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
+    ("data.batch_size", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
+    ("data.views", True, True, lambda x: 1 <= x <= MOST, "1 to a million, or null"),
+    ("data.workers", False, True, lambda x: 0 <= x <= 1_000, "0 to 1,000"),
+    ("data.timeout_s", True, False, lambda x: 1 <= x <= LONGEST_S, "1 to a billion, or null"),
     ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
     ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
     ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
-    ("tune.trials", False, True, lambda x: x >= 1, "1 or more"),
+    ("tune.trials", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
     ("tune.startup", False, True, lambda x: x >= 1, "1 or more"),
     ("tune.min_epochs", False, True, lambda x: x >= 1, "1 or more"),
     ("tune.factor", False, True, lambda x: x >= 2, "2 or more"),
     ("tune.seed", True, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32, or null"),
-    ("tune.timeout_s", True, False, lambda x: x > 0, "more than 0, or null"),
+    ("tune.timeout_s", True, False, lambda x: 0 < x <= LONGEST_S, "more than 0, at most a billion, or null"),
 )
-
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configs: inside an installed wheel, else the repository's `conf/`."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -174,6 +178,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     metrics = task_metrics(config)
     if metrics is not None and config["monitor"] not in metrics:
         raise choices("monitor", config["monitor"], metrics)
+    check_finite(config)
     check_ranges(config)
     check_targets(config)
     check_switches(config["trainer"])
@@ -183,6 +188,25 @@ def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return the scores that a config's task has, None for a task of the user's own, which is not imported here."""
     module, _, name = str(config["task"].get("_target_")).rpartition(".")
     return METRICS.get(name.lower()) if module.startswith("frostline.tasks.") else None
+
+
+def check_finite(value: Any, where: str = "") -> None:
+    """Refuse NaN, infinities, numbers beyond 64 bits and bytes anywhere in a config: no record can hold them.
+
+    Raises UserError that names the key.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_finite(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            check_finite(inner, f"{where}[{index}]")
+    elif isinstance(value, int) and abs(value) >= LARGEST:
+        raise UserError(f"{where}: it is a whole number beyond 64 bits; give a smaller one.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: {value!r} will not do; it takes a finite number.")
+    elif not isinstance(value, str | int | float | None):
+        raise UserError(f"{where}: {type(value).__name__} will not do; it takes a text, a number or a list.")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:

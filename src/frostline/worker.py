@@ -26,6 +26,7 @@ from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, sound_record
+from frostline.secrets import hiding
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -57,8 +58,8 @@ def lead(path: Path, execute: Callable[[dict[str, Any], Path], Mapping[int, int]
 
 def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
     folder = path.parent
-    with interruptible(), logging_to(folder / LOG):
-        config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(path.read_text())
+    with interruptible(), logging_to(folder / LOG, hiding(config)):
         try:
             claim(folder)
         except Interrupted:
@@ -141,8 +142,8 @@ def take_part(path: Path, rank: int) -> int:
     """Be one rank of a run: train with the others, and leave a status; return the exit code."""
     folder = path.parent
     _end_in_time(folder, rank)
-    with interruptible(), logging_to(folder / LOG):
-        config = yaml.safe_load(path.read_text())
+    config = yaml.safe_load(path.read_text())
+    with interruptible(), logging_to(folder / LOG, hiding(config)):
         try:
             record = attempt(config, folder)
             deaf()  # what comes now is the leader's answer to how the others ended
@@ -202,12 +203,13 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
 
 
 def _failure(config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False) -> Record:
+    hide = hiding(config)
     return Record(
         id=folder.name,
         status=status,
         config=config,
-        reason=reason,
-        traceback=traceback.format_exc() if sys.exception() else None,
+        reason=hide(reason),
+        traceback=hide(traceback.format_exc()) if sys.exception() else None,
         user_error=user_error,
         versions=versions(),
     )

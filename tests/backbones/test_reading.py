@@ -191,3 +191,17 @@ def test_a_program_of_torchscript_is_named_as_one(tmp_path: Path) -> None:
             archive.writestr(name, b"\x80\x02}q\x00.")
     with pytest.raises(UserError, match="is a TorchScript program"):
         load_weights(network(), tmp_path / "weights.pt", [])
+
+
+@pytest.mark.parametrize("claimed", [2**31 - 1, 500_000_000])
+def test_an_older_file_that_claims_more_than_it_holds_takes_no_memory(tmp_path: Path, claimed: int) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"0.weight": torch.zeros(77_777)}, path, _use_new_zipfile_serialization=False)
+    size = (77_777).to_bytes(4, "little")
+    content = path.read_bytes()
+    assert content.count(b"J" + size) > 1
+    path.write_bytes(content.replace(b"J" + size, b"J" + claimed.to_bytes(4, "little")))
+    before = most_memory()
+    with pytest.raises(UserError, match=r"weights\.pth (is damaged|would swell)"):
+        load_weights(network(), path, [])
+    assert most_memory() - before < LARGE / 10

@@ -21,9 +21,12 @@ from .conftest import Write
     "names",
     [("Training", "Testing"), ("TRAIN", "Valid", "test"), ("train", "validation"), ("training", "dev", "Test")],
 )
-def test_splits_go_by_the_names_that_people_use(write: Write, preprocess: Pixels, names: tuple[str, ...]) -> None:
+def test_splits_go_by_the_names_that_people_use(
+    write: Write, preprocess: Pixels, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    root = tmp_path / "photos"
     for split, label in itertools.product(names, ("cat", "dog")):
-        root = write(f"photos/{split}/{label}", 6) / "photos"
+        write(f"photos/{split}/{label}", 6)
     data = ImageFolder(str(root), preprocess=preprocess)
     assert data.classes == ["cat", "dog"]
     found = read_folder(str(root), symlinks=False)

@@ -215,13 +215,15 @@ def test_a_node_that_is_not_as_this_machine_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     here, token = str(tmp_path), tmp_path / "token"
     with pytest.raises(UserError, match="outputs: node .* does not see what was just written to"):
-        carry_out(here, str(token), versions(), "math.gcd", 4, 6)
+        carry_out(here, str(token), versions(), {}, "math.gcd", 4, 6)
     token.touch()
-    assert carry_out(here, str(token), versions(), "math.gcd", 4, 6) == 2
+    assert carry_out(here, str(token), versions(), {}, "math.gcd", 4, 6) == 2
+    monkeypatch.setenv("PRIVATE", "another")
+    assert carry_out(here, str(token), versions(), {"PRIVATE": "hunter2"}, "os.getenv", "PRIVATE") == "hunter2"
     with pytest.raises(UserError, match=r"node .* has torch .* in place of 0\.1; install the same"):
-        carry_out(here, str(token), {**versions(), "torch": "0.1"}, "math.gcd", 4, 6)
+        carry_out(here, str(token), {**versions(), "torch": "0.1"}, {}, "math.gcd", 4, 6)
     with pytest.raises(UserError, match="cannot enter /nowhere .*folder that all nodes share"):
-        carry_out("/nowhere", str(token), versions(), "math.gcd", 4, 6)
+        carry_out("/nowhere", str(token), versions(), {}, "math.gcd", 4, 6)
 
 
 @pytest.fixture

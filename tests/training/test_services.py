@@ -111,9 +111,12 @@ def test_mlflow_goes_on_with_the_same_run(run: Run, mlflow_server: str, client: 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_outlives_a_server_that_is_not_there(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_outlives_a_server_that_is_not_there(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need("mlflow")
-    address = f"http://me:{SECRET}@127.0.0.1:{free_port()}"
+    monkeypatch.setenv("TRACKING", SECRET)
+    address = f"http://me:${{oc.env:TRACKING}}@127.0.0.1:{free_port()}"
     started = time.monotonic()
     record, folder = run("logger=mlflow", f"logger.tracking_uri='{address}'")
     assert record.status == "done" and "test" in record.metrics

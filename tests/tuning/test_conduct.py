@@ -132,9 +132,13 @@ def test_another_study_of_the_same_name_is_refused_unless_forced(search: Make, c
     assert len(sitting.index.content["trials"]) == 4 and len(launcher.ran) == 5
 
 
-def test_a_storage_that_cannot_be_used_is_named_without_its_login(search: Make, conducted: Conducted) -> None:
+def test_a_storage_that_cannot_be_used_is_named_without_its_login(
+    search: Make, conducted: Conducted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_PASSWORD", "hunter2")
     for url, words in (
-        ("'postgresql://me:hunter2@localhost:1/x'", "tune.storage: postgresql://"),
+        ("'postgresql://me:${oc.env:STORAGE_PASSWORD}@localhost:1/x'", "tune.storage: postgresql://"),
+        ("'postgresql://me:hunter2@localhost:1/x'", r"tune.storage: it holds a password.*oc\.env"),
         ("nonsense", "tune.storage: 'nonsense' is no database's URL"),
         ("'sqlite:////nowhere/at/all.db'", "tune.storage: .*cannot be used"),
     ):

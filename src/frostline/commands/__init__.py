@@ -11,6 +11,7 @@ from frostline import __version__
 from frostline.errors import UserError, printable
 from frostline.files import DISK, NAMES, WriteError
 
+LONGEST = 3000
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"frostline: {sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
@@ -82,6 +83,12 @@ def refused(error: OSError) -> int | None:
 def _say_no_more() -> None:
     """Let what is still to be printed go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def sentence(error: UserError) -> str:
+    """Return what an error says as one line that can be read, whatever value or name stands in it."""
+    text = printable(" ".join(str(error).splitlines()))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 400]} ... {text[-400:]}"
 
 
 def overview() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.allow import allow
-from frostline.config import groups
+from frostline.config import groups, references, search_path, searching
 from frostline.schema import conf_dir
 
 OVERRIDES = """\
@@ -77,7 +77,8 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     """
     import hydra
 
-    config_dir = ["--config-dir", str(args.config_dir.resolve())] if args.config_dir else []
-    sys.argv = [sys.argv[0], *args.overrides, *flags, *config_dir]
+    extra = [searching(search_path(args.config_dir))] if args.config_dir else []
+    sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()
+    with references():
+        hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()

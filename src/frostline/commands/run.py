@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from frostline.commands.arguments import hand_over, parse
-from frostline.config import check_hydra, compose, explained, plain, quoted, single_choices
+from frostline.config import compose, explained, plain, quoted, single_choices
 from frostline.dispatch import Outcome, dispatch
 from frostline.errors import UserError, printable
 from frostline.files import make_folder, read_json, write_json, writing
 from frostline.launchers.base import Task, make_launcher
 from frostline.results.store import RECORD
+from frostline.secrets import without_credentials
 
 LOCAL = "frostline.launchers.local.Pool"
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
@@ -73,12 +74,9 @@ def sweep(args: argparse.Namespace) -> int:
 
     Every choice of every swept group is composed and checked before the first run.
     """
-    folder = None
-    for overrides in single_choices(args.overrides, args.config_dir):
-        composed = compose("run", overrides, args.config_dir)
-        outputs = plain(composed)["outputs"]
-        folder = folder or sweep_folder(Path(outputs))
-    assert folder is not None
+    choices = single_choices(args.overrides, args.config_dir)
+    configs = [plain(compose("run", overrides, args.config_dir)) for overrides in choices]
+    folder = sweep_folder(Path(configs[0]["outputs"]))
     with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
@@ -114,7 +112,6 @@ def task(composed: DictConfig) -> None:
 def prepare(composed: DictConfig) -> dict[str, Any] | None:
     """Return the checked config of a sweep's run, or None for a mistake, which is said and written down."""
     try:
-        check_hydra(HydraConfig.get())
         return plain(composed)
     except UserError as error:
         refuse(error)
@@ -124,7 +121,8 @@ def prepare(composed: DictConfig) -> dict[str, Any] | None:
 def refuse(error: UserError) -> None:
     """Say what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
-    print(printable(f"frostline: {' '.join(node.overrides.task)}: {error}"), file=sys.stderr, flush=True)
+    overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
+    print(printable(f"frostline: {without_credentials(overrides)}: {error}"), file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 

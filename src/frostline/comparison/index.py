@@ -11,6 +11,7 @@ from frostline.comparison.tuning import Tuned
 from frostline.files import write_json
 from frostline.results.indexes import load_comparison
 from frostline.results.store import FINAL, read_record, run_folder
+from frostline.secrets import without_credentials
 
 FORMAT = 2
 NAME = "comparison.json"
@@ -31,7 +32,7 @@ class Index:
             "format": FORMAT,
             "design": design.digest(),
             "name": design.name,
-            "command": command,
+            "command": without_credentials(command),
             "factor": design.factor,
             "axes": design.axes,
             "seeds": design.seeds,

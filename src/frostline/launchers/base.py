@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from frostline.allow import instantiate
 from frostline.dispatch import Outcome, settled
 from frostline.results.store import run_folder, run_id
+from frostline.secrets import resolve_env
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,4 +112,4 @@ def make_launcher(configs: Sequence[Mapping[str, Any]]) -> Launcher:
     It is told the largest number of devices that any of these runs takes. Raises UserError for a wrong key.
     """
     devices = max(config["trainer"].get("devices", 1) for config in configs)
-    return instantiate(configs[0]["launcher"], "launcher", devices=devices)
+    return instantiate(resolve_env(configs[0]["launcher"], "launcher"), "launcher", devices=devices)

@@ -18,6 +18,7 @@ from frostline.import_path import SAFE
 from frostline.launchers.ray_node import carry_out
 from frostline.leftovers import make_scratch, own_name, sweep_once
 from frostline.results.record import versions
+from frostline.secrets import referred
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -94,7 +95,8 @@ class Cluster:
     def submit(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Let some node call a function; return what to wait for. ``options`` are Ray's own."""
         token = None if self._token is None else str(self._token)
-        return self._task.options(**options).remote(os.getcwd(), token, versions(), function, *arguments)
+        given = referred(arguments)
+        return self._task.options(**options).remote(os.getcwd(), token, versions(), given, function, *arguments)
 
     def check(self, outputs: Path) -> None:
         """Make sure that every node has what this machine has; UserError says which has not.

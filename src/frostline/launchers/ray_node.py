@@ -15,12 +15,15 @@ from frostline.results.record import versions
 from frostline.results.store import LOG, run_folder, run_id
 
 
-def carry_out(here: str, token: str | None, wanted: Mapping[str, str], function: str, *arguments: Any) -> Any:
+def carry_out(
+    here: str, token: str | None, wanted: Mapping[str, str], given: Mapping[str, str], function: str, *arguments: Any
+) -> Any:
     """Call a function, named with its module, in the folder ``here``; all that goes in and out is plain.
 
-    ``token`` is a file that the command has written to its output folder, ``wanted`` its versions. Raises UserError
-    where this node has not the same.
+    ``token`` is a file that the command has written to its output folder, ``wanted`` its versions, ``given`` the
+    environment variables that configs among the arguments refer to. Raises UserError where this node has not the same.
     """
+    os.environ.update(given)
     # Ray asks a task to end by SIGINT, which a script's & lets all that it starts ignore
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _check_versions(wanted)

@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline.results.checked import load_record
 from frostline.results.store import RECORD
+from frostline.secrets import masked
 from frostline.shapes import LARGEST
 
 DAMAGED = "damaged"
@@ -79,7 +80,7 @@ class Reader:
         Where ``seed`` and ``trial`` are None, the run's own config says them.
         """
         try:
-            record = load_record(folder / RECORD)
+            record = masked(load_record(folder / RECORD))
         except (FileNotFoundError, NotADirectoryError):
             return Run(label, block, seed or 0, folder, bool(trial))
         except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from frostline.errors import UserError
 from frostline.report.runs import Reader, Run, as_object, number, numbers, place
 from frostline.results.indexes import load_study
+from frostline.secrets import masked
 
 STUDY = "study.json"
 FORMAT = 1
@@ -90,7 +91,7 @@ def read_search(folder: Path) -> Search:
     """Return the study in ``folder``. Raises UserError where it cannot be read."""
     path = folder / STUDY
     try:
-        content = load_study(path, FORMAT)
+        content = masked(load_study(path, FORMAT))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
     final = content.get("final")

@@ -12,6 +12,7 @@ from frostline.report.search import STUDY, read_search
 from frostline.report.units import plural
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
+from frostline.secrets import masked
 
 COMPARISON = "comparison.json"
 FORMAT = 2
@@ -117,7 +118,7 @@ def comparison(folder: Path) -> dict[str, Any]:
     """Return what a comparison's comparison.json says. Raises UserError where it cannot be read."""
     path = folder / COMPARISON
     try:
-        return load_comparison(path, FORMAT)
+        return masked(load_comparison(path, FORMAT))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no comparison ({error}); frostline compare writes it anew.") from error
 

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -74,12 +74,15 @@ def left_out() -> list[str]:
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well."""
+def logging_to(path: Path, hide: Callable[[str], str] = str) -> Iterator[None]:
+    """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well.
+
+    ``hide`` masks each entry.
+    """
     root = logging.getLogger()
     level = root.level
     with closing(LogFile(path)) as file, warnings.catch_warnings():
-        added = _handlers(file)
+        added = _handlers(file, hide)
         for handler in added:
             root.addHandler(handler)
         root.setLevel(logging.INFO)
@@ -97,15 +100,26 @@ def logging_to(path: Path) -> Iterator[None]:
                 root.removeHandler(handler)
 
 
-def _handlers(file: LogFile) -> list[logging.Handler]:
+class Masked(logging.Formatter):
+    """A format that masks what it has made, tracebacks included."""
+
+    def __init__(self, layout: str, hide: Callable[[str], str]) -> None:
+        super().__init__(layout)
+        self.hide = hide
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.hide(super().format(record))
+
+
+def _handlers(file: LogFile, hide: Callable[[str], str]) -> list[logging.Handler]:
     """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
     here = place()
     who = "" if here is None else f"rank {here.rank} "
-    file.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
+    file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", hide))
     if file.is_terminal:
         return [file]
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(Masked("%(message)s", hide))
     spoken = here is None or here.rank == 0
     terminal.addFilter(lambda entry: spoken and entry.name.startswith("frostline") and not entry.exc_info)
     return [file, terminal]

@@ -1,6 +1,5 @@
 """Where runs lie, and which run a config stands for."""
 
-import copy
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from frostline.data.content import (
 from frostline.errors import UserError
 from frostline.files import sha256_json
 from frostline.results.checked import load_record, load_whole_record
+from frostline.secrets import resolve_env
 
 FORMAT = 5
 ID = re.compile("[0-9a-f]{12}")
@@ -84,7 +84,8 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     Contents are those of the files that readers read (`frostline.data.content`), and of the source of modules that a
     target named with --allow stands in.
     """
-    matters, outputs = copy.deepcopy(config), Path(config.get("outputs", "outputs"))
+    outputs = Path(config.get("outputs", "outputs"))
+    matters = resolve_env(config, secrets=False)  # what a password is decides nothing
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
     data = matters.get("data", {})

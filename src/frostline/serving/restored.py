@@ -18,6 +18,7 @@ from frostline.extract import lone_trainer
 from frostline.heads import Head
 from frostline.networks import network
 from frostline.schema import instantiate
+from frostline.secrets import resolve_env
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.weights import Weights
@@ -38,8 +39,8 @@ class Restored:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return the run's config."""
-        return self.record["config"]
+        """Return the run's config, environment variables filled in."""
+        return resolve_env(self.record["config"])
 
     @torch.inference_mode()
     def outputs(self, inputs: Inputs) -> Tensor:
@@ -54,7 +55,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     ``accelerator`` is Lightning's word for the device; None: the CPU where the run was made there, else the best at
     hand. Raises UserError where the checkpoint is gone, or the network's own weights are not those of the run.
     """
-    config = record["config"]
+    config = resolve_env(record["config"])
     accelerator = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else "auto")
     trainer = lone_trainer({**config, "trainer": {**config["trainer"], "accelerator": accelerator}})
     backbone, plan = network(config)

@@ -13,9 +13,10 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from frostline.allow import instantiate, locate
+from frostline.composing.writers import check_loggers
 from frostline.errors import UserError
 from frostline.files import read_json, write_json
-from frostline.training.secrets import flat, without_credentials
+from frostline.secrets import flat, without_credentials
 
 log = logging.getLogger(__name__)
 IDS = "loggers.json"
@@ -120,6 +121,7 @@ def make_loggers(config: Mapping[str, Any], folder: Path) -> Loggers:
     Nothing is sent yet. Raises UserError for a wrong key and for a package that is not installed.
     """
     started = time.monotonic()
+    check_loggers(config["logger"], Path(config["outputs"]))
     ids = {} if config["force"] else known_ids(folder)
     found = {}
     for name, node in nodes_of(config["logger"]).items():
@@ -168,8 +170,7 @@ def arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str |
         }
     if target.endswith(".WandbLogger"):
         settings = {"x_disable_meta": True, **(node.get("settings") or {})}  # else it sends the command line, unasked
-        place, name = node.get("save_dir") or str(folder), node.get("name") or folder.name
-        return {"save_dir": place, "name": name, "id": known, "settings": settings}
+        return {"save_dir": str(folder), "name": node.get("name") or folder.name, "id": known, "settings": settings}
     takes_folder = "save_dir" in inspect.signature(locate(target, "logger")).parameters
     return {"save_dir": str(folder)} if takes_folder else {}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.files import write_json
 from frostline.results.indexes import load_study
 from frostline.results.store import run_folder, run_id
-from frostline.training.secrets import without_credentials
+from frostline.secrets import without_credentials
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
 from frostline.files import irregular
-from frostline.training.secrets import without_credentials
+from frostline.secrets import hiding, resolve_env, without_credentials
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def open_study(search: Search, folder: Path) -> "optuna.Study":
     Raises UserError for a storage that cannot be used, and for a study of the same name that is another.
     """
     optuna = load_optuna()
-    with stored(storage_url(search, folder)):
+    with stored(storage_url(search, folder), hiding({"storage": search.node["storage"]})):
         return _open(optuna, search, make_storage(search, folder))
 
 
@@ -71,41 +71,45 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    url = storage_url(search, folder)
+    url, hide = storage_url(search, folder), hiding({"storage": search.node["storage"]})
     if not URL.fullmatch(url):
-        said = without_credentials(url)
+        said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
     arguments = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     if url.startswith("sqlite") and (what := irregular(url.partition("///")[2].partition("?")[0])) is not None:
-        raise refusal(url, f"it {what}")
+        raise refusal(url, f"it {what}", hide)
     try:
-        with stored(url):
+        with stored(url, hide):
             return RDBStorage(url, engine_kwargs=arguments)
     except (RuntimeError, ImportError) as error:  # tables of another Optuna; a driver that is missing
-        raise refusal(url, error) from error
+        raise refusal(url, error, hide) from error
 
 
 def storage_url(search: Search, folder: Path) -> str:
     """Return the URL of the study's database."""
-    return search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    given = search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    return resolve_env(given, "tune.storage")
 
 
 @contextmanager
-def stored(url: str) -> Iterator[None]:
-    """Raise UserError for what the database at ``url`` refuses: it is damaged, read-only, on a full disk, or gone."""
+def stored(url: str, hide: Callable[[str], str] = without_credentials) -> Iterator[None]:
+    """Raise UserError for what the database at ``url`` refuses: it is damaged, read-only, on a full disk, or gone.
+
+    ``hide`` masks what is said.
+    """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise refusal(url, error.__cause__ or error) from error
+        raise refusal(url, error.__cause__ or error, hide) from error
 
 
-def refusal(url: str, why: object) -> UserError:
+def refusal(url: str, why: object, hide: Callable[[str], str] = without_credentials) -> UserError:
     """Return the error for a database that cannot be used, without the login in its URL."""
-    reason = without_credentials(str(why).strip().splitlines()[0])
-    return UserError(f"tune.storage: {without_credentials(url)} cannot be used ({reason}).")
+    reason = hide(str(why).strip().splitlines()[0])
+    return UserError(f"tune.storage: {hide(url)} cannot be used ({reason}).")
 
 
 def make_sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":

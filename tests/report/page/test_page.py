@@ -14,7 +14,7 @@ from frostline.report.charts import Axis, Point, scatter
 from frostline.report.page import Cell, Code, Fold, Page, Section, Table, Text, html
 
 NASTY = "<script>alert(1)</script>\"' onmouseover=alert(1) x='&amp;{{ 7 * 7 }}</style></svg></title>-->\x00\x1b\ud800"
-SHOWN = NASTY[:-3] + "???"  # what cannot be shown is a question mark
+SHOWN = NASTY[:-3] + "??\\ud800"  # what cannot be shown is a question mark, half a character its escape
 TAGS = set(
     "html head meta link title style body a div svg path span nav ul li button header h1 p dl dt dd main section h2 "
     "figure figcaption table caption thead tbody tr th td pre code details summary img footer script strong "

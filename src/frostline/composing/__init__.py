@@ -1,0 +1,1 @@
+"""What composing by Hydra is held to: its own node, users' files, interpolations."""
