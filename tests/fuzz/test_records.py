@@ -186,7 +186,7 @@ def test_a_list_shows_all_runs_and_others_take_a_record_or_name_it(outputs: Path
     assert [path.name for path in Path().iterdir()] == ["out"]
 
 
-@examples(60)
+@examples(35)
 @given(mutations())
 def test_a_report_shows_the_rest_and_nothing_in_it_is_live(outputs: Path, change: Callable[[Any], Any]) -> None:
     """Promises 29, 43 and 47."""
