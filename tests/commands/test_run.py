@@ -92,12 +92,13 @@ def test_in_a_sweep_one_real_failure_stops_no_other(launcher: str, frostline, tm
 # A stand-in for the worker, which costs seconds: the run with seed 1 ends in a way of its own.
 SWEEP = """
 import sys
+from pathlib import Path
 import frostline.commands.run as module
 from frostline.errors import UserError
 
 class Ended:
     def __init__(self, config):
-        self.id, self.path = "x", "x/record.json"
+        self.id, self.path = "x", Path("x/record.json")
         bad = config["seed"] == 1
         self.record = {"status": "diverged" if bad else "done", "reason": "loss is NaN" if bad else None}
 
