@@ -28,7 +28,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(photos: Path, tmp_path: Path) -> Config:
+def config(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(tmp_path)  # where data are remembered below outputs=elsewhere
     return {
         "seed": 0,
         "epochs": 10,

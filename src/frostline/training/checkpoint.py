@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAUSE = "pause.safetensors"
 GENERATIONS = 2
-ROW = {"file": str, "sha256": str}
+ROW = {"file": str, "sha256": str, "bytes?": int}
 SHAPE = {"saved": [{**ROW, "epoch": int, "best": bool}], "pause?": ROW}
 """What a manifest says; another's may say anything."""
 DAMAGE = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, IndexError)
@@ -44,7 +44,7 @@ class Checkpoints:
             saved = [row for row in self._saved() if row["epoch"] != epoch]
             if best:
                 saved = [{**row, "best": False} for row in saved]
-            saved.append({"epoch": epoch, "file": path.name, "sha256": sha256_file(path), "best": best})
+            saved.append({"epoch": epoch, **describe_file(path), "best": best})
             recent = sorted(saved, key=lambda row: row["epoch"])[-GENERATIONS:]
             kept = [row for row in saved if row in recent or row["best"]]
             write_json(self.folder / MANIFEST, {"saved": kept})
@@ -56,9 +56,7 @@ class Checkpoints:
         """Write the state inside the epoch after the newest; the next ``save`` takes its place. Raises OSError."""
         path = self.folder / PAUSE
         write_atomic(path, encode(state))
-        write_json(
-            self.folder / MANIFEST, {"saved": self._saved(), "pause": {"file": PAUSE, "sha256": sha256_file(path)}}
-        )
+        write_json(self.folder / MANIFEST, {"saved": self._saved(), "pause": describe_file(path)})
 
     def paused(self) -> dict[str, Any] | None:
         """Return the state inside an epoch in which the run was stopped last, or None."""
@@ -91,8 +89,10 @@ class Checkpoints:
     def _load(self, row: dict[str, Any]) -> dict[str, Any] | None:
         path = self.folder / row["file"]
         try:
-            if Path(row["file"]).name == row["file"] and sha256_file(path) == row["sha256"]:
-                return decode(path)
+            inside = Path(row["file"]).name == row["file"]
+            if inside and path.stat().st_size == row.get("bytes", path.stat().st_size):
+                if sha256_file(path) == row["sha256"]:
+                    return decode(path)
         except OSError:  # it is gone, or no file
             pass
         log.warning("The checkpoint %s is damaged or missing; falling back to the one before.", path)
@@ -117,6 +117,11 @@ class Checkpoints:
         for path in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.tmp")):
             if path.name not in named:
                 path.unlink(missing_ok=True)
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of a file: its name, its SHA-256 and, so that no giant need be read, its size."""
+    return {"file": path.name, "sha256": sha256_file(path), "bytes": path.stat().st_size}
 
 
 def encode(state: dict[str, Any]) -> bytes:
