@@ -180,8 +180,8 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise choices("monitor", config["monitor"], metrics)
     check_finite(config)
     check_ranges(config)
+    check_switches(config["trainer"])  # which says more than that something is not on the allow-list
     check_targets(config)
-    check_switches(config["trainer"])
 
 
 def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
