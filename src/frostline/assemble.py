@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from frostline.allow import takes
+from frostline.allow import BARS, takes
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import DataModule
@@ -209,6 +209,8 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
     """
     node = dict(config["trainer"])
     node["enable_progress_bar"] = node.get("enable_progress_bar", True) and sys.stderr.isatty()
+    if not node["enable_progress_bar"]:
+        node["callbacks"] = without_bars(node.get("callbacks"))  # which Lightning would refuse
     return instantiate(
         node,
         "trainer",
@@ -222,6 +224,12 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
         use_distributed_sampler=False,
         default_root_dir=str(folder),
     )
+
+
+def without_bars(callbacks: Any) -> list[Any]:
+    """Return the nodes of callbacks that are no progress bars."""
+    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    return [node for node in listed if not (isinstance(node, Mapping) and node.get("_target_") in BARS)]
 
 
 def make_cache(

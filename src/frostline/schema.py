@@ -8,7 +8,6 @@ from typing import Any
 from frostline.allow import check_targets, conf_dir, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
-from frostline.switches import check_switches
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
@@ -142,7 +141,7 @@ RULES: tuple[Rule, ...] = (
     ),
     ("trainer.num_nodes", False, True, lambda x: 1 <= x <= 10_000, "1 to 10,000"),
     ("trainer.accumulate_grad_batches", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("trainer.gradient_clip_val", True, False, lambda x: x > 0, "more than 0, or null"),
+    ("trainer.gradient_clip_val", True, False, lambda x: x >= 0, "0 or more, or null"),
     ("data.tokens", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
     ("data.size", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
     ("data.batch_size", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
@@ -181,7 +180,6 @@ def check_config(config: Mapping[str, Any]) -> None:
     check_finite(config)
     check_ranges(config)
     check_targets(config)
-    check_switches(config["trainer"])
 
 
 def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -1,11 +1,9 @@
 """Every argument of Lightning's Trainer: whether a plan honours it, and what to say instead where it does not."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from frostline.allow import below, nodes, widened
 from frostline.errors import UserError
 from frostline.signature import accepts, describe
 
@@ -23,11 +21,12 @@ HONOURED: dict[str, Any] = {
     "deterministic": bool | Literal["warn"] | None,
     "benchmark": bool | None,
     "inference_mode": bool,
-    "profiler": Literal["simple", "advanced"] | Mapping | None,
+    "profiler": Literal["simple", "advanced"] | None,
     "detect_anomaly": bool,
     "sync_batchnorm": bool,
 }
-"""What each takes. A profiler that follows one fit, as PyTorch's does, would fail at the second phase."""
+"""What each takes; of what is made there, the allow-list says more. A profiler that follows one fit, as PyTorch's does,
+would fail at the second phase."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +95,14 @@ CALLBACKS = {
     "OnExceptionCheckpoint": KEEPS,
     "ProgressBar": SHOWS,
     "RichModelSummary": "the plan's table says what trains",
-    "RichProgressBar": SHOWS,
     "SpikeDetection": "a loss that is no number ends a run as diverged",
     "StochasticWeightAveraging": AVERAGES,
-    "TQDMProgressBar": SHOWS,
     "ThroughputMonitor": LOGS,
     "Timer": STOPS,
     "WeightAveraging": AVERAGES,
     "XLAStatsMonitor": LOGS,
 }
 """Lightning's own callbacks that a plan refuses."""
-PLACES = (
-    (r"trainer\.strategy", r"pytorch_lightning\.strategies\.DDPStrategy|frostline\.training\.sharded\.Sharded"),
-    (r"trainer\.profiler", r"pytorch_lightning\.profilers\.(Simple|Advanced|PassThrough)Profiler"),
-    (r"trainer\.callbacks(\[\d+\])?", r"pytorch_lightning\.callbacks\.\w+"),
-)
-"""Where below ``trainer`` something is made, and of what. Other strategies would start processes of their own, or keep
-weights where checkpoints do not find them."""
 
 
 def check_switches(trainer: Mapping[str, Any]) -> None:
@@ -123,43 +113,16 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
         if name in HONOURED and not accepts(value, HONOURED[name]):
             raise UserError(f"trainer.{name}: {value!r} will not do; it takes {describe(HONOURED[name])}.")
-    own: list[str] = []  # the user's own code, by the user's own flag, with all that is in it
-    for where, node in nodes({key: value for key, value in trainer.items() if key != "_target_"}, "trainer"):
-        target = str(node.get("_target_", ""))
-        if any(below(target, root) for root in widened()):
-            own.append(where)
-        elif target and not any(where.startswith(place) for place in own):
-            _check_node(where, target)
-    for part in ("profiler", "strategy"):
-        if isinstance(trainer.get(part), Mapping):
-            _check_part(part, trainer[part])
+    given = trainer.get("callbacks") or ()
+    for node in given if isinstance(given, list) else (given,):
+        module, _, name = str(node.get("_target_") if isinstance(node, Mapping) else "").rpartition(".")
+        if module == "pytorch_lightning.callbacks" and name in CALLBACKS:
+            raise UserError(f"trainer.callbacks: {name} cannot be honoured: {CALLBACKS[name]}.")
+    strategy = trainer.get("strategy")
+    if isinstance(strategy, Mapping) and strategy.get("start_method") is not None:
+        raise UserError("trainer.strategy.start_method: ranks are started by the launcher; leave it out.")
 
 
 def _alike(value: Any, neutral: Any) -> bool:
     """Compare as Lightning does: 1 is one batch where 1.0 is all of them."""
     return type(value) is type(neutral) and value == neutral
-
-
-def _check_node(where: str, target: str) -> None:
-    allowed = next((targets for place, targets in PLACES if re.fullmatch(place, where)), None)
-    if allowed is None or not re.fullmatch(allowed, target):
-        raise UserError(
-            f"{where}: {target} is not made here; a trainer takes the strategies of trainer=ddp, fsdp and ddp_cpu, a "
-            "simple or advanced profiler, and callbacks."
-        )
-    module, _, name = target.rpartition(".")
-    if module == "pytorch_lightning.callbacks" and name in CALLBACKS:
-        raise UserError(f"{where}: {name} cannot be honoured: {CALLBACKS[name]}.")
-
-
-def _check_part(part: str, node: Mapping[str, Any]) -> None:
-    """Let a profiler write into the run's folder alone, and no strategy start processes."""
-    for key, instead in (
-        ("dirpath", "a profile is written into the run's folder"),
-        ("start_method", "ranks are started by launcher"),
-    ):
-        if node.get(key) is not None:
-            raise UserError(f"trainer.{part}.{key}: {node[key]!r} cannot be honoured: {instead}; leave it out.")
-    name = node.get("filename")
-    if name is not None and (not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name)):
-        raise UserError(f"trainer.{part}.filename: {name!r} is no plain name of a file in the run's folder.")

@@ -134,7 +134,7 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Mapping
 
 
 def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) -> UserError:
-    nearest = min(range(len(ways)), key=lambda place: len(apart[place]))
+    nearest = min(range(len(ways)), key=lambda place: len(apart[place].missing) + len(apart[place].shapes))
     ways_tried = (
         f" in any of {len(ways)} ways to read them ({listed(ways, '; ')}), of which {ways[nearest]!s} is nearest"
     )
