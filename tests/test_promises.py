@@ -17,7 +17,7 @@ NAME = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
 @cache
-def tests_of(path: Path) -> dict[str, ast.FunctionDef]:
+def functions_of(path: Path) -> dict[str, ast.FunctionDef]:
     """Return the test functions at the top of a module."""
     return {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
@@ -33,7 +33,7 @@ def test_every_named_test_exists_and_can_fail(row: list[str]) -> None:
     assert named, f"no test shows promise {row[0]}"
     assert row[3].count("`") == 2 * len(named), f"a name in row {row[0]} has not the form `tests/x.py::test_y`"
     for file, name in named:
-        tests = tests_of(ROOT / file)
+        tests = functions_of(ROOT / file)
         assert name in tests, f"promise {row[0]}: {file} has no {name}"
         assert any(isinstance(node, ast.Assert | ast.With) for node in ast.walk(tests[name])), f"{name} asserts nothing"
         decorators = [ast.unparse(one) for one in tests[name].decorator_list]

@@ -109,6 +109,8 @@ class Checkpoints:
             return found
         except FileNotFoundError:
             return {"saved": []}
+        except NotADirectoryError:  # an accident of the folder's, and no damage of a manifest
+            raise
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}); start the run anew with force=true.") from error
 
