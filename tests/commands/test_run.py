@@ -212,5 +212,5 @@ def test_a_head_of_the_users_own_takes_the_flag(frostline, tmp_path: Path) -> No
     command = ("run", "--config-dir", "conf", "head=plain", "freeze=linear_probe", *SMALL)
     refused = frostline(*command)
     assert refused.returncode == 2 and "head._target_" in refused.stderr
-    ended = frostline(*command, "--allow", "mine")
+    ended = frostline(*command, "--allow", "mine", PYTHONPATH=str(tmp_path))
     assert ended.returncode == 0, ended.stderr

@@ -12,6 +12,7 @@ import pytest
 from frostline.features.cache import Store, Writer
 
 BLOCK, BLOCKS = 1 << 15, 8
+ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 1}
 
 COMMON = """
 import hashlib, sys, time
@@ -23,6 +24,7 @@ def blocks(key):
     return [hashlib.sha256(f"{key}/{place}".encode()).digest() * 1024 for place in range(8)]
 
 store = Store(Path(sys.argv[1]))
+about = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 1}
 """
 BUILD = """
 if sys.argv[2] == "idle":
@@ -34,7 +36,7 @@ for turn in range(40):
     key = f"entry{turn}"
     with store.claim(key, done=lambda: store.find(key) is not None):
         if store.find(key) is None:
-            writer = Writer(store, key, {})
+            writer = Writer(store, key, about)
             for block in blocks(key):
                 writer.append(block)
                 time.sleep(0.001)
@@ -46,7 +48,7 @@ CHURN = """
 print("ready", flush=True)
 until = time.monotonic() + 2
 while time.monotonic() < until:
-    writer = Writer(store, "churned", {})
+    writer = Writer(store, "churned", about)
     for block in blocks("churned"):
         writer.append(block)
     writer.commit([writer.finish(1)])
@@ -54,7 +56,7 @@ while time.monotonic() < until:
 """
 HOLD = """
 with store.claim("held", done=lambda: False):
-    writer = Writer(store, "held", {})
+    writer = Writer(store, "held", about)
     writer.append(b"half of it")
     writer.file.flush()
     print("ready", flush=True)
@@ -83,7 +85,7 @@ def left(root: Path) -> list[str]:
 
 def finish(store: Store) -> None:
     """Write the entry that a builder in another process holds."""
-    writer = Writer(store, "held", {})
+    writer = Writer(store, "held", ABOUT)
     writer.append(b"all of it")
     writer.commit([writer.finish(1)])
 

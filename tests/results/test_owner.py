@@ -62,6 +62,7 @@ def runner(folder, barrier, results):
     for round in range(200):
         barrier.wait()
         results.put((round, take(folder / str(round))))
+    barrier.wait()  # an owner that has ended is none
 
 context = multiprocessing.get_context("fork")
 folder, barrier, results = Path(sys.argv[1]), context.Barrier(4), context.Queue()

@@ -28,7 +28,7 @@ def test_scores_are_in_the_labels_units(seed: int, samples: int, ties: bool) -> 
     labels = (labels / 20).round() * 20 + torch.arange(samples) % 2 if ties else labels
     task = fitted(labels)
     outputs = task.targets(labels) + torch.randn(samples, 1, generator=generator)
-    values, truth = (outputs[:, 0] * task.deviation + task.mean).double().numpy(), labels.double().numpy()
+    values, truth = (outputs[:, 0].double() * task.deviation + task.mean).numpy(), labels.double().numpy()
     expected = {
         "rmse": sk.root_mean_squared_error(truth, values),
         "mae": sk.mean_absolute_error(truth, values),
