@@ -62,14 +62,6 @@ def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_atomic(path, line(columns) + "".join(line(row.get(name) for name in columns) for row in rows))
 
 
-def _lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines of a file up to one that is longer than any that Frostline writes: the rest is no table."""
-    while line := file.readline(LONGEST):
-        if len(line) == LONGEST:
-            return
-        yield line
-
-
 def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[dict[str, str]]:
     """Yield the rows of a table that Frostline has written, of its first columns or of all, as far as it can be read.
 
@@ -90,6 +82,7 @@ def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[
 
 
 def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file. Raises csv.Error for one that is longer than any that Frostline writes."""
     while line := file.readline(LONGEST):
         if len(line) == LONGEST and not line.endswith("\n"):
             raise csv.Error(f"a line of more than {LONGEST:,} characters")
