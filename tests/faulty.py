@@ -81,7 +81,7 @@ def leak() -> None:
 
 
 def raise_once() -> None:
-    """Fail unless torchrun has started the ranks again by now."""
+    """Fail unless the ranks have been started again by now."""
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         raise RuntimeError("the first time")
 
