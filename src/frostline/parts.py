@@ -1,7 +1,7 @@
 """The parts of one run, and what can be asked of them together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,9 @@ class Parts:
         console = Console(stderr=True, highlight=False)
         for note in (self.data.summary, *self.data.notes, *self.backbone.notes):
             console.print(printable(note), markup=False, soft_wrap=True)
-        console.print(plan_table(self.plan, self.sizes(), self._trainable(), self._cache_texts()))
+        given = self.config["backbone"].get("weights", "pretrained") not in (None, "none")
+        plan = replace(self.plan, pretrained=self.plan.pretrained and given)  # what a user may have turned off
+        console.print(plan_table(plan, self.sizes(), self._trainable(), self._cache_texts()))
 
     def _cache_texts(self) -> list[str]:
         return [self._cache_text(index, choice) for index, choice in enumerate(self.choices)]

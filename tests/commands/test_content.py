@@ -31,6 +31,7 @@ def test_what_a_folder_is_taken_for_is_said_and_recorded(frostline, tmp_path: Pa
     told = " ".join(ended.stderr.split())
     assert "data: 10/2/12 samples (train/val/test) of 2 classes: dark 5/1/6; light 5/1/6" in told
     assert "took Training as train; Testing as test" in told
+    assert "random weights" in told and "pretrained weights" not in told
     assert "left out outputs: it is this program's own output" in told
     record = json.loads((tmp_path / ended.stdout.splitlines()[-1]).read_text())
     assert record["data"]["classes"] == ["dark", "light"] and record["data"]["counts"]["test"] == 12

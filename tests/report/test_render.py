@@ -73,7 +73,7 @@ def test_a_report_of_real_runs_says_everything_in_order(real_runs: Path, tmp_pat
     page, text = Parsed((tmp_path / "report.html").read_text()), (tmp_path / "report.md").read_text()
     assert in_order(text, *(f"## {title}" for title in SECTIONS if title != "No result"))
     assert in_order(page.text.split("How it was done", 1)[1], *(title for title in SECTIONS if title != "No result"))
-    assert "last_k(k=1)" in text and "test_resnet, weights" in text and "train 50, val 359, test 359" in text
+    assert "last_k(k=1)" in text and "test_resnet, random weights" in text and "train 50, val 359, test 359" in text
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row, run in zip(rows, read([real_runs]).runs, strict=True):

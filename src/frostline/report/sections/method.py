@@ -150,7 +150,8 @@ def _backbone(run: Run) -> str:
     backbone = parsed(run.backbone)
     if not backbone:
         return ""
-    random = at(parsed(run.plan), "pretrained") is False
+    given = at(parsed(run.config), "backbone", "weights")
+    random = at(parsed(run.plan), "pretrained") is False or given == "none"
     weights = "random weights" if random else f"weights {str(backbone.get('fingerprint'))[:PRINT]}"
     return f"{backbone.get('name')}, {weights}"
 
