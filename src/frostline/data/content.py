@@ -1,9 +1,8 @@
 """What a run's data, weights and code hold: the files that their readers read, by name and SHA-256, not by path."""
 
 import os
-import sys
 from collections.abc import Iterable, Mapping
-from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def code_files(modules: Iterable[str]) -> Files:
     """Return the source files of the packages that modules stand in, found as Python would, and not imported."""
     found: Files = []
     for package in sorted({module.partition(".")[0] for module in modules}):
-        spec = PathFinder.find_spec(package, sys.path)
+        spec = find_spec(package)  # of a package at the top, which is not imported for it
         places = [] if spec is None else list(spec.submodule_search_locations or [])
         if spec is not None and not places and spec.origin:
             found.append((package, spec.origin))
