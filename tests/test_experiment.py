@@ -201,3 +201,12 @@ def test_the_other_choices_train(tmp_path: Path, options: list[str]) -> None:
     record, folder = run(tmp_path, "freeze=lp_ft", "epochs=4", *options)
     losses = [float(row["train/loss"]) for row in rows(folder / "metrics.csv")]
     assert record["status"] == "done" and losses[-1] < max(losses)
+
+
+@pytest.mark.parametrize("network", ["test_resnet", "test_vit"])
+def test_a_head_is_solved_in_single_precision_whatever_the_run_trains_in(tmp_path: Path, network: str) -> None:
+    given = ["freeze=lp_ft", "trainer.precision=bf16-mixed", "epochs=2"]
+    mixed, _ = run(tmp_path, *given, network=network)
+    single, _ = run(tmp_path, "freeze=lp_ft", "epochs=2", network=network)
+    assert mixed["status"] == "done" and mixed["id"] != single["id"]
+    assert mixed["metrics"]["val"]["accuracy"] == pytest.approx(single["metrics"]["val"]["accuracy"], abs=0.1)

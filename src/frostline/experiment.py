@@ -107,7 +107,8 @@ def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, t
     found = {}
     for split in ("train", "val"):
         views, labels = parts.features(split, index, sources).views.values(), parts.data.splits[split].labels
-        found[split] = torch.cat([rows.whole() for rows in views]), torch.cat([labels] * len(views))
+        features = torch.cat([rows.whole() for rows in views]).float()  # the cache has those of bf16-mixed in half
+        found[split] = features, torch.cat([labels] * len(views))
     return found
 
 
