@@ -1,9 +1,10 @@
 """What every test stands on: few threads, no allow-list but ours, the program in a process of its own, fair skips."""
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,18 @@ os.environ.pop("FROSTLINE_ALLOW", None)
 
 settings.register_profile("frostline", deadline=None)  # shared machines stall
 settings.load_profile("frostline")
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Undo what Hydra does to logging where a test lets it run in this process: it turns loggers that exist off."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
+
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
 

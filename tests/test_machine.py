@@ -79,7 +79,8 @@ def steps(tmp_path: Path, target: str) -> list[str]:
     """Return what make would do for a target where nothing is set up yet."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    done = subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may be a make's
+    done = subprocess.run(["make", "-n", target], cwd=tmp_path, env=own, capture_output=True, text=True, check=True)
     return done.stdout.replace("\\\n", "").splitlines()
 
 

@@ -37,6 +37,8 @@ from frostline.schema import (
     Tune,
     Varied,
     check_config,
+    check_finite,
+    check_ranges,
     conf_dir,
     task_metrics,
 )
@@ -145,6 +147,8 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
         config["monitor"] = metrics[0]
     if isinstance(config.get("trainer"), Mapping):  # before the allow-list, which could not say what to use instead
+        check_finite(config)  # type: ignore[arg-type]
+        check_ranges(config)  # type: ignore[arg-type]
         check_switches(config["trainer"])
     check_config(config)  # type: ignore[arg-type]
     check_loggers(config["logger"], Path(config["outputs"]))
