@@ -214,8 +214,6 @@ def test_a_cache_lists_verifies_and_prunes_around_it(tmp_path: Path, capsys: Tex
 def test_a_checkpoint_is_named(tmp_path: Path, put: Put, name: str, caplog: pytest.LogCaptureFixture) -> None:
     from frostline.training.checkpoint import Checkpoints
 
-    if put is be_giant and name != "manifest.json":
-        pytest.skip("a checkpoint may be as large, and its sum takes a while")
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(0, {"epoch": 0}, best=True)
     replaced(tmp_path / name, put)
