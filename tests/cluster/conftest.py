@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.tiny import RUN
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -21,19 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from lab import Lab, missing  # noqa: E402
 
-SMALL = [
-    "backbone=timm",
-    "backbone.name=test_resnet",
-    "backbone.weights=none",
-    "data.size=32",
-    "data.num_per_class=5",
-    "data.batch_size=16",
-    "epochs=2",
-    "trainer.accelerator=cpu",
-    "launcher=slurm",
-    "launcher.threads=1",
-    "launcher.time_min=10",
-]
+SMALL = [*RUN, "launcher=slurm", "launcher.time_min=10"]
 PHASES = ["freeze=lp_ft", "epochs=6", "data.num_per_class=20", "augment=light", "data.views=2"]
 """What a run needs that can be disturbed in the middle of a phase, and that draws random numbers."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.processes import ended
+from tests.tiny import RUN
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -18,18 +19,7 @@ from frostline.launchers.local import Pool
 from frostline.launchers.slot import Slot
 from frostline.results.store import read_record
 
-SMALL = [
-    "backbone=timm",
-    "backbone.name=test_resnet",
-    "backbone.weights=none",
-    "data.size=32",
-    "data.num_per_class=5",
-    "data.batch_size=16",
-    "trainer.accelerator=cpu",
-    "launcher.threads=1",
-    "freeze=full",
-    "epochs=1",
-]
+SMALL = [*RUN, "freeze=full", "epochs=1"]
 LIMIT_S, ENDS_S = 15, 60.0
 pytestmark = pytest.mark.filterwarnings("ignore:resource_tracker")
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests import processes
+from tests.tiny import RUN
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -20,18 +21,6 @@ from frostline.errors import UserError
 from frostline.launchers.base import Task
 from frostline.launchers.local import Pool, visible
 from frostline.results.store import read_record
-
-SMALL = [
-    "backbone=timm",
-    "backbone.name=test_resnet",
-    "backbone.weights=none",
-    "data.size=32",
-    "data.num_per_class=5",
-    "data.batch_size=16",
-    "epochs=2",
-    "trainer.accelerator=cpu",
-    "launcher.threads=1",
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +40,7 @@ def pool() -> Iterator[Pool]:
 
 
 def make(outputs: Path, *overrides: str) -> dict:
-    return plain(compose("run", [*SMALL, "freeze=lp_ft", f"outputs={outputs}", *overrides]))
+    return plain(compose("run", [*RUN, "freeze=lp_ft", f"outputs={outputs}", *overrides]))
 
 
 def misbehave(outputs: Path, how: str, *overrides: str, after: int = 3) -> Task:

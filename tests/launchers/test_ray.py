@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tests.extras import need
 from tests.processes import ended, gone, within
+from tests.tiny import RUN
 
 from frostline.allow import allow
 from frostline.config import compose, plain
@@ -31,18 +32,7 @@ from frostline.results.record import versions
 from frostline.results.store import read_record
 
 need("ray")  # the launcher imports it, and sets the environment before
-SMALL = [
-    "launcher=ray",
-    "backbone=timm",
-    "backbone.name=test_resnet",
-    "backbone.weights=none",
-    "data.size=32",
-    "data.num_per_class=5",
-    "data.batch_size=16",
-    "epochs=2",
-    "trainer.accelerator=cpu",
-    "launcher.threads=1",
-]
+SMALL = [*RUN, "launcher=ray"]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 32, "RAY_USAGE_STATS_ENABLED": "0"}
 ROOT = Path(__file__).parents[2]
 Program = Callable[..., subprocess.CompletedProcess[str]]
