@@ -37,14 +37,11 @@ from frostline.schema import (
     Tune,
     Varied,
     check_config,
-    check_finite,
-    check_ranges,
     conf_dir,
     task_metrics,
 )
 from frostline.secrets import check_secrets, reference, resolve_env
 from frostline.signature import nearest_first, unknown_key
-from frostline.switches import check_switches
 
 SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups
 LONGEST = 400
@@ -146,10 +143,6 @@ def plain(composed: DictConfig) -> dict[str, Any]:
         optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
     if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
         config["monitor"] = metrics[0]
-    if isinstance(config.get("trainer"), Mapping):  # before the allow-list, which could not say what to use instead
-        check_finite(config)  # type: ignore[arg-type]
-        check_ranges(config)  # type: ignore[arg-type]
-        check_switches(config["trainer"])
     check_config(config)  # type: ignore[arg-type]
     check_loggers(config["logger"], Path(config["outputs"]))
     return config  # type: ignore[return-value]

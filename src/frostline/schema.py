@@ -8,6 +8,7 @@ from typing import Any
 from frostline.allow import check_targets, conf_dir, instantiate
 from frostline.errors import UserError, choices
 from frostline.signature import unknown_key
+from frostline.switches import check_switches
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
@@ -179,6 +180,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise choices("monitor", config["monitor"], metrics)
     check_finite(config)
     check_ranges(config)
+    check_switches(config["trainer"])  # before the allow-list, which could not say what to use instead
     check_targets(config)
 
 
