@@ -1,6 +1,5 @@
 """A folder of a network that transformers saved: looked through before anything in it is used."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from frostline.backbones.reading import read_safetensors
 from frostline.errors import UserError
-from frostline.files import irregular
+from frostline.files import irregular, read_json
 
 KEY = "backbone.name"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
@@ -81,8 +80,8 @@ def texts(value: Any) -> Iterator[str]:
 def read_object(path: Path) -> dict[str, Any]:
     """Return what a file of JSON holds. Raises UserError for what is no object, or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{KEY}: {path} is damaged ({reason}); get it again.") from error
     if not isinstance(found, dict):
