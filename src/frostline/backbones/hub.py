@@ -1,6 +1,6 @@
 """Networks of the transformers library, from its hub or a folder: found, loaded strictly, and nothing in them run."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from torch import nn
 
 from frostline.backbones.folder import CONFIG, INDEX, KEY, check_folder, indexed, read_object, read_weights
 from frostline.backbones.weights import check_finite
+from frostline.backbones.wrappers import listed
 from frostline.data.inputs import digest
 from frostline.errors import UserError, choices
 
 POOLER = "pooler"
-SHOWN = 5
 # What of a config says nothing of what the network computes.
 BESIDE = ("_name_or_path", "transformers_version", "architectures", "dtype", "_attn_implementation")
 
@@ -170,12 +170,6 @@ def _checked(name: str, model: Any, report: Mapping[str, Any]) -> list[str]:
     missing = sorted(key for key in report["missing_keys"] if key.partition(".")[0] != POOLER)
     shapes = [f"{key} {list(given)} instead of {list(wanted)}" for key, given, wanted in report["mismatched_keys"]]
     if missing or unexpected or shapes:
-        misfit = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}; of another shape: {_listed(shapes)}"
+        misfit = f"missing: {listed(missing)}; unexpected: {listed(unexpected)}; of another shape: {listed(shapes)}"
         raise UserError(f"{KEY}: the weights of {name} are not those of its config ({misfit}); get them again.")
-    return [f"left out what the encoder does not have: {_listed(extra)}"] if extra else []
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(names[:SHOWN]) or "none") + more
+    return [f"left out what the encoder does not have: {listed(extra)}"] if extra else []

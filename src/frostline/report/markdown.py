@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from frostline.report.charts import standalone
 from frostline.report.page import Code, Figure, Fold, Page, Part, Pictures, Section, Table, Text, Warn
-from frostline.report.text import LONGEST_PARAGRAPH, markdown, paragraph
+from frostline.report.text import LONGEST_PARAGRAPH, markdown, paragraph, without_controls
 
 FOLDER = "figures"
 
@@ -36,7 +36,7 @@ def _part(part: Part, section: str, figures: dict[str, bytes]) -> Iterator[str]:
         case Warn(text):
             yield f"> **Warning:** {paragraph(text)}"
         case Code(text):
-            yield from (f"    {_printable(line)}" for line in text.splitlines())
+            yield from (f"    {without_controls(line)}" for line in text.splitlines())
         case Figure(id, caption, svg):
             figures[f"{FOLDER}/{id}.svg"] = standalone(svg).encode()
             yield f"![{markdown(caption)}]({FOLDER}/{id}.svg)\n\n{paragraph(caption)}"
@@ -57,7 +57,3 @@ def _table(caption: str, columns: Sequence[tuple[str, bool]], rows: Sequence[Seq
     yield f"| {' | '.join(markdown(title) for title, _ in columns)} |"
     yield f"| {' | '.join('---:' if numeric else '---' for _, numeric in columns)} |"
     yield from (f"| {' | '.join(markdown(text) for text in row)} |" for row in rows)
-
-
-def _printable(line: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in line)

@@ -23,13 +23,18 @@ LONGEST = 500  # letters of a name or value
 LONGEST_PARAGRAPH = 10_000
 
 
+def without_controls(line: str) -> str:
+    """Return a line with a question mark for every sign that a terminal would obey or could not show."""
+    return "".join(sign if sign.isprintable() else "?" for sign in line)
+
+
 def plain(value: object, most: int = LONGEST) -> str:
     """Return ``value`` as one line of printable characters, at most so many of them.
 
     Bytes of a file's name that are no UTF-8 are shown as escapes: a name is told apart from others.
     """
     line = " ".join(escaped(str(value)).split())
-    line = "".join(sign if sign.isprintable() else "?" for sign in line)
+    line = without_controls(line)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
