@@ -4,7 +4,9 @@ import copy
 import json
 import os
 import shutil
+import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from frostline.data.content import data_files
 from frostline.data.listing import read_folder
-from frostline.results.store import read_record, run_folder, run_id
+from frostline.results.store import ID, read_record, run_folder, run_id
 
 Config = dict[str, Any]
 
@@ -264,6 +266,12 @@ def test_code_that_a_target_names_decides(config: Config, tmp_path: Path, monkey
     (package / "networks.py").write_text("width = 4")
     assert run_id(own) != first
     assert run_id(config) == plain, "where no target names it, it does not matter"
+
+
+def test_a_module_without_a_source_is_no_accident(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROSTLINE_ALLOW", "sourceless")
+    monkeypatch.setitem(sys.modules, "sourceless", types.ModuleType("sourceless"))
+    assert ID.fullmatch(run_id(changed(config, "backbone._target_", "sourceless.make")))
 
 
 def test_one_reader_lists_for_the_run_and_for_its_id(config: Config, photos: Path) -> None:

@@ -115,7 +115,10 @@ def code_files(modules: Iterable[str]) -> Files:
     """Return the source files of the packages that modules stand in, found as Python would, and not imported."""
     found: Files = []
     for package in sorted({module.partition(".")[0] for module in modules}):
-        spec = find_spec(package)  # of a package at the top, which is not imported for it
+        try:
+            spec = find_spec(package)  # of a package at the top, which is not imported for it
+        except ValueError:  # a module that was made and not found, such as __main__, has no source to go by
+            spec = None
         places = [] if spec is None else list(spec.submodule_search_locations or [])
         if spec is not None and not places and spec.origin:
             found.append((package, spec.origin))
