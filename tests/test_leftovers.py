@@ -13,20 +13,28 @@ from frostline import leftovers
 from frostline.features.cache import Store, Writer
 from frostline.files import write_atomic
 from frostline.launchers.ray_cluster import SESSIONS
-from frostline.leftovers import FOREIGN_S, beside, folder_beside, make_scratch, own_name, scratch, sweep
+from frostline.leftovers import (
+    FOREIGN_S,
+    make_name,
+    make_private_folder,
+    private_folder,
+    sweep,
+    temporary_beside,
+    temporary_folder_beside,
+)
 
 KILLED = """
 import os, sys
 from pathlib import Path
 import frostline.files
-from frostline.leftovers import folder_beside, make_scratch
+from frostline.leftovers import make_private_folder, temporary_folder_beside
 place, how = Path(sys.argv[1]), sys.argv[2]
 die = lambda *_: os.kill(os.getpid(), 9)
 if how == "file":
     os.fsync = die
     frostline.files.write_atomic(place / "record.json", b"half")
 elif how == "folder":
-    with folder_beside(place / "exported") as made:
+    with temporary_folder_beside(place / "exported") as made:
         (made / "model.onnx").write_bytes(b"half")
         die()
 elif how == "cache":
@@ -42,7 +50,7 @@ elif how == "prediction":
         file.flush()
         die()
 else:
-    make_scratch(place)
+    make_private_folder(place)
     die()
 """
 
@@ -56,18 +64,18 @@ def test_what_a_killed_process_left_is_gone_after_the_next_that_writes_there(how
     if how == "cache":
         Writer(Store(tmp_path), "key", {}).abandon()
     elif how == "scratch":
-        make_scratch(tmp_path).rmdir()
+        make_private_folder(tmp_path).rmdir()
     else:
         write_atomic(tmp_path / "other.json", b"whole")
     assert {path.name for path in tmp_path.iterdir()} <= {".somebody.elses.tmp", "other.json"}
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:
-    code = "import sys, time; from frostline.leftovers import beside; from pathlib import Path\n"
-    code += "beside(Path(sys.argv[1]) / 'x').touch(); print('ready', flush=True); time.sleep(100)"
+    code = "import sys, time; from frostline.leftovers import temporary_beside; from pathlib import Path\n"
+    code += "temporary_beside(Path(sys.argv[1]) / 'x').touch(); print('ready', flush=True); time.sleep(100)"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "ready\n"
-        beside(tmp_path / "own").touch()
+        temporary_beside(tmp_path / "own").touch()
         sweep(tmp_path)
         assert len(list(tmp_path.iterdir())) == 2
         other.kill()
@@ -89,7 +97,7 @@ def test_another_machines_is_left_until_nothing_has_touched_it_for_long(tmp_path
 
 
 def test_a_number_used_again_is_not_taken_for_its_first_owner(tmp_path: Path) -> None:
-    mine = own_name()
+    mine = make_name()
     where, process, _, end = mine.split(".")
     (tmp_path / f".{where}.{process}.1.{end}.tmp").touch()
     (tmp_path / f".{mine}.tmp").touch()
@@ -102,14 +110,14 @@ def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "data" / "kept").touch()
     place = tmp_path / "place"
     place.mkdir()
-    where = own_name().split(".")[0]
+    where = make_name().split(".")[0]
     (place / f".{where}.4194305.1.abcd.tmp").symlink_to(tmp_path / "data")
     sweep(place)
     assert not list(place.iterdir()) and (tmp_path / "data" / "kept").exists()
 
 
 def test_other_users_things_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = own_name().split(".")[0]
+    where = make_name().split(".")[0]
     (tmp_path / f"{where}.4194305.1.abcd").mkdir()
     monkeypatch.setattr(leftovers.os, "geteuid", lambda: os.getuid() + 1)
     sweep(tmp_path)
@@ -118,14 +126,14 @@ def test_other_users_things_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_place_that_is_not_there_or_not_ours_is_left_alone(tmp_path: Path) -> None:
     sweep(tmp_path / "nowhere")
-    with folder_beside(tmp_path / "deep" / "name") as made:
+    with temporary_folder_beside(tmp_path / "deep" / "name") as made:
         assert made.parent == tmp_path / "deep"
     assert not list((tmp_path / "deep").iterdir())
 
 
 def test_a_scratch_folder_is_private_and_its_path_short_enough_for_rays_sockets() -> None:
-    with scratch() as made:
+    with private_folder() as made:
         assert made.stat().st_mode & 0o777 == 0o700
-    where = own_name().partition(".")[0]
+    where = make_name().partition(".")[0]
     session = "session_2026-11-28_10-43-25_191682_4194304/sockets/plasma_store"
     assert len(f"/tmp/{where}.4194304.9999999999.abcd/{SESSIONS}/{session}") <= 107

@@ -20,7 +20,7 @@ from frostline.config import compose, plain
 from frostline.dispatch import environment
 from frostline.group import open_store
 from frostline.launchers.slurm_meeting import free_address
-from frostline.leftovers import scratch
+from frostline.leftovers import private_folder
 from frostline.ranks import Place, by_address, by_file, loopback, variables
 from frostline.results.store import read_record, run_folder, run_id
 
@@ -91,7 +91,7 @@ def test_a_store_of_several_machines_hears_its_own_address_alone() -> None:
 
 
 def test_ranks_of_one_machine_meet_where_no_other_user_can_enter() -> None:
-    with scratch() as private:
+    with private_folder() as private:
         assert private.stat().st_mode & 0o777 == 0o700
         stores = [open_store(Place(rank, rank, 2, by_file(private))) for rank in range(2)]
         stores[0].set("key", "value")

@@ -11,11 +11,11 @@ from frostline.secrets import (
     WITHHELD,
     check_secrets,
     flat,
-    hiding,
     is_secret,
+    make_mask,
     masked,
     reference,
-    referred,
+    referenced_variables,
     resolve_env,
     without_credentials,
 )
@@ -145,7 +145,7 @@ def test_references_are_kept_until_they_are_resolved(monkeypatch: pytest.MonkeyP
     found = resolve_env(config)
     assert found["label"] == "xhunter2y" and found["data"]["root"] == "a b"
     assert found["optimizer"] == config["optimizer"]
-    assert referred(config) == {"PW": "hunter2"}
+    assert referenced_variables(config) == {"PW": "hunter2"}
 
 
 @pytest.mark.parametrize("override", ["label=${oc.env:NOT_THERE}", "label='${oc.env:not-a-name}'"])
@@ -192,7 +192,7 @@ def test_an_id_hangs_on_values_but_not_on_credentials(monkeypatch: pytest.Monkey
 
 def test_messages_hide_what_a_config_refers_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PW", "hunter2")
-    hide = hiding({"logger": {"tracking_uri": "https://me:${oc.env:PW}@host"}})
+    hide = make_mask({"logger": {"tracking_uri": "https://me:${oc.env:PW}@host"}})
     assert hide("no answer: hunter2 at https://me:hunter2@host") == (
         "no answer: ${oc.env:PW} at https://me:${oc.env:PW}@host"
     ) or "hunter2" not in hide("no answer: hunter2 at https://me:hunter2@host")

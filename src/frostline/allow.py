@@ -103,7 +103,7 @@ def taken(group: str) -> tuple[str, ...]:
     return (*shipped(group), *TAKES[group])
 
 
-def everything() -> tuple[str, ...]:
+def all_targets() -> tuple[str, ...]:
     """Return all that any key takes."""
     roots = [
         *PASSIVE,
@@ -132,7 +132,7 @@ def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
     """
     if not isinstance(target, str) or not DOTTED.fullmatch(target) or target in REFUSED:
         return False
-    roots = everything() if takes is None else takes
+    roots = all_targets() if takes is None else takes
     return target in roots or target.rpartition(".")[0] in roots or own(target)
 
 
@@ -143,7 +143,7 @@ def allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target in everything() or any(below(home, root) for root in (*everything(), *widened()))
+        return target in all_targets() or any(below(home, root) for root in (*all_targets(), *widened()))
     return inspect.isfunction(found) and any(below(home, root) for root in ("frostline", *widened()))
 
 
@@ -191,7 +191,7 @@ def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> U
     key = f"{where + '.' if where else ''}_target_"
     if takes is not None and not takes:
         return UserError(f"{key}: {target!r} has no place here, this key takes no component; leave it out.")
-    allowed = ", ".join(nearest_first(target, [*(everything() if takes is None else takes), *widened()]))
+    allowed = ", ".join(nearest_first(target, [*(all_targets() if takes is None else takes), *widened()]))
     return UserError(
         f"{key}: {target!r} is not on the allow-list of this key: {allowed}. "
         "A module of your own is added with the flag --allow MODULE."
@@ -218,7 +218,7 @@ def locate(target: str, where: str) -> Any:
     return found
 
 
-def takes(node: Mapping[str, Any], where: str, name: str) -> bool:
+def takes_argument(node: Mapping[str, Any], where: str, name: str) -> bool:
     """Return whether the target of ``node`` takes an argument ``name``. Raises UserError as ``locate`` does."""
     parameters = inspect.signature(locate(str(node["_target_"]), where)).parameters
     return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())

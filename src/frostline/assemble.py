@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from frostline.allow import BARS, takes
+from frostline.allow import BARS, takes_argument
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import DataModule
@@ -151,7 +151,7 @@ def dataset(config: dict[str, Any], backbone: Backbone, task: Task) -> DataModul
         "task": task,
         "seed": config["seed"],
     }
-    if takes(config["data"], "data", "index"):  # a data set of the user's own may have no use for it
+    if takes_argument(config["data"], "data", "index"):  # a data set of the user's own may have no use for it
         run["index"] = DataIndex(index_folder(Path(config["outputs"])), place_of(config["data"]) or "")
     return instantiate(config["data"], "data", **run)
 

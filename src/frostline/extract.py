@@ -25,7 +25,7 @@ from frostline.group import environment
 from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sizes
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
-from frostline.secrets import hiding, resolve_env
+from frostline.secrets import make_mask, resolve_env
 
 Config = dict[str, Any]
 Need = tuple[str, int, Cut]
@@ -42,7 +42,7 @@ def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     itself, and cost no other run.
     """
     shelf = Shelf()
-    return [_facts(shelf, resolve_env(config), hiding(config)) for config in configs]
+    return [_facts(shelf, resolve_env(config), make_mask(config)) for config in configs]
 
 
 def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from frostline.leftovers import beside
+from frostline.leftovers import temporary_beside
 
 CHUNK = 1 << 20
 MOST_BYTES = 1 << 26
@@ -73,7 +73,7 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     data = encoded(content) if isinstance(content, str) else content
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = beside(path)
+        temporary = temporary_beside(path)
         try:
             with temporary.open("xb") as file:
                 file.write(data)

@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import Store
 
 from frostline.errors import UserError
-from frostline.leftovers import own_name, sweep_once
+from frostline.leftovers import make_name, sweep_once
 from frostline.ranks import Place, place, world_size
 
 CPU = torch.device("cpu")
@@ -194,7 +194,7 @@ def check_shared(group: Group, outputs: Path) -> None:
     """Raise UserError unless every rank sees in ``outputs`` what rank 0 writes there, by a file made to be found."""
     if group.world == 1:
         return
-    probe = outputs / f".{group.first(own_name())}.probe"
+    probe = outputs / f".{group.first(make_name())}.probe"
     if group.leads:
         sweep_once(outputs)
         probe.touch()

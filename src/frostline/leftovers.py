@@ -24,19 +24,19 @@ FOREIGN_S = 3600.0
 """What another machine's process left is removed when it was not touched for this long."""
 
 
-def beside(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     """Return the path of a temporary sibling of ``path``, from which a rename never crosses a file system.
 
     What dead processes left there is removed first, once for each folder.
     """
     sweep_once(path.parent)
-    return path.parent / f".{own_name()}.tmp"
+    return path.parent / f".{make_name()}.tmp"
 
 
 @contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
+def temporary_folder_beside(path: Path) -> Iterator[Path]:
     """Give a new temporary folder beside ``path``, which is gone in the end unless it was moved away."""
-    made = beside(path)
+    made = temporary_beside(path)
     made.mkdir(parents=True)
     try:
         yield made
@@ -45,16 +45,16 @@ def folder_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
     """Give a new folder on this machine, which no other user can enter, and which is gone in the end."""
-    made = make_scratch()
+    made = make_private_folder()
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def make_scratch(root: Path | None = None) -> Path:
+def make_private_folder(root: Path | None = None) -> Path:
     """Return a new folder on this machine, which no other user can enter; the caller removes it.
 
     It lies in the folder for temporary files, or in ``root``. Its name is short: a socket's path has room for 107
@@ -62,7 +62,7 @@ def make_scratch(root: Path | None = None) -> Path:
     """
     root = root or Path(tempfile.gettempdir())
     sweep_once(root)
-    made = root / own_name()
+    made = root / make_name()
     made.mkdir(mode=0o700)
     return made
 
@@ -90,7 +90,7 @@ def _swept(folder: str) -> None:
     sweep(Path(folder))
 
 
-def own_name() -> str:
+def make_name() -> str:
     """Return a new name for something temporary of this process; what follows it after a dot does not matter."""
     process = os.getpid()
     return f"frost-{_here()}.{process}.{started(process) or 0}.{secrets.token_hex(2)}"

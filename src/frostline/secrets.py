@@ -69,7 +69,7 @@ def masked(value: Any, key: str = "", text: Callable[[str], str] | None = None) 
     A text that is nothing but references to environment variables is none.
     """
     if isinstance(value, str):
-        return WITHHELD if is_secret(key) and literal(value) else (text or without_credentials)(value)
+        return WITHHELD if is_secret(key) and without_references(value) else (text or without_credentials)(value)
     if is_secret(key) and value is not None and (text is not None or not isinstance(value, bool | int | float)):
         return WITHHELD
     if isinstance(value, Mapping):
@@ -86,7 +86,7 @@ def without_credentials(text: str) -> str:
         return f"{found[1]}={WITHHELD}" if _is_credential(found) else found[0]
 
     def login(found: re.Match[str]) -> str:
-        kept = REFERENCE.search(found[0]) and not PASSWORD.search(f"://{literal(found[0])}")
+        kept = REFERENCE.search(found[0]) and not PASSWORD.search(f"://{without_references(found[0])}")
         return found[0] if kept else f"{WITHHELD}@"
 
     return TOKEN.sub(WITHHELD, ARGUMENT.sub(argument, LOGIN.sub(login, text)))
@@ -96,14 +96,14 @@ def _is_credential(argument: re.Match[str]) -> bool:
     """Say whether an argument of an address is a credential that stands there itself."""
     name, _, value = argument[0].partition("=")
     signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
-    return (is_secret(name) or signed) and literal(value) != ""
+    return (is_secret(name) or signed) and without_references(value) != ""
 
 
 def _sent(text: str) -> str:
     return WITHHELD if HEXADECIMAL.fullmatch(text) else without_credentials(text)
 
 
-def literal(text: str) -> str:
+def without_references(text: str) -> str:
     """Return what of a text stands in it: without references, but with their defaults."""
     return REFERENCE.sub(lambda found: _default(found) or "", text)
 
@@ -114,7 +114,7 @@ def check_secrets(config: Mapping[str, Any]) -> None:
     Raises UserError that names the key and what to write instead; a user's name alone in an address is none.
     """
     for where, key, value in _texts(config):
-        plain = literal(value)
+        plain = without_references(value)
         known = PASSWORD.search(plain) or TOKEN.search(plain) or any(map(_is_credential, ARGUMENT.finditer(plain)))
         if known or (is_secret(key) and plain):
             raise UserError(
@@ -181,9 +181,9 @@ def _default(found: re.Match[str]) -> str | None:
     return "" if given == "null" else re.sub(r"\\(.)", r"\1", given[1:-1])
 
 
-def hiding(config: Mapping[str, Any]) -> Callable[[str], str]:
+def make_mask(config: Mapping[str, Any]) -> Callable[[str], str]:
     """Return what masks a message: credentials, and the values of the variables that a config refers to."""
-    values = {value: name for name, value in referred(config).items() if len(value) >= SHORTEST}
+    values = {value: name for name, value in referenced_variables(config).items() if len(value) >= SHORTEST}
 
     def hide(text: str) -> str:
         for value in sorted(values, key=len, reverse=True):
@@ -193,7 +193,7 @@ def hiding(config: Mapping[str, Any]) -> Callable[[str], str]:
     return hide
 
 
-def referred(value: Any) -> dict[str, str]:
+def referenced_variables(value: Any) -> dict[str, str]:
     """Return the environment variables that a config, or several, refer to, with their values here."""
     names = {found[1] for _, _, text in _texts(value) for found in REFERENCE.finditer(text)}
     return {name: os.environ[name] for name in sorted(names) if name in os.environ}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.leftovers import scratch
+from frostline.leftovers import private_folder
 from frostline.processes import end_group
 from frostline.ranks import by_file, clear_statuses, variables
 from frostline.results.store import RESOLVED
@@ -46,24 +46,24 @@ def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
             f"trainer.num_nodes: {config['trainer']['num_nodes']} nodes take launcher=slurm; here is one machine."
         )
     check_devices(config["trainer"])
-    exits = _sit(config, folder, 0)
+    exits = _run_ranks(config, folder, 0)
     for start in range(1, config["launcher"].get("restarts", 0) + 1):
         if not any(exits.values()):
             break
         log.warning("A rank has failed; all start again.")
         clear_statuses(folder)
-        exits = _sit(config, folder, start)
+        exits = _run_ranks(config, folder, start)
     return exits
 
 
-def _sit(config: Mapping[str, Any], folder: Path, start: int) -> dict[int, int]:
+def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> dict[int, int]:
     """Let the ranks run until all have ended or one has failed; they meet by a file that only this user can open."""
     world = config["trainer"]["devices"]
     threads = config["launcher"]["threads"] or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     shared = {"OMP_NUM_THREADS": str(max(1, threads // world)), "TORCHELASTIC_RESTART_COUNT": str(start)}
     words = [sys.executable, "-P", "-m", "frostline.worker", str((folder / RESOLVED).absolute())]
     ranks: list[subprocess.Popen] = []
-    with scratch() as private:
+    with private_folder() as private:
         try:
             for rank in range(world):
                 own = variables(folder.name, rank, rank, world, world, 0, by_file(private))

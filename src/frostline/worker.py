@@ -26,7 +26,7 @@ from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, sound_record
-from frostline.secrets import hiding
+from frostline.secrets import make_mask
 from frostline.stopping import Interrupted, deaf, interruptible
 
 log = logging.getLogger("frostline.worker")
@@ -59,7 +59,7 @@ def lead(path: Path, execute: Callable[[dict[str, Any], Path], Mapping[int, int]
 def _own(path: Path, execute: Callable[[dict[str, Any], Path], Record]) -> int:
     folder = path.parent
     config = yaml.safe_load(path.read_text())
-    with interruptible(), logging_to(folder / LOG, hiding(config)):
+    with interruptible(), logging_to(folder / LOG, make_mask(config)):
         try:
             claim(folder)
         except Interrupted:
@@ -143,7 +143,7 @@ def take_part(path: Path, rank: int) -> int:
     folder = path.parent
     _end_in_time(folder, rank)
     config = yaml.safe_load(path.read_text())
-    with interruptible(), logging_to(folder / LOG, hiding(config)):
+    with interruptible(), logging_to(folder / LOG, make_mask(config)):
         try:
             record = attempt(config, folder)
             deaf()  # what comes now is the leader's answer to how the others ended
@@ -203,7 +203,7 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
 
 
 def _failure(config: dict[str, Any], folder: Path, status: str, reason: str, user_error: bool = False) -> Record:
-    hide = hiding(config)
+    hide = make_mask(config)
     return Record(
         id=folder.name,
         status=status,

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.data.headers import FORMATS, Limits, Look, find_span, look, losses
+from frostline.data.headers import FORMATS, Limits, Look, count_losses, find_span, look
 from frostline.data.image import Digits, ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.pixels import decode_all
@@ -154,7 +154,7 @@ def test_fractions_and_values_that_are_no_numbers(tmp_path: Path, preprocess: Pi
 
 def test_deep_colours_are_said_and_refused_where_nothing_would_be_read_of_them(preprocess: Pixels) -> None:
     seen = Look(size=(4, 4), deep=True, extent=(0, 255))
-    assert losses([seen], replace(preprocess, crop=1.0)) == {
+    assert count_losses([seen], replace(preprocess, crop=1.0)) == {
         "have 16-bit colours, of which the upper 8 bits are read": 1
     }
     assert find_span([seen], "data.root: x") is None

@@ -261,7 +261,7 @@ def test_a_hostile_table_is_read_or_refused_in_one_sentence(
     path.write_bytes((b"text" + comma + b"label\n" if headed and suffix in (".csv", ".tsv") else b"") + content)
     try:
         for row in read_rows(path, "data.file", COLUMNS, "split"):
-            if row.lacks(COLUMNS.values()) is None:
+            if row.why_unusable(COLUMNS.values()) is None:
                 for column in COLUMNS.values():
                     assert row.cell(column).encode() and "\0" not in row.cell(column)
     except UserError as error:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frostline.features.cache import MANIFEST, STALE_S, Entry, Store, Writer
-from frostline.leftovers import own_name
+from frostline.leftovers import make_name
 
 ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 2}
 FULL_DISK = Callable[[int], AbstractContextManager[None]]
@@ -175,7 +175,7 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_pat
     for writer in (dead, living):
         writer.append(b"half")
         writer.file.flush()
-    where, _, rest = own_name().split(".", 2)
+    where, _, rest = make_name().split(".", 2)
     left = dead.folder.rename(tmp_path / f".{where}.4194305.{rest}.dead.tmp")
     (tmp_path / ".gone.claim").write_text(json.dumps([socket.gethostname(), 4194305]))
     (tmp_path / ".held.claim").write_text('["elsewhere", 1]')

@@ -22,7 +22,7 @@ from frostline.config import compose, plain
 from frostline.errors import UserError
 from frostline.files import write_json
 from frostline.freeze.plan import Train
-from frostline.leftovers import scratch
+from frostline.leftovers import private_folder
 from frostline.ranks import by_file, variables
 from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import decode
@@ -86,7 +86,7 @@ def train(runs: Sequence[tuple[Path, int | None, Path | None]], tmp_path: Path) 
     """Train runs on two ranks, each until it is stopped, and from another's checkpoints."""
     listed = [{"folder": str(run), "stop": stop, "origin": origin and str(origin)} for run, stop, origin in runs]
     write_json(tmp_path / "runs.json", listed)
-    with scratch() as private:
+    with private_folder() as private:
         ranks = [
             subprocess.Popen(
                 [sys.executable, "-m", "processors", str(tmp_path / "runs.json")],

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from frostline.allow import allow
 from frostline.errors import UserError, printable
 from frostline.files import NAMES
-from frostline.leftovers import beside
+from frostline.leftovers import temporary_beside
 from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\
@@ -114,7 +114,7 @@ def destination(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        temporary = beside(path)
+        temporary = temporary_beside(path)
         opened = temporary.open("x", newline="", encoding="utf-8", errors=NAMES)
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error

@@ -19,7 +19,7 @@ from frostline.results.owner import release, take
 from frostline.tuning.conduct import Sitting
 from frostline.tuning.index import Index, read
 from frostline.tuning.search import Search, make_search
-from frostline.tuning.study import open_study, storage_url, stored
+from frostline.tuning.study import explaining_storage, open_study, storage_url
 
 ABOUT = """\
 Optuna searches what sweeps (freeze=full,lp_ft 'optimizer.lr=tag(log,interval(1e-5,1e-2))') and tune.space, each trial
@@ -58,7 +58,7 @@ def plan(search: Search) -> int:
 def carry_out(search: Search, command: str) -> int:
     """Run what is left of a study and write its report; return the exit code."""
     started = time.monotonic()
-    with sole_owner(study_folder(search)) as folder, stored(storage_url(search, folder)):
+    with sole_owner(study_folder(search)) as folder, explaining_storage(storage_url(search, folder)):
         study = open_study(search, folder)
         index = Index.open(search, folder, command)
         index.update(study)

@@ -16,7 +16,7 @@ from frostline.data.inputs import Ragged, fits
 from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
 from frostline.data.options import Options
 from frostline.data.recordings import Hearing, Recordings
-from frostline.data.sound import Extent, Shape, losses, problem, read_shape
+from frostline.data.sound import Extent, Shape, describe_losses, problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.data.tables import SPLIT
 from frostline.errors import UserError
@@ -115,7 +115,7 @@ def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | Non
 
 def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
     """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
-    lost = Counter(what for shape in shapes(paths, options.index) for what in losses(shape, options.extent))
+    lost = Counter(what for shape in shapes(paths, options.index) for what in describe_losses(shape, options.extent))
     return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
 
 

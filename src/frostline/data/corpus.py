@@ -42,7 +42,7 @@ class Collected:
     def add(self, split: str, row: Row) -> None:
         """Take the text of a row, or note what it lacks."""
         columns, blank = self.reading.columns.values(), self.reading.label if self.reading.blank else None
-        if (reason := row.lacks(columns, blank)) is not None:
+        if (reason := row.why_unusable(columns, blank)) is not None:
             self.bad.append(f"{row.name} {reason}")
             return
         text, label = row.cell(self.reading.text), row.cell(self.reading.label)

@@ -171,7 +171,7 @@ def find_span(looks: Iterable[Look], where: str) -> tuple[float, float] | None:
     return low, high if high > low else low + 1
 
 
-def losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
+def count_losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
     """Return what is changed or lost of images that can be read, as predicates, each with their number."""
     low, high = wanted.recipe["span"]
     found: Counter[str] = Counter()
@@ -185,7 +185,7 @@ def losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
             "hold several frames or pages, of which the first is read": seen.several,
             "have 16-bit colours, of which the upper 8 bits are read": seen.deep,
             f"have more than 8 bits a value: {low:g} to {high:g} become 0 to 255": seen.wide,
-            BEYOND: beyond(seen, wanted),
+            BEYOND: exceeds_span(seen, wanted),
             f"lose more than a tenth of a side to data.fit={wanted.fit} data.crop={wanted.crop:g}; data.fit=pad or "
             "squash with data.crop=1 keeps all of them": 1 - kept_share(long, short, wanted) > CUT,
         }
@@ -193,7 +193,7 @@ def losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
     return found
 
 
-def beyond(seen: Look, wanted: Pixels) -> bool:
+def exceeds_span(seen: Look, wanted: Pixels) -> bool:
     """Return whether a decoded image of more than 8 bits has values that are not among those made black to white."""
     low, high = wanted.recipe["span"]
     return seen.wide and seen.extent is not None and not low <= seen.extent[0] <= seen.extent[1] <= high

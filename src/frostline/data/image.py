@@ -13,7 +13,7 @@ from torch import Tensor
 from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
-from frostline.data.headers import BEYOND, Limits, Look, beyond, find_span, limits_for, look, losses
+from frostline.data.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
 from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
@@ -99,7 +99,9 @@ class ImageSplit:
             else:
                 seen = look_at_all(self._images, self._options, decode=True)
             self._problems = [f"{name} {one.reason}" for name, one in zip(self.names, seen, strict=True) if one.reason]
-            if cut := [name for name, one in zip(self.names, seen, strict=True) if beyond(one, self._options.wanted)]:
+            if cut := [
+                name for name, one in zip(self.names, seen, strict=True) if exceeds_span(one, self._options.wanted)
+            ]:
                 log.warning("%d images %s: %s.", len(cut), BEYOND, named(cut))
         return self._problems
 
@@ -165,7 +167,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     return *leave_out(found, unfit, "images", skip), looks
 
 
-def spanning(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
+def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
     """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
     if not any(one.wide or one.deep for one in looks):
         return options
@@ -186,8 +188,8 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
     options = ImageOptions.read(common)
     found, bad, looks = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    options = spanning(options, divided.listings["train"], looks, found.where)
-    lost = [f"{count} images {text}" for text, count in losses(looks, options.wanted).items()]
+    options = with_span(options, divided.listings["train"], looks, found.where)
+    lost = [f"{count} images {text}" for text, count in count_losses(looks, options.wanted).items()]
     contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():

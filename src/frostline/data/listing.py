@@ -272,7 +272,7 @@ def read_manifest(
     needed = {"path_column": columns.path, "label_column": columns.label}
     rows, bad = read_rows(file, "data.manifest", needed, columns.split), list[str]()
     for row in rows:
-        if (reason := row.lacks(needed.values(), columns.label if blank else None, columns.path)) is not None:
+        if (reason := row.why_unusable(needed.values(), columns.label if blank else None, columns.path)) is not None:
             bad.append(f"{row.name} {reason}")
             continue
         path = row.cell(columns.path)

@@ -16,7 +16,7 @@ from frostline.data.image import prepare
 from frostline.data.listing import Found, Listing
 from frostline.data.pixels import Images
 from frostline.errors import UserError, choices
-from frostline.leftovers import folder_beside
+from frostline.leftovers import temporary_folder_beside
 
 Reader = Callable[[Any], tuple[Images, list[int]]]
 
@@ -86,7 +86,7 @@ def _load(name: str, root: Path) -> dict[str, Any]:
 def _download(name: str, root: Path) -> None:
     """Fetch and extract beside the data, then move it into place: a kill, or another run, leaves no half of it."""
     root.mkdir(parents=True, exist_ok=True)
-    with folder_beside(root / name) as folder:
+    with temporary_folder_beside(root / name) as folder:
         with guarded_extraction():
             for keys in SETS[name].splits.values():
                 SETS[name].make(folder, download=True, **keys)

@@ -12,7 +12,7 @@ from frostline.data.audio import audio_options, prepare
 from frostline.data.base import DataModule
 from frostline.data.listing import RECORDINGS, Folder, Found, Listing
 from frostline.errors import UserError
-from frostline.leftovers import folder_beside
+from frostline.leftovers import temporary_folder_beside
 
 ADDRESS = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
@@ -27,7 +27,7 @@ def fetch(folder: Path) -> None:
     Raises UserError where the archive cannot be had, or is not the one whose SHA-256 is known.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder_beside(folder) as beside:
+    with temporary_folder_beside(folder) as beside:
         archive = beside / "archive.tar.gz"
         try:
             torch.hub.download_url_to_file(ADDRESS, str(archive), hash_prefix=SHA256, progress=False)

@@ -82,7 +82,7 @@ def soundfile() -> Any:
     return soundfile
 
 
-def losses(shape: Shape, extent: Extent) -> list[str]:
+def describe_losses(shape: Shape, extent: Extent) -> list[str]:
     """Return what is lost of a recording that is read, as a note says it of several: nothing, most often."""
     lost = {
         f"are longer than data.seconds={extent.seconds:g} and were cut": shape.seconds > extent.seconds,

@@ -54,7 +54,7 @@ class Row:
             return ""
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else str(number)
 
-    def flaw(self, column: str, blank: bool = False, path: bool = False) -> str | None:
+    def find_flaw(self, column: str, blank: bool = False, path: bool = False) -> str | None:
         """Return why a row cannot be used for what it has in a column, or None.
 
         ``blank`` lets the cell be empty; ``path`` lets it be the name of a file, which may be any bytes.
@@ -62,15 +62,15 @@ class Row:
         cell = self.cell(column)
         if not cell:
             return None if blank else f"has no {column}"
-        return (reason := flaw(cell, path)) and f"{reason} in {column}"
+        return (reason := find_flaw(cell, path)) and f"{reason} in {column}"
 
-    def lacks(self, columns: Iterable[str], blank: str | None = None, path: str | None = None) -> str | None:
+    def why_unusable(self, columns: Iterable[str], blank: str | None = None, path: str | None = None) -> str | None:
         """Return why a row cannot be used for what it has in these columns, or that it has no split; or None.
 
         The column ``blank`` may be empty, ``path`` holds the name of a file.
         """
         for one in columns:
-            if (reason := self.flaw(one, one == blank, one == path)) is not None:
+            if (reason := self.find_flaw(one, one == blank, one == path)) is not None:
                 return reason
         return None if self.split else "has no split"
 
@@ -93,7 +93,7 @@ def _digits(value: int | Decimal) -> str:
         return f"{value:x}"
 
 
-def flaw(text: str, path: bool = False) -> str | None:
+def find_flaw(text: str, path: bool = False) -> str | None:
     """Return why a text, or the name of a file, cannot be used, or None: no network and no table takes it."""
     if "\0" in text:
         return "has a NUL character"

@@ -16,7 +16,7 @@ from typing import Any
 
 from frostline.features.manifest import read_manifest
 from frostline.files import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
-from frostline.leftovers import beside, own_name, sweep, sweep_once, touched
+from frostline.leftovers import make_name, sweep, sweep_once, temporary_beside, touched
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -54,13 +54,13 @@ class Entry:
 class Writer:
     """Writes one entry, or one rank's part of it, beside its place; the leader moves it there.
 
-    Ranks that write the same entry have the same ``token``, which one of them made by ``own_name``.
+    Ranks that write the same entry have the same ``token``, which one of them made by ``make_name``.
     """
 
     def __init__(self, store: "Store", key: str, about: dict[str, Any], token: str | None = None, part: int = 0):
         self.store, self.key, self.about = store, key, about
         sweep_once(store.root)
-        self.folder = store.root / f".{token or own_name()}.{key}.tmp"
+        self.folder = store.root / f".{token or make_name()}.{key}.tmp"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = CONTENT.format(part)
         self.file = (self.folder / self.name).open("wb")
@@ -162,7 +162,7 @@ class Store:
 
     def remove(self, key: str) -> bool:
         """Remove an entry in one step, as a reader sees it; return whether there was one. Raises WriteError."""
-        trash = beside(self.root / key)
+        trash = temporary_beside(self.root / key)
         try:
             (self.root / key).rename(trash)
         except FileNotFoundError:

@@ -22,7 +22,7 @@ from frostline.features.choose import size
 from frostline.features.key import Key
 from frostline.features.rows import Rows, in_order
 from frostline.group import ALONE, Group
-from frostline.leftovers import own_name
+from frostline.leftovers import make_name
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
@@ -171,7 +171,7 @@ class PrefixCache:
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
-        token = self.group.first(own_name())
+        token = self.group.first(make_name())
         with ExitStack() as stack:
             writers: list[Writer] = []
 

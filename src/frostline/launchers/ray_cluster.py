@@ -16,9 +16,9 @@ from frostline.errors import UserError
 from frostline.files import write_atomic
 from frostline.import_path import SAFE
 from frostline.launchers.ray_node import carry_out
-from frostline.leftovers import make_scratch, own_name, sweep_once
+from frostline.leftovers import make_name, make_private_folder, sweep_once
 from frostline.results.record import versions
-from frostline.secrets import referred
+from frostline.secrets import referenced_variables
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -61,7 +61,7 @@ class Cluster:
         self._task = self.ray.remote(max_calls=1, max_retries=0)(carry_out)  # Ray runs nothing twice
 
     def _started(self, dashboard: bool) -> Any:
-        self._folder = make_scratch(Path("/tmp"))
+        self._folder = make_private_folder(Path("/tmp"))
         own = {"object_store_memory": STORE_BYTES, "_temp_dir": str(self._folder / SESSIONS)}
         try:
             return self._init("local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **own)
@@ -95,7 +95,7 @@ class Cluster:
     def submit(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Let some node call a function; return what to wait for. ``options`` are Ray's own."""
         token = None if self._token is None else str(self._token)
-        given = referred(arguments)
+        given = referenced_variables(arguments)
         return self._task.options(**options).remote(os.getcwd(), token, versions(), given, function, *arguments)
 
     def check(self, outputs: Path) -> None:
@@ -106,7 +106,7 @@ class Cluster:
         if self.address is None:
             return
         sweep_once(outputs)
-        self._token = outputs.absolute() / f".{own_name()}.ray"
+        self._token = outputs.absolute() / f".{make_name()}.ray"
         try:
             write_atomic(self._token, "")
         except OSError as error:

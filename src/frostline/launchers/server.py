@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import forkserver, util
 
-from frostline.leftovers import make_scratch
+from frostline.leftovers import make_private_folder
 
 # What a run imports sooner or later. The fork server imports it once; a new worker is a fork of it. Left out is what
 # may start a thread when it is imported (scikit-learn, by way of pandas and pyarrow): a fork would not have it.
@@ -40,7 +40,7 @@ def _give_folder() -> None:
     """Have multiprocessing put its sockets, the workers' too, where the next command finds what a kill leaves."""
     config: dict = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if "tempdir" not in config:
-        config["tempdir"] = str(made := make_scratch())
+        config["tempdir"] = str(made := make_private_folder())
         util.Finalize(None, shutil.rmtree, args=(made, True), exitpriority=-100)
 
 

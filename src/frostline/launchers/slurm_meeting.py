@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.files import write_json
-from frostline.leftovers import scratch
+from frostline.leftovers import private_folder
 from frostline.ranks import RANKS, by_address, by_file, leave_status, read_statuses, variables
 from frostline.results.record import Record, versions
 from frostline.worker import death
@@ -40,7 +40,7 @@ class Meeting:
 
         On one node that is a file, among several a port that is free here.
         """
-        with scratch() as private:
+        with private_folder() as private:
             alone = os.environ["SLURM_JOB_NUM_NODES"] == "1"
             made = cls(sitting(), by_file(private) if alone else by_address(*free_address(_hosts())))
             write_json(folder / RANKS / PLACE, asdict(made))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frostline.data.characters import Characters
 from frostline.data.inputs import Inputs, Preprocess, Ragged
 from frostline.errors import UserError
-from frostline.leftovers import folder_beside, scratch
+from frostline.leftovers import private_folder, temporary_folder_beside
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
 from frostline.serving.network import Network, arguments, quiet, refusal
@@ -34,7 +34,7 @@ def export(model: Restored, format: str, target: Path) -> float:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--output: {target} is there already; remove it, or choose another folder.")
     try:
-        with folder_beside(target) as folder:
+        with temporary_folder_beside(target) as folder:
             written = FORMATS[format](model, folder)
             describe(model, {**written, "format": format}, folder)
             apart = compare(model, folder)
@@ -52,7 +52,7 @@ def compare(model: Restored, folder: Path) -> float:
     Raises UserError where they, or the inputs that the example makes of the samples, are not the same.
     """
     example = imported(folder / EXAMPLE)
-    with scratch() as private, quiet():
+    with private_folder() as private, quiet():
         items = samples(model, private)
         batch = reader(model)(items)
         assert batch.inputs is not None, batch.bad

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from frostline.data.audio import AudioOptions
 from frostline.data.encoded import Writing, count_cut
-from frostline.data.headers import limits_for, losses
+from frostline.data.headers import count_losses, limits_for
 from frostline.data.image import ImageOptions
 from frostline.data.inputs import Inputs, Pixels, padded
 from frostline.data.pixels import decode_all, in_threads, prepared
 from frostline.data.recordings import Hearing, full
 from frostline.data.rendering import Rendered
 from frostline.data.sound import Extent, Unusable, read, read_shape
-from frostline.data.sound import losses as lost_sound
-from frostline.data.tables import flaw
+from frostline.data.sound import describe_losses as lost_sound
+from frostline.data.tables import find_flaw
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
 
@@ -67,14 +67,14 @@ def _images(wanted: Pixels, data: Mapping[str, Any]) -> Read:
         images, seen = decode_all([item.content for item in items], wanted, limits)
         sound = [index for index, one in enumerate(seen) if one.reason is None]
         batch = _batch(items, [one.reason for one in seen], lambda: images[sound])
-        return batch._replace(lost=losses(seen, wanted))
+        return batch._replace(lost=count_losses(seen, wanted))
 
     return read_images
 
 
 def _texts(preprocess: Writing) -> Read:
     def read_texts(items: Sequence[Item]) -> Batch:
-        reasons = [item.reason or (flaw(item.content) if item.content else "has no text") for item in items]
+        reasons = [item.reason or (find_flaw(item.content) if item.content else "has no text") for item in items]
         kept = [index for index, reason in enumerate(reasons) if reason is None]
         texts = [items[index].content for index in kept]
         made = preprocess.encode(texts) if kept else []

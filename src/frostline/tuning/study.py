@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
 from frostline.files import irregular
-from frostline.secrets import hiding, resolve_env, without_credentials
+from frostline.secrets import make_mask, resolve_env, without_credentials
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def open_study(search: Search, folder: Path) -> "optuna.Study":
     Raises UserError for a storage that cannot be used, and for a study of the same name that is another.
     """
     optuna = load_optuna()
-    with stored(storage_url(search, folder), hiding({"storage": search.node["storage"]})):
+    with explaining_storage(storage_url(search, folder), make_mask({"storage": search.node["storage"]})):
         return _open(optuna, search, make_storage(search, folder))
 
 
@@ -71,7 +71,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    url, hide = storage_url(search, folder), hiding({"storage": search.node["storage"]})
+    url, hide = storage_url(search, folder), make_mask({"storage": search.node["storage"]})
     if not URL.fullmatch(url):
         said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
@@ -79,7 +79,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     if url.startswith("sqlite") and (what := irregular(url.partition("///")[2].partition("?")[0])) is not None:
         raise refusal(url, f"it {what}", hide)
     try:
-        with stored(url, hide):
+        with explaining_storage(url, hide):
             return RDBStorage(url, engine_kwargs=arguments)
     except (RuntimeError, ImportError) as error:  # tables of another Optuna; a driver that is missing
         raise refusal(url, error, hide) from error
@@ -92,7 +92,7 @@ def storage_url(search: Search, folder: Path) -> str:
 
 
 @contextmanager
-def stored(url: str, hide: Callable[[str], str] = without_credentials) -> Iterator[None]:
+def explaining_storage(url: str, hide: Callable[[str], str] = without_credentials) -> Iterator[None]:
     """Raise UserError for what the database at ``url`` refuses: it is damaged, read-only, on a full disk, or gone.
 
     ``hide`` masks what is said.
