@@ -53,6 +53,13 @@ PASSIVE = (
     "torchmetrics.classification",
     "torchmetrics.regression",
 )
+MODULES = frozenset(
+    root
+    for roots in (*TAKES.values(), *NESTED.values(), PASSIVE)
+    for root in roots
+    if root.rpartition(".")[2].islower()
+)
+"""Which of these names are modules, of which any class is taken; the modules themselves are nothing to make."""
 REFUSED = ("torchvision.transforms.v2.Lambda",)
 DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -133,7 +140,8 @@ def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
     if not isinstance(target, str) or not DOTTED.fullmatch(target) or target in REFUSED:
         return False
     roots = all_targets() if takes is None else takes
-    return target in roots or target.rpartition(".")[0] in roots or own(target)
+    named = target in roots and target not in MODULES
+    return named or target.rpartition(".")[0] in roots or own(target)
 
 
 def allowed_object(found: object, target: str) -> bool:
