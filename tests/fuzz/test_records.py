@@ -101,13 +101,13 @@ def mutations(draw: st.DrawFn) -> Callable[[Any], Any]:
     return change
 
 
-def spots(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each place of a value, as what holds it and its key; a long list's first ones only."""
+def spots(value: Any, levels: int = 12) -> Iterator[tuple[Any, Any]]:
+    """Yield each place of a value, as what holds it and its key; a long list's first ones and so many levels only."""
     inner = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
     for key, one in list(inner):
         yield value, key
-        if one is not DEEP:
-            yield from spots(one)
+        if levels:
+            yield from spots(one, levels - 1)
 
 
 class Parsed(HTMLParser):
