@@ -161,10 +161,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def check_config(config: Mapping[str, Any]) -> None:
+def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     """Check a resolved config as far as that goes without importing what it names.
 
-    Root keys, components, ranges of values, targets. Raises UserError that names the key.
+    Root keys, components, ranges of values, targets; and what its Trainer is asked for, unless the run was made before
+    and is only used (``to_run`` False). Raises UserError that names the key.
     """
     root = next((name for name in ("compare", "tune") if name in config), "run")
     known = [one.name for one in fields(ROOTS[root])]
@@ -180,7 +181,8 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise choices("monitor", config["monitor"], metrics)
     check_finite(config)
     check_ranges(config)
-    check_switches(config["trainer"])  # before the allow-list, which could not say what to use instead
+    if to_run:
+        check_switches(config["trainer"])  # before the allow-list, which could not say what to use instead
     check_targets(config)
 
 

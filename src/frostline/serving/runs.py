@@ -55,7 +55,7 @@ def check(path: Path, record: dict[str, Any]) -> None:
     """Raise UserError, which names file and field, for a record that a network cannot be made again from."""
     try:
         check_shape(record, NEEDED, "")
-        check_config(record["config"])
+        check_config(record["config"], to_run=False)
     except ValueError as error:
         raise UserError(f"{path}: no network can be made of this record ({error}).") from error
 
