@@ -15,7 +15,10 @@ from tests.extras import lacking, reason
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks gain nothing from threads, and lose where cores are shared
 os.environ.pop("FROSTLINE_ALLOW", None)
 
-settings.register_profile("frostline", deadline=None)  # shared machines stall
+# Shared machines stall. Each run tries the same examples, so that a change is judged by what it changes; to search for
+# new ones: pytest --hypothesis-profile=search.
+settings.register_profile("frostline", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, derandomize=False)
 settings.load_profile("frostline")
 
 

@@ -83,7 +83,8 @@ def mutations(draw: st.DrawFn) -> Callable[[Any], Any]:
 
     def change(record: Any) -> Any:
         record = copy.deepcopy(record)
-        for how, number, value, name in steps:
+        for how, number, drawn, name in steps:
+            value = copy.deepcopy(drawn)  # later steps may change what is put here, and must not change the list above
             places = [*spots(record)]
             if not places:
                 return record
