@@ -66,7 +66,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
         folder=folder,
         task=task,
         data=data,
-        content=data_content(config["data"], Path(config["outputs"])),
+        content=data_content(config["data"], Path(config["outputs"])) if group.leads else None,
         backbone=backbone,
         fingerprint=backbone.fingerprint(),
         head=head,

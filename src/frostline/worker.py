@@ -81,7 +81,11 @@ def work(config: dict[str, Any], folder: Path, execute: Callable[[dict[str, Any]
     try:
         clear(folder, config["force"])
         reserve(folder)
+        check_unchanged(config, folder)
         record = execute(config, folder)
+    except UserError as error:
+        log.error("%s", error)
+        record = _failure(config, folder, "failed", str(error), user_error=True)
     except Interrupted as stop:
         deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
@@ -187,7 +191,6 @@ def attempt(config: dict[str, Any], folder: Path) -> Record:
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config["launcher"]["threads"])
-        check_unchanged(config, folder)
         return run_experiment(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config["debug"])
