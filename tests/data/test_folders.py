@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frostline.data.folders import read_folder
 from frostline.data.image import ImageFolder
 from frostline.data.inputs import Pixels
-from frostline.data.listing import read_folder
 from frostline.data.splits import USUAL, split_called
 from frostline.errors import UserError
 

@@ -44,6 +44,12 @@ def test_splits_that_are_missing_are_drawn(tmp_path: Path) -> None:
     assert data.classes == ["worse", "better"]
 
 
+def test_splits_that_are_not_used_are_said(tmp_path: Path) -> None:
+    data = hub(saved(tmp_path, ("train", "Validation", "dev", "test", "unsupervised")))
+    assert data.splits["val"].names[0] == "Validation/0"
+    assert "left out the splits that are not used: dev; unsupervised" in data.notes
+
+
 def test_hidden_labels_are_no_class(tmp_path: Path) -> None:
     path = saved(tmp_path, label=[-1, *[1, 0] * 5, -1])
     with pytest.raises(UserError, match="6 rows cannot be used: train/0 has no label"):

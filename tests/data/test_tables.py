@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frostline.data.corpus import Reading, read_file, read_root
-from frostline.data.listing import Columns, read_manifest
+from frostline.data.folders import Columns, read_manifest
 from frostline.data.readers import READERS
 from frostline.data.tables import read_rows
 from frostline.errors import UserError

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from frostline.data.content import data_files
-from frostline.data.listing import read_folder
+from frostline.data.folders import read_folder
 from frostline.results.store import ID, read_record, run_folder, run_id
 
 Config = dict[str, Any]
@@ -266,6 +266,21 @@ def test_code_that_a_target_names_decides(config: Config, tmp_path: Path, monkey
     (package / "networks.py").write_text("width = 4")
     assert run_id(own) != first
     assert run_id(config) == plain, "where no target names it, it does not matter"
+
+
+def test_of_a_reader_of_ones_own_all_files_but_our_output_decide(config: Config, photos: Path) -> None:
+    own = changed(config, "data._target_", "mine.Photos")
+    first = run_id(own)
+    (photos / "outputs/cache/index").mkdir(parents=True)
+    (photos / "outputs/cache/index/0.json").write_text("of this program's own making")
+    assert run_id(own) == first
+    (photos / "cat/labels.xml").write_text("who knows what it reads")
+    second = run_id(own)
+    assert second != first
+    (photos / "elsewhere").symlink_to(photos.parent / "linked")
+    (photos.parent / "linked").mkdir()
+    (photos.parent / "linked/more.bin").write_bytes(b"behind a link")
+    assert run_id(own) not in (first, second)
 
 
 def test_a_module_without_a_source_is_no_accident(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

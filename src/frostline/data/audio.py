@@ -11,9 +11,10 @@ from frostline.data.augment import describe
 from frostline.data.augment_audio import Sound
 from frostline.data.base import DataModule, Loading, Split
 from frostline.data.divide import divide, duplicates
+from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.index import DataIndex, ask_each, digests
 from frostline.data.inputs import Ragged, fits
-from frostline.data.listing import RECORDINGS, Columns, Found, Listing, leave_out, read_folder, read_manifest
+from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.recordings import Hearing, Recordings
 from frostline.data.sound import Extent, Shape, describe_losses, problem, read_shape

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from frostline.data.corpus import split_tables
+from frostline.data.folders import FILES, IMAGES, RECORDINGS, Columns, Folder, Kind, read_folder, read_manifest
 from frostline.data.index import DataIndex, digests, index_folder
-from frostline.data.listing import IMAGES, RECORDINGS, Columns, Folder, Kind, read_folder, read_manifest
 from frostline.errors import UserError
 from frostline.files import sha256_json
 
@@ -93,22 +93,11 @@ def recordings_below(root: str) -> Files:
 
 
 def all_files(place: str, name: str) -> Files:
-    """Return a file, or every file below a folder, links followed and hidden ones left out."""
+    """Return a file, or every file below a folder, links followed; hidden ones and our own output are left out."""
     path = os.path.realpath(os.path.expanduser(place))
     if not os.path.isdir(path):
         return [(name, path)]
-    found: Files = []
-    for folder, folders, names in os.walk(path, followlinks=True):
-        inner = [each for each in folders if not each.startswith((".", "__pycache__"))]
-        folders[:] = [each for each in inner if not _holds(os.path.join(folder, each), folder)]
-        below = os.path.relpath(folder, path)
-        found += [(os.path.join(name, below, each), os.path.join(folder, each)) for each in names if each[0] != "."]
-    return found
-
-
-def _holds(child: str, folder: str) -> bool:
-    """Return whether a folder is a link to one that holds it."""
-    return (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(child) + os.sep)
+    return [*Folder(name, path, symlinks=True, kind=FILES).files(path, name)]
 
 
 def code_files(modules: Iterable[str]) -> Files:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from frostline.data.listing import TABLES, Folder, Found, Listing, from_rows
+from frostline.data.folders import TABLES, Folder
+from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.readers import READERS
 from frostline.data.splits import SPLITS, USUAL, split_called
 from frostline.data.tables import SPLIT, Row, check_columns, read_rows, without_bad
@@ -120,7 +121,10 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
     where = f"data.path: {path}"
     loaded = _loaded(path, subset)
     collected, classes = Collected(reading), None
-    for split, name in _chosen(loaded, splits, where).items():
+    chosen = _chosen(loaded, splits, where)
+    if unused := [name for name in loaded if name not in chosen.values()]:
+        collected.notes.append(f"left out the splits that are not used: {named(unused)}")
+    for split, name in chosen.items():
         table = loaded[name]
         check_columns(table.column_names, f"{path} ({name})", reading.columns)
         classes = getattr(table.features[reading.label], "names", None)

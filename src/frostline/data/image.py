@@ -13,10 +13,11 @@ from torch import Tensor
 from frostline.data.augment import Augment, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
+from frostline.data.folders import Columns, read_folder, read_manifest
 from frostline.data.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
 from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
-from frostline.data.listing import Columns, Found, Listing, leave_out, read_folder, read_manifest
+from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared
 from frostline.data.splits import SPLITS

@@ -10,7 +10,8 @@ import torch
 from frostline.data.archives import check_archive
 from frostline.data.audio import audio_options, prepare
 from frostline.data.base import DataModule
-from frostline.data.listing import RECORDINGS, Folder, Found, Listing
+from frostline.data.folders import RECORDINGS, Folder
+from frostline.data.listing import Found, Listing
 from frostline.errors import UserError
 from frostline.leftovers import temporary_folder_beside
 

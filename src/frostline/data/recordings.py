@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from frostline.data.augment_audio import Sound, changed
 from frostline.data.base import unusable
+from frostline.data.folders import RECORDINGS, Folder
 from frostline.data.inputs import Inputs, Preprocess, Ragged, padded
-from frostline.data.listing import RECORDINGS, Folder, Listing
+from frostline.data.listing import Listing
 from frostline.data.mel import Mel
 from frostline.data.pixels import in_threads, png
 from frostline.data.sound import FORMATS, Extent, Unusable, read

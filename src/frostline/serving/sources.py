@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from frostline.data.listing import IMAGES, RECORDINGS, Folder, Kind
+from frostline.data.folders import IMAGES, RECORDINGS, Folder, Kind
 from frostline.data.readers import READERS
 from frostline.data.tables import read_rows
 from frostline.errors import UserError
