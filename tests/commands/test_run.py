@@ -214,3 +214,14 @@ def test_a_head_of_the_users_own_takes_the_flag(frostline, tmp_path: Path) -> No
     assert refused.returncode == 2 and "head._target_" in refused.stderr
     ended = frostline(*command, "--allow", "mine", PYTHONPATH=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"]])
+def test_a_reader_that_has_gone_is_no_traceback(words: list[str], tmp_path: Path) -> None:
+    """As with `frostline --help | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "frostline", *words]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.returncode in (0, 141) and done.stderr == ""

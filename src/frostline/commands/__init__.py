@@ -30,17 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
     let_names_through()
-    if name in ("-h", "--help"):
-        print(overview())
-        return 0
-    if name == "--version":
-        print(f"frostline {__version__}")
-        return 0
     debug = "--debug" in arguments or any(one.lower() == "debug=true" for one in arguments)
     try:
-        if name not in COMMANDS:
-            raise UserError(f"{name!r} is no command; choose one of: {', '.join(COMMANDS)}.")
-        code = importlib.import_module(f"frostline.commands.{name}").main(arguments[1:])
+        code = answer(name, arguments[1:])
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -57,6 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return code
+
+
+def answer(name: str, arguments: Sequence[str]) -> int:
+    """Do what is asked; return the exit code. Raises UserError for a name that is no command."""
+    if name in ("-h", "--help"):
+        print(overview())
+        return 0
+    if name == "--version":
+        print(f"frostline {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"{name!r} is no command; choose one of: {', '.join(COMMANDS)}.")
+    try:
+        return importlib.import_module(f"frostline.commands.{name}").main(arguments)
+    except SystemExit as leaving:  # argparse's, after a --help or a mistake; what it has printed is not flushed yet
+        sys.stdout.flush()
+        raise leaving
 
 
 def let_names_through() -> None:
