@@ -1,6 +1,8 @@
 """What doctor says of GPUs, on machines that have them in one state or another."""
 
+import os
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,12 @@ OLD = (
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by downloading "
     "and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx"
 )
+
+
+def test_no_test_sees_a_gpu_and_nothing_that_it_starts(frostline: Any) -> None:
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "" and torch.cuda.device_count() == 0
+    done = frostline("doctor")
+    assert done.returncode == 0 and "cuda:" not in done.stdout
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
