@@ -174,7 +174,7 @@ def test_no_pooling_waits(pooling: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_network_of_texts_waits_between_its_cuts(family: str, tmp_path: Path) -> None:
-    """But for transformers, which asks whether a mask is all ones; of a fake one it does not."""
+    """But for the library itself: it asks a mask once whether it is all ones, of which it spares a fake one."""
     passes(transformers_text(saved_text(tmp_path, family), tokens=10), 10)
 
 
