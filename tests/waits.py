@@ -82,6 +82,20 @@ def on_gpu(*modules: nn.Module) -> Iterator[Waits]:
         yield waits
 
 
+@contextmanager
+def mixed(dtype: torch.dtype | None) -> Iterator[None]:
+    """Compute as autocast does on a GPU, whether or not there is one; None: as without it."""
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", dtype is not None)
+    torch.set_autocast_dtype("cuda", dtype or before[1])
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+        torch.clear_autocast_cache()
+
+
 def like(value: Tensor) -> Tensor:
     """Return a tensor on the GPU that is like one of here."""
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=GPU)
