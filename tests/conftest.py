@@ -14,6 +14,9 @@ from tests.extras import lacking, reason
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks gain nothing from threads, and lose where cores are shared
 os.environ.pop("FROSTLINE_ALLOW", None)
+# What is not about GPUs sees none, nor do the processes that it starts; tests/gpu gives one back, by its name.
+os.environ.setdefault("GPU_OF_TESTS", os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0])
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Shared machines stall. Each run tries the same examples, so that a change is judged by what it changes; to search for
 # new ones: pytest --hypothesis-profile=search.

@@ -28,7 +28,7 @@ from frostline.results.record import versions
 from frostline.results.verdicts import ask
 from frostline.schema import instantiate
 from frostline.sheet import write_sheet
-from frostline.spawn import check_devices
+from frostline.spawn import check_devices, check_precision
 from frostline.switches import check_switches
 from frostline.tasks.base import Task, better
 from frostline.training.checkpoint import Checkpoints
@@ -46,6 +46,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     check(config)
     check_devices(config["trainer"])
     trainer: Any = make_trainer(config, folder)
+    check_precision(config["trainer"]["precision"], trainer.strategy.root_device.type)
     own_signals(trainer)
     group = form(trainer, config)
     check_alike(group, versions())

@@ -198,12 +198,14 @@ def sampled(parts: Parts, start: Cut | None) -> Inputs:
     return Ragged(held.values.float(), held.lengths) if isinstance(held, Ragged) else held.float()
 
 
-@torch.inference_mode()
 def group_features(parts: Parts, start: Cut | None, cuts: Sequence[Cut], samples: Inputs) -> list[Tensor]:
-    """Return the pooled activations [n, D] at each of ``cuts``, of ``samples`` that stand at ``start``."""
+    """Return the pooled activations [n, D] at each of ``cuts``, of ``samples`` that stand at ``start``.
+
+    The backbone moves before inference mode begins: a buffer that moves inside it can never be written again.
+    """
     backbone, names = parts.backbone.to(parts.cache.device), [cut.name for cut in cuts]
     network = between(backbone, None if start is None else start.name, names)
-    with evaluating(backbone):
+    with torch.inference_mode(), evaluating(backbone):
         outputs = [network(batch.to(parts.cache.device)) for batch in chunks(samples, BATCH)]
     return [torch.cat([pooled(batch).cpu() for batch in batches]) for batches in zip(*outputs, strict=True)]
 

@@ -35,6 +35,12 @@ def check_devices(node: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.devices: {wanted} are more than the {there} GPUs that are visible here.")
 
 
+def check_precision(precision: str, device: str) -> None:
+    """Refuse what Lightning would replace without an error. Raises UserError."""
+    if precision == "16-mixed" and device == "cpu":
+        raise UserError("trainer.precision: 16-mixed takes a GPU; use bf16-mixed or 32-true on processors.")
+
+
 def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
     """Start a rank for each device and wait; return the exit codes of those that ended by themselves, by rank.
 

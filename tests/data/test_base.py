@@ -8,11 +8,13 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from tests.waits import GPU, on_gpu
 from torch import Tensor
 
 from frostline.data.augment import Light
 from frostline.data.image import Digits, ImageFolder
-from frostline.data.inputs import Pixels
+from frostline.data.inputs import Pixels, Ragged
 from frostline.data.order import EpochBatches
 from frostline.errors import UserError
 
@@ -132,19 +134,34 @@ def test_an_unknown_split_is_named(preprocess: Pixels) -> None:
         Digits(preprocess=preprocess).loader("dev", shuffle=False)
 
 
-def test_labels_in_double_precision_stay_where_a_device_has_no_such_numbers(
-    preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moved: list[str] = []
-
-    def move(self: object, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int) -> dict[str, Tensor]:
-        moved.extend(batch)
-        return batch
-
-    monkeypatch.setattr(pl.LightningDataModule, "transfer_batch_to_device", move)
-    batch = {"inputs": torch.zeros(2), "label": torch.tensor([1.7e9, 1.7e9 + 1], dtype=torch.float64)}
+def test_labels_in_double_precision_stay_where_a_device_has_no_such_numbers(preprocess: Pixels) -> None:
     data = Digits(preprocess=preprocess, num_per_class=1)
+    batch = {"label": torch.tensor([1.7e9, 1.7e9 + 1], dtype=torch.float64)}
     assert data.transfer_batch_to_device(batch, torch.device("mps"), 0)["label"] is batch["label"]
-    assert moved == ["inputs"]
-    data.transfer_batch_to_device(batch, torch.device("cuda"), 0)
-    assert moved == ["inputs", "inputs", "label"]
+    with on_gpu():
+        assert data.transfer_batch_to_device(batch, GPU, 0)["label"].device == GPU
+
+
+def test_no_step_waits_for_its_batch_to_come_to_a_gpu(preprocess: Pixels) -> None:
+    data = Digits(preprocess=preprocess, num_per_class=1)
+    with on_gpu() as waits:
+        sequences = Ragged(torch.zeros(2, 3), torch.tensor([3, 2]))
+        batch = {"inputs": sequences, "label": torch.zeros(2), "weight": torch.tensor(1.0)}
+        moved = data.transfer_batch_to_device(batch, GPU, 0)
+        assert moved["inputs"].values.device == moved["inputs"].lengths.device == moved["weight"].device == GPU
+        assert waits.found == []
+
+
+@pytest.mark.parametrize(("accelerator", "pinned"), [("cpu", False), ("cuda", True)])
+def test_memory_is_pinned_for_a_run_on_a_gpu_alone(
+    accelerator: str, pinned: bool, preprocess: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine with a GPU the Trainer's strategy says whether a run's batches go there."""
+    strategy = SingleDeviceStrategy(torch.device(accelerator))
+    trainer = pl.Trainer(accelerator="cpu", strategy=strategy, logger=False, enable_checkpointing=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = Digits(preprocess=preprocess, num_per_class=1)
+    assert not data.train_dataloader().pin_memory, "nobody has said where they go"
+    data.trainer = trainer
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    assert [loader.pin_memory for loader in loaders] == [pinned] * 3

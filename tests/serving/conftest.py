@@ -1,7 +1,6 @@
 """Small runs of every modality, made once, and what their exports say in a process that has no Frostline."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -121,7 +120,6 @@ def alone() -> Alone:
         program = program.replace("sys.argv[0]", repr(str(folder / "example.py")))
         done = subprocess.run(
             [sys.executable, "-c", program, *samples],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
             text=True,
             capture_output=True,
             timeout=300,

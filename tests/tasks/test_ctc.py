@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from frostline.data.inputs import Ragged
@@ -114,6 +116,25 @@ def test_hits_are_transcripts_that_are_right(task: Ctc) -> None:
     labels = task.encode(["ab", "b", "a"], ALPHABET)
     outputs = Ragged(spoken("a-b", "aab", "a--").nan_to_num(), torch.tensor([3, 3, 1]))
     assert int(task.hits(outputs, labels)) == 2
+
+
+@given(
+    symbols=st.lists(st.lists(st.integers(0, 2), min_size=5, max_size=5), min_size=1, max_size=6),
+    lengths=st.lists(st.integers(0, 5), min_size=6, max_size=6),
+    letters=st.lists(st.lists(st.integers(0, 1), max_size=3), min_size=6, max_size=6),
+)
+def test_hits_are_those_of_greedy_decoding(
+    symbols: list[list[int]], lengths: list[int], letters: list[list[int]]
+) -> None:
+    """Without a look at any value; every second label is what is said, the others are anything."""
+    samples = len(symbols)
+    said = [collapsed(row[:length]) for row, length in zip(symbols, lengths, strict=False)]
+    true = [[one - 1 for one in row] if place % 2 else letters[place] for place, row in enumerate(said)]
+    width = max(map(len, true))
+    labels = torch.tensor([row + [-1] * (width - len(row)) for row in true], dtype=torch.int64).reshape(samples, width)
+    outputs = Ragged(torch.eye(3)[torch.tensor(symbols)], torch.tensor(lengths[:samples]))
+    wanted = sum(one == [letter + 1 for letter in row] for one, row in zip(said, true, strict=True))
+    assert int(Ctc().hits(outputs, labels)) == wanted
 
 
 def test_predictions_are_texts(task: Ctc) -> None:

@@ -63,8 +63,11 @@ class Adapter(nn.Module):
         )
 
     def vectors(self, outputs: Inputs) -> Tensor:
-        """Return the outputs [N, D] of a batch as vectors like those of ``own_features``."""
-        return flat(outputs)
+        """Return the outputs of a batch as vectors [N, D] like those of ``own_features``, the padding of sequences too.
+
+        To leave it out here would be to wait for the device: only there is it known how much is left.
+        """
+        return (outputs.values if isinstance(outputs, Ragged) else outputs).flatten(0, 1).float()
 
 
 def flat(inputs: Inputs) -> Tensor:

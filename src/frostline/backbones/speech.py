@@ -67,8 +67,11 @@ class VoiceEncoder(Blocks):
         self.linear = nn.Linear(WIDTH, WIDTH)
 
     def enter(self, frames: Ragged) -> Ragged:
-        """Return the frames without those that are padding in all of the batch."""
-        if torch.compiler.is_exporting():  # an exported graph has no lengths that depend on values, and needs none
+        """Return the frames without those that are padding in all of the batch, which only saves time.
+
+        An exported graph has no lengths that depend on values, and on a GPU a look at them would wait for it.
+        """
+        if torch.compiler.is_exporting() or frames.lengths.device.type != "cpu":
             return frames
         return Ragged(frames.values[:, : int(frames.lengths.max())], frames.lengths)
 

@@ -113,12 +113,23 @@ def machine() -> list[Row]:
         ("free disk here", f"{shutil.disk_usage('.').free / gigabyte:.1f} GB"),
         ("compute threads", str(torch.get_num_threads())),
     ]
-    for index in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(index)
-        rows.append((f"cuda:{index}", f"{about.name}, {about.total_memory / gigabyte:.1f} GB"))
+    found = gpus()
     if torch.backends.mps.is_available():
-        rows.append(("mps", "there"))
-    return rows if len(rows) > 5 else [*rows, ("accelerators", "none: runs take the CPU")]
+        found.append(("mps", "there"))
+    return [*rows, *(found or [("accelerators", "none: runs take the CPU")])]
+
+
+def gpus() -> list[Row]:
+    """Return each GPU of CUDA with its memory, or why those that are there cannot be used."""
+    import torch
+
+    try:
+        found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    except (RuntimeError, AssertionError) as error:  # an old driver, or a torch without CUDA
+        why = str(error).partition(". ")[0]
+        remedy = "update the driver, or install the torch that is made for it; until then use trainer.accelerator=cpu"
+        return [("cuda", f"there are GPUs that torch cannot use ({why}); {remedy}")]
+    return [(f"cuda:{index}", f"{one.name}, {one.total_memory / 1e9:.1f} GB") for index, one in enumerate(found)]
 
 
 def weights() -> list[Row]:

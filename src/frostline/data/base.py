@@ -212,7 +212,7 @@ class DataModule(pl.LightningDataModule):
             workers,
             self.loading.timeout_s,
             persistent_workers=workers > 0 and split == "train",
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._feeds_gpu(),
         )
 
     def ordered(
@@ -242,17 +242,24 @@ class DataModule(pl.LightningDataModule):
             yield batch["index"], batch["inputs"], complete
 
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch; labels in double precision stay behind where a device, Apple's, has no such numbers."""
+        """Move a batch, to a GPU without waiting for it, which Lightning does with tensors alone.
+
+        Labels in double precision stay behind where a device, Apple's, has no such numbers.
+        """
         stays = {
             name for name in batch if name == "label" and device.type == "mps" and batch[name].dtype == torch.float64
         }
-        moved = {name: part for name, part in batch.items() if name not in stays}
-        moved = super().transfer_batch_to_device(moved, device, dataloader_idx)
-        return {**moved, **{name: batch[name] for name in stays}}
+        ahead = device.type == "cuda"
+        return {name: part if name in stays else part.to(device, non_blocking=ahead) for name, part in batch.items()}
 
     def preview(self, split: str, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
         return self.splits[split].preview(index)
+
+    def _feeds_gpu(self) -> bool:
+        """Return whether batches go to a GPU: a run on a processor needs no pinned memory, even beside one."""
+        trainer: Any = self.trainer
+        return trainer is not None and trainer.strategy.root_device.type == "cuda"
 
     def _batches(self, split: str, shuffle: bool) -> EpochBatches:
         trainer: Any = self.trainer

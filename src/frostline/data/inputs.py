@@ -24,9 +24,9 @@ class Ragged(NamedTuple):
         """Return [B, T], true where a value is real."""
         return torch.arange(self.values.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
-    def to(self, device: torch.device | str) -> "Ragged":
-        """Return the same on a device."""
-        return Ragged(self.values.to(device), self.lengths.to(device))
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Ragged":
+        """Return the same on a device; ``non_blocking`` is torch's."""
+        return Ragged(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
 
 
 Inputs = Tensor | Ragged

@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.errors import UserError
 from frostline.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task
-from frostline.tasks.weights import ClassWeights, check_weights, one_for_each
+from frostline.tasks.weights import ClassWeights, Sent, check_weights, one_for_each
 
 
 class Multiclass(Task):
@@ -32,7 +32,7 @@ class Multiclass(Task):
             raise UserError(f"task.label_smoothing: {label_smoothing} will not do; it is 0 or more and below 1.")
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        self.weights: Tensor | None = None
+        self.weights: Sent | None = None
 
     def classes(self, labels: Sequence[str], known: Sequence[str] | None = None) -> list[str]:
         return super().classes(labels) if known is None else list(known)
@@ -53,10 +53,11 @@ class Multiclass(Task):
         counts_C = torch.bincount(labels, minlength=len(classes))
         weights = self.class_weights
         weights_C = one_for_each(weights, classes) if isinstance(weights, list) else 1 / counts_C
-        self.weights = weights_C * counts_C.sum() / (weights_C * counts_C).sum()  # so the learning rate means the same
+        weights_C = weights_C * counts_C.sum() / (weights_C * counts_C).sum()  # so the learning rate means the same
+        self.weights = Sent(weights_C)
 
     def importance(self, labels: Tensor) -> Tensor | None:
-        return None if self.weights is None else self.weights[labels]
+        return None if self.weights is None else self.weights.at(labels.device)[labels]
 
     def draws(self, labels: Tensor) -> Tensor:
         return 1 / torch.bincount(labels)[labels]
@@ -66,7 +67,7 @@ class Multiclass(Task):
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         assert isinstance(outputs, Tensor)
-        return self._loss(outputs, labels, self.label_smoothing)
+        return self._loss(outputs.float(), labels, self.label_smoothing)
 
     def deviance(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return self._loss(outputs.float(), labels, 0.0)
@@ -74,7 +75,7 @@ class Multiclass(Task):
     def _loss(self, outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         if self.weights is None:
             return functional.cross_entropy(outputs, labels, label_smoothing=smoothing)
-        weights_C = self.weights.to(outputs)
+        weights_C = self.weights.at(outputs.device)
         each_B = functional.cross_entropy(outputs, labels, weights_C, reduction="none", label_smoothing=smoothing)
         return each_B.mean()  # not torch's weighted mean: a batch's parts on several ranks must add up to the whole
 

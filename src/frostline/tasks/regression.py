@@ -82,7 +82,7 @@ class Regression(Task):
 
     def loss(self, outputs: Outputs, labels: Tensor) -> Tensor:
         assert isinstance(outputs, Tensor)
-        return self._loss(outputs, self.targets(labels).to(outputs))
+        return self._loss(outputs.float(), self.targets(labels).to(outputs.device))
 
     def hits(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Return the absolute errors, summed."""

@@ -10,6 +10,20 @@ from frostline.errors import UserError
 ClassWeights = str | list[float] | None
 
 
+class Sent:
+    """A tensor that is sent to each device once, where a step that sent it anew would wait for the device each time."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._at = {tensor.device: tensor}
+
+    def at(self, device: torch.device) -> Tensor:
+        """Return the tensor on a device."""
+        if device not in self._at:
+            with torch.inference_mode(False):  # it is for training too, wherever it is wanted first
+                self._at[device] = next(iter(self._at.values())).to(device)
+        return self._at[device]
+
+
 def check_weights(weights: ClassWeights) -> None:
     """Refuse what is neither null nor ``balanced`` nor a list of numbers of 0 or more. Raises UserError."""
     if isinstance(weights, str) and weights != "balanced":

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.adapters import Adapter
-from frostline.data.inputs import Inputs
+from frostline.data.inputs import Inputs, Ragged
 
 MOST = 512
 """Vectors of each side that a step compares: the work grows with the square."""
@@ -26,30 +26,38 @@ class Alignment:
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Return the distance for a batch as the data set delivers it: a scalar with a gradient to the adapter."""
-        made_ND = self.adapter.vectors(self.adapter(inputs))
+        made = self.adapter(inputs)
+        made_ND = self.adapter.vectors(made)
+        self.known_ND = self.known_ND.to(made_ND.device)
+        everything_M = torch.ones(len(self.known_ND), dtype=torch.bool, device=made_ND.device)
+        real_N = made.mask.flatten() if isinstance(made, Ragged) else everything_M.new_ones(len(made_ND))
         with torch.autocast(made_ND.device.type, enabled=False):  # differences of squares need every digit
-            return discrepancy(drawn(made_ND.float()), drawn(self.known_ND).to(made_ND.device))
+            return discrepancy(*drawn(made_ND, real_N), drawn(self.known_ND, everything_M)[0])
 
 
-def drawn(rows_ND: Tensor) -> Tensor:
-    """Return at most MOST rows, drawn without replacement."""
+def drawn(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return at most MOST rows, drawn without replacement, padding after all that is real; and which are real."""
     if len(rows_ND) <= MOST:
-        return rows_ND
-    return rows_ND[torch.randperm(len(rows_ND))[:MOST].to(rows_ND.device)]
+        return rows_ND, real_N
+    places = torch.rand(len(rows_ND), device=rows_ND.device).masked_fill(~real_N, 2.0).argsort()[:MOST]
+    return rows_ND[places], real_N[places]
 
 
-def discrepancy(one_ND: Tensor, other_MD: Tensor) -> Tensor:
+def discrepancy(one_ND: Tensor, real_N: Tensor, other_MD: Tensor) -> Tensor:
     """Return the squared maximum mean discrepancy of two samples, without bias: 0 in the mean where they are alike.
 
-    Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel Two-Sample Test, equation 3; the kernel is the mean
-    of Gaussians whose widths are fractions and multiples of the mean squared distance of all rows.
+    Of the first only the rows that are real count. Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel
+    Two-Sample Test, equation 3; the kernel is the mean of Gaussians whose widths are fractions and multiples of the
+    mean squared distance of all rows.
     """
-    rows = torch.cat([one_ND, other_MD])
+    rows, count, m = torch.cat([one_ND, other_MD]), real_N.sum(), len(other_MD)
+    counts = torch.cat([real_N, real_N.new_ones(m)])
+    pairs = (counts[:, None] & counts).fill_diagonal_(False)
     squares = rows.square().sum(dim=1)
     distances = (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(0)
-    scale = distances.detach().sum() / (len(rows) * (len(rows) - 1))
-    kernel = torch.stack([(-distances / (width * scale)).exp() for width in WIDTHS]).mean(dim=0)
-    n, m = len(one_ND), len(other_MD)
-    within_one = (kernel[:n, :n].sum() - kernel[:n, :n].diagonal().sum()) / (n * (n - 1))
-    within_other = (kernel[n:, n:].sum() - kernel[n:, n:].diagonal().sum()) / (m * (m - 1))
-    return within_one + within_other - 2 * kernel[:n, n:].mean()
+    scale = (distances.detach() * pairs).sum() / pairs.sum()
+    kernel = torch.stack([(-distances / (width * scale)).exp() for width in WIDTHS]).mean(dim=0) * pairs
+    n = len(one_ND)
+    within_one = kernel[:n, :n].sum() / (count * (count - 1))
+    within_other = kernel[n:, n:].sum() / (m * (m - 1))
+    return within_one + within_other - 2 * kernel[:n, n:].sum() / (count * m)

@@ -124,8 +124,9 @@ class FineTuner(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         labels = batch["label"]
         loss, hits = self._aligned(batch) if self.alignment is not None else self._judged(batch)
-        count = torch.tensor(float(len(labels)), device=loss.device)
-        self._sums.append(torch.stack([loss.detach().float() * len(labels), hits.float(), count]))
+        loss_now = loss.detach().float()
+        count = loss_now.new_full((), len(labels))  # filled there: a number that is sent waits for the accelerator
+        self._sums.append(torch.stack([loss_now * len(labels), hits.float(), count]))
         if batch_idx % CHECK_EVERY == 0:
             self._check_finite(loss.detach())
         return loss * batch["weight"]

@@ -1,0 +1,74 @@
+"""Runs in which each move of a module really copies what it holds, as between a processor and a GPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.data.sounds import folders
+from tests.runs import finished
+from tests.sequences import save_bert, write_texts
+from torch import Tensor, nn
+
+from frostline.config import compose, plain
+
+RUN = ["trainer.accelerator=cpu", "epochs=2", "data.batch_size=16"]
+DIGITS = ["data=digits", "data.num_per_class=5"]
+IMAGES = [*DIGITS, "data.size=32", "backbone=timm", "backbone.weights=none", "backbone.name=test_resnet"]
+
+
+def copied(apply: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Let `to`, `cpu` and their like give a module new tensors, where on one device they leave it those that it has."""
+
+    def move(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        return apply(module, lambda tensor: change(tensor).clone(), recurse)
+
+    return move
+
+
+def check_moves(outputs: Path, *overrides: str) -> None:
+    """A run in which everything moves comes to what the same run does in which nothing has to."""
+    config = plain(compose("run", [*RUN, *overrides, f"outputs={outputs / 'still'}"]))
+    still, _ = finished(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Module, "_apply", copied(nn.Module._apply))
+        moving: dict[str, Any] = finished(config | {"outputs": str(outputs / "moving")})[0]
+    for key in ("metrics", "moved", "similarity", "mistakes"):
+        assert moving[key] == still[key], key
+    assert moving["similarity"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["freeze=scratch"],
+        ["freeze=scratch", "cache.enabled=false"],
+        ["freeze=last_k", "backbone.batch_norm=live"],
+        ["freeze=gradual", "backbone.batch_norm=live", "epochs=4"],
+        ["freeze=full", "backbone.batch_norm=live", "backbone.name=test_efficientnet"],
+        ["freeze=lp_ft", "backbone.name=test_vit", "head.solver=null"],
+    ],
+    ids=" ".join,
+)
+def test_images(tmp_path: Path, options: list[str]) -> None:
+    check_moves(tmp_path, *IMAGES, *options)
+
+
+@pytest.mark.parametrize("freeze", ["last_k", "full"])
+def test_texts(tmp_path: Path, freeze: str) -> None:
+    network = save_bert(tmp_path / "bert")
+    texts = ["data=text_csv", f"data.root={write_texts(tmp_path / 'texts')}", "data.tokens=20"]
+    check_moves(tmp_path, "backbone=transformers", f"backbone.name={network}", *texts, f"freeze={freeze}")
+
+
+@pytest.mark.parametrize("options", [["freeze=last_k"], ["freeze=full", "cache.enabled=false"]], ids=" ".join)
+def test_sounds(tmp_path: Path, options: list[str]) -> None:
+    sounds = ["data=audiofolder", f"data.root={folders(tmp_path / 'sounds')}", "data.seconds=0.3"]
+    check_moves(tmp_path, "backbone=voice_encoder", "backbone.weights=none", *sounds, *options)
+
+
+def test_an_adapter(tmp_path: Path) -> None:
+    network = save_bert(tmp_path / "bert")
+    adapter = ["data.size=8", "adapter=patches", "adapter.patch=4", "freeze=orca", "epochs=4"]
+    check_moves(tmp_path, "backbone=transformers", f"backbone.name={network}", *DIGITS, *adapter)
