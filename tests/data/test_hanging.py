@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frostline.config import compose, plain
-from frostline.data.augment import Light
 from frostline.data.image import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
@@ -19,7 +18,7 @@ from frostline.processes import kill_children
 from frostline.results.store import run_id
 
 
-class Stuck(Light):
+class Stuck(nn.Module):
     """Waits for what never comes, and does not listen, as a read from a file server that is gone."""
 
     def forward(self, image: Tensor) -> Tensor:
@@ -66,7 +65,7 @@ def test_the_bound_is_on_by_default_and_is_not_what_a_run_is(photos: Path, prepr
 
 
 def test_other_errors_of_a_loader_stay_what_they_are(photos: Path, preprocess: Pixels) -> None:
-    class Broken(Light):
+    class Broken(nn.Module):
         def forward(self, image: Tensor) -> Tensor:
             raise RuntimeError("the transform is broken")
 

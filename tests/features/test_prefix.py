@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.views import serve
 from torch import nn
 
 from frostline.backbones.base import Backbone
@@ -58,7 +59,7 @@ def test_cached_activations_are_those_of_the_live_network(
     assert passes.count == 6 and len(Store(tmp_path).entries()) == 2 * len(cuts)
     indices = torch.tensor([79, 3, 20, 41, 7])
     for view in (0, 1):
-        images = data.splits["train"].inputs(indices, view)
+        images = serve(data, indices, view)
         with torch.inference_mode():
             live = prefix(backbone, [cut.name for cut in cuts])(images)
             features = backbone.eval()(images)
@@ -128,7 +129,7 @@ def test_what_does_not_fit_is_mapped_and_what_does_is_read(make, load, tmp_path:
     assert maps.count(str(tmp_path)) == 1 and cache._left == 0.5 * each
     live = prefix(backbone, ["features"])
     for view in (0, 1):
-        (expected,) = live(data.splits["train"].inputs(torch.arange(10), view))
+        (expected,) = live(serve(data, torch.arange(10), view))
         torch.testing.assert_close(both.inputs(torch.arange(10), view), expected, rtol=1e-5, atol=1e-5)
 
 

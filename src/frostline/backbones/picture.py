@@ -52,8 +52,9 @@ class ImageBackbone(Backbone):
     def forward(self, inputs: Inputs) -> Tensor:
         """Return the features [B, num_features] of uint8 images [B, 3, S, S], or of what the adapter takes."""
         pictures: Tensor = inputs if self.adapter is None else self.adapter(inputs)  # type: ignore[assignment]
-        if self.channels_last:
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        pictures = pictures.contiguous(
+            memory_format=torch.channels_last if self.channels_last else torch.contiguous_format
+        )
         if self.adapter is None:
             pictures = pictures * self.scale + self.shift
         return self.network(pictures)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from frostline.data.augment import Batched, apply
 from frostline.data.inputs import Inputs, Preprocess
 from frostline.data.order import WINDOW, EpochBatches, by_length
 from frostline.data.splits import SPLITS
@@ -65,16 +66,20 @@ def unusable(problems: Sequence[str]) -> str:
 
 
 class Served(Dataset[dict[str, Any]]):
-    """A source with its labels, indexed by what EpochBatches yields: a whole batch at a time."""
+    """A source with its labels, indexed by what EpochBatches yields: a whole batch at a time.
 
-    def __init__(self, source: Source, labels: Tensor) -> None:
-        self.source, self.labels = source, labels
+    Batches that have yet to be ``augmented``, where the network is, say their view.
+    """
+
+    def __init__(self, source: Source, labels: Tensor, augmented: bool = False) -> None:
+        self.source, self.labels, self.augmented = source, labels, augmented
 
     def __getitem__(self, index: tuple[int, Tensor, float]) -> dict[str, Any]:
         view, indices, weight = index
         label = self.labels[indices]
         inputs = self.source.inputs(indices, view) if len(indices) else torch.zeros(0)
-        return {"inputs": inputs, "label": label, "index": indices, "weight": torch.tensor(weight)}
+        batch = {"inputs": inputs, "label": label, "index": indices, "weight": torch.tensor(weight)}
+        return {**batch, "view": view} if self.augmented else batch
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,10 @@ class DataModule(pl.LightningDataModule):
     """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}.
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
-    of each split; ``views`` is 1 where nothing is augmented; ``used`` the splits that are made ready before training;
-    ``typical`` the size of a usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by
-    split; ``known`` what was measured in the training samples and is needed to prepare others.
+    of each split; ``augment`` what is yet to be done to training samples, in batches where the network is; ``views`` is
+    1 where nothing is augmented; ``used`` the splits that are made ready before training; ``typical`` the size of a
+    usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by split; ``known`` what was
+    measured in the training samples and is needed to prepare others.
     """
 
     def __init__(
@@ -138,6 +144,7 @@ class DataModule(pl.LightningDataModule):
         typical: int | None = None,
         known: Mapping[str, Any] | None = None,
         class_counts: Mapping[str, Mapping[str, int]] | None = None,
+        augment: Batched | None = None,
     ) -> None:
         super().__init__()
         assert set(splits) == set(SPLITS) == set(transforms)
@@ -146,6 +153,7 @@ class DataModule(pl.LightningDataModule):
         self.typical = typical or preprocess.size
         self.known = dict(known or {})
         self.class_counts = {name: dict(counts) for name, counts in (class_counts or {}).items()}
+        self.augment = augment
         self._transforms = dict(transforms)
         self._sources: dict[str, Source] = {}
         self.used: tuple[str, ...] = SPLITS
@@ -205,7 +213,8 @@ class DataModule(pl.LightningDataModule):
         self.check((split,))
         samples = self.splits[split]
         workers = self.loading.workers if split not in self._sources and samples.costly else 0
-        served = Served(self._sources.get(split, samples), samples.labels)
+        augmented = self.augment is not None and split == "train" and split not in self._sources
+        served = Served(self._sources.get(split, samples), samples.labels, augmented)
         return Loader(
             served,
             self._batches(split, shuffle),
@@ -219,6 +228,8 @@ class DataModule(pl.LightningDataModule):
         self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1
     ) -> Iterator[tuple[Tensor, Inputs, bool]]:
         """Yield (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
+
+        What comes of them is for :meth:`augmented`, on the device where the network is.
 
         In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
         where windows end, so that each batch is what it would be in the whole; the last ones may be empty.
@@ -241,16 +252,30 @@ class DataModule(pl.LightningDataModule):
         for batch, complete in zip(served, ends, strict=True):
             yield batch["index"], batch["inputs"], complete
 
+    def augmented(self, split: str, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
+        """Return a view of samples whose inputs were moved to where the network is; ``indices`` [B] are on the host.
+
+        Of each sample it is a function of (seed, index, view), and the same for batches that are cached.
+        """
+        if self.augment is None or split != "train" or not len(indices):
+            return inputs
+        assert isinstance(inputs, Tensor)
+        return apply(self.augment, inputs, indices, self.loading.seed, view)
+
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch, to a GPU without waiting for it, which Lightning does with tensors alone.
+        """Move a batch and augment it there; a GPU is not waited for, which Lightning sees to with tensors alone.
 
         Labels in double precision stay behind where a device, Apple's, has no such numbers.
         """
+        view, batch = batch.get("view"), {name: part for name, part in batch.items() if name != "view"}
         stays = {
             name for name in batch if name == "label" and device.type == "mps" and batch[name].dtype == torch.float64
         }
         ahead = device.type == "cuda"
-        return {name: part if name in stays else part.to(device, non_blocking=ahead) for name, part in batch.items()}
+        moved = {name: part if name in stays else part.to(device, non_blocking=ahead) for name, part in batch.items()}
+        if view is not None:
+            moved["inputs"] = self.augmented("train", moved["inputs"], batch["index"], view)
+        return moved
 
     def preview(self, split: str, index: int) -> bytes | None:
         """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""

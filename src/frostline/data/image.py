@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.data.augment import Augment, apply, describe
+from frostline.data.augment import Augment, Batched, apply, describe
 from frostline.data.base import DataModule, Loading, Split, unusable
 from frostline.data.divide import divide, duplicates
 from frostline.data.folders import Columns, read_folder, read_manifest
@@ -19,7 +19,7 @@ from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
-from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared
+from frostline.data.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared, rows
 from frostline.data.splits import SPLITS
 from frostline.data.tables import SPLIT
 from frostline.errors import UserError, choices, named
@@ -29,7 +29,7 @@ from frostline.tasks.multiclass import Multiclass
 
 log = logging.getLogger(__name__)
 
-PIPELINE = 2
+PIPELINE = 3
 """Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
 
 
@@ -79,7 +79,8 @@ class ImageSplit:
         self.lengths: Tensor | None = None
         self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
         self._images, self._options = listing.content, options
-        self._augment = options.augment if train else None
+        # what is made of whole batches is made where the network is, by the DataModule
+        self._augment = options.augment if train and not isinstance(options.augment, Batched) else None
         self._small = len(listing) * 3 * options.wanted.size**2 <= options.memory_gb * 2**30
         self._pixels: Tensor | None = None
         self._problems: list[str] | None = None
@@ -107,14 +108,14 @@ class ImageSplit:
         return self._problems
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:
-        """Return uint8 [B, 3, S, S]: the images themselves, or this view of them where train is augmented.
+        """Return uint8 [B, 3, S, S]: the images themselves, or this view of them where train is augmented one by one.
 
         Raises UserError naming the images of the split that cannot be decoded.
         """
         if problems := self.check():
             raise UserError(unusable(problems))
         if self._pixels is not None:
-            images = self._pixels.index_select(0, indices)  # ten times as fast as fancy indexing on bytes
+            images = rows(self._pixels, indices)
         else:
             images = decode_some(self._images, indices.tolist(), self._options.wanted)
         if self._augment is None:
@@ -127,7 +128,7 @@ class ImageSplit:
         Raises UserError naming an image that cannot be decoded.
         """
         if self._pixels is not None:
-            return self._pixels.index_select(0, indices)
+            return rows(self._pixels, indices)
         return decode_some(self._images, indices.tolist(), self._options.wanted)
 
     def preview(self, index: int) -> bytes:
@@ -204,6 +205,7 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
         "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
         "transforms": transforms(options),
         "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
+        "augment": options.augment if isinstance(options.augment, Batched) else None,
         "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
     }
 

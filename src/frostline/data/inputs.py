@@ -137,6 +137,11 @@ UNITS = {"size": "image", "tokens": "text", "seconds": "speech"}
 """What says how large a sample is, as a key of data and as a parameter of what is built for them: of which modality."""
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return a few of the host's numbers on a device, which is not waited for."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
 def same() -> torch.Generator:
     """Return a generator that gives the same numbers each time."""
     return torch.Generator().manual_seed(0)

@@ -78,8 +78,11 @@ def png(pixels: Tensor) -> bytes:
 
 
 def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tensor, list[Look]]:
-    """Return all images as uint8 [N, 3, S, S], decoded by threads, and what was seen of each; failed ones are black."""
-    pixels = np.zeros((len(images), 3, preprocess.size, preprocess.size), np.uint8)
+    """Return all images as uint8 [N, 3, S, S], decoded by threads, and what was seen of each; failed ones are black.
+
+    In memory the channels come last, as in what decoders make and in what convolutions take.
+    """
+    pixels = np.zeros((len(images), preprocess.size, preprocess.size, 3), np.uint8).transpose(0, 3, 1, 2)
     recipe = preprocess.recipe
 
     def decode(index: int) -> Look:
@@ -121,6 +124,19 @@ def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> T
             raise UserError(f"{image} {explain(image, error)}; it has changed since it was checked.") from error
 
     if torch.utils.data.get_worker_info() is None:
-        return torch.from_numpy(np.stack(in_threads(decode, indices)))
+        return _stacked(in_threads(decode, indices))
     with _pillow_quiet():
-        return torch.from_numpy(np.stack([decode(index) for index in indices]))
+        return _stacked([decode(index) for index in indices])
+
+
+def _stacked(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Return squares [3, S, S] as one batch, with channels last in memory."""
+    return torch.from_numpy(np.stack([square.transpose(1, 2, 0) for square in squares])).permute(0, 3, 1, 2)
+
+
+def rows(pixels: Tensor, indices: Tensor) -> Tensor:
+    """Return some of the images [N, 3, S, S] whose channels come last in memory; theirs do so too.
+
+    Ten times as fast as fancy indexing on bytes.
+    """
+    return pixels.permute(0, 2, 3, 1).index_select(0, indices).permute(0, 3, 1, 2)

@@ -228,8 +228,9 @@ class PrefixCache:
         kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in cuts]
         waiting: list[tuple[Tensor, tuple[Inputs, ...]]] = []
         for indices, inputs, complete in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
+            inputs = self.data.augmented(split, inputs.to(self.device), indices, view)
             with torch.inference_mode(), self.autocast():
-                waiting.append((indices, tuple(output.to("cpu") for output in network(inputs.to(self.device)))))
+                waiting.append((indices, tuple(output.to("cpu") for output in network(inputs))))
             samples += len(indices)
             if not complete:
                 continue

@@ -21,7 +21,7 @@ from frostline.files import sha256_json
 from frostline.results.checked import load_record, load_whole_record
 from frostline.secrets import resolve_env
 
-FORMAT = 5
+FORMAT = 6
 ID = re.compile("[0-9a-f]{12}")
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
