@@ -14,12 +14,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed
+from torch._C._distributed_c10d import HashStore
 
 from frostline import group as module
 from frostline.config import compose, plain
 from frostline.errors import UserError
-from frostline.group import ALONE, FOREVER, Group, check_alike, check_shared, form
-from frostline.ranks import by_address, by_file, place, variables
+from frostline.group import ALONE, FOREVER, Group, check_alike, check_shared, form, open_channel
+from frostline.ranks import by_address, by_file, loopback, place, variables
 
 WORLD = 3
 
@@ -195,6 +196,17 @@ def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert here is not None and (here.rank, here.world) == (0, 2)
         with pytest.raises(UserError, match=rf"trainer.num_nodes: the ranks cannot meet at 127.0.0.1:{port}"):
             form(trainer(devices=2, strategy="ddp", plugins=[module.environment()]), config_of("trainer=ddp_cpu"))
+
+
+def test_an_interface_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", loopback())
+    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere0")
+        with pytest.raises(UserError, match="trainer.num_nodes: the ranks cannot connect over nowhere0 .*ib0"):
+            open_channel(timedelta(seconds=5))
+    finally:
+        distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("value", ["auto", "-1", "[0,1]", "0"])

@@ -177,7 +177,8 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
         raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
-    group = Group(trainer.global_rank, wanted, open_channel(strategy._timeout), strategy._timeout)
+    limit = strategy._timeout or distributed_c10d.default_pg_timeout
+    group = Group(trainer.global_rank, wanted, open_channel(limit), limit)
     strategy.broadcast = group.broadcast
     return group
 
@@ -208,8 +209,16 @@ def open_channel(timeout: timedelta) -> Any:
     """Return a group over gloo of all ranks, who must meet within ``timeout`` but may then wait for each other.
 
     The group that trains will not do: its collectives give up after half an hour, and NCCL's need an accelerator.
+    Raises UserError where they cannot connect.
     """
-    channel = distributed.new_group(backend="gloo", timeout=timeout)
+    try:
+        channel = distributed.new_group(backend="gloo", timeout=timeout)
+    except RuntimeError as error:
+        way = os.environ.get("GLOO_SOCKET_IFNAME", "the interface of the node's name")
+        raise UserError(
+            f"trainer.num_nodes: the ranks cannot connect over {way} ({str(error).splitlines()[0]}); name one that "
+            "joins the nodes, as in launcher.setup=['export GLOO_SOCKET_IFNAME=ib0']."
+        ) from error
     lengthen: Any = getattr(distributed, "set_timeout", None) or distributed_c10d._set_pg_timeout  # before torch 2.14
     lengthen(FOREVER, channel)
     return channel
