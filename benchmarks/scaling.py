@@ -76,7 +76,9 @@ def memory(network: Network, hardware: Hardware, measured: Measured) -> str:
         "the most while they are made": lambda samples: samples * measured.listing_peak,
         "an epoch's order": lambda samples: samples * measured.order_bytes,
         "validation logits, 1% of the samples (rank 0)": lambda samples: samples / VALIDATION * (4 * CLASSES + 16),
-        f"features of {network.name} for `head.solver=lbfgs` (rank 0)": lambda samples: samples * network.cuts[-1].bytes,
+        f"features of {network.name} for `head.solver=lbfgs` (rank 0)": lambda samples: (
+            samples * network.cuts[-1].bytes
+        ),
     }
     cells = {name: [needs(samples) for samples in SAMPLES] for name, needs in rows.items()}
     lines = [[name, *(f"**{size(v)}**" if v > share else size(v) for v in row)] for name, row in cells.items()]
