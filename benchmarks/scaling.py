@@ -15,7 +15,7 @@ from dataclasses import asdict, fields, replace
 
 from frostline.backbones.cuts import Cut
 from frostline.features.choose import size
-from scaling_cluster import CLASSES, STRATEGIES, Hardware, Measured, Network, networks, reading, ring
+from scaling_cluster import CLASSES, STRATEGIES, Hardware, Measured, Network, asking, networks, reading, ring
 
 BATCH = 64
 """Samples of one GPU in a step."""
@@ -75,8 +75,10 @@ def memory(network: Network, hardware: Hardware, measured: Measured) -> str:
         "names, paths and labels": lambda samples: samples * measured.listing_bytes,
         "the most while they are made": lambda samples: samples * measured.listing_peak,
         "an epoch's order": lambda samples: samples * measured.order_bytes,
-        "validation logits, 1% of the samples": lambda samples: samples / VALIDATION * (4 * CLASSES + 16),
-        f"features of {network.name} for `head.solver=lbfgs`": lambda samples: samples * network.cuts[-1].bytes,
+        "validation logits, 1% of the samples (rank 0)": lambda samples: samples / VALIDATION * (4 * CLASSES + 16),
+        f"features of {network.name} for `head.solver=lbfgs` (rank 0)": lambda samples: (
+            samples * network.cuts[-1].bytes
+        ),
     }
     cells = {name: [needs(samples) for samples in SAMPLES] for name, needs in rows.items()}
     lines = [[name, *(f"**{size(v)}**" if v > share else size(v) for v in row)] for name, row in cells.items()]
@@ -193,8 +195,8 @@ def step_times(found: Sequence[Network], hardware: Hardware) -> str:
             waits = [ring(network.reduced(phase), gpus, hardware) for gpus in GPUS]
             shown = [f"**{duration(wait)}**" if wait > computing else duration(wait) for wait in waits]
             lines.append([network.name, strategy, duration(computing), *shown])
-    asks = [duration(ring(8, gpus, hardware)) for gpus in GPUS]
-    lines.append(["any", "the number that says whether to stop", "", *asks])
+    asks = [duration(asking(gpus, hardware)) for gpus in GPUS]
+    lines.append(["any", "the number that says whether to stop, on processors", "", *asks])
     return table(["network", "strategy", "computing", *(f"all-reduce, {gpus} GPUs" for gpus in GPUS)], lines)
 
 

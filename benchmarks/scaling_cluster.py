@@ -41,6 +41,7 @@ class Hardware:
     gpu_link: float = 300e9  # NVLink of an A100, one direction (600 GB/s both ways: its data sheet)
     node_link: float = 25e9  # one 200 Gb/s InfiniBand adapter for each GPU, as in a DGX A100
     latency: float = 1e-5  # seconds of a message; of its order with NCCL over InfiniBand
+    host_latency: float = 5e-5  # of a message of gloo's between two processes: half an all-reduce of two ranks here
     storage: float = 100e9  # the file system that all nodes share: a guess at a middling one
     node_storage: float = 25e9  # what one node can read of it: one 200 Gb/s adapter
     storage_iops: float = 1e6  # random reads a second that it serves: a guess
@@ -113,6 +114,11 @@ def ring(bytes_: float, gpus: int, hardware: Hardware) -> float:
     """Return the seconds of an all-reduce: each GPU sends its bytes twice, less one part, and messages take turns."""
     link = hardware.gpu_link if gpus <= hardware.gpus_per_node else hardware.node_link
     return 2 * (gpus - 1) / gpus * bytes_ / link + 2 * math.log2(gpus) * hardware.latency
+
+
+def asking(gpus: int, hardware: Hardware) -> float:
+    """Return the seconds of gloo's all-reduce of one number between processors: once round the ring, and once more."""
+    return 2 * (gpus - 1) * hardware.host_latency
 
 
 def reading(bytes_: float, gpus: int, hardware: Hardware) -> float:

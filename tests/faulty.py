@@ -1,5 +1,6 @@
 """Heads that misbehave in the middle of a run, each in one way, and what a test asks of a worker's process."""
 
+import atexit
 import gc
 import logging
 import os
@@ -80,6 +81,12 @@ def leak() -> None:
     random.seed(1)
 
 
+def linger(how: str) -> None:
+    """Do this, and then take two minutes to exit, as a library does that waits for a server or for other ranks."""
+    atexit.register(time.sleep, 120)
+    HOW[how]()
+
+
 def raise_once() -> None:
     """Fail unless the ranks have been started again by now."""
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
@@ -106,6 +113,9 @@ HOW = {
     "exit 3": lambda: os._exit(3),
     "sys.exit": lambda: sys.exit(0),
     "raise": lambda: 1 / 0,
+    "raise, and linger": lambda: linger("raise"),
+    "SIGTERM, and linger": lambda: linger("SIGTERM"),
+    "linger": lambda: linger("nothing"),
     "memory": use_up_memory,
     "hang": hang,
     "hang deaf": hang_deaf,

@@ -99,13 +99,18 @@ def test_ranks_of_one_machine_meet_where_no_other_user_can_enter() -> None:
     assert not private.exists()
 
 
-def test_what_ranks_open_stays_on_their_machine_unless_there_are_several() -> None:
+def test_what_ranks_open_stays_on_their_machine_unless_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+
     def interfaces(meeting: str) -> set[str]:
         given = variables("run", 0, 0, 2, 2, 0, meeting)
         return {value for name, value in given.items() if name.endswith("SOCKET_IFNAME")}
 
     assert interfaces(by_file(Path("/tmp/x"))) == {loopback()}
-    assert interfaces(by_address("n1", 1)) == set()
+    assert interfaces(by_address("nowhere.invalid", 1)) == set()
+    assert interfaces(by_address("127.0.0.1", 1)) == {loopback()}, "the way to where they meet"
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "ib0")
+    assert interfaces(by_address("127.0.0.1", 1)) == set(), "the user's own is left alone"
 
 
 def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +123,7 @@ def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch:
 def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own name may mean 127.0.1.1, as on Debian, which is of no use to another."""
     ways = {"n1": "127.0.1.1", "n2": "0.0.0.0"}
-    monkeypatch.setattr("frostline.launchers.slurm_meeting._way", ways.get)
+    monkeypatch.setattr("frostline.launchers.slurm_meeting.way_to", ways.get)
     monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
     assert free_address(["n0", "n1", "n2"])[0] == "0.0.0.0"
     host, port = free_address(["n0", "n1"])  # where none of the names says anything

@@ -157,9 +157,11 @@ def test_a_live_batch_norm_ends_equal_on_all_ranks(tmp_path: Path) -> None:
 
 WAYS = {
     "raise": "rank 1: ZeroDivisionError: division by zero",
+    "raise, and linger": "rank 1: ZeroDivisionError: division by zero",
     "SIGKILL": "rank 1 was killed by SIGKILL",
     "exit 3": "rank 1 ended with exit code 3",
     "SIGTERM": "stopped by SIGTERM",
+    "SIGTERM, and linger": "stopped by SIGTERM",
 }
 
 
@@ -176,12 +178,21 @@ def test_whatever_befalls_one_rank_costs_that_run_alone(tmp_path: Path) -> None:
     assert ended["good"][0]["status"] == "done", ended["good"][0]["reason"]
     for how, reason in WAYS.items():
         record, seconds = ended[how]
-        assert record["status"] == ("interrupted" if how == "SIGTERM" else "failed")
+        assert record["status"] == ("interrupted" if how.startswith("SIGTERM") else "failed")
         assert reason in record["reason"], record["reason"]
         assert seconds < START_S + ENDS_S
     assert "1 / 0" in ended["raise"][0]["traceback"]
     assert not list(tmp_path.glob("runs/*/owner.json"))
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in command(path)]
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_done_waits_for_no_exit_handler(tmp_path: Path) -> None:
+    config = make(tmp_path, "freeze=full", "epochs=1")
+    began = time.monotonic()
+    outcome = dispatch({**config, "head": {"_target_": "faulty.Faulty", "how": "linger", "after": 2, "rank": 1}})
+    assert outcome.record["status"] == "done", outcome.record["reason"]
+    assert time.monotonic() - began < START_S + ENDS_S
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> N
         penalty = solve_phase(parts.journal, parts.module, parts.plan, index, fixed(parts, index, sources))
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
+        parts.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
         fit_phase(parts.trainer, parts.module, parts.data, parts.plan, index, parts.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
@@ -103,12 +104,16 @@ def body(parts: Parts, index: int) -> torch.nn.Module:
 
 
 def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the backbone's features [N, D] and labels [N, ...] of train, view after view, and val."""
+    """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
+
+    All ranks compute their parts; on any other than rank 0 nothing is returned.
+    """
     found = {}
     for split in ("train", "val"):
-        views, labels = parts.features(split, index, sources).views.values(), parts.data.splits[split].labels
-        features = torch.cat([rows.whole() for rows in views]).float()  # the cache has those of bf16-mixed in half
-        found[split] = features, torch.cat([labels] * len(views))
+        views, labels = list(parts.features(split, index, sources).views.values()), parts.data.splits[split].labels
+        if parts.group.leads:
+            whole = views[0].whole() if len(views) == 1 else torch.cat([rows.whole() for rows in views])
+            found[split] = whole.float(), torch.cat([labels] * len(views))  # the cache has those of bf16-mixed in half
     return found
 
 

@@ -1,11 +1,11 @@
 """The process group of a run, as the run needs it: the same code for one rank and for many."""
 
-import atexit
 import json
 import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,27 +16,36 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, distributed
+from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import Store
 
 from frostline.errors import UserError
 from frostline.leftovers import make_name, sweep_once
 from frostline.ranks import Place, place, world_size
 
-CPU = torch.device("cpu")
 PATIENCE_S = 5
+FOREVER = timedelta(days=20)
+"""How long a rank waits for the others: as long as rank 0 solves a head, or waits for another builder of the cache.
+
+A rank that dies closes its connections, and whoever started the ranks ends the others. torch polls a store with
+milliseconds in 32 bits, which hold no more than 24 days.
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's rank among ``world``; what it exchanges with the others lies on ``device``.
+    """This process's rank among ``world``, and what it exchanges with the others by ``channel``, over gloo.
 
-    Every rank must call the same functions in the same order. Alone, each returns what it was given. Only plain text
-    and tensors are sent, never a pickle.
+    All of it goes from main memory to main memory, and is returned there, wherever the tensors given lie: no
+    accelerator is waited for that has nothing to do with it, and none holds what only rank 0 needs. Every rank must
+    call the same functions in the same order. Alone, each returns what it was given. Only plain text and tensors are
+    sent, never a pickle. ``step`` is how long the ranks wait for each other where nobody works alone: between steps.
     """
 
     rank: int = 0
     world: int = 1
-    device: torch.device = field(default=CPU)
+    channel: Any = None
+    step: timedelta = FOREVER
 
     @property
     def leads(self) -> bool:
@@ -47,40 +56,48 @@ class Group:
         """Wait until every rank has come here."""
         self.total(torch.zeros(1))
 
-    def total(self, value: Tensor) -> Tensor:
-        """Return the sum of a tensor over all ranks, on the CPU."""
-        if self.world == 1:
-            return value.cpu()
-        summed = value.detach().to(self.device, copy=True)
-        distributed.all_reduce(summed)
-        return summed.cpu()
+    def total(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
+        """Return the sum of a tensor over all ranks. Raises RuntimeError where one is not here within ``patience``."""
+        summed = value.detach().to("cpu", copy=True)
+        if self.world > 1:
+            _finish(distributed.all_reduce(summed, group=self.channel, async_op=True), patience)
+        return summed
 
-    def all(self, value: bool) -> bool:
-        """Return whether ``value`` holds on every rank."""
-        return int(self.total(torch.tensor([int(not value)]))) == 0
+    def all(self, value: bool, patience: timedelta = FOREVER) -> bool:
+        """Return whether ``value`` holds on every rank. Raises RuntimeError as ``total``."""
+        return int(self.total(torch.tensor([int(not value)]), patience)) == 0
 
     def rows(self, value: Tensor) -> Tensor:
-        """Return the rows [N, ...] of all ranks, those of rank 0 first; each has its own number, perhaps none."""
+        """Return on rank 0 the rows [N, ...] of all ranks, its own first; on any other none, [0, ...].
+
+        Each rank has its own number of rows, perhaps none, and then need not know their shape and dtype either.
+        """
+        own = value.detach().cpu().contiguous()
         if self.world == 1:
-            return value
-        shapes = self.each(list(value.shape))
-        longest = max(shapes)
-        if longest[0] == 0:
-            return value
-        padded = torch.zeros(longest, dtype=value.dtype, device=self.device)
-        if len(value):
-            padded[: len(value)] = value.detach()
-        parts = self.same(padded).split(longest[0])
-        return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
+            return own
+        shapes = self.each([len(own), list(own.shape[1:]), str(own.dtype).removeprefix("torch.")])
+        if not self.leads:
+            if own.nbytes:
+                _finish(distributed.isend(_bytes(own), 0, group=self.channel))
+            return own[:0]
+        _, shape, dtype = next((each for each in shapes if each[0]), shapes[0])
+        counts = [count for count, *_ in shapes]
+        gathered = torch.empty(sum(counts), *shape, dtype=getattr(torch, dtype))
+        for rank, part in enumerate(gathered.split(counts)):
+            if part.nbytes and rank == 0:
+                part.copy_(own)
+            elif part.nbytes:
+                _finish(distributed.irecv(_bytes(part), rank, group=self.channel))
+        return gathered
 
     def same(self, value: Tensor) -> Tensor:
         """Return the tensors of all ranks, of one shape [N, ...], one after the other [world x N, ...]."""
-        if self.world == 1:
-            return value
-        value = value.detach().to(self.device).contiguous()
-        found = [torch.empty_like(value) for _ in range(self.world)]
-        distributed.all_gather(found, value)
-        return torch.cat(found)
+        own = value.detach().cpu().contiguous()
+        if self.world == 1 or not own.nbytes:
+            return own
+        found = own.new_empty(self.world * len(own), *own.shape[1:])
+        distributed.all_gather([_bytes(part) for part in found.split(len(own))], _bytes(own), group=self.channel)
+        return found
 
     def each(self, content: Any) -> list[Any]:
         """Return the plain values of all ranks, that of rank 0 first."""
@@ -89,7 +106,7 @@ class Group:
         text = json.dumps(content).encode()
         counts = self.same(torch.tensor([len(text)])).tolist()
         sent = torch.frombuffer(bytearray(text.ljust(max(counts))), dtype=torch.uint8)
-        texts = self.same(sent).cpu().split(max(counts))
+        texts = self.same(sent).split(max(counts))
         return [json.loads(bytes(text.tolist()).decode()) for text in texts]
 
     def first(self, content: Any = None) -> Any:
@@ -104,13 +121,28 @@ class Group:
         plain = os.fspath(obj) if isinstance(obj, os.PathLike) else obj
         return self.each(plain if self.rank == src else None)[src]
 
+    @torch.no_grad()
     def copy(self, *tensors: Tensor) -> None:
-        """Overwrite tensors with those of rank 0."""
-        for tensor in tensors if self.world > 1 else ():
-            sent = tensor.detach().to(self.device, copy=True)
-            distributed.broadcast(sent, 0)
-            with torch.no_grad():
-                tensor.copy_(sent)
+        """Overwrite tensors with those of rank 0, in one message; they stay where and laid out as they are."""
+        if self.world == 1 or not tensors:
+            return
+        sizes = [tensor.nbytes for tensor in tensors]
+        sent = torch.empty(sum(sizes), dtype=torch.uint8)
+        if self.leads:
+            torch.cat([_bytes(tensor.cpu().contiguous()) for tensor in tensors], out=sent)
+        distributed.broadcast(sent, 0, group=self.channel)
+        for tensor, part in zip(tensors, sent.split(sizes), strict=True):
+            tensor.copy_(part.clone().view(tensor.dtype).view(tensor.shape))  # a clone is aligned
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """Return a contiguous tensor's memory as bytes: gloo knows few dtypes."""
+    return tensor.view(-1).view(torch.uint8)
+
+
+def _finish(work: Any, patience: timedelta = FOREVER) -> None:
+    """Wait for what was begun; gloo itself would give sending and receiving no more time than the ranks had to meet."""
+    work.wait(patience)
 
 
 ALONE = Group()
@@ -145,7 +177,8 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
         raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
-    group = Group(trainer.global_rank, wanted, strategy.root_device)
+    limit = strategy._timeout or distributed_c10d.default_pg_timeout
+    group = Group(trainer.global_rank, wanted, open_channel(limit), limit)
     strategy.broadcast = group.broadcast
     return group
 
@@ -170,8 +203,25 @@ def _join(here: Place, strategy: Any) -> None:
         timeout=strategy._timeout,
         device_id=None if device.type == "cpu" else device,
     )
-    if device.type != "cpu":
-        atexit.register(distributed.destroy_process_group)  # NCCL warns where it is left
+
+
+def open_channel(timeout: timedelta) -> Any:
+    """Return a group over gloo of all ranks, who must meet within ``timeout`` but may then wait for each other.
+
+    The group that trains will not do: its collectives give up after half an hour, and NCCL's need an accelerator.
+    Raises UserError where they cannot connect.
+    """
+    try:
+        channel = distributed.new_group(backend="gloo", timeout=timeout)
+    except RuntimeError as error:
+        way = os.environ.get("GLOO_SOCKET_IFNAME", "the interface of the node's name")
+        raise UserError(
+            f"trainer.num_nodes: the ranks cannot connect over {way} ({str(error).splitlines()[0]}); name one that "
+            "joins the nodes, as in launcher.setup=['export GLOO_SOCKET_IFNAME=ib0']."
+        ) from error
+    lengthen: Any = getattr(distributed, "set_timeout", None) or distributed_c10d._set_pg_timeout  # before torch 2.14
+    lengthen(FOREVER, channel)
+    return channel
 
 
 def open_store(here: Place) -> Store:

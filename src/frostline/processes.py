@@ -1,9 +1,18 @@
 """Processes of this machine: whether one is there, since when, and how it is ended."""
 
+import atexit
 import multiprocessing
 import os
 import signal
+import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
+
+EXIT_S = 5.0
+"""What the handlers have together that libraries have registered to run when a process exits."""
 
 
 def running(process: int) -> bool:
@@ -39,6 +48,30 @@ def kill_children() -> None:
         child.kill()
         child.join()
     signal.signal(signal.SIGCHLD, before)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, which has said all that it had to say: its exit handlers run, for ``EXIT_S`` seconds at most.
+
+    Python by itself would wait for them without end, then for threads, and then take torch's process group down, which
+    waits for ranks that may never come: a collective over NCCL for half an hour, one over gloo for as long as it lasts.
+    """
+    _flush()
+    threading.Thread(target=_leave_late, args=(code,), daemon=True).start()
+    atexit._run_exitfuncs()  # what a handler raises is printed
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody may be left to read it
+            stream.flush()
+
+
+def _leave_late(code: int) -> NoReturn:
+    time.sleep(EXIT_S)
+    os._exit(code)
 
 
 def end_group(leader: int, number: int) -> None:

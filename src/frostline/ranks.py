@@ -1,13 +1,17 @@
 """The ranks of a run: how many there are, which one this process is, and what each leaves behind."""
 
+import fcntl
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from frostline.files import write_json
 
@@ -15,6 +19,8 @@ RANKS = "ranks"
 """The folder, in a run's own, with a status file for each rank."""
 MEETING = "FROSTLINE_MEETING"
 """The variable that says where the ranks of a sitting meet: a file's URL, or an address's."""
+SIOCGIFADDR = 0x8915
+"""Linux's number for the question which address an interface has."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ def variables(
 ) -> dict[str, str]:
     """Return the environment of a rank: torchrun's variables, which Lightning and torch know, and where ranks meet.
 
-    Ranks that meet by a file are on one machine: what they open to each other stays within it.
+    Ranks that meet by a file are on one machine: what they open to each other stays within it. On several, gloo would
+    take the address of the node's name, which many systems give as the loopback's; it takes the way to the meeting.
     """
     values = {
         "TORCHELASTIC_RUN_ID": run,
@@ -63,6 +70,8 @@ def variables(
     }
     if meeting.startswith("file:"):
         values |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback())
+    elif "GLOO_SOCKET_IFNAME" not in os.environ and (name := interface_to(urlsplit(meeting).hostname or "")):
+        values["GLOO_SOCKET_IFNAME"] = name
     return {name: str(value) for name, value in values.items()}
 
 
@@ -70,6 +79,28 @@ def loopback() -> str:
     """Return the name of the interface that reaches nobody but this machine."""
     names = [name for _, name in socket.if_nameindex()]
     return next(name for name in ("lo", "lo0") if name in names)
+
+
+def interface_to(host: str) -> str | None:
+    """Return the name of the interface by which this machine speaks to a host; None where that cannot be found."""
+    address = way_to(host)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # one without an address
+                given = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(given[20:24]) == address:
+                    return name
+    return None
+
+
+def way_to(host: str) -> str | None:
+    """Return the address from which this machine speaks to a host, None for an unknown one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
 
 
 def world_size(config: Mapping[str, Any]) -> int:

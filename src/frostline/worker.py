@@ -20,7 +20,7 @@ import yaml
 
 from frostline.errors import UserError
 from frostline.files import WriteError, give_up_reserve, reserve, writing
-from frostline.processes import kill_children
+from frostline.processes import kill_children, leave
 from frostline.ranks import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.log import left_out, logging_to
 from frostline.results.owner import release, take
@@ -34,7 +34,10 @@ LEFT_S = 10.0
 
 
 def main(path: Path) -> int:
-    """Be the process of one run, or one rank of it; stop early where the process that asked for it is gone."""
+    """Be the process of one run, or one rank of it; stop early where the process that asked for it is gone.
+
+    Return the exit code to ``leave`` with.
+    """
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     here = place()
     return run(path) if here is None else take_part(path, here.rank)
@@ -175,7 +178,8 @@ def _end_in_time(folder: Path, rank: int) -> None:
         while signal.SIGTERM not in os.read(read, 64):
             pass
         time.sleep(LEFT_S)
-        leave_status(folder, rank, _failure({}, folder, "interrupted", "stopped by SIGTERM").plain())
+        if rank not in read_statuses(folder):
+            leave_status(folder, rank, _failure({}, folder, "interrupted", "stopped by SIGTERM").plain())
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -250,4 +254,4 @@ def _follow_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    leave(main(Path(sys.argv[1])))

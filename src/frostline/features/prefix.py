@@ -60,9 +60,9 @@ class Computed(NamedTuple):
 class PrefixCache:
     """Get or build the activations of a backbone's frozen prefixes.
 
-    ``store`` None keeps them in memory only. ``precision`` and ``autocast`` are those of the run's training;
-    ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of ``group``
-    share the work: each computes and writes a part, and all read the whole.
+    ``store`` None keeps them in memory only, in that of rank 0. ``precision`` and ``autocast`` are those of the run's
+    training; ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of
+    ``group`` share the work: each computes and writes a part, and all read the whole.
     """
 
     store: Store | None
@@ -105,8 +105,8 @@ class PrefixCache:
         """Return the activations of one view, and the seconds a sample took."""
         if self.store is None:
             done = self._compute(split, [cut], view, None)[0]
-            lengths = self.group.rows(done.lengths).cpu() if done.ragged else None
-            return Rows([self.group.rows(done.rows).cpu()], lengths), done.seconds
+            lengths = self.group.rows(done.lengths) if any(self.group.each(done.ragged)) else None
+            return Rows([self.group.rows(done.rows)], lengths), done.seconds
         store, key = self.store, self.key(split, cut, view)
         for _ in range(ATTEMPTS):
             loaded = self._load(store, key)

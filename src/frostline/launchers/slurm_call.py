@@ -8,6 +8,7 @@ from pathlib import Path
 from frostline.errors import UserError
 from frostline.files import write_json
 from frostline.launchers.slot import by_name
+from frostline.processes import leave
 from frostline.worker import interruptible
 
 CALL, RESULT = "call.json", "result.json"
@@ -27,3 +28,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from frostline.files import write_json
 from frostline.leftovers import private_folder
-from frostline.ranks import RANKS, by_address, by_file, leave_status, read_statuses, variables
+from frostline.ranks import RANKS, by_address, by_file, leave_status, read_statuses, variables, way_to
 from frostline.results.record import Record, versions
 from frostline.worker import death
 
@@ -80,20 +80,10 @@ def free_address(hosts: Sequence[str]) -> tuple[str, int]:
 
     Where their names say nothing, it is the address of its own name.
     """
-    ways = (_way(host) for host in hosts)
+    ways = (way_to(host) for host in hosts)
     host = next((way for way in ways if way is not None and not way.startswith("127.")), socket.gethostname())
     with socket.create_server((host, 0)) as probe:
         return probe.getsockname()[:2]
-
-
-def _way(host: str) -> str | None:
-    """Return the address from which this node speaks to a host; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except OSError:
-            return None
-        return probe.getsockname()[0]
 
 
 def sitting() -> str:

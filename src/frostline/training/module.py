@@ -190,14 +190,17 @@ class FineTuner(pl.LightningModule):
         self.outputs.append({"outputs": outputs, "label": batch["label"], "index": batch["index"]})
 
     def collected(self) -> Batch:
-        """Return outputs, labels and indices of the split just evaluated, by all ranks, in order, and forget them."""
+        """Return on rank 0 outputs, labels and indices of the split just evaluated, by all ranks, in order.
+
+        They are forgotten; on any other rank nothing is returned of them.
+        """
         longest = max([part["outputs"].shape[1] for part in self.outputs if part["outputs"].ndim == 3], default=0)
         longest = max(self.group.each(longest))
         own = _merge(self.outputs, longest, self._no_labels)
-        merged = {name: self.group.rows(own[name]) for name in ("outputs", "label", "index")}  # alike on all ranks
+        merged = {name: self.group.rows(own[name]) for name in ("outputs", "label", "index")}
         self.outputs.clear()
         order = merged["index"].argsort()
-        return {name: tensor[order].cpu() for name, tensor in merged.items()}
+        return {name: tensor[order] for name, tensor in merged.items()}
 
 
 def _merge(parts: Sequence[Batch], longest: int, no_labels: Tensor) -> Batch:

@@ -13,9 +13,10 @@ from frostline.stopping import STOP
 def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
     """Return why any rank was asked to stop before this step, the same on all; None where none was, or not just now.
 
-    While gradients are accumulated there is no state that could be kept.
+    While gradients are accumulated there is no state that could be kept. The accelerator goes on meanwhile: nothing is
+    asked of it.
     """
-    if batch_idx % trainer.accumulate_grad_batches or group.all(STOP.why is None):
+    if batch_idx % trainer.accumulate_grad_batches or group.all(STOP.why is None, group.step):
         return None
     return next(filter(None, group.each(STOP.why)))
 
@@ -25,7 +26,7 @@ def random_states(group: Group) -> list[dict[str, Tensor]]:
     devices = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         devices["cuda"] = torch.cuda.get_rng_state()
-    each = {name: group.same(state).cpu().split(len(state)) for name, state in devices.items()}
+    each = {name: group.same(state).split(len(state)) for name, state in devices.items()}
     return [{name: states[rank] for name, states in each.items()} for rank in range(group.world)]
 
 

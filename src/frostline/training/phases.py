@@ -101,7 +101,7 @@ class Journal(pl.Callback):
         """Keep the steps done of an epoch, and stop."""
         deaf()
         pause = {"steps": steps, "global_step": trainer.global_step, "random": random_states(self.group)}
-        pause["sums"] = list(self.group.same(module.sums()).cpu().split(max(steps, 1)))
+        pause["sums"] = list(self.group.same(module.sums()).split(max(steps, 1)))
         kept = whole({"weights": self.weights.state(), "optimizer": module.present_optimizer().state_dict()})
         if self.group.leads:
             self.checkpoints.save_pause({"progress": dict(vars(self.progress)), **kept, "pause": pause})
@@ -113,7 +113,7 @@ class Journal(pl.Callback):
         optimizer = pl_module.present_optimizer()
         rates = {group["name"].split("/")[0]: group["lr"] for group in optimizer.param_groups}
         validation = pl_module.collected()
-        scores = self.score(validation["outputs"], validation["label"])
+        scores = self.score(validation["outputs"], validation["label"]) if self.group.leads else {}
         self.progress.step = trainer.global_step
         row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
         self.close_epoch(row, optimizer.state_dict(), scored=pl_module.alignment is None)
@@ -154,13 +154,18 @@ class Journal(pl.Callback):
             raise Pruned(f"stopped after epoch {row['epoch']}, {self.monitor} {value:.4g} on validation")
 
     def solved(self, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """Close a phase that was solved: one row stands for all its epochs."""
+        """Close a phase that was solved, on features that rank 0 has: one row stands for all its epochs."""
         module.eval()
-        with torch.no_grad():
-            scores = {name: self.score(module.head(features), labels) for name, (features, labels) in splits.items()}
         last = plan.start(index) + plan.phases[index].epochs - 1
-        train = {name: scores["train"][name] for name in ("loss", module.task.running)}
-        self.close_epoch(self._row(module, last, train, scores["val"], {}), None)
+        row: dict[str, Any] = {}
+        if self.group.leads:
+            with torch.no_grad():
+                scores = {
+                    name: self.score(module.head(features), labels) for name, (features, labels) in splits.items()
+                }
+            train = {name: scores["train"][name] for name in ("loss", module.task.running)}
+            row = self._row(module, last, train, scores["val"], {})
+        self.close_epoch(row, None)
 
     def start_solving(self) -> None:
         """Start the clock of a phase that is solved."""
@@ -232,7 +237,7 @@ def solve_phase(
 ) -> float:
     """Solve the head for a phase in which nothing else trains; return the penalty that was best on validation.
 
-    ``splits`` holds features [N, D] and labels [N] of train (all its views, one after the other) and val.
+    ``splits`` holds features [N, D] and labels [N] of train (all its views, one after the other) and val, on rank 0.
     """
     journal.start_solving()
     assert isinstance(module.head, Linear)
