@@ -13,7 +13,7 @@ from typing import Any
 from frostline.errors import UserError
 from frostline.leftovers import private_folder
 from frostline.processes import end_group
-from frostline.ranks import by_file, clear_statuses, variables
+from frostline.ranks import by_file, clear_statuses, read_statuses, variables
 from frostline.results.store import RESOLVED
 
 log = logging.getLogger(__name__)
@@ -52,23 +52,27 @@ def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
             f"trainer.num_nodes: {config['trainer']['num_nodes']} nodes take launcher=slurm; here is one machine."
         )
     check_devices(config["trainer"])
-    exits = _run_ranks(config, folder, 0)
+    exits, alive = _run_ranks(config, folder, 0)
     for start in range(1, config["launcher"].get("restarts", 0) + 1):
         if not any(exits.values()):
             break
         log.warning("A rank has failed; all start again.")
         clear_statuses(folder)
-        exits = _run_ranks(config, folder, start)
-    return exits
+        exits, alive = _run_ranks(config, folder, start)
+    return first_deaths(read_statuses(folder), exits, alive)
 
 
-def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> dict[int, int]:
-    """Let the ranks run until all have ended or one has failed; they meet by a file that only this user can open."""
+def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> tuple[dict[int, int], float]:
+    """Let the ranks run until all have ended or one has failed; return their exit codes, and when all were last there.
+
+    They meet by a file that only this user can open.
+    """
     world = config["trainer"]["devices"]
     threads = config["launcher"]["threads"] or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     shared = {"OMP_NUM_THREADS": str(max(1, threads // world)), "TORCHELASTIC_RESTART_COUNT": str(start)}
     words = [sys.executable, "-P", "-m", "frostline.worker", str((folder / RESOLVED).absolute())]
     ranks: list[subprocess.Popen] = []
+    alive = time.time()
     with private_folder() as private:
         try:
             for rank in range(world):
@@ -78,10 +82,21 @@ def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> dict[int,
             while True:
                 exits = {rank: code for rank, one in enumerate(ranks) if (code := one.poll()) is not None}
                 if any(exits.values()) or len(exits) == world:
-                    return exits
+                    return exits, alive
+                alive = time.time()
                 time.sleep(LOOK_S)
         finally:
             _stop(ranks)
+
+
+def first_deaths(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int], alive: float) -> dict[int, int]:
+    """Leave out ranks that NCCL has aborted since they had lost another, which had said before why it fails.
+
+    ``alive`` is when all of them were last seen to be there.
+    """
+    failed = any(status["status"] != "done" and status["time"] < alive for status in statuses.values())
+    lost = {rank for rank, code in exits.items() if code == -signal.SIGABRT and rank not in statuses}
+    return {rank: code for rank, code in exits.items() if not (failed and rank in lost)}
 
 
 def _stop(ranks: Sequence[subprocess.Popen]) -> None:

@@ -1,5 +1,7 @@
 """What the SLURM launcher takes from a config and from SLURM's commands, where there is no cluster (tests/cluster)."""
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from frostline.config import compose, plain
 from frostline.errors import UserError
 from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.slurm_meeting import mourn
 from frostline.launchers.slurm_queue import Place, look
+from frostline.ranks import leave_status, origin, read_statuses
 from frostline.results.store import read_record
 
 
@@ -126,3 +130,16 @@ def test_a_run_whose_job_slurm_forgot_is_recorded_and_run_again(tmp_path: Path, 
     assert read_record(task.folder) == outcome.record
     script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
     assert "#SBATCH --signal=USR2@120" in script and "#SBATCH --requeue" in script and "ntasks-per-node=1" in script
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "first"),
+    [(-1.0, -signal.SIGABRT, 1), (1.0, -signal.SIGABRT, 0), (-1.0, -signal.SIGKILL, 0), (-1.0, 3, 0)],
+)
+def test_a_rank_that_nccl_ends_comes_after_the_one_that_it_lost(
+    word: float, code: int, first: int, tmp_path: Path
+) -> None:
+    """Of rank 0 only an exit code is known; rank 1 said a second before or after that why it failed."""
+    leave_status(tmp_path, 1, {"status": "failed", "time": time.time() + word})
+    mourn(tmp_path, {}, 0, code, None)
+    assert origin(read_statuses(tmp_path), {}) == first

@@ -16,7 +16,7 @@ import yaml
 
 from frostline.dispatch import accident, conclude, environment, overdue, settled, share
 from frostline.files import write_json
-from frostline.launchers.slurm_meeting import Meeting, follow, mourn, partners
+from frostline.launchers.slurm_meeting import WATCH_S, Meeting, follow, mourn, partners
 from frostline.processes import end_group
 from frostline.ranks import world_size
 from frostline.results.store import read_record
@@ -140,7 +140,7 @@ class Run(Work):
                     return None
                 if folder is not None and follow(folder, int(os.environ["SLURM_PROCID"])):
                     break
-                time.sleep(LOOK_S)
+                time.sleep(WATCH_S)
         finally:
             child.stop()
         return child.process.wait()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ LOOK_S = 0.5
 MEET_S = 600.0
 AFTER_S = 4.0
 """How long a rank may go on after another has failed, so that it can say so itself."""
+
+WATCH_S = 0.2
+"""How often a rank's parent looks whether it is still there."""
 
 LAST_S = 30.0
 """How long the first rank's parent waits, its own rank ended, for word of the others."""
@@ -103,14 +107,16 @@ def follow(folder: Path, rank: int) -> bool:
 def mourn(folder: Path, config: Mapping[str, Any], rank: int, code: int | None, late: str | None) -> None:
     """Leave word of a rank that died without any, or that took too long (``late`` says so).
 
-    A death without a word is put before all that the others say: they can say no more than that they lost it.
+    A death without a word is put before all that the others say: they can say no more than that they lost it. Except by
+    SIGABRT, which is how NCCL ends a rank that has lost another: that comes after what was said by then.
     """
     if late is None and (code == 0 or rank in read_statuses(folder)):
         return
     assert late is not None or code is not None
     reason = late or death(code or 0)
     record = Record(folder.name, "failed", dict(config), reason=reason, versions=versions())
-    leave_status(folder, rank, {**record.plain(), "time": 0.0})
+    died = time.time() - WATCH_S if code == -signal.SIGABRT else 0.0
+    leave_status(folder, rank, {**record.plain(), "time": died})
 
 
 def partners(folder: Path, world: int) -> None:
