@@ -1,29 +1,22 @@
 """Runs in which each move of a module really copies what it holds, as between a processor and a GPU."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.data.sounds import folders
+from tests.moving import copied
 from tests.runs import finished
 from tests.sequences import save_bert, write_texts
-from torch import Tensor, nn
+from torch import nn
 
+from frostline.allow import allow
 from frostline.config import compose, plain
+from frostline.dispatch import dispatch
 
 RUN = ["trainer.accelerator=cpu", "epochs=2", "data.batch_size=16"]
 DIGITS = ["data=digits", "data.num_per_class=5"]
 IMAGES = [*DIGITS, "data.size=32", "backbone=timm", "backbone.weights=none", "backbone.name=test_resnet"]
-
-
-def copied(apply: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """Let `to`, `cpu` and their like give a module new tensors, where on one device they leave it those that it has."""
-
-    def move(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        return apply(module, lambda tensor: change(tensor).clone(), recurse)
-
-    return move
 
 
 def check_moves(outputs: Path, *overrides: str) -> None:
@@ -72,3 +65,23 @@ def test_an_adapter(tmp_path: Path) -> None:
     network = save_bert(tmp_path / "bert")
     adapter = ["data.size=8", "adapter=patches", "adapter.patch=4", "freeze=orca", "epochs=4"]
     check_moves(tmp_path, "backbone=transformers", f"backbone.name={network}", *DIGITS, *adapter)
+
+
+@pytest.mark.slow
+def test_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank is a process of its own, so a callback of the run's is what makes everything move in it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    common = [*RUN, *IMAGES, "freeze=scratch"]
+    ranks = ["trainer=ddp_cpu", "trainer.devices=2", "launcher.threads=1"]
+    try:
+        allow(["moving"])
+        records = [
+            dispatch(plain(compose("run", [*common, *ranks, f"outputs={tmp_path / name}", *callbacks]))).record
+            for name, callbacks in {"still": [], "moving": ["+trainer.callbacks=[{_target_:moving.Moving}]"]}.items()
+        ]
+    finally:
+        allow([])
+    still, moving = records
+    assert moving["status"] == still["status"] == "done", moving["reason"]
+    assert all(moving[key] == still[key] for key in ("metrics", "moved", "similarity"))

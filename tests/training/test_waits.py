@@ -26,7 +26,10 @@ from frostline.backbones.sequence import POOLING
 from frostline.backbones.speech import voice_encoder
 from frostline.backbones.speech_transformers import transformers_audio
 from frostline.backbones.text import transformers_text
+from frostline.data.augment import Light, draw
 from frostline.data.inputs import Inputs, Ragged
+from frostline.data.operations import Operation
+from frostline.data.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import MLP, Cosine, Frames, Linear
@@ -243,3 +246,19 @@ def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
         with mixed(torch.bfloat16):
             module.training_step(batch, 2)
         assert waits.found == []
+
+
+def test_the_light_augmentation_does_not_wait() -> None:
+    images, numbers = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), draw(0, torch.arange(4), 0, Light.count)
+    with on_gpu() as waits:
+        assert Light().change(like(images), numbers).device == GPU
+    assert waits.found == []
+
+
+@pytest.mark.parametrize("family", FAMILIES_OF_OPERATIONS)
+def test_no_operation_of_other_augmentations_waits(family: Operation) -> None:
+    """Which images each is for is sorted out with numbers of the host, of which a fake has none."""
+    images, numbers = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.rand(4, 6)
+    with on_gpu() as waits:
+        assert family(like(images), like(numbers)).device == GPU
+    assert waits.found == []

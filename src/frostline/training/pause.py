@@ -22,9 +22,9 @@ def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
 
 
 def random_states(group: Group) -> list[dict[str, Tensor]]:
-    """Return the state of each rank's random number generators: the CPU's, and where there is one its GPU's."""
+    """Return the state of each rank's random number generators: the CPU's, and its GPU's where it computes on one."""
     devices = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # a run on processors leaves the GPUs beside them alone
         devices["cuda"] = torch.cuda.get_rng_state()
     each = {name: group.same(state).split(len(state)) for name, state in devices.items()}
     return [{name: states[rank] for name, states in each.items()} for rank in range(group.world)]
