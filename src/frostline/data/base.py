@@ -1,15 +1,17 @@
 """What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from frostline.data.ahead import make_ahead
 from frostline.data.augment import Batched, apply
 from frostline.data.inputs import Inputs, Preprocess
 from frostline.data.order import WINDOW, EpochBatches, by_length
@@ -111,7 +113,13 @@ class Loader(DataLoader[dict[str, Any]]):
         return _in_time(super().__iter__(), self.timeout)
 
 
-def _in_time(batches: Iterator[dict[str, Any]], limit: float) -> Iterator[dict[str, Any]]:
+def _with_ends(loader: Iterable[dict[str, Any]], ends: Sequence[bool]) -> Generator[tuple[Tensor, Inputs, bool]]:
+    with closing(cast(Generator[dict[str, Any]], iter(loader))) as batches:
+        for batch, complete in zip(batches, ends, strict=True):
+            yield batch["index"], batch["inputs"], complete
+
+
+def _in_time(batches: Iterator[dict[str, Any]], limit: float) -> Generator[dict[str, Any]]:
     try:
         yield from batches
     except RuntimeError as error:
@@ -225,14 +233,15 @@ class DataModule(pl.LightningDataModule):
         )
 
     def ordered(
-        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1
-    ) -> Iterator[tuple[Tensor, Inputs, bool]]:
-        """Yield (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
+        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1, pinned: bool = False
+    ) -> Generator[tuple[Tensor, Inputs, bool]]:
+        """Return (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
 
         What comes of them is for :meth:`augmented`, on the device where the network is.
 
         In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
-        where windows end, so that each batch is what it would be in the whole; the last ones may be empty.
+        where windows end, so that each batch is what it would be in the whole; the last ones may be empty. The next
+        batches are made, and with ``pinned`` put into pinned memory, while one is used.
         """
         samples = self.splits[split]
         problems = samples.check()
@@ -248,9 +257,8 @@ class DataModule(pl.LightningDataModule):
             own += [(view, indices, 1.0) for indices in batches]
             ends += [False] * (len(batches) - 1) + [True]
         workers = self.loading.workers if samples.costly else 0
-        served = Loader(Served(samples, samples.labels), own, workers, self.loading.timeout_s)
-        for batch, complete in zip(served, ends, strict=True):
-            yield batch["index"], batch["inputs"], complete
+        loader = Loader(Served(samples, samples.labels), own, workers, self.loading.timeout_s, pin_memory=pinned)
+        return _with_ends(loader if workers else make_ahead(loader), ends)  # loader processes are ahead anyway
 
     def augmented(self, split: str, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
         """Return a view of samples whose inputs were moved to where the network is; ``indices`` [B] are on the host.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from frostline.data.inputs import Inputs
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.choose import size
 from frostline.features.key import Key
-from frostline.features.rows import Rows, in_order
+from frostline.features.passes import Computed, Taker, run_pass
+from frostline.features.rows import Rows
 from frostline.group import ALONE, Group
 from frostline.leftovers import make_name
 
@@ -44,16 +45,6 @@ class Features:
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)
-
-
-class Computed(NamedTuple):
-    """What one pass made at one cut: rows [n, ...], or frames and lengths [n]; seconds a sample, and the samples."""
-
-    rows: Tensor
-    lengths: Tensor
-    ragged: bool
-    seconds: float
-    samples: int
 
 
 @dataclass
@@ -218,34 +209,23 @@ class PrefixCache:
             "shape": list(cut.shape),
         }
 
-    def _compute(
-        self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None
-    ) -> list["Computed"]:
+    def _compute(self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None) -> list[Computed]:
         """Run one pass; return for each cut its activations (only the last of them with ``writers``) and its pace."""
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
-        started, samples = time.monotonic(), 0
-        kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in cuts]
-        waiting: list[tuple[Tensor, tuple[Inputs, ...]]] = []
-        for indices, inputs, complete in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
-            inputs = self.data.augmented(split, inputs.to(self.device), indices, view)
-            with torch.inference_mode(), self.autocast():
-                waiting.append((indices, tuple(output.to("cpu") for output in network(inputs))))
-            samples += len(indices)
-            if not complete:
-                continue
-            for place in range(len(cuts)):
-                outputs = [made[place] for _, made in waiting]
-                content, lengths = in_order(outputs, [own for own, _ in waiting])
-                if writers is not None:
-                    writers[place].append(content.contiguous().flatten().view(torch.uint8).numpy().data)
-                    content = content[:0]
-                kept[place].append((content, lengths))
-            waiting.clear()
+        takers = [Taker(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
+        started, (rank, world) = time.monotonic(), (self.group.rank, self.group.world)
+        batches = self.data.ordered(split, view, BATCH, rank, world, pinned=self.device.type == "cuda")
+
+        def ready(inputs: Inputs, indices: Tensor) -> Inputs:
+            there = inputs.to(self.device, non_blocking=self.device.type == "cuda")
+            return self.data.augmented(split, there, indices, view)
+
+        samples = run_pass(network, batches, ready, self.autocast, takers)
         each = (time.monotonic() - started) / max(samples, 1)
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]
-        return [Computed(*_joined(windows), pace, samples) for windows, pace in zip(kept, paces, strict=True)]
+        return [taker.result(pace, samples) for taker, pace in zip(takers, paces, strict=True)]
 
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""
@@ -270,15 +250,6 @@ class PrefixCache:
         if self.store is not None and self.group.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
-
-
-def _joined(windows: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor, bool]:
-    """Return the rows and lengths of all windows. ``torch.cat``, outside of inference mode, lets autograd take them."""
-    if not windows:
-        return torch.empty(0), torch.empty(0, dtype=torch.int64), False
-    lengths = [own for _, own in windows if own is not None]
-    joined = torch.cat(lengths) if lengths else torch.empty(0, dtype=torch.int64)
-    return torch.cat([content for content, _ in windows]), joined, bool(lengths)
 
 
 def _finished(writer: Writer, done: Computed) -> dict[str, Any]:
