@@ -28,6 +28,8 @@ from frostline.leftovers import make_name
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
 LENGTH = np.dtype("<i8")
+SHARE = 0.25
+"""Of a GPU's free memory, what activations may take before training has taken anything."""
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
 
@@ -41,6 +43,12 @@ class Features:
     def __init__(self, views: Mapping[int, Rows], seconds_per_sample: float):
         self.views = dict(views)
         self.seconds_per_sample = seconds_per_sample
+
+    @property
+    def device(self) -> torch.device | None:
+        """In which memory all of it lies; None: some is read from files."""
+        rows = self.views.values()
+        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
 
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
@@ -66,6 +74,7 @@ class PrefixCache:
     max_bytes: float = 20e9
     group: Group = ALONE
     seconds: float = 0.0
+    _placed: list[Features] = field(default_factory=list)
     _opened: set[str] = field(default_factory=set)
     _weights: dict[str, str] = field(default_factory=dict)
 
@@ -76,6 +85,26 @@ class PrefixCache:
         """Start a phase: weights may have changed since the last one, and its activations are held no more."""
         self._weights.clear()
         self._left = self.memory_bytes
+        for features in self._placed:
+            features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
+        self._placed.clear()
+
+    def place(self, sources: Mapping[str, Features]) -> None:
+        """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
+
+        A GPU gives ``SHARE`` of its free memory; training needs the rest. A split goes with all its views or not at
+        all. Sequences stay: they are padded to a length that the host must know.
+        """
+        if self.device.type != "cuda":
+            return
+        left = SHARE * free_bytes(self.device)
+        for features in sources.values():
+            rows = features.views.values()
+            size = sum(own.bytes for own in rows)
+            if size <= left and all(own.lengths is None for own in rows):
+                left -= size
+                features.views = {view: own.to(self.device) for view, own in features.views.items()}
+                self._placed.append(features)
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> Features:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
@@ -158,7 +187,7 @@ class PrefixCache:
             lengths = torch.from_numpy(np.frombuffer(b"".join(each), LENGTH).copy())
             parts = [part[: len(part) - tail] for part, tail in zip(parts, tails, strict=True)]
         rows = [torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts]
-        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths)
+        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths, mapped)
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
@@ -250,6 +279,12 @@ class PrefixCache:
         if self.store is not None and self.group.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory of a GPU can still be had: what nobody has, and what torch keeps without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _finished(writer: Writer, done: Computed) -> dict[str, Any]:
