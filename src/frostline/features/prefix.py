@@ -140,10 +140,11 @@ class PrefixCache:
         assert loaded is not None
         return loaded
 
-    def fill(self, split: str, view: int, cuts: Sequence[Cut]) -> int:
+    def fill(self, split: str, view: int, cuts: Sequence[Cut], wait: bool = True) -> int:
         """Store what is missing of one view at all these cuts, in one pass; return how many passes it took: 0 or 1.
 
-        Where another process is at it already, its work is waited for. Raises OSError when the disk is full.
+        Where another process is at it already, its work is waited for, or without ``wait``, where both are asked for
+        the same cuts, left to it. Raises OSError when the disk is full.
         """
         assert self.store is not None
         store = self.store
@@ -155,9 +156,10 @@ class PrefixCache:
         lacking = self.group.first(list(missing()))
         if not lacking:
             return 0
-        claim = store.claim(min(lacking), done=lambda: not missing()) if self.group.leads else nullcontext()
-        with claim:
-            lacking = self.group.first(list(missing()))
+        name = min(lacking if wait else wanted)  # they go one by one into place: others may see a part of them
+        leads = self.group.leads
+        with store.claim(name, done=lambda: not missing(), wait=wait) if leads else nullcontext(True) as turn:
+            lacking = self.group.first(list(missing()) if turn else [])
             if lacking:
                 self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
