@@ -93,7 +93,7 @@ def held(folders: Iterable[Path]) -> dict[Path, Place]:
     while places:
         jobs = queue()
         places = {folder: place for folder, place in places.items() if place in jobs and not jobs[place].ended}
-        if not any(over(folder) for folder in places):
+        if not any(over(folder) or (folder / RESULT).exists() for folder in places):
             break
         time.sleep(LOOK_S)
     return places
