@@ -110,7 +110,7 @@ def extraction(found: Sequence[Network], hardware: Hardware, measured: Measured)
             "reading and decoding the images": decode,
             f"writing features of {found[0].name}": write,
             "looking for damaged images (every rank, all)": look,
-            "decoding in one process (`frostline compare`)": lambda samples, gpus: decode(samples, 1),
+            "decoding in one process (a pass of `frostline compare`)": lambda samples, gpus: decode(samples, 1),
         }
     )
 

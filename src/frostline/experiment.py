@@ -93,6 +93,8 @@ def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Feat
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
             parts.choices[index] = Choice(None, f"not cached: {error.strerror or error}")
             sources = {}
+    if not parts.solves(index):  # on the host
+        parts.cache.place(sources)
     parts.serve(index, sources)
     return sources
 

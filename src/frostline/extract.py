@@ -45,20 +45,31 @@ def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
     return [_facts(shelf, resolve_env(config), make_mask(config)) for config in configs]
 
 
-def extract(configs: Sequence[Config], threads: int) -> dict[str, Any]:
+def count_passes(configs: Sequence[Config]) -> int:
+    """Return how many passes over a view of a split these runs' caches lack: so many workers can share them."""
+    found: set[str] = set()
+    for cache, split, view, cuts in Shelf().passes([resolve_env(config) for config in configs]):
+        assert cache.store is not None
+        keys = [cache.key(split, cut, view) for cut in cuts]
+        if any(cache.store.find(key) is None for key in keys):
+            found.add(min(keys))
+    return len(found)
+
+
+def extract(configs: Sequence[Config], threads: int, workers: int = 1) -> dict[str, Any]:
     """Store all that these runs will need of the prefix cache, with one pass over each view of each split.
 
-    What would go beyond ``cache.max_gb`` is left to the runs. Raises UserError when the cache cannot be written, as
-    on a full disk.
+    Of several ``workers`` that are asked this at the same time each takes the passes that no other one has taken, the
+    longest first, and waits for none. What would go beyond ``cache.max_gb`` is left to the runs. Raises UserError
+    when the cache cannot be written, as on a full disk.
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
-    shelf = Shelf()
-    passes = stored = 0
+    shelf, passes, stored = Shelf(), 0, 0
     try:
-        for cache, needs in shelf.needs([resolve_env(config) for config in configs]):
-            for (split, view), cuts in needs.items():
-                passes += cache.fill(split, view, cuts)
+        for cache, split, view, cuts in shelf.passes([resolve_env(config) for config in configs]):
+            if cache.fill(split, view, cuts, wait=workers == 1):
+                passes += 1
                 stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
     except OSError as error:
         raise UserError(f"{configs[0]['outputs']}/cache cannot be written ({error.strerror or error}).") from error
@@ -103,6 +114,16 @@ class Shelf:
         return self._once(
             ("choices", *parts), lambda: [choose(config, backbone, data, plan, cuts, i, cache) for i in places]
         )
+
+    def passes(self, configs: Sequence[Config]) -> list[tuple[PrefixCache, str, int, list[Cut]]]:
+        """Return each cache, split and view with the cuts that any run wants of it; the longest pass comes first."""
+        found = [(cache, *place, cuts) for cache, needs in self.needs(configs) for place, cuts in needs.items()]
+
+        def work(one: tuple[PrefixCache, str, int, list[Cut]]) -> float:
+            cache, split, _, cuts = one
+            return len(cache.data.splits[split]) * max(cut.flops for cut in cuts)
+
+        return sorted(found, key=work, reverse=True)
 
     def needs(self, configs: Sequence[Config]) -> Iterator[tuple[PrefixCache, dict[tuple[str, int], list[Cut]]]]:
         """Yield each cache with the cuts that any run wants of each view of each split, as far as they fit."""

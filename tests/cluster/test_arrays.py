@@ -113,3 +113,17 @@ def test_the_caches_are_filled_by_a_job(lab: Lab, make: Make, tmp_path: Path) ->
         bad = {**config, "backbone": {**config["backbone"], "name": "nosuch"}}
         with pytest.raises(UserError, match="nosuch"):
             launcher.call("frostline.extract.extract", [bad], 1)
+
+
+def test_jobs_of_one_array_share_an_extraction(lab: Lab, make: Make) -> None:
+    configs = [make("freeze=linear_probe", f"seed={seed}", "launcher.workers=2") for seed in (0, 1)]
+    asked = ("frostline.extract.extract", configs, 1, 5)
+    with make_launcher(configs) as launcher:
+        assert launcher.call("frostline.extract.count_passes", configs) == 6  # weights are drawn by the seed
+        found = launcher.call_many(5, *asked)
+        assert sum(one["passes"] for one in found) == 6 and len(found) < 5, "who has not begun has nothing left to do"
+        assert launcher.call("frostline.extract.count_passes", configs) == 0
+        (again,) = launcher.call_many(1, *asked)
+        assert not isinstance(again, UserError), again
+        assert again["passes"] == 0
+    wait_for(lambda: not lab("squeue", "-h"), 60)

@@ -105,6 +105,8 @@ def test_a_batch_holds_inputs_labels_and_indices(photos: Path, preprocess: Pixel
 class Numbers:
     """Features that stand in for the images: each sample's index and the view."""
 
+    device = torch.device("cpu")
+
     def inputs(self, indices: Tensor, view: int) -> Tensor:
         return torch.stack([indices, torch.full_like(indices, view)], 1).float()
 

@@ -52,6 +52,9 @@ class Pretend:
         assert function == "frostline.extract.survey"
         return [{} for _ in arguments[0]]
 
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        raise AssertionError("a study fills no caches")
+
     def run(self, tasks: Iterable[Task]) -> Generator[Ended]:
         coming = iter(tasks)
         with ThreadPoolExecutor(self.workers) as threads:

@@ -66,12 +66,18 @@ class Sitting:
             return
         print("filling the caches for all runs ...", flush=True)
         try:
-            found = self.launcher.call("frostline.extract.extract", left, os.cpu_count() or 1)
+            slots = min(self.launcher.workers, self._passes(left))
+            threads = max(1, (os.cpu_count() or 1) // max(1, slots))
+            found = self.launcher.call_many(slots, "frostline.extract.extract", left, threads, slots) if slots else []
         except UserError as error:
-            print(f"frostline: the caches are left to the runs: {error}", file=sys.stderr, flush=True)
-            return
-        if found is not None:  # it is not waited for
-            self.index.add_extraction(found)
+            found = [error]
+        for error in dict.fromkeys(str(one) for one in found if isinstance(one, UserError)):
+            print(f"frostline: what the caches lack is left to the runs: {error}", file=sys.stderr, flush=True)
+        self.index.add_extraction([one for one in found if not isinstance(one, UserError)])
+
+    def _passes(self, left: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many passes there are to share; 1 where there is nobody to share them with, who will see."""
+        return self.launcher.call("frostline.extract.count_passes", left) if self.launcher.workers > 1 else 1
 
     def expected(self) -> list[Job]:
         """Return the runs to come, as far as that is known before the trials, and one trial for each cell."""

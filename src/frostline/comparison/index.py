@@ -1,7 +1,7 @@
 """comparison.json: which runs a comparison is made of, and what it has found out so far."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,13 @@ class Index:
             "path": os.path.relpath(folder, self.folder),
         }
 
-    def add_extraction(self, found: dict[str, Any]) -> None:
-        """Add what filling the caches took, unless nothing was missing."""
-        if found["passes"]:
-            total = self.content["extraction"] or dict.fromkeys(found, 0)
-            self.set(extraction={key: (total.get(key) or 0) + found[key] for key in found})
+    def add_extraction(self, found: Sequence[Mapping[str, Any]]) -> None:
+        """Add what filling the caches took in each worker, all at the same time, unless nothing was missing."""
+        if any(one["passes"] for one in found):
+            total = self.content["extraction"] or {}
+            spent = {"seconds": max(one["seconds"] for one in found)}
+            spent |= {key: sum(one[key] for one in found) for key in ("passes", "bytes")}
+            self.set(extraction={key: (total.get(key) or 0) + value for key, value in spent.items()})
 
     def tuned(self) -> list[Tuned]:
         """Return what an earlier sitting chose; nothing if a trial has still to come to an end."""

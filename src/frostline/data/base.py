@@ -1,29 +1,21 @@
 """What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from frostline.data.augment import Batched, apply
 from frostline.data.inputs import Inputs, Preprocess
+from frostline.data.loading import Loader, Loading, Served, Source, Stored, with_ends
 from frostline.data.order import WINDOW, EpochBatches, by_length
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices, named
 from frostline.files import sha256_json
-
-
-class Source(Protocol):
-    """Anything that serves model inputs by sample index: a split's images, or features cached for them."""
-
-    def inputs(self, indices: Tensor, view: int) -> Inputs:
-        """Return the inputs [B, ...] of these samples [B] under this view (0 for val and test)."""
-        ...
 
 
 class Split(Source, Protocol):
@@ -65,64 +57,6 @@ def unusable(problems: Sequence[str]) -> str:
     )
 
 
-class Served(Dataset[dict[str, Any]]):
-    """A source with its labels, indexed by what EpochBatches yields: a whole batch at a time.
-
-    Batches that have yet to be ``augmented``, where the network is, say their view.
-    """
-
-    def __init__(self, source: Source, labels: Tensor, augmented: bool = False) -> None:
-        self.source, self.labels, self.augmented = source, labels, augmented
-
-    def __getitem__(self, index: tuple[int, Tensor, float]) -> dict[str, Any]:
-        view, indices, weight = index
-        label = self.labels[indices]
-        inputs = self.source.inputs(indices, view) if len(indices) else torch.zeros(0)
-        batch = {"inputs": inputs, "label": label, "index": indices, "weight": torch.tensor(weight)}
-        return {**batch, "view": view} if self.augmented else batch
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How samples are put into batches; none of it changes a sample.
-
-    ``draws`` [N] says in what proportion training samples are drawn; None: each once an epoch. ``timeout_s`` is how
-    long a batch of the ``workers`` processes may take; None: for ever.
-    """
-
-    batch_size: int
-    workers: int
-    views: int | None
-    seed: int
-    draws: Tensor | None = None
-    timeout_s: float | None = None
-
-
-class Loader(DataLoader[dict[str, Any]]):
-    """torch's loader of whole batches, which says which key it goes by where its processes hang."""
-
-    def __init__(
-        self, served: Served, batches: Sampler | Sequence, workers: int, timeout_s: float | None, **options: Any
-    ):
-        limit = timeout_s or 0 if workers else 0
-        super().__init__(served, sampler=batches, batch_size=None, num_workers=workers, timeout=limit, **options)
-
-    def __iter__(self) -> Any:
-        return _in_time(super().__iter__(), self.timeout)
-
-
-def _in_time(batches: Iterator[dict[str, Any]], limit: float) -> Iterator[dict[str, Any]]:
-    try:
-        yield from batches
-    except RuntimeError as error:
-        if "timed out" not in str(error):
-            raise
-        raise UserError(
-            f"data.timeout_s: no batch came from the data-loading processes (data.workers) in {limit:g} s; see whether "
-            "the data can be read at all, or give them more."
-        ) from error
-
-
 class DataModule(pl.LightningDataModule):
     """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}.
 
@@ -155,7 +89,7 @@ class DataModule(pl.LightningDataModule):
         self.class_counts = {name: dict(counts) for name, counts in (class_counts or {}).items()}
         self.augment = augment
         self._transforms = dict(transforms)
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, Stored] = {}
         self.used: tuple[str, ...] = SPLITS
         self.skip = 0  # training batches of the next epoch that were served before the run was stopped
 
@@ -186,7 +120,7 @@ class DataModule(pl.LightningDataModule):
         """Return the view of the training samples that is served in an epoch."""
         return epoch if self.views is None else epoch % self.views
 
-    def use(self, sources: Mapping[str, Source]) -> None:
+    def use(self, sources: Mapping[str, Stored]) -> None:
         """Let the loaders serve these sources, by split, in place of the splits themselves; {} undoes it."""
         for name in sources:
             if name not in SPLITS:
@@ -211,28 +145,37 @@ class DataModule(pl.LightningDataModule):
         if split not in SPLITS:
             raise choices("split", split, SPLITS)
         self.check((split,))
-        samples = self.splits[split]
-        workers = self.loading.workers if split not in self._sources and samples.costly else 0
-        augmented = self.augment is not None and split == "train" and split not in self._sources
-        served = Served(self._sources.get(split, samples), samples.labels, augmented)
+        samples, pinned = self.splits[split], self._feeds_gpu()
+        if split in self._sources:
+            return self._stored_loader(self._sources[split], samples.labels, self._batches(split, shuffle), pinned)
+        workers = self.loading.workers if samples.costly else 0
         return Loader(
-            served,
+            Served(samples, samples.labels, self.augment is not None and split == "train"),
             self._batches(split, shuffle),
             workers,
             self.loading.timeout_s,
             persistent_workers=workers > 0 and split == "train",
-            pin_memory=self._feeds_gpu(),
+            pin_memory=pinned,
         )
 
+    def _stored_loader(self, source: Stored, labels: Tensor, batches: EpochBatches, pinned: bool) -> Loader:
+        """Return a loader of what lies where it is used, or whose next batches a thread reads, and pins, meanwhile."""
+        if source.device is not None and source.device.type == "cuda":
+            batches.device = source.device
+            return Loader(Served(source, labels.to(source.device)), batches, 0, None)
+        ahead = pinned or source.device is None
+        return Loader(Served(source, labels), batches, 0, None, ahead, pin_memory=pinned)
+
     def ordered(
-        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1
-    ) -> Iterator[tuple[Tensor, Inputs, bool]]:
-        """Yield (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
+        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1, pinned: bool = False
+    ) -> Generator[tuple[Tensor, Inputs, bool]]:
+        """Return (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
 
         What comes of them is for :meth:`augmented`, on the device where the network is.
 
         In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
-        where windows end, so that each batch is what it would be in the whole; the last ones may be empty.
+        where windows end, so that each batch is what it would be in the whole; the last ones may be empty. The next
+        batches are made, and with ``pinned`` put into pinned memory, while one is used.
         """
         samples = self.splits[split]
         problems = samples.check()
@@ -241,16 +184,16 @@ class DataModule(pl.LightningDataModule):
         lengths = samples.lengths
         windows = torch.arange(len(samples)).split(batch_size * (1 if lengths is None else WINDOW))
         each = math.ceil(len(windows) / parts)
-        own: list[tuple[int, Tensor, float]] = []
+        own: list[tuple[int, Tensor, Tensor]] = []
         ends: list[bool] = []
         for window in windows[part * each : (part + 1) * each]:
             batches = by_length(window, lengths).split(batch_size)
-            own += [(view, indices, 1.0) for indices in batches]
+            own += [(view, indices, torch.tensor(1.0)) for indices in batches]
             ends += [False] * (len(batches) - 1) + [True]
         workers = self.loading.workers if samples.costly else 0
-        served = Loader(Served(samples, samples.labels), own, workers, self.loading.timeout_s)
-        for batch, complete in zip(served, ends, strict=True):
-            yield batch["index"], batch["inputs"], complete
+        served, limit = Served(samples, samples.labels), self.loading.timeout_s
+        loader = Loader(served, own, workers, limit, ahead=not workers, pin_memory=pinned)  # processes are ahead anyway
+        return with_ends(loader, ends)
 
     def augmented(self, split: str, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
         """Return a view of samples whose inputs were moved to where the network is; ``indices`` [B] are on the host.

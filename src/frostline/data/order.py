@@ -44,7 +44,10 @@ def drawn(order: Tensor, draws: Tensor) -> Tensor:
     return order[torch.searchsorted(ends, marks)]
 
 
-class EpochBatches(Sampler[tuple[int, Tensor, float]]):
+CPU = torch.device("cpu")
+
+
+class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
     """Batches of an epoch as (view, indices, weight): their order is a function of (seed, epoch) alone.
 
     An epoch is divided into ceil(n / batch_size) batches of nearly equal size: no sample is dropped, and no tiny last
@@ -54,7 +57,8 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
     so that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
     batches to train on are left out. With ``lengths`` [n] a batch holds samples of similar length: shuffled ones are
     sorted within windows, then the batches are shuffled. With ``draws`` [n] as many samples are drawn in these
-    proportions, some of them several times, others not at all.
+    proportions, some of them several times, others not at all. The indices [B] and the weight [] of each batch are on
+    ``device``, where all of an epoch's go at once.
     """
 
     def __init__(
@@ -69,8 +73,9 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
         skip: int = 0,
         lengths: Tensor | None = None,
         draws: Tensor | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.skip, self.lengths, self.draws = skip, lengths, draws
+        self.skip, self.lengths, self.draws, self.device = skip, lengths, draws, device
         self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
         self.batches = math.ceil(n / batch_size)
         self.epoch = 0
@@ -87,17 +92,20 @@ class EpochBatches(Sampler[tuple[int, Tensor, float]]):
     def __len__(self) -> int:
         return self.batches - self.skip if self.shuffle else math.ceil(self.batches / self.world)
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
+    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         view = self.view(self.epoch)
         if self.shuffle:
-            for batch in self._shuffled()[self.skip :]:
-                own = batch[self.rank :: self.world]
-                yield view, own, len(own) * self.world / len(batch)
+            whole = self._shuffled()[self.skip :]
+            batches = [batch[self.rank :: self.world] for batch in whole]
+            shares = [len(own) * self.world / len(batch) for own, batch in zip(batches, whole, strict=True)]
         else:
             ordered = by_length(torch.arange(self.n), self.lengths)
-            own_batches = ordered.tensor_split(self.batches)[self.rank :: self.world]
-            for batch in (*own_batches, *[torch.arange(0)] * (len(self) - len(own_batches))):
-                yield view, batch, 1.0
+            batches = list(ordered.tensor_split(self.batches)[self.rank :: self.world])
+            batches += [torch.arange(0)] * (len(self) - len(batches))
+            shares = [1.0] * len(batches)
+        moved = torch.cat([torch.arange(0), *batches]).to(self.device).split([len(batch) for batch in batches])
+        for batch, weight in zip(moved, torch.tensor(shares).to(self.device), strict=True):
+            yield view, batch, weight
 
     def _shuffled(self) -> list[Tensor]:
         order = permutation(self.n, self.seed, "order", self.epoch)

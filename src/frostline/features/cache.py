@@ -198,24 +198,27 @@ class Store:
                 self.remove(key)
 
     @contextmanager
-    def claim(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
+    def claim(self, key: str, done: Callable[[], bool], wait: bool = True) -> Iterator[bool]:
         """Wait while another process builds ``key``, then hold the claim, which a thread keeps fresh.
 
         Returns from waiting as soon as ``done()`` holds, the claim is released, or its owner has been
         silent for ``STALE_S`` seconds or is known to be dead; so a killed builder delays the next by a
-        bounded time only.
+        bounded time only. Yields whether the caller's turn has come: without ``wait`` not while another is at it.
         """
         path = self.root / f".{key}.claim"
         self.root.mkdir(parents=True, exist_ok=True)
-        while not _create(path) and not done():
+        turn = True
+        while turn and not _create(path) and not done():
             if _abandoned(path):
                 path.unlink(missing_ok=True)
-            time.sleep(0.1)
+            else:
+                turn = wait
+            time.sleep(0.1 if turn else 0)
         released = threading.Event()
         keeper = threading.Thread(target=_keep_fresh, args=(path, released), daemon=True)
         keeper.start()
         try:
-            yield
+            yield turn
         finally:
             released.set()
             keeper.join()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,16 @@ from frostline.data.inputs import Inputs
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.choose import size
 from frostline.features.key import Key
-from frostline.features.rows import Rows, in_order
+from frostline.features.passes import Computed, Taker, run_pass
+from frostline.features.rows import Rows
 from frostline.group import ALONE, Group
 from frostline.leftovers import make_name
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
 LENGTH = np.dtype("<i8")
+SHARE = 0.25
+"""Of a GPU's free memory, what activations may take before training has taken anything."""
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
 
@@ -41,19 +44,15 @@ class Features:
         self.views = dict(views)
         self.seconds_per_sample = seconds_per_sample
 
+    @property
+    def device(self) -> torch.device | None:
+        """In which memory all of it lies; None: some is read from files."""
+        rows = self.views.values()
+        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
+
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)
-
-
-class Computed(NamedTuple):
-    """What one pass made at one cut: rows [n, ...], or frames and lengths [n]; seconds a sample, and the samples."""
-
-    rows: Tensor
-    lengths: Tensor
-    ragged: bool
-    seconds: float
-    samples: int
 
 
 @dataclass
@@ -75,6 +74,7 @@ class PrefixCache:
     max_bytes: float = 20e9
     group: Group = ALONE
     seconds: float = 0.0
+    _placed: list[Features] = field(default_factory=list)
     _opened: set[str] = field(default_factory=set)
     _weights: dict[str, str] = field(default_factory=dict)
 
@@ -85,6 +85,26 @@ class PrefixCache:
         """Start a phase: weights may have changed since the last one, and its activations are held no more."""
         self._weights.clear()
         self._left = self.memory_bytes
+        for features in self._placed:
+            features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
+        self._placed.clear()
+
+    def place(self, sources: Mapping[str, Features]) -> None:
+        """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
+
+        A GPU gives ``SHARE`` of its free memory; training needs the rest. A split goes with all its views or not at
+        all. Sequences stay: they are padded to a length that the host must know.
+        """
+        if self.device.type != "cuda":
+            return
+        left = SHARE * free_bytes(self.device)
+        for features in sources.values():
+            rows = features.views.values()
+            size = sum(own.bytes for own in rows)
+            if size <= left and all(own.lengths is None for own in rows):
+                left -= size
+                features.views = {view: own.to(self.device) for view, own in features.views.items()}
+                self._placed.append(features)
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> Features:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
@@ -120,10 +140,11 @@ class PrefixCache:
         assert loaded is not None
         return loaded
 
-    def fill(self, split: str, view: int, cuts: Sequence[Cut]) -> int:
+    def fill(self, split: str, view: int, cuts: Sequence[Cut], wait: bool = True) -> int:
         """Store what is missing of one view at all these cuts, in one pass; return how many passes it took: 0 or 1.
 
-        Where another process is at it already, its work is waited for. Raises OSError when the disk is full.
+        Where another process is at it already, its work is waited for, or without ``wait``, where both are asked for
+        the same cuts, left to it. Raises OSError when the disk is full.
         """
         assert self.store is not None
         store = self.store
@@ -135,9 +156,10 @@ class PrefixCache:
         lacking = self.group.first(list(missing()))
         if not lacking:
             return 0
-        claim = store.claim(min(lacking), done=lambda: not missing()) if self.group.leads else nullcontext()
-        with claim:
-            lacking = self.group.first(list(missing()))
+        name = min(lacking if wait else wanted)  # they go one by one into place: others may see a part of them
+        leads = self.group.leads
+        with store.claim(name, done=lambda: not missing(), wait=wait) if leads else nullcontext(True) as turn:
+            lacking = self.group.first(list(missing()) if turn else [])
             if lacking:
                 self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
@@ -167,7 +189,7 @@ class PrefixCache:
             lengths = torch.from_numpy(np.frombuffer(b"".join(each), LENGTH).copy())
             parts = [part[: len(part) - tail] for part, tail in zip(parts, tails, strict=True)]
         rows = [torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts]
-        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths)
+        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths, mapped)
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
@@ -218,34 +240,23 @@ class PrefixCache:
             "shape": list(cut.shape),
         }
 
-    def _compute(
-        self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None
-    ) -> list["Computed"]:
+    def _compute(self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None) -> list[Computed]:
         """Run one pass; return for each cut its activations (only the last of them with ``writers``) and its pace."""
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
-        started, samples = time.monotonic(), 0
-        kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in cuts]
-        waiting: list[tuple[Tensor, tuple[Inputs, ...]]] = []
-        for indices, inputs, complete in self.data.ordered(split, view, BATCH, self.group.rank, self.group.world):
-            inputs = self.data.augmented(split, inputs.to(self.device), indices, view)
-            with torch.inference_mode(), self.autocast():
-                waiting.append((indices, tuple(output.to("cpu") for output in network(inputs))))
-            samples += len(indices)
-            if not complete:
-                continue
-            for place in range(len(cuts)):
-                outputs = [made[place] for _, made in waiting]
-                content, lengths = in_order(outputs, [own for own, _ in waiting])
-                if writers is not None:
-                    writers[place].append(content.contiguous().flatten().view(torch.uint8).numpy().data)
-                    content = content[:0]
-                kept[place].append((content, lengths))
-            waiting.clear()
+        takers = [Taker(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
+        started, (rank, world) = time.monotonic(), (self.group.rank, self.group.world)
+        batches = self.data.ordered(split, view, BATCH, rank, world, pinned=self.device.type == "cuda")
+
+        def ready(inputs: Inputs, indices: Tensor) -> Inputs:
+            there = inputs.to(self.device, non_blocking=self.device.type == "cuda")
+            return self.data.augmented(split, there, indices, view)
+
+        samples = run_pass(network, batches, ready, self.autocast, takers)
         each = (time.monotonic() - started) / max(samples, 1)
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]
-        return [Computed(*_joined(windows), pace, samples) for windows, pace in zip(kept, paces, strict=True)]
+        return [taker.result(pace, samples) for taker, pace in zip(takers, paces, strict=True)]
 
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""
@@ -272,13 +283,10 @@ class PrefixCache:
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
 
 
-def _joined(windows: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor, bool]:
-    """Return the rows and lengths of all windows. ``torch.cat``, outside of inference mode, lets autograd take them."""
-    if not windows:
-        return torch.empty(0), torch.empty(0, dtype=torch.int64), False
-    lengths = [own for _, own in windows if own is not None]
-    joined = torch.cat(lengths) if lengths else torch.empty(0, dtype=torch.int64)
-    return torch.cat([content for content, _ in windows]), joined, bool(lengths)
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory of a GPU can still be had: what nobody has, and what torch keeps without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _finished(writer: Writer, done: Computed) -> dict[str, Any]:

@@ -15,8 +15,8 @@ class Rows:
     samples' sequences one after the other, without padding.
     """
 
-    def __init__(self, parts: Sequence[Tensor], lengths: Tensor | None = None):
-        self.parts, self.lengths = parts, lengths
+    def __init__(self, parts: Sequence[Tensor], lengths: Tensor | None = None, mapped: bool = False):
+        self.parts, self.lengths, self.mapped = parts, lengths, mapped
         self.starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
         if lengths is not None:
             self.ends = lengths.cumsum(0)
@@ -45,6 +45,21 @@ class Rows:
         """Return all rows [N, ...] in memory."""
         assert self.lengths is None, "sequences are no rows"
         return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
+
+    @property
+    def bytes(self) -> int:
+        """How much memory the activations take."""
+        return sum(part.nbytes for part in self.parts)
+
+    def to(self, device: torch.device) -> "Rows":
+        """Return the same rows in the memory of a device, part after part: the host never holds them all."""
+        assert self.lengths is None, "sequences are padded to a length that the host must know"
+        first, end = self.parts[0], 0
+        held = torch.empty((sum(map(len, self.parts)), *first.shape[1:]), dtype=first.dtype, device=device)
+        for part in self.parts:
+            start, end = end, end + len(part)
+            held[start:end] = part
+        return Rows([held])
 
 
 def in_order(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -59,6 +59,13 @@ class Launcher(Protocol):
         """
         ...
 
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what `call` would, from so many workers at the same time; a UserError stands where a result would.
+
+        There may be fewer: what has not begun when the first one is done is taken to have nothing left to do.
+        """
+        ...
+
 
 class Workers(ABC):
     """How a launcher with room for so many runs goes through them: it starts the next one when there is room."""

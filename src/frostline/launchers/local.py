@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from frostline.dispatch import Outcome, conclude, environment, set_up, share
+from frostline.errors import UserError
 from frostline.launchers.base import Task, Workers
 from frostline.launchers.server import start_server
 from frostline.launchers.slot import Slot
@@ -109,13 +110,25 @@ class Pool(Workers):
         return self._result(next(slot for slot in self.slots if slot not in self._running), function, *arguments)
 
     def _result(self, slot: Slot, function: str, *arguments: Any) -> Any:
+        (found,) = self._results([slot], function, *arguments)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what `call` would, from so many slots at the same time; a UserError stands where a result would."""
+        free = [slot for slot in self.slots if slot not in self._running]
+        return self._results(free[:times], function, *arguments)
+
+    def _results(self, slots: list[Slot], function: str, *arguments: Any) -> list[Any]:
         try:
-            slot.begin("frostline.launchers.warm.call", function, *arguments)
-            while not slot.ended():
-                wait([slot.future], LOOK_S)
-            return slot.result()
+            for slot in slots:
+                slot.begin("frostline.launchers.warm.call", function, *arguments)
+            while not all([slot.ended() for slot in slots]):  # each is looked at: it may begin anew
+                wait([slot.future for slot in slots], LOOK_S)
+            return [_result(slot) for slot in slots]
         except BaseException:
-            slot.stop()
+            _stop(slots)
             raise
 
     def _abandon(self) -> None:
@@ -125,6 +138,15 @@ class Pool(Workers):
             if not (task.folder / RECORD).exists():
                 conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
         self._running.clear()
+
+
+def _result(slot: Slot) -> Any:
+    """Return what a slot's work returned, or the UserError that came of it; a process that failed takes no more."""
+    try:
+        return slot.result()
+    except UserError as error:
+        slot.stop()
+        return error
 
 
 def _stop(slots: list[Slot]) -> None:

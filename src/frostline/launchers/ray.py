@@ -156,13 +156,26 @@ class Ray(Workers):
         It has what a run takes. A UserError comes back as it was raised, a defect too. Raises UserError when the
         process is lost.
         """
+        (found,) = self.call_many(1, function, *arguments)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what `call` would, from so many processes; a UserError stands where a result would."""
         assert self.workers > 0
-        reference = self.cluster.submit(function, *arguments, **self.needs)
+        references = [self.cluster.submit(function, *arguments, **self.needs) for _ in range(times)]
+        try:
+            return [self._result(reference, function) for reference in references]
+        except BaseException:
+            self.cluster.cancel(references, CALL_LEFT_S)
+            raise
+
+    def _result(self, reference: Any, function: str) -> Any:
         try:
             return self.cluster.result(reference, function)
-        except BaseException:
-            self.cluster.cancel([reference], CALL_LEFT_S)
-            raise
+        except UserError as error:
+            return error
 
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""

@@ -21,11 +21,11 @@ from frostline.launchers.slurm_call import CALL, RESULT
 from frostline.launchers.slurm_job import Call, Run, Work
 from frostline.launchers.slurm_queue import Place, check_cluster, look, queue, refusal
 from frostline.launchers.slurm_script import check, check_path
-from frostline.launchers.slurm_watch import Watched, calm, held, result, withdraw
+from frostline.launchers.slurm_watch import Watched, calm, held, results, withdraw
 from frostline.results.store import RESOLVED, run_folder, run_id
 from frostline.worker import clear
 
-SURVEY, EXTRACT = "frostline.extract.survey", "frostline.extract.extract"
+SURVEY, COUNT, EXTRACT = (f"frostline.extract.{name}" for name in ("survey", "count_passes", "extract"))
 ARRAY = 1000
 """Jobs in an array, as SLURM's MaxArraySize has it where nobody set another."""
 
@@ -217,45 +217,53 @@ class Slurm:
         return [(task, end, time.monotonic() - (one.started or one.submitted)) for task, end, one in ended]
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function returns: of the extraction in a job, of all others in a process here.
+        """Return what a top-level function returns in a process here.
 
-        Here a run is only put together, on the CPU: this machine may have no GPU. With ``detach`` the extraction
-        is not waited for, None is returned, and the runs that follow depend on its job.
-        Raises UserError when the process dies.
+        Here a run is only put together, on the CPU: this machine may have no GPU. Raises UserError when the process
+        dies.
         """
-        if function == EXTRACT:
-            return self._extract(*arguments)
-        if function == SURVEY:
+        if function in (SURVEY, COUNT):
             arguments = ([on_cpu(config) for config in arguments[0]],)
         with Pool(workers=1, threads=self.threads) as pool:
             return pool.call(function, *arguments)
 
-    def _extract(self, configs: Sequence[dict[str, Any]], threads: int) -> dict[str, Any] | None:
-        """Fill caches in a job; runs that have a job already have had theirs filled, or depend on one that does."""
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what the extraction returns in so many jobs of one array; other functions are called here, once.
+
+        A UserError stands where a result would. With ``detach`` the jobs are not waited for, nothing is returned, and
+        the runs that follow depend on them.
+        """
+        return self._extract(times, *arguments) if function == EXTRACT else [self.call(function, *arguments)]
+
+    def _extract(self, times: int, configs: Sequence[dict[str, Any]], threads: int, workers: int) -> list[Any]:
+        """Fill caches in jobs; runs that have a job already have had theirs filled, or depend on those that do."""
         folders = {run_folder(Path(config["outputs"]), run_id(config)): config for config in configs}
         taken = held(folders)
         left = [config for folder, config in folders.items() if folder not in taken]
         if not left:
-            return {"seconds": 0.0, "passes": 0, "bytes": 0}
-        asked = {"function": EXTRACT, "arguments": [left, self.threads or self.cpus or 1]}
-        folder = Path(left[0]["outputs"]) / "slurm" / "calls" / sha256_json(asked)[:12]
-        place = held([folder]).get(folder) or self._calling(folder, asked)
+            return []
+        folder = Path(left[0]["outputs"]) / "slurm" / "calls" / sha256_json([EXTRACT, left])[:12]
+        asked = {"function": EXTRACT, "arguments": [left, self.threads or self.cpus or 1, workers]}
+        places = held(folder.glob("*")) or self._calling([folder / str(index) for index in range(times)], asked)
         if not self.detach:
-            return result(folder, place)
-        job = queue().get(place)
-        self._after = job and f"afterany:{job.id}"
-        return None
+            return results(places)
+        jobs = queue()
+        ids = [jobs[place].id for place in places.values() if place in jobs]
+        self._after = f"afterany:{':'.join(ids)}" if ids else None
+        return []
 
-    def _calling(self, folder: Path, asked: Mapping[str, Any]) -> Place:
-        """Submit a call; its folder is named by what is asked, so that the same is not asked twice."""
-        place = Place(f"frostline-{secrets.token_hex(4)}", None)
-        (folder / RESULT).unlink(missing_ok=True)
-        write_json(folder / CALL, asked)
-        place.write(folder)
+    def _calling(self, folders: Sequence[Path], asked: Mapping[str, Any]) -> dict[Path, Place]:
+        """Submit calls; their folders are named by what is asked, so that the same is not asked twice."""
+        name = f"frostline-{secrets.token_hex(4)}"
+        places = {folder: Place(name, index if len(folders) > 1 else None) for index, folder in enumerate(folders)}
+        for folder, place in places.items():
+            (folder / RESULT).unlink(missing_ok=True)
+            write_json(folder / CALL, asked)
+            place.write(folder)
         config = asked["arguments"][0][0]
         one = {**config, "trainer": {**config["trainer"], "devices": 1, "num_nodes": 1}}
-        self._sbatch(self._kind(one), place.name, [Call(str(folder.absolute()))])
-        return place
+        self._sbatch(self._kind(one), name, [Call(str(folder.absolute())) for folder in folders])
+        return places
 
     def _leave(self) -> None:
         """Cancel the jobs of runs that are on, and record them as interrupted; with ``detach`` let them go on."""

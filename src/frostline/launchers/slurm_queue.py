@@ -75,6 +75,11 @@ class Job:
         return self.state in ENDS
 
     @property
+    def idle(self) -> bool:
+        """Whether it waits in the queue."""
+        return self.state == "PENDING"
+
+    @property
     def stuck(self) -> bool:
         """Whether it can never start."""
         return self.state == "PENDING" and self.why.strip("()").replace(" ", "_") in NEVER

@@ -93,7 +93,7 @@ def held(folders: Iterable[Path]) -> dict[Path, Place]:
     while places:
         jobs = queue()
         places = {folder: place for folder, place in places.items() if place in jobs and not jobs[place].ended}
-        if not any(over(folder) for folder in places):
+        if not any(over(folder) or (folder / RESULT).exists() for folder in places):
             break
         time.sleep(LOOK_S)
     return places
@@ -113,22 +113,38 @@ def withdraw(places: Collection[Place]) -> None:
         time.sleep(LOOK_S)
 
 
-def result(folder: Path, place: Place) -> Any:
-    """Wait for a call's job; return what the function did. Raises UserError for a mistake, and when the job dies."""
-    gone = None
+def results(calls: Mapping[Path, Place]) -> list[Any]:
+    """Wait for the jobs of calls; return what the function did in each, or the UserError that came of it.
+
+    Those that wait in the queue when the first one has done its work are cancelled: they have nothing left to do.
+    """
+    waiting, found, gone = dict(calls), list[Any](), dict[Place, float]()
     try:
-        while not (folder / RESULT).exists():
+        while True:
+            for folder in [folder for folder in waiting if (folder / RESULT).exists()]:
+                found.append(_read(folder))
+                del waiting[folder]
+            if not waiting:
+                return found
             time.sleep(LOOK_S)
             jobs = look()
-            if jobs is None or (place in jobs and not jobs[place].ended):
+            if jobs is None:
                 continue
-            gone = gone or time.monotonic()
-            if time.monotonic() - gone > LAG_S:
-                raise UserError(f"SLURM ended {jobs.get(place, place.name)} without a result.")
+            if any(not isinstance(one, UserError) for one in found):
+                idle = {folder: place for folder, place in waiting.items() if place in jobs and jobs[place].idle}
+                withdraw(idle.values())
+                waiting = {folder: place for folder, place in waiting.items() if folder not in idle}
+            for folder, place in list(waiting.items()):
+                if place in jobs and not jobs[place].ended:
+                    continue
+                if time.monotonic() - gone.setdefault(place, time.monotonic()) > LAG_S:
+                    found.append(UserError(f"SLURM ended {jobs.get(place, place.name)} without a result."))
+                    del waiting[folder]
     except BaseException:
-        withdraw([place])
+        withdraw(waiting.values())
         raise
+
+
+def _read(folder: Path) -> Any:
     found = json.loads((folder / RESULT).read_text())
-    if "error" in found:
-        raise UserError(found["error"])
-    return found["value"]
+    return UserError(found["error"]) if "error" in found else found["value"]

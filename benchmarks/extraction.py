@@ -1,0 +1,102 @@
+"""Time filling the prefix cache by a loop of its own against Frostline's pass, in turns, on files and in memory.
+
+    python benchmarks/extraction.py [--images 600 --size 96 --rounds 5 --threads 2]
+
+Makes JPEGs, then extracts them at two cuts of a network into a new store each time: by a plain loop (read, compute,
+copy, write), and by `run_pass`, which does them at the same time. The images are decoded batch by batch
+(``files``), or lie in memory (``memory``). Prints a line of JSON for each: the medians of the seconds, and the ratio of
+pass to loop, the median over rounds.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from frostline.backbones.base import Backbone
+from frostline.backbones.cuts import Cut, find_cuts, prefix
+from frostline.backbones.image import timm_backbone
+from frostline.data.augment import Light
+from frostline.data.base import DataModule
+from frostline.data.image import ImageFolder
+from frostline.data.inputs import Inputs
+from frostline.features.cache import Store, Writer
+from frostline.features.passes import Taker, run_pass
+from frostline.features.prefix import BATCH
+from memory import make_images
+
+
+def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], takers: Sequence[Taker]) -> None:
+    """Extract one step after the other."""
+    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+    samples = data.splits["train"]
+    for indices in torch.arange(len(samples)).split(BATCH):
+        inputs = data.augmented("train", samples.inputs(indices, 0), indices, 0)
+        with torch.inference_mode():
+            outputs = network(inputs)
+        for taker, output in zip(takers, outputs, strict=True):
+            taker.take([output], [indices])
+
+
+def overlapped(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], takers: Sequence[Taker]) -> None:
+    """Extract as Frostline does."""
+    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+
+    def ready(inputs: Inputs, indices: Tensor) -> Inputs:
+        return data.augmented("train", inputs, indices, 0)
+
+    run_pass(network, data.ordered("train", 0, BATCH), ready, torch.no_grad, takers)
+
+
+def timed(way: object, backbone: Backbone, data: DataModule, cuts: Sequence[Cut]) -> float:
+    """Return the seconds that one pass takes, its entries written and synced."""
+    assert callable(way)
+    with tempfile.TemporaryDirectory(prefix="frostline-extraction-") as folder:
+        started = time.perf_counter()
+        takers = [Taker(Writer(Store(Path(folder)), cut.name, {})) for cut in cuts]
+        way(backbone, data, cuts, takers)
+        for taker in takers:
+            assert taker.writer is not None
+            taker.writer.finish(len(data.splits["train"]))
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    backbone = timm_backbone(options.network, "none", size=options.size)
+    found = find_cuts(backbone, options.size)
+    cuts = [found[len(found) // 2], found[-1]]
+    with tempfile.TemporaryDirectory(prefix="frostline-extraction-") as folder:
+        make_images(Path(folder), options.images, 256)
+        common = {"preprocess": backbone.preprocess, "size": options.size}
+        memory = ImageFolder(folder, **common)
+        ways = {
+            "memory": memory,
+            "files": ImageFolder(folder, memory_gb=0.0, **common),
+            "augmented": ImageFolder(folder, augment=Light(), views=2, **common),
+        }
+        for name, data in ways.items():
+            data.check(("train",))
+            rounds = [
+                [timed(way, backbone, data, cuts) for way in (loop, overlapped)] for _ in range(options.rounds + 1)
+            ][1:]
+            seconds = {"loop": median(one for one, _ in rounds), "pass": median(one for _, one in rounds)}
+            ratio = median(two / one for one, two in rounds)
+            print(json.dumps({"images": name, "threads": torch.get_num_threads(), **seconds, "ratio": ratio}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""One pass of a network over a split: the next batches are read and the last ones written while one is computed."""
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from frostline.data.inputs import Inputs, Ragged
+from frostline.features.cache import Writer
+from frostline.features.rows import in_order
+
+Batches = Generator[tuple[Tensor, Inputs, bool]]
+"""Indices [B], inputs [B, ...], and whether a window ends: within one, batches need not be in order."""
+
+
+class Computed(NamedTuple):
+    """What one pass made at one cut: rows [n, ...], or frames and lengths [n]; seconds a sample, and the samples."""
+
+    rows: Tensor
+    lengths: Tensor
+    ragged: bool
+    seconds: float
+    samples: int
+
+
+class Taker:
+    """Takes what comes out at one cut, window by window: to a file, or into memory where there is no ``writer``."""
+
+    def __init__(self, writer: Writer | None):
+        self.writer = writer
+        self.windows: list[tuple[Tensor, Tensor | None]] = []
+
+    def take(self, outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> None:
+        """Take a window's outputs, each of the samples at these indices. Raises OSError when the disk is full."""
+        content, lengths = in_order(outputs, indices)
+        if self.writer is not None:
+            self.writer.append(content.contiguous().flatten().view(torch.uint8).numpy().data)
+            content = content[:0]
+        self.windows.append((content, lengths))
+
+    def result(self, pace: float, samples: int) -> Computed:
+        """Return all that was taken, without its rows where they went to a file."""
+        if not self.windows:
+            return Computed(torch.empty(0), torch.empty(0, dtype=torch.int64), False, pace, samples)
+        lengths = [own for _, own in self.windows if own is not None]
+        joined = torch.cat(lengths) if lengths else torch.empty(0, dtype=torch.int64)
+        # outside of inference mode, so that autograd takes it
+        return Computed(torch.cat([content for content, _ in self.windows]), joined, bool(lengths), pace, samples)
+
+
+class Sent(NamedTuple):
+    """A batch's outputs at all cuts, on their way to the host: there when ``wait`` has returned."""
+
+    indices: Tensor
+    outputs: list[Inputs]
+    wait: Callable[[], None]
+
+
+def run_pass(
+    network: nn.Module,
+    batches: Batches,
+    ready: Callable[[Inputs, Tensor], Inputs],
+    autocast: Callable[[], AbstractContextManager],
+    takers: Sequence[Taker],
+) -> int:
+    """Send all batches through a network, each of its outputs to its taker; return how many samples these were.
+
+    ``ready`` is given inputs and the indices of their samples, and returns what the network takes, where that is.
+    A thread takes one window while the next one is computed, so at most two are in memory. Whatever goes wrong in the
+    network, in reading or in taking is raised as it is, when no thread is left.
+    """
+    samples, window = 0, list[Sent]()
+    taken: Future[None] | None = None
+    with ThreadPoolExecutor(1, "frostline-take") as pool, closing(batches):
+        for indices, inputs, complete in batches:
+            inputs = ready(inputs, indices)
+            with torch.inference_mode(), autocast():
+                window.append(_send(indices, network(inputs)))
+            samples += len(indices)
+            if not complete:
+                continue
+            if taken is not None:
+                taken.result()
+            taken = pool.submit(_take, window, takers)
+            window = []
+        if taken is not None:
+            taken.result()
+    return samples
+
+
+def _take(window: Sequence[Sent], takers: Sequence[Taker]) -> None:
+    for sent in window:
+        sent.wait()
+    for place, taker in enumerate(takers):
+        taker.take([sent.outputs[place] for sent in window], [sent.indices for sent in window])
+
+
+def _send(indices: Tensor, outputs: Sequence[Inputs]) -> Sent:
+    """Send a batch's outputs to the host; from CUDA into pinned memory, behind what computes them, without waiting."""
+    sent = [Ragged(*map(_host, output)) if isinstance(output, Ragged) else _host(output) for output in outputs]
+    first = outputs[0].values if isinstance(outputs[0], Ragged) else outputs[0]
+    if first.device.type != "cuda":
+        return Sent(indices, sent, lambda: None)
+    arrived = torch.cuda.Event(blocking=True)
+    arrived.record(torch.cuda.current_stream(first.device))
+    return Sent(indices, sent, arrived.synchronize)
+
+
+def _host(tensor: Tensor) -> Tensor:
+    if tensor.device.type != "cuda":
+        return tensor.to("cpu")
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
