@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.plugins.precision import Precision
 
 from frostline.allow import BARS, takes_argument
 from frostline.backbones.base import Backbone
@@ -57,7 +58,9 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     weights = Weights(backbone, head, plan)
     ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group.world)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
-    journal = make_journal(config, folder, task, progress, checkpoints, weights, ledger, loggers, group)
+    journal = make_journal(
+        config, folder, task, progress, checkpoints, weights, trainer.precision_plugin, ledger, loggers, group
+    )
     trainer.callbacks.append(journal)
     cache = make_cache(config, backbone, data, trainer, group)
     ledger.cache = cache
@@ -177,6 +180,7 @@ def make_journal(
     progress: Progress,
     checkpoints: Checkpoints,
     weights: Weights,
+    precision: Precision,
     ledger: Ledger,
     loggers: Loggers,
     group: Group,
@@ -192,6 +196,7 @@ def make_journal(
         progress,
         checkpoints,
         weights,
+        precision,
         task.scores,
         better=lambda new, old: better(monitor, new, old),
         monitor=monitor,

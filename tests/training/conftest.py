@@ -1,5 +1,6 @@
 """Tiny networks with BatchNorm, dropout and drop path, a handful of digits, and all that trains them."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from torch import Tensor, nn
 
 from frostline import experiment
@@ -62,6 +64,19 @@ class Rig:
         """Go back to the last checkpoint; return its optimizer's state."""
         return resume(self.journal, self.plan)
 
+    def photograph(self) -> list[Path]:
+        """Return a list to which each epoch adds a copy of the run's folder."""
+        folder, publish = self.checkpoints.folder.parent, self.journal.publish
+        stops: list[Path] = []
+
+        def publish_and_copy(rows: Sequence[Any]) -> None:
+            publish(rows)
+            stops.append(folder.with_name(f"{folder.name}-stop{len(rows)}"))
+            shutil.copytree(folder, stops[-1])
+
+        self.journal.publish = publish_and_copy
+        return stops
+
     def tensors(self) -> dict[str, Tensor]:
         """A copy of every parameter and buffer, those outside the state dict too."""
         named = [*self.module.named_parameters(), *self.module.named_buffers()]
@@ -87,11 +102,12 @@ def make() -> Make:
     return build
 
 
-def trainer_for(journal: Journal, epochs: int, folder: Path) -> pl.Trainer:
+def trainer_for(journal: Journal, precision: Precision, epochs: int, folder: Path) -> pl.Trainer:
     """A trainer as a run has it, without a word, that validates on two batches."""
     return pl.Trainer(
         accelerator="cpu",
         callbacks=[journal],
+        plugins=[precision],
         logger=False,
         max_epochs=epochs,
         limit_val_batches=2,
@@ -115,17 +131,19 @@ def build(make: Make, tmp_path: Path) -> Build:
         mlp: bool = False,
         schedule: Schedule | None = None,
         folder: Path | None = None,
+        precision: Precision | None = None,
     ) -> Rig:
         backbone = make(name)
         data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
         head = MLP(backbone.num_features, 10, hidden=16) if mlp else Linear(backbone.num_features, 10, dropout=0.1)
         plan = strategy(tuple(backbone.groups), epochs)
-        progress, rows = Progress(), []
+        progress, rows, precision = Progress(), [], precision or Precision()
         weights, checkpoints = Weights(backbone, head, plan), Checkpoints((folder or tmp_path) / "checkpoints")
         journal = Journal(
             progress,
             checkpoints,
             weights,
+            precision,
             Multiclass().scores,
             better=lambda new, old: better("accuracy", new, old),
             monitor="accuracy",
@@ -141,7 +159,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             schedule=schedule or constant(),
             task=Multiclass(),
         )
-        trainer = trainer_for(journal, plan.epochs, tmp_path)
+        trainer = trainer_for(journal, precision, plan.epochs, tmp_path)
         return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)
 
     return rig

@@ -1,6 +1,5 @@
 """Frozen means frozen, for every strategy; and a run that goes on ends as if it had never stopped."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -134,15 +133,7 @@ def three_phases(groups: Sequence[str], epochs: int) -> Plan:
 
 def test_a_run_that_goes_on_ends_bit_equal_wherever_it_stopped(build, tmp_path: Path) -> None:
     whole = build(three_phases, schedule=cosine(0.2), folder=tmp_path / "whole")
-    stops: list[Path] = []
-    publish = whole.journal.publish
-
-    def photograph(rows: Sequence[Any]) -> None:
-        publish(rows)
-        stops.append(tmp_path / f"stop{len(rows)}")
-        shutil.copytree(tmp_path / "whole", stops[-1])
-
-    whole.journal.publish = photograph
+    stops = whole.photograph()
     for index in range(3):
         whole.fit(index)
     assert len(stops) == 5

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from tests.processors import OnProcessors
 from torch import Tensor, distributed, nn
+from torch._subclasses import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -120,6 +124,50 @@ def test_a_unit_is_no_larger_than_it_must_be() -> None:
     found = units(module, 70_000)
     assert len(found) > len(units(module, NO_LIMIT))
     assert all(unit.bytes <= 70_000 or len(unit.modules) == 1 for unit in found)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
+def test_under_autocast_what_it_casts_is_gathered_cast_and_nothing_else(name: str, cached: bool) -> None:
+    """A weight of a norm, rounded, would give other numbers; BatchNorm would refuse it beside its statistics."""
+    backbone = network(name)
+    module = entered(backbone, {list(backbone.groups)[-1]: ALL, "head": ALL}, cached)
+    found = [unit for unit in units(module, NO_LIMIT, torch.bfloat16) if not unit.idle]
+    products = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    cast = {parameter for part in products for parameter in part.parameters()}
+    for unit in found:
+        assert all((parameter in cast) == (unit.dtype is torch.bfloat16) for parameter in unit.parameters)
+        assert unit.trains == {parameter.requires_grad for parameter in unit.parameters}
+    every = [parameter for unit in found for parameter in unit.parameters]
+    assert len(every) == len(set(every)) and {unit.dtype for unit in found} == {torch.bfloat16, None}
+    assert sum(unit.bytes for unit in found) < 0.6 * sum(parameter.nbytes for parameter in every)
+    assert {unit.dtype for unit in units(module, NO_LIMIT)} == {None}
+
+
+@pytest.mark.parametrize(("stage", "there"), [(TrainerFn.FITTING, "cpu"), (TrainerFn.TESTING, "cuda")])
+def test_a_network_waits_in_main_memory_for_its_parts_to_be_brought_to_the_device(stage: TrainerFn, there: str) -> None:
+    """Also where an earlier pass has brought all of it to the device."""
+    strategy = OnProcessors()
+    strategy.parallel_devices = [torch.device("cuda", 0)]
+    with FakeTensorMode():
+        module = pl.LightningModule()
+        module.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        module.trainer.state.fn = stage
+        for device in ("cpu", "cuda:0"):
+            module.register_buffer("held", torch.zeros(2, device=device))  # a fake parameter cannot be moved
+            strategy.connect(module)
+            strategy.model_to_device()
+            assert module.get_buffer("held").device.type == there
+
+
+def test_a_network_that_an_exception_leaves_sharded_stays_where_it_is(alone: None) -> None:
+    """Moving its parts could hide the exception behind another."""
+    strategy, module = OnProcessors(), entered(network("test_resnet"), {"head": ALL}, cached=False)
+    strategy.connect(module)
+    strategy.optimizers = [torch.optim.SGD(module.head.parameters())]
+    strategy._undo = Undo(module)
+    module.cpu = lambda: pytest.fail("it was moved")
+    strategy.teardown()
 
 
 def test_choosing_units_leaves_modes_and_statistics_alone() -> None:

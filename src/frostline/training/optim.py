@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from frostline.errors import UserError
 
@@ -85,6 +88,24 @@ def parameter_groups(
     for group, rate, parameter in parts:
         found.setdefault((group, rate, parameter.ndim > 1), []).append(parameter)
     return [_group(*key, parameters) for key, parameters in found.items()]
+
+
+def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimizer's kept state, with every moment in the memory layout of its parameter.
+
+    A checkpoint holds contiguous tensors, and torch takes them as they come: beside a channels-last weight a foreach
+    step would leave its fast path, and a fused one would pair each weight with another's moment.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, held in optimizer.state.items():
+        held.update({name: _laid_out(value, parameter) for name, value in held.items()})
+
+
+def _laid_out(value: Any, parameter: Tensor) -> Any:
+    if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    layout = torch.empty_strided(value.shape, parameter.stride(), dtype=value.dtype, device=value.device)
+    return layout.copy_(value)
 
 
 def _group(group: str, rate: float, decays: bool, parameters: list[nn.Parameter]) -> dict:

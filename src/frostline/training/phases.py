@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from torch import Tensor
 
 from frostline.data.base import DataModule
@@ -53,6 +54,7 @@ class Pruned(RuntimeError):
 class Journal(pl.Callback):
     """After each epoch: scores, a row of history, and a checkpoint.
 
+    ``precision`` is the trainer's, whose state (of 16-mixed the scale of the loss) goes on from phase to phase;
     ``score`` computes a split's scores from outputs and labels; ``better`` compares two values of ``monitor``;
     ``publish`` is told of the history (for metrics.csv and loggers); ``charge`` brings ``progress.cost`` up to date;
     ``judge`` is asked whether the run is to stop. All ranks of ``group`` go through it; the first one writes.
@@ -63,6 +65,7 @@ class Journal(pl.Callback):
         progress: Progress,
         checkpoints: Checkpoints,
         weights: Weights,
+        precision: Precision,
         score: Callable[[Tensor, Tensor], Scores],
         better: Callable[[float, float | None], bool],
         monitor: str,
@@ -72,7 +75,7 @@ class Journal(pl.Callback):
         group: Group = ALONE,
         judge: Callable[[int], bool] = lambda epoch: False,
     ):
-        self.progress, self.checkpoints, self.weights = progress, checkpoints, weights
+        self.progress, self.checkpoints, self.weights, self.precision = progress, checkpoints, weights, precision
         self.score, self.better, self.monitor = score, better, monitor
         self.publish, self.charge = publish, charge
         self.seed, self.group, self.judge = seed, group, judge
@@ -92,7 +95,6 @@ class Journal(pl.Callback):
         assert isinstance(pl_module, FineTuner)
         if batch_idx == 0 and self.pause is not None:
             set_random_state(self.pause["random"][self.group.rank])
-            self.pause = None
         why = wanted(trainer, self.group, batch_idx)
         if why is not None:
             self._stop(trainer, pl_module, pl_module.skipped + batch_idx, why)
@@ -102,9 +104,9 @@ class Journal(pl.Callback):
         deaf()
         pause = {"steps": steps, "global_step": trainer.global_step, "random": random_states(self.group)}
         pause["sums"] = list(self.group.same(module.sums()).split(max(steps, 1)))
-        kept = whole({"weights": self.weights.state(), "optimizer": module.present_optimizer().state_dict()})
+        state = self._state(module.present_optimizer().state_dict())
         if self.group.leads:
-            self.checkpoints.save_pause({"progress": dict(vars(self.progress)), **kept, "pause": pause})
+            self.checkpoints.save_pause({**state, "pause": pause})
         log.info("Stopped after step %d of epoch %d.", steps, trainer.current_epoch)
         raise Interrupted(why)
 
@@ -116,7 +118,9 @@ class Journal(pl.Callback):
         scores = self.score(validation["outputs"], validation["label"]) if self.group.leads else {}
         self.progress.step = trainer.global_step
         row = self._row(pl_module, trainer.current_epoch, pl_module.train_scores(), scores, rates)
-        self.close_epoch(row, optimizer.state_dict(), scored=pl_module.alignment is None)
+        state = self.close_epoch(row, optimizer.state_dict(), scored=pl_module.alignment is None)
+        if self.pause is not None:  # the phase goes on in another fit, for which FSDP leaves no optimizer
+            pl_module.restore, self.pause = state["optimizer"], None
 
     def _row(
         self, module: FineTuner, epoch: int, train: Scores, validation: Scores, rates: Mapping[str, float]
@@ -131,9 +135,15 @@ class Journal(pl.Callback):
             "seconds": round(time.monotonic() - self._started, 4),
         }
 
-    def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None, scored: bool = True) -> None:
-        """Keep what an epoch ended with, as rank 0 has it. Raises Pruned where the run is judged not worth more.
+    def _state(self, optimizer: dict[str, Any] | None) -> dict[str, Any]:
+        """Return all that a run goes on from, with what the ranks divide among them gathered; all must call it."""
+        own = {"weights": self.weights.state(), "optimizer": optimizer, "precision": self.precision.state_dict()}
+        return {"progress": dict(vars(self.progress)), **whole(own)}
 
+    def close_epoch(self, row: dict[str, Any], optimizer: dict[str, Any] | None, scored: bool = True) -> dict[str, Any]:
+        """Keep what an epoch ended with, as rank 0 has it, and return it.
+
+        Raises Pruned where the run is judged not worth more.
         One that is not ``scored`` was spent on another objective than the task's: any later one is better.
         """
         progress, row = self.progress, self.group.first(row)
@@ -144,14 +154,14 @@ class Journal(pl.Callback):
         progress.history.append(row)
         progress.epoch = row["epoch"] + 1
         self.charge(row["epoch"])
-        kept = whole({"weights": self.weights.state(), "optimizer": optimizer})
+        state = self._state(optimizer)
         if self.group.leads:
-            state = {"progress": dict(vars(progress)), **kept}
             self.checkpoints.save(row["epoch"], state, best=improved or best is None)
             self.publish(progress.history)
         if self.group.first(self.group.leads and self.judge(row["epoch"])):
             STOP.in_epoch = False
             raise Pruned(f"stopped after epoch {row['epoch']}, {self.monitor} {value:.4g} on validation")
+        return state
 
     def solved(self, module: FineTuner, plan: Plan, index: int, splits: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Close a phase that was solved, on features that rank 0 has: one row stands for all its epochs."""
@@ -183,7 +193,6 @@ def fit_phase(
     end = plan.start(index) + plan.phases[index].epochs
     if journal.pause is not None:  # the rest of the epoch in which it was stopped, with loaders of its own
         _fit(trainer, module, data, journal, progress.epoch + 1, journal.pause)
-        module.restore = module.present_optimizer().state_dict()
     if progress.epoch < end:
         _fit(trainer, module, data, journal, end, None)
     if progress.epoch != end:
@@ -215,6 +224,8 @@ def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
         return None
     journal.pause = state.get("pause")
     journal.weights.load(state["weights"])
+    if state.get("precision"):  # there is none but of 16-mixed
+        journal.precision.load_state_dict(state["precision"])
     vars(journal.progress).update(state["progress"])
     epoch = journal.progress.epoch
     if journal.pause is not None:

@@ -11,8 +11,9 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.distributed._composable_state import _module_state_mapping  # nothing public forgets a module
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map_only
 
 from frostline.errors import UserError
 from frostline.training.module import FineTuner
@@ -29,7 +30,11 @@ class Sharded(DDPStrategy):
     the memory of training (weights, gradients, optimizer); to extract activations and to test, each device holds the
     network once. ``unit_mb`` is how many megabytes of weights are gathered together.
 
-    Shown on two processors by the tests, through gloo; nothing here was run on several GPUs yet.
+    In bf16-mixed, weights are gathered in bfloat16 where autocast would cast them and in float32 where it would not
+    (norms, embeddings, tokens), so the numbers are those of DDP; gradients are summed in float32.
+
+    Shown on two processors by the tests, through gloo: the numbers of DDP, checkpoints and pauses that go both ways.
+    Nothing here was run on several GPUs yet.
     """
 
     device = "cuda"
@@ -57,23 +62,28 @@ class Sharded(DDPStrategy):
         super().setup_environment()
 
     def model_to_device(self) -> None:
-        """Bring a whole network to the device, except to be trained: then each unit is brought as it is sharded."""
-        if not self._fits():
-            super().model_to_device()
+        """Bring a whole network to the device, except to be trained: then each unit is brought as it is sharded.
+
+        Until then it waits in main memory, whereto it must be brought back where it has computed activations.
+        """
+        assert self.model is not None
+        self.model.to("cpu" if self._fits() else self.root_device)
 
     def configure_ddp(self) -> None:
         """Shard the network, where Lightning's strategy wraps it."""
         module = self.lightning_module
         assert isinstance(module, FineTuner)
         check(module)
-        self.units = units(module, self.unit_mb * 1e6)
+        self.units = units(module, self.unit_mb * 1e6, self._lower())
         self._undo = Undo(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         outermost: list[nn.Module] = [module]
-        for modules in (*[unit.modules for unit in self.units], outermost):
+        for modules, dtype in (*[(unit.modules, unit.dtype) for unit in self.units], (outermost, None)):
             _own_outputs(modules[-1])
-            fully_shard(modules, mesh=mesh, reshard_after_forward=True)
+            fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=policy(dtype))
             self._undo.drop_whole()
+        if module.alignment is not None:  # whose step runs the adapter alone, and would take that for the root
+            register_fsdp_forward_method(module, "_aligned")
         self._undo.note()
         log.info("Sharded %d units over %d ranks.", len(self.units), self.world_size)
 
@@ -90,7 +100,8 @@ class Sharded(DDPStrategy):
         module = self.lightning_module
         assert isinstance(module, FineTuner)
         if self._undo is not None and not len(args[0]["index"]):
-            module(example(module).to(self.root_device))
+            with self.precision_plugin.val_step_context():
+                module(example(module).to(self.root_device))
         return super().validation_step(*args, **kwargs)
 
     def on_train_end(self) -> None:
@@ -99,6 +110,15 @@ class Sharded(DDPStrategy):
         self.optimizers = []
         self._undo.gather()
         self.units, self._undo = [], None
+
+    def teardown(self) -> None:
+        """Put everything away, but for a network that an exception leaves sharded: it is moved no more."""
+        if self._undo is None:
+            super().teardown()
+
+    def _lower(self) -> torch.dtype | None:
+        """Return the precision of autocast: that of bf16-mixed, as 16-mixed is refused."""
+        return torch.bfloat16 if isinstance(self.precision_plugin, MixedPrecision) else None
 
     def _fits(self) -> bool:
         module = self.lightning_module
@@ -160,6 +180,15 @@ class Undo:
         _module_state_mapping.pop(module, None)
 
 
+def policy(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
+    """Return what lets a unit's weights be gathered in ``dtype`` (None: their own), and nothing else be changed.
+
+    Autocast is there all the while, and casts what else is to be cast; gradients are summed over the ranks in float32,
+    as DDP does.
+    """
+    return MixedPrecisionPolicy(dtype, None if dtype is None else torch.float32, cast_forward_inputs=False)
+
+
 def check(module: FineTuner) -> None:
     """Refuse a network that cannot be sharded. Raises UserError."""
     if module.backbone.compiled:
@@ -196,13 +225,11 @@ def _like(parameter: DTensor, value: Any) -> Any:
 
 def _own_outputs(module: nn.Module) -> None:
     """Let the last module of a unit give no view: work in place on it would drop the hook that gathers for backward."""
-    module.register_forward_hook(lambda module, inputs, output: _owned(output))
 
+    def own(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return tree_map_only(Tensor, lambda part: part if part._base is None else part.clone(), output)
 
-def _owned(output: Any) -> Any:
-    if isinstance(output, tuple):
-        return tuple(_owned(part) for part in output)
-    return output.clone() if isinstance(output, Tensor) and output._base is not None else output
+    module.register_forward_hook(own)
 
 
 def _hooks(module: nn.Module) -> list[tuple[str, dict[Any, Any]]]:

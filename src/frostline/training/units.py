@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.cuts import Suffix
@@ -16,21 +19,29 @@ from frostline.training.module import FineTuner
 
 @dataclass
 class Unit:
-    """Modules of one group whose weights are gathered together, in the order in which they are run.
+    """Modules of one group whose ``parameters`` are gathered together, in the order in which they are run.
 
     ``trains`` holds whether their parameters require a gradient: one value, or both where a single module has both
-    kinds (a layer of which the bias alone trains). An ``idle`` unit stands before the cut and is never run.
+    kinds (a layer of which the bias alone trains). An ``idle`` unit stands before the cut and is never run. Weights
+    are gathered in ``dtype``, that to which autocast casts all of them wherever they are read, or (None) in their own.
     """
 
     group: str
     trains: frozenset[bool]
     idle: bool = False
+    dtype: torch.dtype | None = None
     modules: list[nn.Module] = field(default_factory=list)
+    parameters: list[nn.Parameter] = field(default_factory=list)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What all modules of a unit have in common."""
+        return self.group, self.trains, self.idle, self.dtype
 
     @property
     def bytes(self) -> int:
         """How much memory it takes while it is gathered."""
-        return sum(parameter.nbytes for module in self.modules for parameter in module.parameters())
+        return sum(parameter.numel() * (self.dtype or parameter.dtype).itemsize for parameter in self.parameters)
 
 
 FRAMES = 8
@@ -47,28 +58,45 @@ def example(module: FineTuner) -> Inputs:
     return Ragged(torch.zeros(1, FRAMES, *body.cut.shape), torch.tensor([FRAMES])).to(backbone.device)
 
 
-def units(module: FineTuner, limit: float) -> list[Unit]:
+def units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> list[Unit]:
     """Divide the modules of a network, as the present phase trains it, into units of at most ``limit`` bytes each.
 
-    Modules alone are larger where they must be. The body is run once, on one sample and without a gradient, to see
-    which modules are called, and in which order: only a module's call can gather its weights. In a suffix the
-    containers of a network are not called, but what is in them is, so a unit is a list of modules and not a container.
+    Modules alone are larger where they must be; ``lower`` is the precision of autocast, where there is one. The network
+    is run once, on one sample and without a gradient, to see which weights autocast casts, and which modules are
+    called, and in which order: only a module's call can gather its weights. In a suffix the containers of a network
+    are not called, but what is in them is, so a unit is a list of modules and not a container.
     What belongs to no unit (a class token, say, that is read by no module of its own) is left for the whole network's.
     """
+    called, cast = _called(module, lower)
+    members = [*_members(module, called, cast), (HEAD, False, module.head)]
     found: list[Unit] = []
-    for group, idle, member in [*_members(module), (HEAD, False, module.head)]:
-        trains = frozenset(parameter.requires_grad for parameter in member.parameters())
-        alike = [unit for unit in found if (unit.group, unit.trains, unit.idle) == (group, trains, idle)]
-        if not alike or alike[-1].bytes + sum(parameter.nbytes for parameter in member.parameters()) > limit:
-            found.append(Unit(group, trains, idle))
-            alike = found[-1:]
-        alike[-1].modules.append(member)
+    taken: set[nn.Parameter] = set()
+    for group, idle, member in sorted(members, key=lambda listed: not _all(listed[2], cast)):  # what is inside first
+        own = [parameter for parameter in member.parameters() if parameter not in taken]
+        taken.update(own)
+        trains = frozenset(parameter.requires_grad for parameter in own)
+        alone = Unit(group, trains, idle, lower if cast.issuperset(own) else None, [member], own)
+        alike = [unit for unit in found if unit.kind == alone.kind]
+        if alike and alike[-1].bytes + alone.bytes <= limit:
+            alike[-1].modules.append(member)
+            alike[-1].parameters.extend(own)
+        else:
+            found.append(alone)
     return found
 
 
-def _members(module: FineTuner) -> list[tuple[str, bool, nn.Module]]:
-    """Return the backbone's modules to be sharded, in the order they are run: group, whether idle, module."""
-    backbone, called = module.backbone, _called(module)
+def _all(member: nn.Module, cast: set[nn.Parameter]) -> bool:
+    return cast.issuperset(member.parameters())
+
+
+def _members(
+    module: FineTuner, called: dict[nn.Module, int], cast: set[nn.Parameter]
+) -> list[tuple[str, bool, nn.Module]]:
+    """Return the backbone's modules to be sharded, in the order they are run: group, whether idle, module.
+
+    None is inside another but where autocast casts all of it, and of the other only that.
+    """
+    backbone = module.backbone
     read = _read(module.body, backbone)
     groups = _groups(backbone)
     chosen: dict[str, bool] = {}
@@ -81,25 +109,51 @@ def _members(module: FineTuner) -> list[tuple[str, bool, nn.Module]]:
                 chosen[caller] = False
             elif path in usable and isinstance(module.body, Suffix) and not called.keys() & set(owner.modules()):
                 chosen[path] = True
-    outermost = [path for path in chosen if not any(above in chosen for above in list(_upwards(path))[1:])]
-    found = [(next(iter(groups[path])), chosen[path], backbone.get_submodule(path)) for path in outermost]
+    members = {path: backbone.get_submodule(path) for path in chosen}
+    found = []
+    for path, member in members.items():
+        above = [members[higher] for higher in list(_upwards(path))[1:] if higher in members]
+        if not above or (_all(member, cast) and not any(_all(higher, cast) for higher in above)):
+            found.append((next(iter(groups[path])), chosen[path], member))
     return sorted(found, key=lambda member: called.get(member[2], -1))
 
 
-def _called(module: FineTuner) -> dict[nn.Module, int]:
-    """Return the modules that one pass through the body calls, with their places in the order."""
+def _called(module: FineTuner, lower: torch.dtype | None) -> tuple[dict[nn.Module, int], set[nn.Parameter]]:
+    """Return the modules that one pass calls, with their places in the order, and the parameters it casts.
+
+    The pass is made where the network is, in main memory; what autocast casts there it casts on a GPU as well.
+    """
     order: dict[nn.Module, int] = {}
 
     def note(called: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         order.setdefault(called, len(order))
 
+    inputs, reads = example(module), Reads(lower)
+    autocast = torch.autocast(module.backbone.device.type, lower, enabled=lower is not None, cache_enabled=False)
     handle = register_module_forward_pre_hook(note)
     try:
-        with evaluating(module.backbone), torch.no_grad():
-            module.body(example(module))
+        with evaluating(module), torch.no_grad(), autocast, reads:
+            module(inputs)
     finally:
         handle.remove()
-    return order
+    return order, reads.cast - reads.direct
+
+
+class Reads(TorchDispatchMode):
+    """Notes which parameters are cast to ``lower`` where they are read, and which are read as they are."""
+
+    def __init__(self, lower: torch.dtype | None) -> None:
+        super().__init__()
+        self.lower = lower
+        self.cast: set[nn.Parameter] = set()
+        self.direct: set[nn.Parameter] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        lowers = self.lower is not None and kwargs.get("dtype") is self.lower
+        noted = self.cast if lowers and func is torch.ops.aten._to_copy.default else self.direct
+        noted.update(value for value in tree_leaves((args, kwargs)) if isinstance(value, nn.Parameter))
+        return func(*args, **kwargs)
 
 
 def _read(body: nn.Module, backbone: Backbone) -> set[int]:
