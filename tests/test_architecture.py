@@ -31,6 +31,7 @@ ROOMS = (
     ("ranks",),
     ("numerics",),
     ("group",),
+    ("machine",),
     ("tasks",),
     ("data",),
     ("backbones",),

@@ -23,6 +23,7 @@ from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group, check_alike, check_shared, environment, form
 from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
+from frostline.machine import describe_machine
 from frostline.networks import fit_adapter, network
 from frostline.numerics import computing, describe_numerics, device_name, set_numerics
 from frostline.parts import Parts, views
@@ -58,7 +59,8 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
-    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group.world)
+    machine = describe_machine(trainer.strategy.root_device, config["trainer"], group)
+    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group, machine)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
     journal = make_journal(config, folder, task, progress, checkpoints, weights, ledger, loggers, group)
     trainer.callbacks.append(journal)
