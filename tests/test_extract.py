@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 import frostline.extract
 from frostline.config import compose, plain
@@ -52,7 +53,14 @@ def test_the_survey_decides_for_the_device_that_the_runs_will_have(
 def test_activations_are_kept_under_how_they_were_computed(tmp_path: Path) -> None:
     how = ("", "trainer.matmul_precision=high", "trainer.deterministic=true", "trainer.precision=bf16-mixed")
     configs = [made(tmp_path, "freeze=linear_probe", *filter(None, [one])) for one in how]
-    assert extract(configs, 1)["passes"] == 3 * len(how)
+    seen = set()
+
+    def look(*_: Any) -> None:
+        seen.add((torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()))
+
+    with register_module_forward_hook(look):
+        assert extract(configs, 1)["passes"] == 3 * len(how)
+    assert seen == {("highest", 0), ("high", 0), ("highest", 2)}
     assert [fact["missing"] for fact in survey(configs)] == [0] * len(how)
     assert torch.get_float32_matmul_precision() == "highest" and not torch.are_deterministic_algorithms_enabled()
 
