@@ -77,6 +77,7 @@ def leak() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = not torch.backends.cudnn.allow_tf32
     torch.manual_seed(1)
     np.random.seed(1)
     random.seed(1)
@@ -86,6 +87,13 @@ def linger(how: str) -> None:
     """Do this, and then take two minutes to exit, as a library does that waits for a server or for other ranks."""
     atexit.register(time.sleep, 120)
     HOW[how]()
+
+
+def tell_numerics() -> None:
+    """Say how this process computes."""
+    cudnn, mode = torch.backends.cudnn, torch.get_deterministic_debug_mode()
+    said = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark, mode
+    print("numerics", *said, os.environ["CUBLAS_WORKSPACE_CONFIG"], os.getpid(), flush=True)
 
 
 def raise_once() -> None:
@@ -108,6 +116,7 @@ HOW = {
     "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "nothing": lambda: None,
     "leak": leak,
+    "tell": tell_numerics,
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "exit 0": lambda: os._exit(0),
@@ -139,6 +148,7 @@ def state() -> dict[str, object]:
         "determinism": torch.get_deterministic_debug_mode(),
         "precision": torch.get_float32_matmul_precision(),
         "benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cudnn.allow_tf32,
         "random": [
             torch.get_rng_state().sum().item(),
             random.getstate()[1][0],

@@ -24,11 +24,14 @@ ROOMS = (
     ("secrets",),
     ("allow",),
     ("switches",),
+    ("accelerators",),
     ("schema",),
     ("composing",),
     ("config",),
     ("ranks",),
+    ("numerics",),
     ("group",),
+    ("machine",),
     ("tasks",),
     ("data",),
     ("backbones",),
@@ -58,8 +61,8 @@ ROOMS = (
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-START = ("errors", "files", "shapes", "sheet", "signature", "secrets", "allow", "switches", "schema", "composing")
-START += ("config", "results")
+START = ("errors", "files", "shapes", "sheet", "signature", "secrets", "allow", "switches", "accelerators", "schema")
+START += ("composing", "config", "results")
 LIGHT = (*START, "dispatch", "launchers", "live", "comparison", "tuning", "commands", "__main__")
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

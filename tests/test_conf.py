@@ -22,6 +22,7 @@ NEEDED = {
     ("backbone", "torchvision"): ["backbone.name=resnet18"],
     ("backbone", "transformers"): ["backbone.name=bert-base-uncased"],
     ("backbone", "transformers_audio"): ["backbone.name=openai/whisper-tiny"],
+    ("launcher", "slurm"): ["trainer.accelerator=gpu"],
 }
 
 

@@ -51,7 +51,7 @@ def test_a_run_leaves_what_the_readme_says(tmp_path: Path) -> None:
     }
     assert record["epochs"] == 3 and record["best_epoch"] in (0, 1, 2)
     cost = record["cost"]
-    assert cost["seconds"] >= sum(cost["phases"]) > 0 and cost["peak_memory_bytes"] > 0
+    assert cost["seconds"] >= sum(cost["phases"]) > 0 and cost["peak_host_bytes"] > 0
     assert cost["samples_per_second"] > 0 and cost["cache_seconds"] > 0
     history = rows(folder / "metrics.csv")
     assert [row["epoch"] for row in history] == ["0", "1", "2"]

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 import frostline.extract
 from frostline.config import compose, plain
@@ -12,6 +14,8 @@ from frostline.errors import UserError
 from frostline.experiment import run_experiment
 from frostline.extract import extract, survey
 from frostline.features.cache import Store
+from frostline.features.choose import BYTES_PER_SECOND
+from frostline.numerics import kept_numerics, set_numerics
 from frostline.results.store import run_id
 
 SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "trainer.enable_progress_bar=false")
@@ -29,6 +33,38 @@ def test_the_survey_tells_what_a_run_is_like_and_writes_nothing(tmp_path: Path) 
     (stepped,) = survey([made(tmp_path, "freeze=linear_probe", "head.solver=null")])
     assert stepped["stepped"]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_survey_decides_for_the_device_that_the_runs_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for SLURM, on a machine that has no GPU itself. On GPUs as slow as this it pays to cache nothing."""
+    monkeypatch.setitem(BYTES_PER_SECOND, "cuda", 1.0)
+    on_cpu, on_gpu = (made(tmp_path, "freeze=linear_probe", f"trainer.accelerator={kind}") for kind in ("cpu", "gpu"))
+    here, there = survey([on_cpu, on_gpu], elsewhere=True)
+    assert here == survey([on_cpu])[0] and here["entries"] == 3
+    assert there["error"] is None and there["entries"] == 0
+    monkeypatch.undo()
+    (there,) = survey([on_gpu], elsewhere=True)
+    assert there["entries"] == 3 and there["missing"] is None
+    assert extract([on_cpu], 1)["passes"] == 3
+    assert survey([on_cpu, on_gpu], elsewhere=True)[0]["missing"] == 0
+
+
+def test_activations_are_kept_under_how_they_were_computed(tmp_path: Path) -> None:
+    how = ("", "trainer.matmul_precision=high", "trainer.deterministic=true", "trainer.precision=bf16-mixed")
+    configs = [made(tmp_path, "freeze=linear_probe", *filter(None, [one])) for one in how]
+    seen = set()
+
+    def look(*_: Any) -> None:
+        seen.add((torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()))
+
+    with kept_numerics(), register_module_forward_hook(look):
+        set_numerics({})
+        assert extract(configs, 1)["passes"] == 3 * len(how)
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.get_deterministic_debug_mode()
+    assert seen == {("highest", 0), ("high", 0), ("highest", 2)}
+    assert [fact["missing"] for fact in survey(configs)] == [0] * len(how)
 
 
 def test_the_survey_names_a_mistake_and_goes_on(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_two_ranks_hold_equal_weights_after_every_phase(freeze: str, tmp_path: P
     outcome = dispatch(make(tmp_path, f"freeze={freeze}", "head.solver=null", "epochs=8"))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     phases = len(outcome.record["plan"]["phases"])
+    assert len(outcome.record["machine"]["names"]) == 2 and outcome.record["machine"]["hosts"] == 1
     assert phases > 1 and log(outcome).count("rank 0 frostline.training.weights: After phase") == phases
     sums = [line.rpartition(": ")[2] for line in log(outcome).splitlines() if "all 2 ranks hold the same" in line]
     assert len(sums) == 2 * phases and len(set(sums)) == phases  # each rank says it, and each phase has moved them

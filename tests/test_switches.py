@@ -59,6 +59,10 @@ ILL_TYPED = [
     "gradient_clip_algorithm=nosuch",
     "callbacks=early_stopping",
     "accelerator=3",
+    "accelerator=tpu",
+    "matmul_precision=low",
+    "matmul_precision=null",
+    "benchmark=often",
     "profiler={_target_: pytorch_lightning.profilers.SimpleProfiler, dirpath: elsewhere}",
     "strategy={_target_: pytorch_lightning.strategies.FSDPStrategy}",
     "strategy={_target_: pytorch_lightning.strategies.DDPStrategy, start_method: spawn}",
@@ -68,7 +72,7 @@ SMALL = ["data.num_per_class=5", "data.size=32", "epochs=2", "trainer.accelerato
 
 def test_every_argument_of_the_trainer_is_honoured_or_refused() -> None:
     """A new version of Lightning that has another argument is noticed here."""
-    assert set(DEFAULTS) == set(HONOURED) | set(REFUSED)
+    assert set(DEFAULTS) | {"matmul_precision"} == set(HONOURED) | set(REFUSED)
     assert not set(HONOURED) & set(REFUSED)
     assert set(callbacks.__all__) <= set(CALLBACKS) | HARMLESS
 
@@ -100,7 +104,29 @@ def test_a_switch_that_cannot_be_honoured_is_refused_before_anything_runs(
 @pytest.mark.parametrize("switch", ILL_TYPED)
 def test_what_is_honoured_takes_what_it_takes(switch: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", f"++trainer.{switch}"]) == 2
-    assert capsys.readouterr().err.startswith(f"frostline: trainer.{switch.partition('=')[0]}")
+    said = capsys.readouterr().err
+    assert said.startswith(f"frostline: trainer.{switch.partition('=')[0]}") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "choices"),
+    [
+        ("accelerator", ("auto", "cpu", "gpu", "cuda", "mps")),
+        ("matmul_precision", ("highest", "high", "medium")),
+        ("deterministic", (True, False, "warn", None)),
+        ("benchmark", (True, False, None)),
+    ],
+)
+def test_a_wrong_choice_is_told_the_right_ones(key: str, choices: tuple[Any, ...]) -> None:
+    for choice in choices:
+        check_switches({key: choice})
+    with pytest.raises(UserError) as refused:
+        check_switches({key: "nonsense"})
+    words = str(refused.value)
+    assert words.startswith(f"trainer.{key}: 'nonsense' will not do; it takes ")
+    assert all(choice in words for choice in choices if isinstance(choice, str))
+    with pytest.raises(UserError, match=r"^trainer\.benchmark: .* not with trainer\.deterministic\.$"):
+        check_switches({"benchmark": True, "deterministic": True})
 
 
 @pytest.mark.parametrize("name", sorted(CALLBACKS))

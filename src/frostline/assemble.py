@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.plugins.precision import Precision
 
 from frostline.allow import BARS, takes_argument
@@ -23,7 +24,9 @@ from frostline.freeze.plan import Plan
 from frostline.group import ALONE, Group, check_alike, check_shared, environment, form
 from frostline.heads import Head, check_frames
 from frostline.ledger import Ledger
+from frostline.machine import describe_machine
 from frostline.networks import fit_adapter, network
+from frostline.numerics import computing, describe_numerics, device_name, set_numerics
 from frostline.parts import Parts, views
 from frostline.results.record import versions
 from frostline.results.verdicts import ask
@@ -46,6 +49,7 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     """Make every part of a run; nothing is trained and no image decoded yet. Raises UserError for a wrong config."""
     check(config)
     check_devices(config["trainer"])
+    set_numerics(config["trainer"])
     trainer: Any = make_trainer(config, folder)
     check_precision(config["trainer"]["precision"], trainer.strategy.root_device.type)
     own_signals(trainer)
@@ -56,7 +60,8 @@ def assemble(config: dict[str, Any], folder: Path) -> Parts:
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
-    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group.world)
+    machine = describe_machine(trainer.strategy.root_device, config["trainer"], group)
+    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group, machine)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
     journal = make_journal(
         config, folder, task, progress, checkpoints, weights, trainer.precision_plugin, ledger, loggers, group
@@ -213,7 +218,7 @@ def make_trainer(config: dict[str, Any], folder: Path) -> pl.Trainer:
 
     A Trainer of Lightning's closes its loggers at the end of every fit, and a run has one for each phase.
     """
-    node = dict(config["trainer"])
+    node = {key: value for key, value in config["trainer"].items() if key != "matmul_precision"}  # see `set_numerics`
     node["enable_progress_bar"] = node.get("enable_progress_bar", True) and sys.stderr.isatty()
     if not node["enable_progress_bar"]:
         node["callbacks"] = without_bars(node.get("callbacks"))  # which Lightning would refuse
@@ -239,17 +244,23 @@ def without_bars(callbacks: Any) -> list[Any]:
 
 
 def make_cache(
-    config: dict[str, Any], backbone: Backbone, data: DataModule, trainer: pl.Trainer, group: Group = ALONE
+    config: dict[str, Any],
+    backbone: Backbone,
+    data: DataModule,
+    trainer: pl.Trainer,
+    group: Group = ALONE,
+    device: torch.device | None = None,
 ) -> PrefixCache:
-    """Return the prefix cache, on the device and in the precision that the run trains in."""
-    keys = config["cache"]
+    """Return the prefix cache, in the precision that the run trains in, and on its device; ``trainer`` says which."""
+    keys, device = config["cache"], device or trainer.strategy.root_device
+    names = sorted({*group.each(device_name(device))})  # ranks may have several kinds, and need the same key
     return PrefixCache(
         Store(Path(config["outputs"]) / "cache"),
         backbone,
         data,
-        precision=config["trainer"]["precision"],
-        autocast=trainer.strategy.precision_plugin.forward_context,
-        device=trainer.strategy.root_device,
+        precision=describe_numerics(config["trainer"], ", ".join(names)),
+        autocast=computing(config["trainer"], trainer),
+        device=device,
         memory_bytes=keys["memory_gb"] * 1e9,
         max_bytes=keys["max_gb"] * 1e9,
         group=group,

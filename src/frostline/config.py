@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from omegaconf.resolvers import oc
 
+from frostline.accelerators import settle_accelerator
 from frostline.allow import nodes
 from frostline.composing.expansion import check_expansion
 from frostline.composing.node import check_address, check_hydra, check_override
@@ -122,8 +123,9 @@ def check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
 def plain(composed: DictConfig) -> dict[str, Any]:
     """Return a composed config resolved, as plain dictionaries, without the node `hydra`, and checked.
 
-    References to environment variables stay what they are, but for that of `outputs`.
-    Raises UserError for a mandatory value that is missing, an interpolation that leads nowhere, and bad values.
+    References to environment variables stay what they are, but for that of `outputs`; `trainer.accelerator` becomes the
+    kind of device that it stands for. Raises UserError for a mandatory value that is missing, an interpolation that
+    leads nowhere, and bad values.
     """
     task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     with taken_from(None):
@@ -144,6 +146,7 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
         config["monitor"] = metrics[0]
     check_config(config)  # type: ignore[arg-type]
+    config["trainer"]["accelerator"] = settle_accelerator(config["trainer"], config["launcher"])
     check_loggers(config["logger"], Path(config["outputs"]))
     return config  # type: ignore[return-value]
 

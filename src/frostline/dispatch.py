@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from frostline.accelerators import WORKSPACE
 from frostline.errors import UserError
 from frostline.files import WriteError, write_atomic
 from frostline.import_path import SAFE
@@ -157,8 +158,9 @@ def environment(threads: int) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in RANK_VARIABLES and not name.startswith(RANK_PREFIXES)
     }
-    own = {"TORCHINDUCTOR_CACHE_DIR": str(Path("~/.cache/frostline/compiled").expanduser())}
-    return {**MEMORY, **own, **kept, SAFE: "1", "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
+    compiled = str(Path("~/.cache/frostline/compiled").expanduser())
+    own = {**MEMORY, **WORKSPACE, "TORCHINDUCTOR_CACHE_DIR": compiled}
+    return {**own, **kept, SAFE: "1", "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _end(process: subprocess.Popen) -> None:

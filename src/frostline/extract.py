@@ -23,6 +23,7 @@ from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.group import environment
 from frostline.networks import adapted, fit_adapter, make_backbone, make_plan, sizes
+from frostline.numerics import describe_numerics
 from frostline.parts import kept, trains, views
 from frostline.schema import instantiate
 from frostline.secrets import make_mask, resolve_env
@@ -32,26 +33,29 @@ Need = tuple[str, int, Cut]
 """A split, a view of it, and a cut."""
 
 
-def survey(configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """Return for each run what is known before it starts.
+def survey(configs: Sequence[Config], elsewhere: bool = False) -> list[dict[str, Any]]:
+    """Return for each run what is known before it starts; ``elsewhere`` where it is to run on another machine.
 
     ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
-    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet; or
-    ``error``, the user's mistake.
+    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet (None
+    for GPUs elsewhere, whose names are not known here); or ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
-    shelf = Shelf()
+    shelf = Shelf(elsewhere)
     return [_facts(shelf, resolve_env(config), make_mask(config)) for config in configs]
 
 
-def count_passes(configs: Sequence[Config]) -> int:
-    """Return how many passes over a view of a split these runs' caches lack: so many workers can share them."""
-    found: set[str] = set()
-    for cache, split, view, cuts in Shelf().passes([resolve_env(config) for config in configs]):
+def count_passes(configs: Sequence[Config], elsewhere: bool = False) -> int:
+    """Return how many passes over a view of a split these runs' caches lack: so many workers can share them.
+
+    ``elsewhere`` is that of ``survey``; of GPUs elsewhere it is not known, and all passes are counted.
+    """
+    shelf, found = Shelf(elsewhere), set[str]()
+    for cache, split, view, cuts in shelf.passes([resolve_env(config) for config in configs]):
         assert cache.store is not None
         keys = [cache.key(split, cut, view) for cut in cuts]
-        if any(cache.store.find(key) is None for key in keys):
+        if shelf.unknown(cache) or any(cache.store.find(key) is None for key in keys):
             found.add(min(keys))
     return len(found)
 
@@ -77,9 +81,13 @@ def extract(configs: Sequence[Config], threads: int, workers: int = 1) -> dict[s
 
 
 class Shelf:
-    """Backbones, data sets and plans, each made once however many runs share it."""
+    """Backbones, data sets and plans, each made once however many runs share it.
 
-    def __init__(self) -> None:
+    With ``elsewhere`` they are made on the CPU, and what is decided is decided for the device that the runs will have.
+    """
+
+    def __init__(self, elsewhere: bool = False) -> None:
+        self.elsewhere = elsewhere
         self._made: dict[str, Any] = {}
 
     def backbone(self, config: Config) -> tuple[Backbone, Plan]:
@@ -99,9 +107,16 @@ class Shelf:
         named = [config[key] for key in ("data", "augment", "task", "seed")]
         data = self._once((*named, look), lambda: dataset(config, backbone, make_task(config)))
         self._once((id(backbone), id(data)), lambda: fit_adapter(backbone, data) or True)
-        trainer = self._once((config["trainer"],), lambda: lone_trainer(config))
-        parts = (id(backbone), id(data), config["trainer"]["precision"])
-        return self._once(parts, lambda: make_cache(config, backbone, data, trainer))
+        kind = config["trainer"]["accelerator"]
+        there = {**config, "trainer": {**config["trainer"], "accelerator": "cpu" if self.elsewhere else kind}}
+        trainer = self._once((there["trainer"],), lambda: lone_trainer(there))
+        device = torch.device(kind) if self.elsewhere else trainer.strategy.root_device
+        parts = (id(backbone), id(data), describe_numerics(config["trainer"], kind))
+        return self._once(parts, lambda: make_cache(config, backbone, data, trainer, device=device))
+
+    def unknown(self, cache: PrefixCache) -> bool:
+        """Return whether the kind of GPU that a cache is for, of which its keys are made, is not known here."""
+        return self.elsewhere and cache.device.type == "cuda"
 
     def choices(self, config: Config, plan: Plan, cache: PrefixCache) -> list[Choice]:
         """Return at which cut each phase of a run is cached: the same for all seeds."""
@@ -190,7 +205,7 @@ def _facts(shelf: Shelf, config: Config, hide: Callable[[str], str]) -> dict[str
         "phases": len(plan.phases),
         "flops": _flops(config, plan, cache.data, backbone, choices),
         "entries": len(wanted),
-        "missing": sum(cache.store.find(key) is None for key in wanted),
+        "missing": None if shelf.unknown(cache) else sum(cache.store.find(key) is None for key in wanted),
     }
 
 

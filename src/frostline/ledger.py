@@ -5,13 +5,17 @@ import gc
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
+from frostline.group import ALONE, Group
 from frostline.results.record import Cost
 from frostline.training.phases import Progress
 
@@ -21,11 +25,19 @@ class Ledger:
 
     ``seconds_saved`` is the time that the forward passes not run would have taken, at the pace measured when the
     activations were computed, less the time spent on the cache; it is below zero where the cache has not paid yet.
-    The ``ranks`` of a run would have shared these passes.
+    The ranks of ``group`` would have shared these passes. ``machine`` is what this sitting is computed on.
     """
 
-    def __init__(self, progress: Progress, plan: Plan, samples: dict[str, int], ranks: int = 1):
-        self.progress, self.plan, self.samples, self.ranks = progress, plan, samples, ranks
+    def __init__(
+        self,
+        progress: Progress,
+        plan: Plan,
+        samples: dict[str, int],
+        group: Group = ALONE,
+        machine: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        self.progress, self.plan, self.samples, self.group = progress, plan, samples, group
+        self.machine = dict(machine)
         self.cache: PrefixCache | None = None
         self.paces: dict[str, float] = {}
         self.mark = time.monotonic()
@@ -36,7 +48,9 @@ class Ledger:
             "cache": 0.0,
             "spared": 0.0,
             "trained": 0,
-            "peak": 0,
+            "peak_host": 0,
+            "peak_device": 0,
+            "machines": [],
         }
 
     def begin(self, index: int, paces: dict[str, float]) -> None:
@@ -44,43 +58,52 @@ class Ledger:
         self.paces = paces
 
     def charge(self, epoch: int) -> None:
-        """Charge the time since the last charge to the phase of ``epoch``, which has just ended."""
+        """Charge the time since the last charge to the phase of ``epoch``, which has just ended on all ranks."""
         index, _ = self.plan.at(epoch)
         elapsed = self._elapsed()
         cost = self.progress.cost
         cost["phases"][index] += elapsed
         cost["trained"] += self.samples["train"]
         passes = sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
-        cost["spared"] += passes / self.ranks
+        cost["spared"] += passes / self.group.world
+        self.compare_peaks()
 
     def _elapsed(self) -> float:
         now = time.monotonic()
         elapsed, self.mark = now - self.mark, now
         cost = self.progress.cost
         cost["seconds"] += elapsed
-        cost["peak"] = max(cost["peak"], self._peak())
+        if self.machine not in cost["machines"]:
+            cost["machines"].append(self.machine)
         if self.cache is not None:
             cost["cache"] += self.cache.seconds - self.counted
             self.counted = self.cache.seconds
         return elapsed
 
-    def _peak(self) -> int:
-        if self.cache is not None and self.cache.device.type == "cuda":
-            return torch.cuda.max_memory_allocated()
-        return peak_memory()
+    def compare_peaks(self) -> None:
+        """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
+        cost = self.progress.cost
+        for name, own in {"peak_host": peak_memory(), "peak_device": peak_device_memory()}.items():
+            cost[name] = max(cost[name], *self.group.each(own))
+
+    def described(self) -> dict[str, Any]:
+        """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""
+        earlier = [one for one in self.progress.cost["machines"] if one != self.machine]
+        return {**self.machine, "earlier": earlier}
 
     def cost(self) -> Cost:
         """Return what the run has cost, the test included."""
         self._elapsed()
         cost = self.progress.cost
-        tested = self.paces.get("test", 0.0) * self.samples["test"] / self.ranks
+        tested = self.paces.get("test", 0.0) * self.samples["test"] / self.group.world
         training = sum(cost["phases"])
         return Cost(
             seconds=cost["seconds"],
             phases=cost["phases"],
             cache_seconds=cost["cache"],
             seconds_saved=cost["spared"] + tested - cost["cache"],
-            peak_memory_bytes=cost["peak"],
+            peak_host_bytes=cost["peak_host"],
+            peak_device_bytes=cost["peak_device"],
             samples_per_second=cost["trained"] / training if training else 0.0,
         )
 
@@ -99,6 +122,11 @@ def forget_peak_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_device_memory() -> int:
+    """Return the most bytes that tensors of this process took of its GPU, 0 where it has none."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
 
 
 def peak_memory() -> int:

@@ -8,7 +8,7 @@ from frostline.errors import UserError
 from frostline.signature import accepts, describe
 
 HONOURED: dict[str, Any] = {
-    "accelerator": str,
+    "accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps"],
     "strategy": Literal["auto", "ddp"] | Mapping,
     "devices": int,
     "num_nodes": int,
@@ -24,9 +24,10 @@ HONOURED: dict[str, Any] = {
     "profiler": Literal["simple", "advanced"] | None,
     "detect_anomaly": bool,
     "sync_batchnorm": bool,
+    "matmul_precision": Literal["highest", "high", "medium"],
 }
-"""What each takes; of what is made there, the allow-list says more. A profiler that follows one fit, as PyTorch's does,
-would fail at the second phase."""
+"""What each takes; of what is made there, the allow-list says more. ``matmul_precision`` is none of Lightning's, but
+ours (`frostline.numerics`). A profiler that follows one fit, as PyTorch's does, would fail at the second phase."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
         if name in HONOURED and not accepts(value, HONOURED[name]):
             raise UserError(f"trainer.{name}: {value!r} will not do; it takes {describe(HONOURED[name])}.")
+    if trainer.get("benchmark") and trainer.get("deterministic"):
+        raise UserError("trainer.benchmark: it measures which algorithm to take, so not with trainer.deterministic.")
     given = trainer.get("callbacks") or ()
     for node in given if isinstance(given, list) else (given,):
         module, _, name = str(node.get("_target_") if isinstance(node, Mapping) else "").rpartition(".")

@@ -136,6 +136,24 @@ def test_a_run_leaves_nothing_in_its_worker(pool: Pool, tmp_path: Path) -> None:
     assert pool.call("faulty.state") == before and pool.call("os.getpid") == worker
 
 
+def test_a_run_computes_as_its_own_config_says_whatever_came_before(pool: Pool, tmp_path: Path) -> None:
+    """In one process: cuBLAS would read its variable in the first of these runs, and torch refuse the next one."""
+    other = ["trainer.deterministic=true", "trainer.matmul_precision=medium"]
+    fast = ["trainer.benchmark=true", "trainer.matmul_precision=high"]
+    said = []
+    for name, given in (("plain", []), ("other", other), ("fast", fast), ("again", [])):
+        ((_, outcome, _),) = pool.run([misbehave(tmp_path / name, "tell", *given)])
+        text = (outcome.folder / "log.txt").read_text()
+        said.append(next(line for line in text.splitlines() if line.startswith("numerics")).split()[1:])
+    assert [words[:4] for words in said] == [
+        ["highest", "False", "False", "0"],
+        ["medium", "True", "False", "2"],
+        ["high", "True", "True", "0"],
+        ["highest", "False", "False", "0"],
+    ]
+    assert {tuple(words[4:]) for words in said} == {(":4096:8", said[0][5])}, "one process"
+
+
 def test_a_log_holds_what_its_own_run_said(pool: Pool, tmp_path: Path) -> None:
     tasks = [Task(str(seed), make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
     for _, outcome, _ in pool.run(tasks):

@@ -177,6 +177,8 @@ def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path
         ("launcher.cpus=0", r"launcher\.cpus"),
         ("launcher.gpus=1.5", r"launcher\.gpus: 1\.5 will not do"),
         ("launcher.gpus=-1", r"launcher\.gpus: -1 will not do"),
+        ("trainer=ddp launcher.gpus=0.5 trainer.accelerator=gpu", r"launcher\.gpus: 0\.5 will not do with 2 GPUs"),
+        ("launcher.gpus=0 trainer.accelerator=gpu", r"launcher\.gpus: 0 will not do"),
         ("launcher.dashboard=true launcher.address=auto", r"launcher\.dashboard"),
     ):
         with pytest.raises(UserError, match=why):

@@ -25,7 +25,7 @@ def test_a_record_comes_back_and_numbers_that_are_none_become_null(tmp_path: Pat
     assert found["cost"]["phases"] == [1.0, None] and found == load_record(tmp_path / "record.json")
     wanted = "id status reason config versions git data backbone plan parameters metrics epochs best_epoch cost"
     assert set(wanted.split()) <= set(found)
-    costs = "seconds phases cache_seconds seconds_saved peak_memory_bytes samples_per_second"
+    costs = "seconds phases cache_seconds seconds_saved peak_host_bytes peak_device_bytes samples_per_second"
     assert set(costs.split()) <= set(found["cost"])
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from frostline.accelerators import count_gpus
 from frostline.allow import instantiate
 from frostline.dispatch import Outcome, settled
 from frostline.results.store import run_folder, run_id
@@ -116,7 +117,7 @@ class Workers(ABC):
 def make_launcher(configs: Sequence[Mapping[str, Any]]) -> Launcher:
     """Return the launcher that the configs' node `launcher`, the same in all, names.
 
-    It is told the largest number of devices that any of these runs takes. Raises UserError for a wrong key.
+    It is told the most GPUs that any of these runs takes on a node. Raises UserError for a wrong key.
     """
-    devices = max(config["trainer"].get("devices", 1) for config in configs)
-    return instantiate(resolve_env(configs[0]["launcher"], "launcher"), "launcher", devices=devices)
+    gpus = max(map(count_gpus, configs))
+    return instantiate(resolve_env(configs[0]["launcher"], "launcher"), "launcher", devices=gpus)

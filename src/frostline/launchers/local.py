@@ -23,7 +23,8 @@ class Pool(Workers):
     """Worker processes that stay warm, one run at a time each; a context manager.
 
     There are ``workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone, or as many
-    as the ``devices`` of a run. ``timeout_s`` counts and ``restarts`` count as each run's own config has them.
+    as a run has ``devices`` that are GPUs (0: runs take none, and all are left alone). ``timeout_s`` and ``restarts``
+    count as each run's own config has them.
     They are forked from a server that has paid for the imports, and that holds no threads and no CUDA. One that
     dies, hangs beyond ``timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
     that ended well leaves its process to the next one (none does with ``fresh``).
@@ -59,7 +60,7 @@ class Pool(Workers):
     def slots(self) -> list[Slot]:
         """Places for a run each; making them waits for the server's imports."""
         first = self._slot(None, 1)
-        names = shares(visible(self._result(first, COUNT)), self.devices)
+        names = shares(visible(self._result(first, COUNT)), self.devices) if self.devices else []
         number = self.wanted or len(names) or 1
         if number == 1 and not names:
             return [first]

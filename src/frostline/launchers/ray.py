@@ -22,9 +22,9 @@ CALL_LEFT_S = 3.0
 class Ray(Workers):
     """Runs as tasks of a Ray cluster, at most ``workers`` at a time; a context manager.
 
-    Each takes ``cpus`` cores of one node, and ``gpus`` GPUs for each of its devices: by default one where the cluster
-    has any. Ray only chooses the node and starts a process there, which does what `frostline run` does; it never runs
-    one again by itself. ``outputs`` must be one folder for all nodes: that is looked at before the first run.
+    Each takes ``cpus`` cores of one node, and ``gpus`` (by default one) for each of its ``devices`` that are GPUs. Ray
+    only chooses the node and starts a process there, which does what `frostline run` does; it never runs one again by
+    itself. ``outputs`` must be one folder for all nodes: that is looked at before the first run.
     The cluster is reached for when it is first needed. Raises UserError for what does not go together.
     """
 
@@ -39,7 +39,7 @@ class Ray(Workers):
         restarts: int = 0,
         dashboard: bool = False,
         outputs: str = "outputs",
-        devices: int = 1,
+        devices: int = 0,
     ):
         self.address, self.wanted, self.dashboard = address, workers, dashboard
         self.cpus, self.gpus, self.devices, self.outputs = cpus, gpus, devices, Path(outputs)
@@ -50,11 +50,13 @@ class Ray(Workers):
     def _check(self) -> None:
         if self.cpus < 1:
             raise UserError(f"launcher.cpus: {self.cpus} will not do; it takes 1 or more.")
-        if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus * self.devices < 1)):
+        if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus < 1 >= self.devices)):
             raise UserError(
-                f"launcher.gpus: {self.gpus:g} will not do with trainer.devices={self.devices}; "
+                f"launcher.gpus: {self.gpus:g} will not do with {self.devices} GPUs in a run; "
                 "it takes 0, a whole number, or for a single device a fraction."
             )
+        if self.gpus == 0 and self.devices:
+            raise UserError("launcher.gpus: 0 will not do where trainer.accelerator is a GPU; leave it null.")
         if self.dashboard and self.address is not None:
             raise UserError("launcher.dashboard: only a cluster of our own has it; leave launcher.address null.")
 
@@ -86,10 +88,7 @@ class Ray(Workers):
     @cached_property
     def needs(self) -> dict[str, float]:
         """What a run takes of one node, in Ray's words."""
-        each = self.gpus
-        if each is None:
-            each = 1 if any(node["Resources"].get("GPU") for node in self.cluster.nodes) else 0
-        return {"num_cpus": self.cpus, "num_gpus": each * self.devices}
+        return {"num_cpus": self.cpus, "num_gpus": (1 if self.gpus is None else self.gpus) * self.devices}
 
     @property
     def workers(self) -> int:

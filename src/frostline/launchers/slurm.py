@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from frostline.accelerators import count_gpus
 from frostline.dispatch import Outcome, set_up, settled
 from frostline.errors import UserError
 from frostline.files import sha256_json, write_json
@@ -20,7 +21,7 @@ from frostline.launchers.local import Pool
 from frostline.launchers.slurm_call import CALL, RESULT
 from frostline.launchers.slurm_job import Call, Run, Work
 from frostline.launchers.slurm_queue import Place, check_cluster, look, queue, refusal
-from frostline.launchers.slurm_script import check, check_path
+from frostline.launchers.slurm_script import check, check_gpus, check_path
 from frostline.launchers.slurm_watch import Watched, calm, held, results, withdraw
 from frostline.results.store import RESOLVED, run_folder, run_id
 from frostline.worker import clear
@@ -42,10 +43,10 @@ class Slurm:
 
     ``time_min`` (minutes) is a job's time limit, and ``mem_gb`` its memory on each node. ``signal_s`` seconds before
     the limit, or when it is preempted, a job stops at its last checkpoint and is requeued, by submitit and nobody
-    else, at most ``max_requeues`` times for the limit. ``gpus_per_node`` is by itself ``trainer.devices`` where
-    ``trainer.accelerator`` is gpu or cuda. ``setup`` are lines for the job's shell, of the few kinds that
+    else, at most ``max_requeues`` times for the limit. ``gpus_per_node`` is by itself ``trainer.devices`` where these
+    are GPUs, and may not be less. ``setup`` are lines for the job's shell, of the few kinds that
     `slurm_script` allows. With ``detach`` nothing is waited for. A run has ``trainer.num_nodes`` nodes with
-    ``trainer.devices`` tasks on each, whatever ``devices`` says of all.
+    ``trainer.devices`` tasks on each; ``devices`` is the most GPUs that any run takes of a node.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Slurm:
         threads: int | None = None,
         timeout_s: float | None = None,
         detach: bool = False,
-        devices: int = 1,
+        devices: int = 0,
     ):
         places = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "exclude": exclude}
         sizes = {"time_min": time_min, "gpus_per_node": gpus_per_node, "cpus_per_task": cpus_per_task, "mem_gb": mem_gb}
         check({**places, **sizes}, list(setup))
+        check_gpus(gpus_per_node, devices)
         self.places, self.setup, self.time_min = places, list(setup), time_min
         self.gpus, self.cpus, self.mem_gb = gpus_per_node, cpus_per_task, mem_gb
         if not 0 < signal_s < 60 * time_min:
@@ -158,9 +160,8 @@ class Slurm:
     def _kind(self, config: Mapping[str, Any]) -> Kind:
         """Return the output folder, nodes, tasks on each node and GPUs on each node of a run."""
         trainer = config["trainer"]
-        tasks = trainer.get("devices", 1)
-        gpus = self.gpus or (tasks if trainer["accelerator"] in ("gpu", "cuda") else None)
-        return config["outputs"], trainer.get("num_nodes", 1), tasks, gpus
+        gpus = self.gpus or count_gpus(config) or None
+        return config["outputs"], trainer.get("num_nodes", 1), trainer.get("devices", 1), gpus
 
     def _array(self, kind: Kind, tasks: Sequence[Task]) -> dict[Path, Place]:
         """Submit runs with the same resources; what an earlier sitting said of their end is removed before."""
@@ -219,11 +220,11 @@ class Slurm:
     def call(self, function: str, *arguments: Any) -> Any:
         """Return what a top-level function returns in a process here.
 
-        Here a run is only put together, on the CPU: this machine may have no GPU. Raises UserError when the process
-        dies.
+        A run is only put together there, on the CPU, for the device that it will have: this machine may have no GPU.
+        Raises UserError when the process dies.
         """
         if function in (SURVEY, COUNT):
-            arguments = ([on_cpu(config) for config in arguments[0]],)
+            arguments = (*arguments, True)
         with Pool(workers=1, threads=self.threads) as pool:
             return pool.call(function, *arguments)
 
@@ -260,7 +261,7 @@ class Slurm:
             (folder / RESULT).unlink(missing_ok=True)
             write_json(folder / CALL, asked)
             place.write(folder)
-        config = asked["arguments"][0][0]
+        config = max(asked["arguments"][0], key=count_gpus)  # where some runs have a GPU, this needs one too
         one = {**config, "trainer": {**config["trainer"], "devices": 1, "num_nodes": 1}}
         self._sbatch(self._kind(one), name, [Call(str(folder.absolute())) for folder in folders])
         return places
@@ -272,11 +273,6 @@ class Slurm:
             for one in self._on.values():
                 one.interrupt()
         self._on.clear()
-
-
-def on_cpu(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config to put together here, whatever devices the nodes have."""
-    return {**config, "trainer": {**config["trainer"], "accelerator": "cpu"}}
 
 
 @contextmanager

@@ -34,6 +34,15 @@ def check(options: Mapping[str, Any], setup: list[str]) -> None:
             )
 
 
+def check_gpus(given: int | str | None, needed: int) -> None:
+    """Refuse a ``gpus_per_node``, a number or kind:number, that is less than a run takes. Raises UserError."""
+    last = str(given).rpartition(":")[2]
+    if given is not None and (int(last) if last.isdecimal() else 1) < needed:
+        raise UserError(
+            f"launcher.gpus_per_node: {given!r} is less than the {needed} GPUs of trainer.devices; leave it null."
+        )
+
+
 def check_path(folder: str) -> None:
     """Refuse an output folder that SLURM could not write to its script, where ``%`` stands for a pattern."""
     if re.search(r"[\x00-\x1f%\\]", folder):

@@ -22,6 +22,7 @@ import torch
 import frostline.lean  # noqa: F401 (before Lightning)
 from frostline.import_path import leave_out_working_directory
 from frostline.launchers.slot import by_name
+from frostline.numerics import SETTINGS as NUMERICS
 from frostline.results.log import open_log
 from frostline.results.store import LOG
 from frostline.stopping import interruptible
@@ -34,11 +35,8 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (random.getstate, random.setstate),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.is_grad_enabled, torch.set_grad_enabled),
-    (lambda: torch.backends.cudnn.benchmark, lambda value: setattr(torch.backends.cudnn, "benchmark", value)),
-    (lambda: torch.backends.cudnn.deterministic, lambda value: setattr(torch.backends.cudnn, "deterministic", value)),
+    *NUMERICS,
     (os.getcwd, os.chdir),
     (lambda: logging.getLogger().handlers[:], lambda value: setattr(logging.getLogger(), "handlers", value)),
 )

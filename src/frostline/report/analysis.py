@@ -8,7 +8,7 @@ from statistics import fmean
 
 from frostline.report.answers import Answered
 from frostline.report.axes import block_name
-from frostline.report.runs import Block, Run
+from frostline.report.runs import Block, Run, machine
 from frostline.report.statistics import (
     LOWER_IS_BETTER,
     Difference,
@@ -141,9 +141,15 @@ class Analysis:
         return ranks(means, self.lower)
 
     @cached_property
+    def machines(self) -> list[str]:
+        """What the finished runs were computed on, as far as their records say it; times compare on one alone."""
+        return sorted({said for label in self.labels for run in self.cell(label, None) if (said := machine(run))})
+
+    @cached_property
     def verdict(self) -> Verdict:
-        """The answer in words."""
+        """The answer in words; it says nothing of time where runs were measured on different machines."""
         spent = {label: one.mean for label in self.labels if (one := self.cost(label, "seconds"))}
+        spent = spent if len(self.machines) < 2 else {}
         failed = Counter(run.label for run in self.failures)
         return verdict(self.scores, self.differences, self.ranks, spent, "seconds", self.metric, failed)
 

@@ -17,7 +17,8 @@ COSTS = (
     "seconds",
     "cache_seconds",
     "seconds_saved",
-    "peak_memory_bytes",
+    "peak_host_bytes",
+    "peak_device_bytes",
     "forward_flops",
     "backward_flops",
     "flops_saved",
@@ -31,7 +32,7 @@ Block = tuple[tuple[str, str], ...]  # (axis, level) of every axis but the compa
 class Run:
     """One run: what it was, how it ended and, where it is done, its numbers.
 
-    ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made`` (versions and git) are canonical
+    ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made`` (versions, machine, git) are canonical
     JSON, one string in memory for all runs that share it; ``parsed`` reads them.
     """
 
@@ -104,7 +105,7 @@ class Reader:
             "similarity": numbers(record.get("similarity")),
             "config": self._same({key: value for key, value in config.items() if key != "seed"}),
             **{name: self._same(as_object(record.get(name))) for name in ("data", "backbone", "plan")},
-            "made": self._same({name: as_object(record.get(name)) for name in ("versions", "git")}),
+            "made": self._same({name: as_object(record.get(name)) for name in ("versions", "machine", "git")}),
         }
 
     def _same(self, value: Mapping[str, Any]) -> str:
@@ -141,7 +142,21 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
         found |= {"trainable": float(max(counts)), "trainable_last": float(counts[-1])}
     if {"forward_flops", "backward_flops"} <= found.keys():
         found["flops"] = found["forward_flops"] + found["backward_flops"]
+    if not found.get("peak_device_bytes"):  # it has none
+        found.pop("peak_device_bytes", None)
     return found
+
+
+def machine(run: Run) -> str:
+    """Return what a run's times and memory depend on, in words; empty where its record does not say it."""
+    found = as_object(at(parsed(run.made), "machine"))
+    said = [_machine(one) for one in (found, *(found.get("earlier") or ()))]
+    return ", before that on ".join(filter(None, said))
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    names = " and ".join(sorted(set(found.get("names") or ())))
+    return f"{names} with {found.get('cpus')} cores" if names else ""
 
 
 def place(folder: Path, path: str) -> Path:

@@ -6,6 +6,18 @@ from typing import Any
 from frostline.files import read_json
 from frostline.shapes import check_shape
 
+MACHINE = {
+    "device?": str,
+    "names?": [str],
+    "hosts?": int,
+    "cpus?": int,
+    "threads?": int,
+    "cuda?": (str, None),
+    "cudnn?": (int, None),
+    "matmul_precision?": str,
+    "deterministic?": (bool, str),
+    "benchmark?": bool,
+}
 STATUSES = ("done", "diverged", "failed", "interrupted", "pruned")
 SCORES = {str: (float, None)}
 RECORD = {
@@ -16,6 +28,7 @@ RECORD = {
     "traceback?": (str, None),
     "user_error?": bool,
     "versions?": {str: str},
+    "machine?": {**MACHINE, "earlier?": [MACHINE]},
     "git?": ({"commit?": (str, None), "dirty?": (bool, None)}, None),
     "task?": dict,
     "data?": dict,

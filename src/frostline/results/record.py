@@ -30,14 +30,16 @@ class Cost:
 
     FLOPs count a multiplication and an addition as two, in training, validation and test as they were run: what was
     read from the cache is in ``flops_saved`` instead, and the pass that filled the cache, which serves many runs, is
-    in neither. ``checkpoint_bytes`` is the best checkpoint's size on disk.
+    in neither. ``checkpoint_bytes`` is the best checkpoint's size on disk. The peaks are of the ranks that took most:
+    resident memory of the process, and what its tensors took of its GPU (0 where it has none).
     """
 
     seconds: float = 0.0
     phases: list[float] = field(default_factory=list)
     cache_seconds: float = 0.0
     seconds_saved: float = 0.0
-    peak_memory_bytes: int = 0
+    peak_host_bytes: int = 0
+    peak_device_bytes: int = 0
     samples_per_second: float = 0.0
     forward_flops: float = 0.0
     backward_flops: float = 0.0
@@ -50,7 +52,8 @@ class Record:
     """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase.
 
     ``moved``, ``similarity`` and ``mistakes`` are explained in ``frostline.insight``; a trial (``test: false``) has
-    none of them, and no scores of the test split.
+    none of them, and no scores of the test split. ``machine`` is that of `frostline.machine`, and ``earlier`` has those
+    of earlier sittings where they were others: times and memory are of all.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Record:
     traceback: str | None = None
     user_error: bool = False
     versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
     git: dict[str, Any] | None = None
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)

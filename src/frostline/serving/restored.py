@@ -17,6 +17,7 @@ from frostline.errors import UserError
 from frostline.extract import lone_trainer
 from frostline.heads import Head
 from frostline.networks import network
+from frostline.numerics import computing
 from frostline.schema import instantiate
 from frostline.secrets import resolve_env
 from frostline.tasks.base import Task
@@ -73,7 +74,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     device = trainer.strategy.root_device
     backbone.eval().to(device)
     head.eval().to(device)
-    autocast = trainer.strategy.precision_plugin.forward_context
+    autocast = computing(config["trainer"], trainer)
     return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
 
 

@@ -7,8 +7,9 @@ from statistics import fmean
 from frostline.report.analysis import Analysis
 from frostline.report.charts import Axis, Line, lines
 from frostline.report.page import Cell, Figure, Part, Section, Table, Text, figure
-from frostline.report.runs import Block, as_object, number, parsed
+from frostline.report.runs import Block, as_object, machine, number, parsed
 from frostline.report.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
+from frostline.report.sections.method import said_by_whom
 from frostline.report.units import count, flops, memory, plural, seconds
 
 Column = tuple[str, str, Callable[[float | None], str]]
@@ -18,7 +19,8 @@ EXAMPLES = ("data.num_per_class", "data.fraction")
 SPENT: Sequence[Column] = (
     ("seconds", "wall time", seconds),
     ("seconds_saved", "saved by the cache", seconds),
-    ("peak_memory_bytes", "peak memory", memory),
+    ("peak_host_bytes", "peak memory", memory),
+    ("peak_device_bytes", "of the GPU", memory),
     ("checkpoint_bytes", "checkpoint", memory),
     ("trainable", "trainable parameters, most", count),
     ("trainable_last", "last phase", count),
@@ -46,6 +48,8 @@ def costs(analysis: Analysis) -> Section | None:
             "and test."
         ),
     ]
+    if len(analysis.machines) > 1:
+        parts.append(Text(f"Measured on different machines: {said_by_whom(analysis, machine)}."))
     parts += [Text(said) for said in _shared(analysis)]
     if not any(analysis.cost(label, "flops") for label in labels):
         parts.append(Text("These records do not say FLOPs."))

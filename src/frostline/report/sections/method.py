@@ -9,7 +9,7 @@ import yaml
 from frostline.report.analysis import Analysis
 from frostline.report.axes import kind, leaves
 from frostline.report.page import Cell, Code, Fold, Part, Section, Table, Text
-from frostline.report.runs import Block, Run, as_object, at, parsed
+from frostline.report.runs import Block, Run, as_object, at, machine, parsed
 from frostline.report.tested import task
 from frostline.report.units import NONE, listed, plural, rate, seconds
 
@@ -85,15 +85,16 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
         ("task", task),
         ("classes", _classes),
         ("backbone", _backbone),
+        ("machine", machine),
         ("epochs", lambda run: str(run.epochs) if run.epochs is not None else ""),
         ("versions", lambda run: _pairs(as_object(at(parsed(run.made), "versions")))),
         ("git", _git),
     )
     for name, read in readers:
-        yield name, _said(analysis, read)
+        yield name, said_by_whom(analysis, read)
 
 
-def _said(analysis: Analysis, read: Callable[[Run], str]) -> str:
+def said_by_whom(analysis: Analysis, read: Callable[[Run], str]) -> str:
     """Return what finished runs say, each value once; where they differ, with the strategies, blocks or seeds."""
     found: dict[str, list[Run]] = {}
     for label in analysis.labels:

@@ -12,7 +12,7 @@ DRAWN_BY_SEED = ("num_per_class", "fraction")
 
 def warnings(analysis: Analysis) -> list[str]:
     """Return a sentence for each."""
-    return [*_failed(analysis), *_data(analysis), *_versions(analysis), *_metrics(analysis)]
+    return [*_failed(analysis), *_data(analysis), *_versions(analysis), *_machines(analysis), *_metrics(analysis)]
 
 
 def _failed(analysis: Analysis) -> Iterator[str]:
@@ -59,6 +59,14 @@ def _versions(analysis: Analysis) -> Iterator[str]:
         names.append("the git commit")
     if names:
         yield f"Not all runs were made by the same programs: {listed(names)} differ. How it was done says who had what."
+
+
+def _machines(analysis: Analysis) -> Iterator[str]:
+    if len(analysis.machines) > 1:
+        yield (
+            f"The runs were measured on different machines ({listed(analysis.machines, 6)}), so their times and memory "
+            "are not comparable, and the verdict says nothing of time. Costs says who had what."
+        )
 
 
 def _metrics(analysis: Analysis) -> Iterator[str]:
