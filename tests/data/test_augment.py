@@ -99,6 +99,8 @@ def test_worker_processes_make_the_same_samples(
     here, there = made(0, 5), made(1, 3)
     assert sorted(here) == sorted(there) == list(range(12))
     assert all(torch.equal(here[index], there[index]) for index in here)
+    data = ImageFolder(str(photos), preprocess=preprocess, augment=augment, views=3)
+    assert all(torch.equal(here[index], serve(data, torch.tensor([index]), 0)[0]) for index in here)
     plain = epoch(ImageFolder(str(photos), preprocess=preprocess))
     assert not all(torch.equal(here[index], plain[index]) for index in here)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from frostline.data.augment import Light, draw
-from frostline.data.crops import Boxes, cut_by_sampling, cut_by_size
+from frostline.data.crops import LARGE, Boxes, cut_by_sampling, cut_by_size
 from frostline.data.policies import OPERATIONS, Most, RandAugment, TrivialAugment, operated
 
 NAMES = ["Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast"]
@@ -78,10 +78,11 @@ def test_each_operation_is_drawn_as_often_with_either_sign() -> None:
     assert torch.equal(RandAugment(num_ops=0).change(images, numbers[:, :0]), images)
 
 
-@pytest.mark.parametrize("shape", [(24, 24), (65, 48)])
+@pytest.mark.parametrize("shape", [(24, 24), (65, 48), (200, 190)])
 def test_boxes_are_cut_alike_on_processors_and_elsewhere(shape: tuple[int, int]) -> None:
     height, width = shape
     images = torch.randint(0, 256, (40, 3, height, width), dtype=torch.uint8)
+    assert (images.numel() > LARGE) == (height == 200), "threads share those"
     numbers = draw(0, torch.arange(40), 0, 5)
     h, w = ((side * (0.6 + 0.4 * share)).round().long() for side, share in zip(shape, numbers.T, strict=False))
     top, left = (numbers[:, 2] * (height - h + 1)).long(), (numbers[:, 3] * (width - w + 1)).long()
