@@ -67,9 +67,11 @@ def test_an_extraction_that_is_killed_costs_its_own_pass(pool: Pool, tmp_path: P
         found = coming.result(60)
     (killed,) = [one for one in found if isinstance(one, UserError)]
     assert "SIGKILL" in str(killed)
-    assert [one["passes"] for one in found if one is not killed] == [3]
-    assert count_passes(configs) == 1
-    assert pool.call_many(1, "frostline.extract.extract", configs, 1, 1)[0]["passes"] == 1
+    (other,) = [one for one in found if one is not killed]
+    assert other["passes"] in (3, 4), "of the other slot all, and that pass too where it came to it afterwards"
+    assert count_passes(configs) == 4 - other["passes"]
+    left = pool.call_many(1, "frostline.extract.extract", configs, 1, 1)[0]
+    assert left["passes"] == 4 - other["passes"] and count_passes(configs) == 0
     Store(tmp_path / "cache").prune(1 << 40)
     assert not list((tmp_path / "cache").glob(".*"))
 
