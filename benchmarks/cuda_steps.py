@@ -127,7 +127,8 @@ def check_profile(outputs: Path) -> Rows:
     yield judge(profile.busy() > 0, f"the device works {profile.busy():.0%} of the time", busy=profile.busy())
     variants = {
         "as it comes": [],
-        "loaders 8": ["data.workers=8"],
+        "decoded each time": ["data.memory_gb=0"],
+        "decoded by 8 loaders": ["data.memory_gb=0", "data.workers=8"],
         "matmul high": ["trainer.matmul_precision=high"],
         "bf16-mixed": ["trainer.precision=bf16-mixed"],
         "not channels-last": ["backbone.channels_last=false"],
