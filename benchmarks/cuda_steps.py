@@ -116,7 +116,7 @@ class Profile(pl.Callback):
 
 def check_profile(outputs: Path) -> Rows:
     """How busy the device is where all of a network trains, and what makes it faster."""
-    full = ["freeze=full", "data=digits", "data.num_per_class=150", "data.batch_size=64", "data.size=224"]
+    full = ["freeze=full", "data=digits", "data.batch_size=64", "data.size=224"]
     full += [*NETWORK[len(SMALL) + 1 :], "optimizer.lr=0.001", "test=false"]
     if not CUDA:
         yield NO_GPU
