@@ -3,7 +3,7 @@
     python benchmarks/cuda.py [--only NAME ...] [--json FILE]
 
 Nothing is downloaded: a network whose weights are not there begins with random ones, and its check says so. Each check
-runs in a process of its own (benchmarks/cuda_checks.py), is ended after its limit and keeps what it had found by then.
+runs in a process of its own (benchmarks/cuda_checks), is ended after its limit and keeps what it had found by then.
 Prints a table of what was found, *ok*, *wrong*, or *not done* with the reason, and writes it as JSON with the versions
 of the machine. Ends with 1 where something is wrong. Without a GPU the same checks run on the processor, as far as they
 mean anything there.
@@ -38,6 +38,7 @@ CHECKS = {
     "determinism": ("trainer.deterministic in a worker that has trained without", 25),
 }
 """Each check, with what it is about and the seconds that it may take: 8 minutes in all."""
+CHECKING = Path(__file__).with_name("cuda_checks")  # no folder with this file: NVIDIA has a package called cuda
 ROW = "{check:12} {state:9} {about}"
 
 
@@ -45,7 +46,7 @@ def run(name: str, folder: Path, patience: float) -> list[dict[str, Any]]:
     """Return what a check finds in a process of its own: rows with `check`, `state`, `about` and perhaps `figures`."""
     limit = CHECKS[name][1] * patience
     found = folder / f"{name}.jsonl"
-    words = [sys.executable, str(Path(__file__).with_name("cuda_checks.py")), name, str(folder / name), str(found)]
+    words = [sys.executable, str(CHECKING), name, str(folder / name), str(found)]
     started = time.monotonic()
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -69,9 +70,8 @@ def run(name: str, folder: Path, patience: float) -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures hang on: the device, and the versions of what computes."""
-    code = "import json, cuda_here; print(json.dumps(cuda_here.machine()))"
-    home = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", code], cwd=home, check=True, capture_output=True, text=True)
+    code = "import json, here; print(json.dumps(here.machine()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKING, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

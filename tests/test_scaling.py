@@ -19,7 +19,7 @@ from frostline.heads import Linear
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "scaling.md").read_text()
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))  # last: a package of NVIDIA's is called cuda, as a script there is
 cluster: Any = importlib.import_module("scaling_cluster")
 scaling: Any = importlib.import_module("scaling")
 measured: Any = importlib.import_module("scaling_measured")

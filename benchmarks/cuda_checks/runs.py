@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
 
-from cuda_here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
 from frostline.commands.doctor import present
 from frostline.dispatch import environment, set_up
 from frostline.launchers.base import Task

@@ -1,17 +1,18 @@
-"""The checks of benchmarks/cuda.py: python benchmarks/cuda_checks.py NAME FOLDER FOUND; each row is added to FOUND."""
+"""The checks of benchmarks/cuda.py: python benchmarks/cuda_checks NAME FOLDER FOUND; each row is added to FOUND."""
 
 import json
 import sys
 from pathlib import Path
 
-import cuda_runs
-import cuda_steps
+import steps
+
+import runs
 
 
 def main() -> None:
     """Run one check, and write each row as soon as it is found."""
     name, outputs, found = sys.argv[1:]
-    check = getattr(cuda_steps, f"check_{name}", None) or getattr(cuda_runs, f"check_{name}")
+    check = getattr(steps, f"check_{name}", None) or getattr(runs, f"check_{name}")
     with Path(found).open("a") as file:
         for row in check(Path(outputs)):
             file.write(json.dumps(row) + "\n")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make
 from torch import distributed
 
-from cuda_here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make
 from frostline.assemble import assemble
 from frostline.backbones.cuts import prefix, suffix
 from frostline.data.inputs import Inputs, chunks
@@ -147,7 +147,7 @@ def check_profile(outputs: Path) -> Rows:
 def check_exchange(outputs: Path) -> Rows:
     """Every function of the group, given tensors of the device, by two ranks that share it."""
     outputs.mkdir(parents=True)
-    code = "import sys, cuda_steps; cuda_steps.exchange(int(sys.argv[1]), sys.argv[2])"
+    code = "import sys, steps; steps.exchange(int(sys.argv[1]), sys.argv[2])"
     words, home = [sys.executable, "-c", code], Path(__file__).parent
     ranks = [
         subprocess.Popen([*words, str(rank), str(outputs)], cwd=home, stdout=subprocess.PIPE, text=True)
