@@ -1,5 +1,6 @@
 """A trained network as it was tested: its parts made again from a run's record and its best checkpoint."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frostline.accelerators import look_here
 from frostline.assemble import make_task
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.backbones.weights import check_finite
@@ -23,6 +25,8 @@ from frostline.secrets import resolve_env
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.weights import Weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -54,11 +58,16 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     """Return the network of a run that is done, at its best epoch.
 
     ``accelerator`` is Lightning's word for the device; None: the CPU where the run was made there, else the best at
-    hand. Raises UserError where the checkpoint is gone, or the network's own weights are not those of the run.
+    hand. A processor computes in 32-true for a run in 16-mixed, and says so. Raises UserError where the checkpoint is
+    gone, or the network's own weights are not those of the run.
     """
     config = resolve_env(record["config"])
-    accelerator = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else "auto")
-    trainer = lone_trainer({**config, "trainer": {**config["trainer"], "accelerator": accelerator}})
+    kind = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else look_here())
+    trained = {**config["trainer"], "accelerator": kind}
+    if kind == "cpu" and trained.get("precision") == "16-mixed":
+        trained["precision"] = "32-true"
+        log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
+    trainer = lone_trainer({**config, "trainer": trained})
     backbone, plan = network(config)
     task = make_task(config)
     task.remember(record["task"])
