@@ -50,17 +50,25 @@ def text(path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.skipif(shutil.which("ss") is None, reason="ss (iproute2) is not installed")
 def test_ranks_of_one_machine_listen_to_nobody_beyond_it_and_read_no_pickle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 32."""
+    """Promise 32; DDP makes a process group on one device too."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(UNPICKLED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     monkeypatch.setenv("CANARY", str(tmp_path / "canary"))
     small = ["backbone=timm", "backbone.name=test_vit", "backbone.weights=none", "data=digits", "data.size=32"]
-    options = ["trainer=ddp_cpu", "freeze=lp_ft", "head.solver=null", "epochs=8", "data.num_per_class=20"]
+    options = [
+        "trainer=ddp_cpu",
+        f"trainer.devices={ranks}",
+        "freeze=lp_ft",
+        "head.solver=null",
+        "epochs=8",
+        "data.num_per_class=20",
+    ]
     config = plain(compose("run", [*small, *options, "launcher.threads=1", f"outputs={tmp_path}/out"]))
     folder = run_folder(tmp_path / "out", run_id(config))
     folder.mkdir(parents=True)

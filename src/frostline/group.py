@@ -15,13 +15,14 @@ import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed
 from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import Store
 
 from frostline.errors import UserError
 from frostline.leftovers import make_name, sweep_once
-from frostline.ranks import Place, place, world_size
+from frostline.ranks import Place, loopback, place, world_size
 
 PATIENCE_S = 5
 FOREVER = timedelta(days=20)
@@ -168,11 +169,11 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
             f"trainer.devices x trainer.num_nodes is {wanted}, but {started} processes were started; start the run "
             "with frostline."
         )
+    strategy: Any = trainer.strategy
+    if isinstance(strategy, DDPStrategy) and not distributed.is_initialized():
+        _join(here, strategy)
     if here is None or wanted == 1:
         return ALONE
-    strategy: Any = trainer.strategy
-    if not distributed.is_initialized():
-        _join(here, strategy)
     strategy.setup_environment()
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
@@ -183,14 +184,20 @@ def form(trainer: pl.Trainer, config: dict[str, Any]) -> Group:
     return group
 
 
-def _join(here: Place, strategy: Any) -> None:
-    """Form torch's process group, before Lightning would: by a store that listens to everybody who can reach it."""
+def _join(here: Place | None, strategy: Any) -> None:
+    """Form torch's process group, before Lightning would: by a store that listens to everybody who can reach it.
+
+    DDP wants a group of one process (``here`` None) too.
+    """
     device: torch.device = strategy.root_device
     strategy.accelerator.setup_device(device)
+    rank, world = (0, 1) if here is None else (here.rank, here.world)
+    if world == 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
     try:
-        store = open_store(here)
+        store = distributed.HashStore() if here is None else open_store(here)  # type: ignore[attr-defined]
     except (OSError, distributed.DistNetworkError) as error:
-        address = urlsplit(here.meeting).netloc
+        address = urlsplit(here.meeting if here else "").netloc
         raise UserError(
             f"trainer.num_nodes: the ranks cannot meet at {address} ({error}); start the run again, which takes "
             "another port."
@@ -198,8 +205,8 @@ def _join(here: Place, strategy: Any) -> None:
     distributed.init_process_group(
         strategy.process_group_backend or distributed.get_default_backend_for_device(device),
         store=store,
-        rank=here.rank,
-        world_size=here.world,
+        rank=rank,
+        world_size=world,
         timeout=strategy._timeout,
         device_id=None if device.type == "cpu" else device,
     )

@@ -154,6 +154,14 @@ def test_a_run_computes_as_its_own_config_says_whatever_came_before(pool: Pool, 
     assert {tuple(words[4:]) for words in said} == {(":4096:8", said[0][5])}, "one process"
 
 
+def test_ddp_on_one_device_leaves_no_process_group(pool: Pool, tmp_path: Path) -> None:
+    for seed, trainer in enumerate(("ddp_cpu", "default", "ddp_cpu")):
+        config = make(tmp_path, f"trainer={trainer}", "trainer.devices=1", f"seed={seed}", "freeze=full")
+        ((_, outcome, _),) = pool.run([Task("one", config)])
+        assert outcome.record["status"] == "done", outcome.record["reason"]
+        assert not pool.call("torch.distributed.is_initialized")
+
+
 def test_a_log_holds_what_its_own_run_said(pool: Pool, tmp_path: Path) -> None:
     tasks = [Task(str(seed), make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
     for _, outcome, _ in pool.run(tasks):

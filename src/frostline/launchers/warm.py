@@ -107,6 +107,8 @@ def _let_go() -> None:
     """Free the last run's networks and data, so that they are not counted into the next one's memory."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():  # DDP on one device
+        torch.distributed.destroy_process_group()
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY
