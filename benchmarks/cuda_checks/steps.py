@@ -20,6 +20,9 @@ from frostline.experiment import train
 from frostline.group import Group, open_channel
 from frostline.launchers.local import Pool
 from frostline.parts import Parts
+from frostline.training.module import CHECK_EVERY
+
+STEPS = 20
 
 
 def check_cached(outputs: Path) -> Rows:
@@ -56,18 +59,16 @@ def follow(parts: Parts, callback: pl.Callback) -> None:
 
 
 class Waits(pl.Callback):
-    """Counts in each step of an epoch how often the device is waited for."""
+    """Counts how often the device is waited for, from the start of each of the first steps to that of the next."""
 
     def __init__(self, seen: list[warnings.WarningMessage]):
         self.seen, self.each = seen, list[int]()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        torch.cuda.set_sync_debug_mode("warn")
+        if batch_idx:
+            self.each.append(sum("synchroniz" in str(one.message) for one in self.seen))
         self.seen.clear()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        torch.cuda.set_sync_debug_mode("default")
-        self.each.append(sum("synchroniz" in str(one.message) for one in self.seen))
+        torch.cuda.set_sync_debug_mode("warn" if batch_idx < STEPS else "default")
 
 
 def check_waits(outputs: Path) -> Rows:
@@ -82,8 +83,9 @@ def check_waits(outputs: Path) -> Rows:
             warnings.simplefilter("always")
             waits = Waits(seen)
             follow(parts, waits)
-        each = {step: count for step, count in enumerate(waits.each[:21]) if count}
-        yield judge(all(step % 16 == 0 for step in each), f"{name}: of 20 steps these wait: {each}", waits=each)
+        each = {step: count for step, count in enumerate(waits.each[:STEPS]) if count}
+        good = len(waits.each) >= STEPS and all(step % CHECK_EVERY == 0 for step in each)
+        yield judge(good, f"{name}: of {STEPS} steps these wait: {each}", waits=each)
 
 
 class Profile(pl.Callback):
@@ -105,13 +107,18 @@ class Profile(pl.Callback):
 
     def busy(self) -> float:
         """Return the share of the time in which the device worked."""
-        events = [event for event in self.profile.events() or () if event.device_type.name == "CUDA"]
+        events = [event for event in self.profile.events() or () if of_kernel(event)]
         spans, end = sorted((event.time_range.start, event.time_range.end) for event in events), 0.0
         total = 0.0
         for start, stop in spans:
             total += max(0.0, stop - max(start, end))
             end = max(end, stop)
         return total / 1e6 / self.seconds
+
+
+def of_kernel(event: Any) -> bool:
+    """Return whether an event is work of the device, and no span that a program has named."""
+    return event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)
 
 
 def check_profile(outputs: Path) -> Rows:
