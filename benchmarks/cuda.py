@@ -70,8 +70,7 @@ def run(name: str, folder: Path, patience: float) -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures hang on: the device, and the versions of what computes."""
-    code = "import json, here; print(json.dumps(here.machine()))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKING, check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(CHECKING), "machine"], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

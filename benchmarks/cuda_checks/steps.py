@@ -154,11 +154,9 @@ def check_profile(outputs: Path) -> Rows:
 def check_exchange(outputs: Path) -> Rows:
     """Every function of the group, given tensors of the device, by two ranks that share it."""
     outputs.mkdir(parents=True)
-    code = "import sys, steps; steps.exchange(int(sys.argv[1]), sys.argv[2])"
-    words, home = [sys.executable, "-c", code], Path(__file__).parent
+    words = [sys.executable, str(Path(__file__).parent), "rank"]
     ranks = [
-        subprocess.Popen([*words, str(rank), str(outputs)], cwd=home, stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
+        subprocess.Popen([*words, str(rank), str(outputs)], stdout=subprocess.PIPE, text=True) for rank in range(2)
     ]
     for rank, process in enumerate(ranks):
         said, _ = process.communicate()

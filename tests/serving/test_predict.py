@@ -288,17 +288,3 @@ def test_what_is_lost_of_new_samples_is_counted(
     (tmp_path / "a.txt").write_text("w1 " * 50 + "\nw2\n")
     predicted(text_run, tmp_path / "out.csv", tmp_path / "a.txt")
     assert "1 samples are longer than data.tokens=12 and were cut" in capsys.readouterr().err
-
-
-def test_a_processor_stands_in_for_a_gpu_with_more_digits(
-    image_run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A run in 16-mixed, which Lightning would compute in bfloat16 on a processor."""
-    monkeypatch.setattr("frostline.serving.restored.look_here", lambda: "cpu")
-    run = shutil.copytree(image_run, tmp_path / "run")
-    record = json.loads((run / "record.json").read_text())
-    record["config"]["trainer"] |= {"accelerator": "cuda", "precision": "16-mixed"}
-    (run / "record.json").write_text(json.dumps(record))
-    said = predicted(run, tmp_path / "out.csv", pictures / "test")
-    assert said == predicted(image_run, tmp_path / "own.csv", pictures / "test")
-    assert "16-mixed, which a processor does not have" in caplog.text

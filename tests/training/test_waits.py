@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.backbones.test_speech_transformers import OTHERS, WAVEFORMS, extractor
-from tests.backbones.test_text import FAMILIES
-from tests.backbones.test_text import saved as saved_text
 from tests.sequences import SMALL, tiny, transformer
+from tests.speech_networks import OTHERS, WAVEFORMS, extractor
+from tests.text_networks import FAMILIES
+from tests.text_networks import saved as saved_text
 from tests.waits import GPU, inputs_like, like, mixed, on_gpu
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
