@@ -1,4 +1,4 @@
-"""Check on a machine with a GPU what the tests cannot: each check by itself, all of them in at most 8 minutes.
+"""Check on a machine with a GPU what the tests cannot: each check by itself, with limits that add up to 8 minutes.
 
     python benchmarks/cuda.py [--only NAME ...] [--json FILE]
 

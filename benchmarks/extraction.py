@@ -4,8 +4,8 @@
 
 Makes JPEGs, then extracts them at two cuts of a network into a new store each time: by a plain loop (read, compute,
 copy, write), and by `run_pass`, which does them at the same time. The images are decoded batch by batch
-(``files``), or lie in memory (``memory``). Prints a line of JSON for each: the medians of the seconds, and the ratio of
-pass to loop, the median over rounds.
+(``files``), lie in memory (``memory``), or lie there and are augmented (``augmented``). Prints a line of JSON for each:
+the medians of the seconds, and the ratio of pass to loop, the median over rounds.
 """
 
 import argparse

@@ -114,10 +114,7 @@ class ImageSplit:
         """
         if problems := self.check():
             raise UserError(unusable(problems))
-        if self._pixels is not None:
-            images = rows(self._pixels, indices)
-        else:
-            images = decode_some(self._images, indices.tolist(), self._options.wanted)
+        images = self.peek(indices)
         if self._augment is None:
             return images
         return apply(self._augment, images, indices, self._options.seed, view)
