@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,18 @@ from frostline.processes import end_group
 
 CHECKS = {
     "pool": ("doctor names the devices; a warm worker has one, and gives its memory back between runs", 45),
-    "default": ("the run that a newcomer makes", 30),
-    "random": ("networks with random weights and live BatchNorm", 30),
+    "default": ("the run that a newcomer makes", 25),
+    "random": ("networks with random weights and live BatchNorm", 25),
     "precision": ("bf16-mixed and 16-mixed beside 32-true, solved and stepped", 45),
     "resume": ("killed, stopped inside an epoch, and gone on with", 45),
     "cached": ("cached against live activations at three cuts", 25),
     "waits": ("steps that wait for the device", 25),
-    "profile": ("how busy the device is where all of a network trains", 60),
-    "exchange": ("what ranks exchange, from the device", 25),
-    "fsdp": ("sharded training on one device against DDP", 30),
-    "modalities": ("text, speech and transcripts", 45),
+    "profile": ("how busy the device is where all of a network trains", 55),
+    "exchange": ("what ranks exchange, from the device", 20),
+    "fsdp": ("sharded training on one device against DDP", 50),
+    "modalities": ("text, speech and transcripts", 40),
     "compile": ("a compiled network", 50),
-    "determinism": ("trainer.deterministic in a worker that has trained without", 25),
+    "determinism": ("trainer.deterministic in a worker that has trained without", 30),
 }
 """Each check, with what it is about and the seconds that it may take: 8 minutes in all."""
 CHECKING = Path(__file__).with_name("cuda_checks")  # no folder with this file: NVIDIA has a package called cuda
@@ -54,8 +55,9 @@ def run(name: str, folder: Path, patience: float) -> list[dict[str, Any]]:
             code: int | None = process.wait(limit)
         except subprocess.TimeoutExpired:
             code = None
-            process.terminate()  # so that it ends the workers that it has started
-            time.sleep(2)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):  # the time to end the workers that it has started
+                process.wait(15)
         end_group(process.pid, signal.SIGKILL)
         process.wait()
     rows = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []

@@ -1,5 +1,6 @@
 """Checks of benchmarks/cuda.py that look inside a step or a network."""
 
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from frostline.experiment import train
 from frostline.group import Group, open_channel
 from frostline.launchers.local import Pool
 from frostline.parts import Parts
+from frostline.ranks import loopback
 from frostline.training.module import CHECK_EVERY
 
 STEPS = 20
@@ -30,9 +32,9 @@ def check_cached(outputs: Path) -> Rows:
     for precision in CLOSE if CUDA else ("32-true", "bf16-mixed"):
         config = make(outputs, *NETWORK, "freeze=full", f"trainer.precision={precision}")
         parts = assemble(config, outputs / precision)
-        samples = parts.data.splits["train"].inputs(torch.arange(96), 0)
+        few, samples = (parts.data.splits["train"].inputs(torch.arange(count), 0) for count in (8, 96))
         for cut in [parts.cuts[len(parts.cuts) * part // 4] for part in (1, 2, 3)]:
-            apart = {size: difference(parts, samples, cut.name, size) for size in (1, 24, 96)}
+            apart = {size: difference(parts, few if size == 1 else samples, cut.name, size) for size in (1, 24, 96)}
             text = ", ".join(f"{value:.1e} at {size}" for size, value in apart.items())
             about = f"{precision}, cut {cut.name}: apart by {text} samples"
             yield judge(max(apart.values()) < CLOSE[precision], about, apart=apart)
@@ -123,12 +125,12 @@ def of_kernel(event: Any) -> bool:
 
 def check_profile(outputs: Path) -> Rows:
     """How busy the device is where all of a network trains, and what makes it faster."""
-    full = ["freeze=full", "data=digits", "data.batch_size=64", "data.size=224"]
+    full = ["freeze=full", "data=digits", "data.batch_size=32", "data.size=224"]
     full += [*NETWORK[len(SMALL) + 1 :], "optimizer.lr=0.001", "test=false"]
     if not CUDA:
         yield NO_GPU
         return
-    parts = assemble(make(outputs, *full, "epochs=2"), outputs / "profile")
+    parts = assemble(make(outputs, *full, "epochs=1"), outputs / "profile")
     profile = Profile()
     follow(parts, profile)
     yield judge(profile.busy() > 0, f"the device works {profile.busy():.0%} of the time", busy=profile.busy())
@@ -142,7 +144,7 @@ def check_profile(outputs: Path) -> Rows:
         "channels-last": ["backbone.channels_last=true"],
     }
     with Pool() as pool:
-        runs = {name: [*full, *more, "epochs=3"] for name, more in variants.items()}
+        runs = {name: [*full, *more, "epochs=2"] for name, more in variants.items()}
         for name, outcome in finish(pool, outputs, **runs).items():
             cost = outcome.record["cost"]
             text = (
@@ -165,6 +167,7 @@ def check_exchange(outputs: Path) -> Rows:
 
 def exchange(rank: int, folder: str) -> None:
     """Be one of the ranks; print what comes back as it should, and what does not."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
     store = distributed.FileStore(f"{folder}/meeting", 2)  # type: ignore[attr-defined]
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     group = Group(rank, 2, open_channel(timedelta(seconds=15)))

@@ -132,6 +132,20 @@ def test_two_ranks_come_to_the_bytes_of_a_simple_loop(tmp_path: Path) -> None:
     assert written(tmp_path / "cache", cuts) == simple(backbone, data, "train", 0, cuts, 2)
 
 
+@pytest.mark.slow
+def test_a_rank_that_cannot_write_is_an_error_on_all_ranks(tmp_path: Path) -> None:
+    """Only the first rank claims an entry: the others must not wait for it where it fails."""
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    code = "import sys; from tests.features.test_passes import fill; fill(int(sys.argv[1]), sys.argv[2])"
+    words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ranks = [
+        subprocess.Popen([*words, str(rank), str(tmp_path)], env=environment, stderr=subprocess.PIPE) for rank in (0, 1)
+    ]
+    said = [rank.communicate(timeout=60)[1].decode() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [1, 1]
+    assert "FileExistsError" in said[0] and "another rank could not write the cache" in said[1]
+
+
 def pictures(root: Path, count: int) -> None:
     """Write images of noise in two classes."""
     for index in range(count):

@@ -134,7 +134,9 @@ def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
             else:
                 with pytest.raises(DataDependentOutputException):
                     module.training_step(batch, place)
-    assert waits.found == [] and len(module.sums()) == 2 * CHECK_EVERY
+        assert waits.found == [] and len(module.sums()) == 2 * CHECK_EVERY
+        module.go_on(5, torch.zeros(5, 3))  # the first steps of an epoch in which a run was stopped, kept on the host
+        assert module.sums().device == GPU and len(module.sums()) == 5 + 2 * CHECK_EVERY
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "SGD", "NAdam", "Adagrad"])

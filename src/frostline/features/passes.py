@@ -106,7 +106,12 @@ def _send(indices: Tensor, outputs: Sequence[Inputs]) -> Sent:
         return Sent(indices, sent, lambda: None)
     arrived = torch.cuda.Event(blocking=True)
     arrived.record(torch.cuda.current_stream(first.device))
-    return Sent(indices, sent, arrived.synchronize)
+
+    def wait() -> None:
+        with torch.cuda.device(first.device):  # a thread begins with the first GPU, and would make a context there
+            arrived.synchronize()
+
+    return Sent(indices, sent, wait)
 
 
 def _host(tensor: Tensor) -> Tensor:

@@ -128,17 +128,13 @@ class PrefixCache:
             lengths = self.group.rows(done.lengths) if any(self.group.each(done.ragged)) else None
             return Rows([self.group.rows(done.rows)], lengths), done.seconds
         store, key = self.store, self.key(split, cut, view)
-        for _ in range(ATTEMPTS):
-            loaded = self._load(store, key)
+        for attempt in range(ATTEMPTS + 1):
+            if attempt:
+                self.fill(split, view, (*ahead, cut))
+            loaded = self._together(lambda: self._load(store, key))
             if self.group.all(loaded is not None):
-                assert loaded is not None
                 return loaded
-            self.fill(split, view, (*ahead, cut))
-        loaded = self._load(store, key)
-        if not self.group.all(loaded is not None):
-            raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
-        assert loaded is not None
-        return loaded
+        raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
 
     def fill(self, split: str, view: int, cuts: Sequence[Cut], wait: bool = True) -> int:
         """Store what is missing of one view at all these cuts, in one pass; return how many passes it took: 0 or 1.
@@ -153,13 +149,14 @@ class PrefixCache:
         def missing() -> dict[str, Cut]:
             return {key: cut for key, cut in wanted.items() if store.find(key) is None}
 
-        lacking = self.group.first(list(missing()))
+        lacking = self._as_first(lambda: list(missing()))
         if not lacking:
             return 0
         name = min(lacking if wait else wanted)  # they go one by one into place: others may see a part of them
-        leads = self.group.leads
-        with store.claim(name, done=lambda: not missing(), wait=wait) if leads else nullcontext(True) as turn:
-            lacking = self.group.first(list(missing()) if turn else [])
+        with ExitStack() as stack:
+            claim = store.claim(name, done=lambda: not missing(), wait=wait)
+            turn = self._as_first(lambda: stack.enter_context(claim))
+            lacking = self._as_first(lambda: list(missing())) if turn else []
             if lacking:
                 self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
@@ -219,6 +216,10 @@ class PrefixCache:
             return
         sizes = ", ".join(f"{cut.name} ({size(cut.bytes * len(self.data.splits[split]))})" for cut in cuts.values())
         log.info("Cached %s, view %d: %s.", split, view, sizes)
+
+    def _as_first(self, step: Callable[[], Any]) -> Any:
+        """Return on all ranks the plain value that ``step`` returns on rank 0. Raises OSError on all where it does."""
+        return self.group.first(self._together(step if self.group.leads else lambda: None))
 
     def _together(self, step: Callable[[], Any]) -> Any:
         """Return what ``step`` returns, or raise OSError on all ranks when it does on one: all go on uncached."""

@@ -113,6 +113,7 @@ def _let_go() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY
     if torch.cuda.is_initialized():
+        torch._C._cuda_clearCublasWorkspaces()  # 34 MB of each stream that `WORKSPACE` asks for; torch's tests do it so
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 

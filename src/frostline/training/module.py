@@ -152,6 +152,7 @@ class FineTuner(pl.LightningModule):
         """
         loss, hits, count = self.group.total(self.sums().sum(dim=0))
         self._sums.clear()
+        self._before = None
         self._check_finite(loss)
         if self.alignment is not None:
             return {"distance": float(loss / count)}
@@ -163,11 +164,11 @@ class FineTuner(pl.LightningModule):
 
     def sums(self) -> Tensor:
         """Return each step's summed loss, hits and samples [steps, 3], of this epoch so far."""
-        return torch.stack(self._sums) if self._sums else torch.zeros(0, 3)
+        own = torch.stack(self._sums) if self._sums else torch.zeros(0, 3)
+        return own if self._before is None else torch.cat([self._before.to(own.device), own])
 
     def on_train_epoch_start(self) -> None:
-        self._sums = [] if self._before is None else list(self._before.to(self.device))
-        self._before = None
+        self._sums = []
 
     def on_validation_epoch_start(self) -> None:
         self.outputs.clear()
