@@ -15,7 +15,7 @@ import torch
 from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
 
 from frostline.commands.doctor import present
-from frostline.dispatch import environment, set_up
+from frostline.dispatch import environment, set_up, share
 from frostline.launchers.base import Task
 from frostline.launchers.local import Pool
 from frostline.processes import end_group
@@ -86,7 +86,7 @@ def begin(config: dict[str, Any]) -> subprocess.Popen:
     folder = Task("", config).folder
     set_up(folder, config)
     words = [sys.executable, "-P", "-m", "frostline.worker", str(folder / RESOLVED)]
-    return subprocess.Popen(words, env=environment(4), stdin=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(words, env=environment(share(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def epochs_done(config: dict[str, Any]) -> int:
