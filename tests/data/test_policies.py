@@ -6,8 +6,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from frostline.data.augment import Light, draw
-from frostline.data.crops import LARGE, Boxes, cut_by_sampling, cut_by_size
-from frostline.data.policies import OPERATIONS, Most, RandAugment, TrivialAugment, operated
+from frostline.data.crops import LARGE, Boxes, resize_by_sampling, resize_by_size
+from frostline.data.policies import OPERATIONS, RandAugment, Ranges, TrivialAugment, apply_operations
 
 NAMES = ["Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast"]
 NAMES += ["Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize"]
@@ -43,7 +43,7 @@ def _named(name: str, images: Tensor, strengths: list[float]) -> list[tuple[Tens
 def test_an_operation_is_torchvisions(name: str, size: int) -> None:
     images, strengths = pictures(7, size), STRENGTHS[name]
     chosen = torch.full((1, 7), NAMES.index(name))
-    made = operated(images, chosen, torch.tensor([strengths], dtype=torch.float64))
+    made = apply_operations(images, chosen, torch.tensor([strengths], dtype=torch.float64))
     far = (made.int() - one_by_one(name, images, strengths).int()).abs()
     assert far.max() <= (name in BLENDS) or (name == "Rotate" and (far > 0).float().mean() < 0.01)
     if name != "Identity" and size > 2:
@@ -54,7 +54,7 @@ def test_an_operation_is_torchvisions(name: str, size: int) -> None:
 def test_strengths_are_torchvisions(wide: bool) -> None:
     size = 331
     theirs = v2.TrivialAugmentWide() if wide else v2.RandAugment()
-    most = TrivialAugment.most if wide else Most(0.3, 150, 30, 0.9, 4)
+    most = TrivialAugment.most if wide else Ranges(0.3, 150, 30, 0.9, 4)
     steps = torch.arange(31)
     assert len(theirs._AUGMENTATION_SPACE) == OPERATIONS
     for number, (name, (strengths, signed)) in enumerate(theirs._AUGMENTATION_SPACE.items()):
@@ -87,8 +87,8 @@ def test_boxes_are_cut_alike_on_processors_and_elsewhere(shape: tuple[int, int])
     h, w = ((side * (0.6 + 0.4 * share)).round().long() for side, share in zip(shape, numbers.T, strict=False))
     top, left = (numbers[:, 2] * (height - h + 1)).long(), (numbers[:, 3] * (width - w + 1)).long()
     boxes = Boxes(top, left, h, w, numbers[:, 4] < 0.5)
-    made = cut_by_size(images, boxes)
-    assert (made.int() - cut_by_sampling(images, boxes).int()).abs().max() <= 1
+    made = resize_by_size(images, boxes)
+    assert (made.int() - resize_by_sampling(images, boxes).int()).abs().max() <= 1
     for image, one, t, le, tall, wide, flipped in zip(images, made, *(part.tolist() for part in boxes), strict=True):
         whole = v2.functional.resized_crop(image, t, le, tall, wide, [height, width], antialias=True)
         assert torch.equal(one, whole.flip(-1) if flipped else whole)

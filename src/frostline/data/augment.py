@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from frostline.data.crops import Boxes, cut_out
+from frostline.data.crops import Boxes, resize_boxes
 from frostline.data.order import stable_seed
 from frostline.errors import UserError
 
@@ -65,7 +65,7 @@ class Light(Batched):
         side = (self.scale + (1 - self.scale) * area).sqrt()
         h, w = ((length * side).round().long().clamp(min=1) for length in (height, width))
         top, left = (down * (height - h + 1)).long(), (right * (width - w + 1)).long()
-        return cut_out(images, Boxes(top, left, h, w, flip < self.flip))
+        return resize_boxes(images, Boxes(top, left, h, w, flip < self.flip))
 
 
 def draw(seed: int, indices: Tensor, view: int, count: int) -> Tensor:

@@ -30,29 +30,29 @@ class Boxes(NamedTuple):
     flipped: Tensor
 
 
-def cut_out(images: Tensor, boxes: Boxes) -> Tensor:
+def resize_boxes(images: Tensor, boxes: Boxes) -> Tensor:
     """Return uint8 images [B, C, H, W] of what their boxes hold, resized bilinearly to [B, C, H, W].
 
     Boxes are not much smaller than the images: nothing is done against aliasing where they grow. On a processor torch
     has a kernel for bytes that takes many images with boxes of one size; it is four times as fast as sampling, and
     what it makes may differ from that by one level.
     """
-    return cut_by_size(images, boxes) if images.device.type == "cpu" else cut_by_sampling(images, boxes)
+    return resize_by_size(images, boxes) if images.device.type == "cpu" else resize_by_sampling(images, boxes)
 
 
-def cut_by_size(images: Tensor, boxes: Boxes) -> Tensor:
-    """As :func:`cut_out`, in one call for all boxes of one size; where images are large, threads share the sizes."""
+def resize_by_size(images: Tensor, boxes: Boxes) -> Tensor:
+    """As :func:`resize_boxes`, in one call for all boxes of one size; threads share the sizes of large images."""
     count, channels, height, width = images.shape
     pixels = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
     made = np.empty_like(pixels)
     top, left, flipped = boxes.top.tolist(), boxes.left.tolist(), boxes.flipped.tolist()
-    groups = defaultdict[tuple[int, int], list[int]](list)
+    by_size = defaultdict[tuple[int, int], list[int]](list)
     for row, size in enumerate(zip(boxes.height.tolist(), boxes.width.tolist(), strict=True)):
-        groups[size].append(row)
+        by_size[size].append(row)
     lines = max(1, ALONE // (width * channels))
 
-    def cut(group: tuple[tuple[int, int], list[int]]) -> None:
-        (h, w), rows = group
+    def resize(one_size: tuple[tuple[int, int], list[int]]) -> None:
+        (h, w), rows = one_size
         held = np.empty((len(rows), h, w, channels), np.uint8)
         for place, row in enumerate(rows):
             held[place] = pixels[row, top[row] : top[row] + h, left[row] : left[row] + w]
@@ -64,15 +64,15 @@ def cut_by_size(images: Tensor, boxes: Boxes) -> Tensor:
                 made[row] = one.numpy()
 
     if images.numel() < LARGE or torch.get_num_threads() == 1:
-        list(map(cut, groups.items()))
+        list(map(resize, by_size.items()))
     else:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(cut, groups.items()))
+            list(pool.map(resize, by_size.items()))
     return torch.from_numpy(made).permute(0, 3, 1, 2)
 
 
-def cut_by_sampling(images: Tensor, boxes: Boxes) -> Tensor:
-    """As :func:`cut_out`, by looking up each pixel where it comes from, on any device and without waiting for it."""
+def resize_by_sampling(images: Tensor, boxes: Boxes) -> Tensor:
+    """As :func:`resize_boxes`, by looking up where each pixel comes from, on any device and without waiting for it."""
     height, width = images.shape[-2:]
     top, left, tall, wide, flipped = sent(torch.stack([part.float() for part in boxes]), images.device)[..., None]
     across = torch.arange(width, device=images.device, dtype=torch.float32)

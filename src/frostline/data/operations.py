@@ -15,12 +15,12 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 """It takes uint8 images [B, C, H, W] and numbers [B, 6], of which most use the first: the strength."""
 
 
-def kept(images: Tensor, _: Tensor) -> Tensor:
-    """Leave them as they are."""
+def keep(images: Tensor, _: Tensor) -> Tensor:
+    """Return the images as they are."""
     return images
 
 
-def moved(images: Tensor, numbers: Tensor) -> Tensor:
+def transform(images: Tensor, numbers: Tensor) -> Tensor:
     """Return uint8 images [B, C, H, W], each pixel from where a matrix says, the nearest, or black.
 
     ``numbers`` [B, 6] are its two rows. It maps (x, y, 1), in pixels from the middle.
@@ -36,24 +36,24 @@ def moved(images: Tensor, numbers: Tensor) -> Tensor:
     return framed.gather(2, places).view(images.shape)
 
 
-def brightened(images: Tensor, numbers: Tensor) -> Tensor:
-    """Multiply by 1 + the strength."""
-    return _bytes(images.float().mul_(1 + _first(numbers)))
+def adjust_brightness(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images, their values times 1 + the strength."""
+    return _to_bytes(images.float().mul_(1 + _strength(numbers)))
 
 
-def coloured(images: Tensor, numbers: Tensor) -> Tensor:
-    """Lead away from grey (above 0) or towards it."""
-    return _blended(images, _grey(images), numbers)
+def adjust_colour(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images with more colour (strength above 0) or with less."""
+    return _blend(images, _grey(images), numbers)
 
 
-def contrasted(images: Tensor, numbers: Tensor) -> Tensor:
-    """Lead away from the mean of its grey (above 0) or towards it."""
+def adjust_contrast(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images with more contrast to the mean of their grey (strength above 0) or with less."""
     sums = _grey(images).to(torch.int32).sum(dim=(1, 2, 3), keepdim=True, dtype=torch.int64)
-    return _blended(images, sums.float() / images[0, 0].numel(), numbers)
+    return _blend(images, sums.float() / images[0, 0].numel(), numbers)
 
 
-def sharpened(images: Tensor, numbers: Tensor) -> Tensor:
-    """Lead away from a blurred image (above 0) or towards it; the outermost pixels stay."""
+def adjust_sharpness(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images sharper (strength above 0) or more blurred; the outermost pixels stay."""
     if min(images.shape[-2:]) <= 2:
         return images
     values = images.to(torch.int16)
@@ -61,33 +61,33 @@ def sharpened(images: Tensor, numbers: Tensor) -> Tensor:
     lines = values[..., :-2, :] + values[..., 1:-1, :] + values[..., 2:, :]
     sums = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:] + 4 * middle
     made = images.clone()
-    made[..., 1:-1, 1:-1] = _blended(middle, sums.float().div_(13).round_(), numbers)
+    made[..., 1:-1, 1:-1] = _blend(middle, sums.float().div_(13).round_(), numbers)
     return made
 
 
-def posterized(images: Tensor, numbers: Tensor) -> Tensor:
-    """Keep so many of the highest bits of each value."""
-    return images & (256 - 2 ** (8 - _first(numbers).long())).to(torch.uint8)
+def posterize(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images with so many of the highest bits of each value."""
+    return images & (256 - 2 ** (8 - _strength(numbers).long())).to(torch.uint8)
 
 
-def solarized(images: Tensor, numbers: Tensor) -> Tensor:
-    """Turn values from a share of 255 upwards into their negatives."""
+def solarize(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return the images with values from a share of 255 upwards turned into their negatives."""
     values = images.to(torch.int16)
-    below = (values - (255 * _first(numbers)).ceil().to(torch.int16)) >> 15  # all bits of it, or none
+    below = (values - (255 * _strength(numbers)).ceil().to(torch.int16)) >> 15  # all bits of it, or none
     return (values ^ (~below & 255)).to(torch.uint8)  # 30 times as fast as a choice between bytes
 
 
-def stretched(images: Tensor, _: Tensor) -> Tensor:
-    """Let each channel's values reach from 0 to 255."""
+def autocontrast(images: Tensor, _: Tensor) -> Tensor:
+    """Return the images, each channel's values stretched to reach from 0 to 255."""
     return v2.functional.autocontrast(images)
 
 
-def equalized(images: Tensor, _: Tensor) -> Tensor:
-    """Let each channel have as many pixels of each value, as far as that can be."""
+def equalize(images: Tensor, _: Tensor) -> Tensor:
+    """Return the images, each channel with as many pixels of each value as of others, as far as that can be."""
     return v2.functional.equalize(images)
 
 
-def _first(numbers: Tensor) -> Tensor:
+def _strength(numbers: Tensor) -> Tensor:
     return numbers[:, 0].view(-1, 1, 1, 1)
 
 
@@ -97,11 +97,11 @@ def _grey(images: Tensor) -> Tensor:
     return (red * 0.2989).add_(green * 0.587).add_(blue * 0.114).floor_()
 
 
-def _blended(images: Tensor, others: Tensor, numbers: Tensor) -> Tensor:
-    factor = 1 + _first(numbers)
-    return _bytes(images.float().mul_(factor).add_(others * (1 - factor)))
+def _blend(images: Tensor, others: Tensor, numbers: Tensor) -> Tensor:
+    factor = 1 + _strength(numbers)
+    return _to_bytes(images.float().mul_(factor).add_(others * (1 - factor)))
 
 
-def _bytes(values: Tensor) -> Tensor:
+def _to_bytes(values: Tensor) -> Tensor:
     """Return values as bytes; by way of 16 bits, which takes a third of the time."""
     return values.clamp_(0, 255).to(torch.int16).to(torch.uint8)

@@ -12,17 +12,18 @@ from frostline.data.inputs import sent
 from frostline.errors import UserError
 
 FAMILIES: tuple[operations.Operation, ...] = (
-    operations.kept,
-    operations.moved,
-    operations.brightened,
-    operations.coloured,
-    operations.contrasted,
-    operations.sharpened,
-    operations.posterized,
-    operations.solarized,
-    operations.stretched,
-    operations.equalized,
+    operations.keep,
+    operations.transform,
+    operations.adjust_brightness,
+    operations.adjust_colour,
+    operations.adjust_contrast,
+    operations.adjust_sharpness,
+    operations.posterize,
+    operations.solarize,
+    operations.autocontrast,
+    operations.equalize,
 )
+"""What works on several of the 14 operations together: the second of these on all five that move pixels."""
 OPERATIONS = 14
 """Nothing; shear along x and y, shift along x and y, turn; brightness, colour, contrast, sharpness; fewer bits,
 negatives; the range of values stretched, or all values made as frequent."""
@@ -33,7 +34,7 @@ SHEAR_X, SHEAR_Y, SHIFT_X, SHIFT_Y, TURN, SHARPNESS, BITS, LEVEL = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
-class Most:
+class Ranges:
     """How strong operations are at most: ``shift`` in pixels, ``turn`` in degrees, ``bits`` that are lost."""
 
     shear: float
@@ -56,8 +57,8 @@ class Most:
         return torch.where(chosen == LEVEL, 1 - value, value)
 
 
-def matrices(chosen: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
-    """Return [B, 6] for :func:`frostline.data.operations.moved`; shears leave the upper left corner where it is."""
+def make_matrices(chosen: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
+    """Return [B, 6] for :func:`frostline.data.operations.transform`; shears leave the upper left corner where it is."""
     value = [torch.where(chosen == one, strength, 0) for one in range(TURN + 1)]
     cosine, sine = torch.cos(torch.deg2rad(value[TURN])), torch.sin(torch.deg2rad(value[TURN]))
     shift_x = value[SHEAR_X] * height / 2 - value[SHIFT_X]
@@ -65,7 +66,7 @@ def matrices(chosen: Tensor, strength: Tensor, height: int, width: int) -> Tenso
     return torch.stack([cosine, value[SHEAR_X] - sine, shift_x, value[SHEAR_Y] + sine, cosine, shift_y], dim=1)
 
 
-def operated(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
+def apply_operations(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
     """Return uint8 images [B, C, H, W] after operations: each ``chosen`` [steps, B] with a ``strength`` [steps, B].
 
     Those of one family are worked on together; the numbers lie in the host's memory, so that no device is waited for.
@@ -73,18 +74,18 @@ def operated(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
     most = max(1, AT_ONCE // images[0].numel()) if images.device.type == "cpu" else len(images)
     if len(images) > most:
         pieces = zip(images.split(most), chosen.split(most, dim=1), strength.split(most, dim=1), strict=True)
-        return torch.cat([operated(*piece) for piece in pieces])
+        return torch.cat([apply_operations(*piece) for piece in pieces])
     images, place = images.contiguous(), torch.arange(len(images))
-    for now, much in zip(chosen, strength, strict=True):
-        family = torch.where(now > 0, (now - TURN + 1).clamp(min=1), 0)
-        numbers = matrices(now, much, *images.shape[-2:])
-        numbers[:, 0] = torch.where(family == 1, numbers[:, 0], much)
+    for operation, its_strength in zip(chosen, strength, strict=True):
+        family = torch.where(operation > 0, (operation - TURN + 1).clamp(min=1), 0)
+        numbers = make_matrices(operation, its_strength, *images.shape[-2:])
+        numbers[:, 0] = torch.where(family == 1, numbers[:, 0], its_strength)
         place = place[order := family[place].argsort(stable=True)]
         counts = family.bincount(minlength=len(FAMILIES)).tolist()
         parts = images.index_select(0, sent(order, images.device)).split(counts)
         given = sent(numbers[place].float(), images.device).split(counts)
-        trios = zip(FAMILIES, parts, given, strict=True)
-        images = torch.cat([family(part, own) if len(part) else part for family, part, own in trios])
+        work = zip(FAMILIES, parts, given, strict=True)
+        images = torch.cat([family(part, own) if len(part) else part for family, part, own in work])
     return images.index_select(0, sent(place.argsort(), images.device))
 
 
@@ -94,14 +95,14 @@ class TrivialAugment(Batched):
     As torchvision's TrivialAugmentWide: one of 31 strengths, the nearest pixels, black where there is none.
     """
 
-    most: ClassVar = Most(shear=0.99, shift=32, turn=135, colours=0.99, bits=6)
+    most: ClassVar = Ranges(shear=0.99, shift=32, turn=135, colours=0.99, bits=6)
     count = 3
 
     def change(self, images: Tensor, numbers: Tensor) -> Tensor:
         chosen = (numbers[:, 0] * OPERATIONS).long()
         step = (numbers[:, 1] * (STEPS + 1)).floor()
         strength = self.most.strengths(chosen, step, _signs(numbers[:, 2]))
-        return operated(images, chosen[None], strength[None])
+        return apply_operations(images, chosen[None], strength[None])
 
 
 class RandAugment(Batched):
@@ -121,10 +122,10 @@ class RandAugment(Batched):
         self.count = 2 * num_ops
 
     def change(self, images: Tensor, numbers: Tensor) -> Tensor:
-        most = Most(shear=0.3, shift=150 / 331 * images.shape[-1], turn=30, colours=0.9, bits=4)
+        most = Ranges(shear=0.3, shift=150 / 331 * images.shape[-1], turn=30, colours=0.9, bits=4)
         chosen = (numbers[:, ::2].T * OPERATIONS).long()
         step = torch.full(chosen.shape, self.magnitude)
-        return operated(images, chosen, most.strengths(chosen, step, _signs(numbers[:, 1::2].T)))
+        return apply_operations(images, chosen, most.strengths(chosen, step, _signs(numbers[:, 1::2].T)))
 
 
 def _signs(numbers: Tensor) -> Tensor:
