@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from frostline.accelerators import count_gpus
 from frostline.allow import instantiate
 from frostline.dispatch import Outcome, settled
+from frostline.errors import UserError
 from frostline.results.store import run_folder, run_id
 from frostline.secrets import resolve_env
 
@@ -78,6 +79,14 @@ class Workers(ABC):
     def workers(self) -> int:
         """How many runs can be on at the same time."""
 
+    @abstractmethod
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """See `Launcher.call_many`."""
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """See `Launcher.call`."""
+        return only_result(self.call_many(1, function, *arguments))
+
     def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
         """See `Launcher.run`."""
         coming = iter(tasks)
@@ -112,6 +121,14 @@ class Workers(ABC):
     @abstractmethod
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
+
+
+def only_result(results: Sequence[Any]) -> Any:
+    """Return the one result of a call. Raises the UserError that stands in its place."""
+    (found,) = results
+    if isinstance(found, UserError):
+        raise found
+    return found
 
 
 def make_launcher(configs: Sequence[Mapping[str, Any]]) -> Launcher:

@@ -10,7 +10,7 @@ from typing import Any
 
 from frostline.dispatch import Outcome, conclude, environment, set_up, share
 from frostline.errors import UserError
-from frostline.launchers.base import Task, Workers
+from frostline.launchers.base import Task, Workers, only_result
 from frostline.launchers.server import start_server
 from frostline.launchers.slot import Slot
 from frostline.results.store import RECORD, RESOLVED
@@ -60,7 +60,7 @@ class Pool(Workers):
     def slots(self) -> list[Slot]:
         """Places for a run each; making them waits for the server's imports."""
         first = self._slot(None, 1)
-        names = shares(visible(self._result(first, COUNT)), self.devices) if self.devices else []
+        names = shares(visible(only_result(self._call_on([first], COUNT))), self.devices) if self.devices else []
         number = self.wanted or len(names) or 1
         if number == 1 and not names:
             return [first]
@@ -103,25 +103,15 @@ class Pool(Workers):
             found.append((task, outcome, seconds))
         return found
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function, named with its module, returns in a warm worker; all of it is plain.
-
-        A UserError comes back as it was raised, a defect with its traceback. Raises UserError when the worker dies.
-        """
-        return self._result(next(slot for slot in self.slots if slot not in self._running), function, *arguments)
-
-    def _result(self, slot: Slot, function: str, *arguments: Any) -> Any:
-        (found,) = self._results([slot], function, *arguments)
-        if isinstance(found, UserError):
-            raise found
-        return found
-
     def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many slots at the same time; a UserError stands where a result would."""
-        free = [slot for slot in self.slots if slot not in self._running]
-        return self._results(free[:times], function, *arguments)
+        """Return what `call` would, from so many slots at the same time; a UserError stands where a result would.
 
-    def _results(self, slots: list[Slot], function: str, *arguments: Any) -> list[Any]:
+        A defect comes with its traceback.
+        """
+        free = [slot for slot in self.slots if slot not in self._running]
+        return self._call_on(free[:times], function, *arguments)
+
+    def _call_on(self, slots: list[Slot], function: str, *arguments: Any) -> list[Any]:
         try:
             for slot in slots:
                 slot.begin("frostline.launchers.warm.call", function, *arguments)

@@ -149,19 +149,11 @@ class Ray(Workers):
             return conclude(task.folder, task.config, lost(error))
         return Outcome(task.folder.name, task.folder, record, fresh)
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function, named with its module, returns on a node; all of it is plain.
-
-        It has what a run takes. A UserError comes back as it was raised, a defect too. Raises UserError when the
-        process is lost.
-        """
-        (found,) = self.call_many(1, function, *arguments)
-        if isinstance(found, UserError):
-            raise found
-        return found
-
     def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many processes; a UserError stands where a result would."""
+        """Return what `call` would, from so many processes on nodes, each with what a run takes.
+
+        A UserError stands where a result would, also where the process is lost.
+        """
         assert self.workers > 0
         references = [self.cluster.submit(function, *arguments, **self.needs) for _ in range(times)]
         try:

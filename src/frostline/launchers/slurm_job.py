@@ -23,7 +23,6 @@ from frostline.results.store import read_record
 from frostline.worker import Interrupted, lead
 
 LEAKS = ("SUBMITIT_", "SLURMD_", "SRUN_", "SBATCH_", "PMI")
-LOOK_S = 0.2
 STOP_S = 12.0
 """Seconds between SIGTERM and SIGKILL: a rank that hangs in a collective ends itself 10 s after SIGTERM."""
 
@@ -52,7 +51,7 @@ class Child:
             end_group(self.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
         while not self._gone() and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
+            time.sleep(WATCH_S)
         end_group(self.process.pid, signal.SIGKILL)
 
     def _gone(self) -> bool:
