@@ -27,31 +27,31 @@ from frostline.data.base import DataModule
 from frostline.data.image import ImageFolder
 from frostline.data.inputs import Inputs
 from frostline.features.cache import Store, Writer
-from frostline.features.passes import Taker, run_pass
+from frostline.features.passes import Collector, run_pass
 from frostline.features.prefix import BATCH
 from memory import make_images
 
 
-def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], takers: Sequence[Taker]) -> None:
+def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: Sequence[Collector]) -> None:
     """Extract one step after the other."""
     network = prefix(backbone, [cut.name for cut in cuts]).eval()
     samples = data.splits["train"]
     for indices in torch.arange(len(samples)).split(BATCH):
-        inputs = data.augmented("train", samples.inputs(indices, 0), indices, 0)
+        inputs = data.augment_batch("train", samples.inputs(indices, 0), indices, 0)
         with torch.inference_mode():
             outputs = network(inputs)
-        for taker, output in zip(takers, outputs, strict=True):
-            taker.take([output], [indices])
+        for collector, output in zip(collectors, outputs, strict=True):
+            collector.add([output], [indices])
 
 
-def overlapped(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], takers: Sequence[Taker]) -> None:
+def overlapped(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: Sequence[Collector]) -> None:
     """Extract as Frostline does."""
     network = prefix(backbone, [cut.name for cut in cuts]).eval()
 
     def ready(inputs: Inputs, indices: Tensor) -> Inputs:
-        return data.augmented("train", inputs, indices, 0)
+        return data.augment_batch("train", inputs, indices, 0)
 
-    run_pass(network, data.ordered("train", 0, BATCH), ready, torch.no_grad, takers)
+    run_pass(network, data.ordered("train", 0, BATCH), ready, torch.no_grad, collectors)
 
 
 def timed(way: object, backbone: Backbone, data: DataModule, cuts: Sequence[Cut]) -> float:
@@ -59,11 +59,11 @@ def timed(way: object, backbone: Backbone, data: DataModule, cuts: Sequence[Cut]
     assert callable(way)
     with tempfile.TemporaryDirectory(prefix="frostline-extraction-") as folder:
         started = time.perf_counter()
-        takers = [Taker(Writer(Store(Path(folder)), cut.name, {})) for cut in cuts]
-        way(backbone, data, cuts, takers)
-        for taker in takers:
-            assert taker.writer is not None
-            taker.writer.finish(len(data.splits["train"]))
+        collectors = [Collector(Writer(Store(Path(folder)), cut.name, {})) for cut in cuts]
+        way(backbone, data, cuts, collectors)
+        for collector in collectors:
+            assert collector.writer is not None
+            collector.writer.finish(len(data.splits["train"]))
         return time.perf_counter() - started
 
 

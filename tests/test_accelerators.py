@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from frostline import accelerators
-from frostline.accelerators import ask_driver, look_here, settle_accelerator, torch_is_for
+from frostline.accelerators import ask_driver, find_accelerator, read_torch_build, settle_accelerator
 from frostline.config import compose, plain
 from frostline.errors import UserError
 from frostline.results.store import run_id
@@ -41,7 +41,7 @@ TABLE: list[tuple[dict[str, Any], str, str | None]] = [
 def driver(monkeypatch: pytest.MonkeyPatch, count: int, version: int = 99) -> None:
     """Let the driver have so many GPUs, and be for this version of CUDA; torch be one for CUDA 13."""
     monkeypatch.setattr(accelerators, "ask_driver", lambda visible: (count, version))
-    monkeypatch.setattr(accelerators, "torch_is_for", lambda: ("13.0", None))
+    monkeypatch.setattr(accelerators, "read_torch_build", lambda: ("13.0", None))
     monkeypatch.setattr(sys, "platform", "linux")
 
 
@@ -81,13 +81,13 @@ def test_auto_has_another_id_where_it_comes_to_another_device(tmp_path: Path, mo
 def test_a_driver_that_is_too_old_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     driver(monkeypatch, 2, 12)
     with pytest.raises(UserError, match=r"driver of the GPUs here is for CUDA 12, and this torch needs CUDA 13\.0"):
-        look_here()
+        find_accelerator()
     driver(monkeypatch, 0, 12)
-    assert look_here() == "cpu"
+    assert find_accelerator() == "cpu"
 
 
 def test_what_torch_is_for_is_read_and_what_is_here_is_what_torch_sees() -> None:
-    assert torch_is_for() == (torch.version.cuda, torch.version.hip)
+    assert read_torch_build() == (torch.version.cuda, torch.version.hip)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     assert ask_driver(visible)[0] == (torch.cuda.device_count() if torch.version.cuda else ask_driver(visible)[0])
 

@@ -15,7 +15,7 @@ from frostline.experiment import run_experiment
 from frostline.extract import extract, survey
 from frostline.features.cache import Store
 from frostline.features.choose import BYTES_PER_SECOND
-from frostline.numerics import kept_numerics, set_numerics
+from frostline.numerics import restoring_numerics, set_numerics
 from frostline.results.store import run_id
 
 SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "trainer.enable_progress_bar=false")
@@ -59,7 +59,7 @@ def test_activations_are_kept_under_how_they_were_computed(tmp_path: Path) -> No
     def look(*_: Any) -> None:
         seen.add((torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()))
 
-    with kept_numerics(), register_module_forward_hook(look):
+    with restoring_numerics(), register_module_forward_hook(look):
         set_numerics({})
         assert extract(configs, 1)["passes"] == 3 * len(how)
         assert torch.get_float32_matmul_precision() == "highest" and not torch.get_deterministic_debug_mode()

@@ -64,7 +64,7 @@ def test_a_run_that_went_on_elsewhere_says_where_it_was_before() -> None:
         ledger = Ledger(progress, PLAN, SAMPLES, ALONE, machine)
         progress.cost = kept or progress.cost
         ledger.charge(0)
-    assert ledger.described() == {**here, "earlier": [{**here, "names": ["another"]}]}
+    assert ledger.describe_machines() == {**here, "earlier": [{**here, "names": ["another"]}]}
 
 
 def test_a_machine_has_a_name_for_each_rank_and_none_for_a_host() -> None:

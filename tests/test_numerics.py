@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.plugins.precision import MixedPrecision
 
 from frostline.dispatch import environment
-from frostline.numerics import SETTINGS, computing, describe_numerics, kept_numerics, set_numerics
+from frostline.numerics import SETTINGS, computing, describe_numerics, restoring_numerics, set_numerics
 
 NODES = [
     {"precision": "32-true", "matmul_precision": precision, "deterministic": deterministic, "benchmark": benchmark}
@@ -26,7 +26,7 @@ NODES = [
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    with kept_numerics():
+    with restoring_numerics():
         yield
 
 

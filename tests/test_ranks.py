@@ -25,7 +25,7 @@ from frostline.launchers.base import Task
 from frostline.launchers.local import Pool
 from frostline.ranks import origin
 from frostline.results.store import run_folder, run_id
-from frostline.spawn import first_deaths
+from frostline.spawn import drop_aborted
 
 SMALL = [
     "backbone=timm",
@@ -278,10 +278,10 @@ def test_the_first_failure_is_found_among_what_ranks_left() -> None:
     assert origin({0: status(2), 1: status(1)}, {0: 1, 1: 1}) == 1
     assert origin({0: status(2), 1: status(3, "done")}, {}) == 0
     assert origin({0: status(2)}, {0: 1, 1: -9}) == 1  # it died without a word, and rank 0 says that it lost it
-    assert first_deaths({1: status(2)}, {0: -6, 1: 1}, 3) == {1: 1}  # NCCL ended rank 0, which had lost the other
+    assert drop_aborted({1: status(2)}, {0: -6, 1: 1}, 3) == {1: 1}  # NCCL ended rank 0, which had lost the other
     for alive, exits in ((1, {0: -6, 1: 1}), (3, {0: -9, 1: 1}), (3, {0: 3, 1: 1})):
-        assert first_deaths({1: status(2)}, exits, alive) == exits
-    assert first_deaths({1: status(2, "done")}, {0: -6, 1: 0}, 3) == {0: -6, 1: 0}
+        assert drop_aborted({1: status(2)}, exits, alive) == exits
+    assert drop_aborted({1: status(2, "done")}, {0: -6, 1: 0}, 3) == {0: -6, 1: 0}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from frostline.data.base import DataModule
 
 def serve(data: DataModule, indices: Tensor, view: int) -> Tensor:
     """Return these samples [B, ...] under a view, made as :mod:`frostline.features.prefix` makes them."""
-    made = data.augmented("train", data.splits["train"].inputs(indices, view), indices, view)
+    made = data.augment_batch("train", data.splits["train"].inputs(indices, view), indices, view)
     assert isinstance(made, Tensor)
     return made
 

@@ -52,7 +52,7 @@ def settle_accelerator(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) 
     if name and asked == "auto" and given is not None:
         return "cuda" if given else "cpu"
     if not name or (name == "ray" and launcher.get("address") is None):  # a cluster of our own is this machine
-        found = look_here()
+        found = find_accelerator()
         return "cuda" if asked == "gpu" and found == "cpu" else found  # there the run itself says that there is none
     if asked == "auto":
         raise UserError(
@@ -68,9 +68,9 @@ def count_gpus(config: Mapping[str, Any]) -> int:
     return 0 if trainer.get("accelerator") == "cpu" else trainer.get("devices", 1)
 
 
-def look_here() -> str:
+def find_accelerator() -> str:
     """Return the best kind of device that this process may see, for the torch that is installed."""
-    cuda, hip = torch_is_for()
+    cuda, hip = read_torch_build()
     if hip or sys.platform == "darwin":
         return ask_torch()
     if cuda is None:
@@ -84,7 +84,7 @@ def look_here() -> str:
     return "cuda" if count else "cpu"
 
 
-def torch_is_for() -> tuple[str | None, str | None]:
+def read_torch_build() -> tuple[str | None, str | None]:
     """Return the versions of CUDA and of ROCm that the installed torch was built with, without importing it."""
     spec = find_spec("torch")
     assert spec is not None and spec.origin is not None

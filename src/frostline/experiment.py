@@ -46,7 +46,7 @@ def run_experiment(config: dict[str, Any], identifier: str, folder: Path) -> Rec
         parts.ledger.mark = started + parts.loggers.seconds
         train(parts, optimizer)
         outputs = test(parts) if config["test"] else None
-        parts.ledger.compare_peaks()
+        parts.ledger.gather_peaks()
         parts.cache.group = ALONE  # from here on each rank is by itself, and the first one makes the record
         if not parts.group.leads:
             return Record(id=identifier, status="done", config=config)
@@ -95,7 +95,7 @@ def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Feat
             parts.choices[index] = Choice(None, f"not cached: {error.strerror or error}")
             sources = {}
     if not parts.solves(index):  # on the host
-        parts.cache.place(sources)
+        parts.cache.move_to_device(sources)
     parts.serve(index, sources)
     return sources
 
@@ -172,7 +172,7 @@ def record(parts: Parts, identifier: str) -> Record:
         status="done",
         config=parts.config,
         versions=versions(),
-        machine=parts.ledger.described(),
+        machine=parts.ledger.describe_machines(),
         git=git_state(Path(__file__).parent),
         task=parts.describe_task(),
         data=parts.describe_data(),

@@ -55,7 +55,7 @@ def count_passes(configs: Sequence[Config], elsewhere: bool = False) -> int:
     for cache, split, view, cuts in shelf.passes([resolve_env(config) for config in configs]):
         assert cache.store is not None
         keys = [cache.key(split, cut, view) for cut in cuts]
-        if shelf.unknown(cache) or any(cache.store.find(key) is None for key in keys):
+        if shelf.lacks_gpu_name(cache) or any(cache.store.find(key) is None for key in keys):
             found.add(min(keys))
     return len(found)
 
@@ -114,7 +114,7 @@ class Shelf:
         parts = (id(backbone), id(data), describe_numerics(config["trainer"], kind))
         return self._once(parts, lambda: make_cache(config, backbone, data, trainer, device=device))
 
-    def unknown(self, cache: PrefixCache) -> bool:
+    def lacks_gpu_name(self, cache: PrefixCache) -> bool:
         """Return whether the kind of GPU that a cache is for, of which its keys are made, is not known here."""
         return self.elsewhere and cache.device.type == "cuda"
 
@@ -205,7 +205,7 @@ def _facts(shelf: Shelf, config: Config, hide: Callable[[str], str]) -> dict[str
         "phases": len(plan.phases),
         "flops": _flops(config, plan, cache.data, backbone, choices),
         "entries": len(wanted),
-        "missing": None if shelf.unknown(cache) else sum(cache.store.find(key) is None for key in wanted),
+        "missing": None if shelf.lacks_gpu_name(cache) else sum(cache.store.find(key) is None for key in wanted),
     }
 
 

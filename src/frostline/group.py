@@ -40,13 +40,14 @@ class Group:
     All of it goes from main memory to main memory, and is returned there, wherever the tensors given lie: no
     accelerator is waited for that has nothing to do with it, and none holds what only rank 0 needs. Every rank must
     call the same functions in the same order. Alone, each returns what it was given. Only plain text and tensors are
-    sent, never a pickle. ``step`` is how long the ranks wait for each other where nobody works alone: between steps.
+    sent, never a pickle. ``step_patience`` is how long they wait for each other between steps, where none works alone.
+    Where a rank is gone the functions raise RuntimeError.
     """
 
     rank: int = 0
     world: int = 1
     channel: Any = None
-    step: timedelta = FOREVER
+    step_patience: timedelta = FOREVER
 
     @property
     def leads(self) -> bool:

@@ -66,7 +66,7 @@ class Ledger:
         cost["trained"] += self.samples["train"]
         passes = sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
         cost["spared"] += passes / self.group.world
-        self.compare_peaks()
+        self.gather_peaks()
 
     def _elapsed(self) -> float:
         now = time.monotonic()
@@ -80,13 +80,13 @@ class Ledger:
             self.counted = self.cache.seconds
         return elapsed
 
-    def compare_peaks(self) -> None:
+    def gather_peaks(self) -> None:
         """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
         cost = self.progress.cost
         for name, own in {"peak_host": peak_memory(), "peak_device": peak_device_memory()}.items():
             cost[name] = max(cost[name], *self.group.each(own))
 
-    def described(self) -> dict[str, Any]:
+    def describe_machines(self) -> dict[str, Any]:
         """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""
         earlier = [one for one in self.progress.cost["machines"] if one != self.machine]
         return {**self.machine, "earlier": earlier}

@@ -38,7 +38,7 @@ def set_numerics(trainer: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def kept_numerics() -> Iterator[None]:
+def restoring_numerics() -> Iterator[None]:
     """Put back at the end how this process computes."""
     before = [(setter, getter()) for getter, setter in SETTINGS]
     try:
@@ -53,7 +53,7 @@ def computing(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], Abst
 
     @contextmanager
     def context() -> Iterator[None]:
-        with kept_numerics():
+        with restoring_numerics():
             set_numerics(node)
             with trainer.strategy.precision_plugin.forward_context():
                 yield

@@ -59,7 +59,7 @@ def execute(config: dict[str, Any], folder: Path) -> dict[int, int]:
         log.warning("A rank has failed; all start again.")
         clear_statuses(folder)
         exits, alive = _run_ranks(config, folder, start)
-    return first_deaths(read_statuses(folder), exits, alive)
+    return drop_aborted(read_statuses(folder), exits, alive)
 
 
 def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> tuple[dict[int, int], float]:
@@ -89,7 +89,7 @@ def _run_ranks(config: Mapping[str, Any], folder: Path, start: int) -> tuple[dic
             _stop(ranks)
 
 
-def first_deaths(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int], alive: float) -> dict[int, int]:
+def drop_aborted(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int], alive: float) -> dict[int, int]:
     """Leave out ranks that NCCL has aborted since they had lost another, which had said before why it fails.
 
     ``alive`` is when all of them were last seen to be there.

@@ -111,7 +111,7 @@ def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Pixel
     every = torch.arange(8)
     for name in ("val", "test"):
         served = augmented.splits[name].inputs(every, 1)
-        assert torch.equal(plain.splits[name].inputs(every, 0), augmented.augmented(name, served, every, 1))
+        assert torch.equal(plain.splits[name].inputs(every, 0), augmented.augment_batch(name, served, every, 1))
         batch = next(iter(augmented.loader(name, shuffle=False)))
         moved = augmented.transfer_batch_to_device(batch, torch.device("cpu"), 0)
         assert torch.equal(moved["inputs"], plain.splits[name].inputs(batch["index"], 0))

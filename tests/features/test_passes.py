@@ -57,7 +57,7 @@ def simple(backbone: Backbone, data: DataModule, split: str, view: int, cuts: li
             made: list[dict[int, Tensor]] = [{} for _ in cuts]
             for indices in ordered.split(BATCH):
                 with torch.inference_mode():
-                    outputs = network(data.augmented(split, samples.inputs(indices, view), indices, view))
+                    outputs = network(data.augment_batch(split, samples.inputs(indices, view), indices, view))
                 for place, output in enumerate(outputs):
                     for at, index in enumerate(indices.tolist()):
                         end = int(output.lengths[at]) if isinstance(output, Ragged) else None

@@ -14,7 +14,7 @@ def test_a_processor_stands_in_for_a_gpu_with_more_digits(
     image_run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run in 16-mixed, which Lightning would compute in bfloat16 on a processor."""
-    monkeypatch.setattr("frostline.serving.restored.look_here", lambda: "cpu")
+    monkeypatch.setattr("frostline.serving.restored.find_accelerator", lambda: "cpu")
     run = shutil.copytree(image_run, tmp_path / "run")
     record = json.loads((run / "record.json").read_text())
     record["config"]["trainer"] |= {"accelerator": "cuda", "precision": "16-mixed"}

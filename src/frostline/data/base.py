@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from frostline.data.augment import Batched, apply
-from frostline.data.inputs import Inputs, Preprocess
-from frostline.data.loading import Loader, Loading, Served, Source, Stored, with_ends
+from frostline.data.inputs import Inputs, Preprocess, send
+from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
 from frostline.data.order import WINDOW, EpochBatches, by_length
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices, named
@@ -171,7 +171,7 @@ class DataModule(pl.LightningDataModule):
     ) -> Generator[tuple[Tensor, Inputs, bool]]:
         """Return (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
 
-        What comes of them is for :meth:`augmented`, on the device where the network is.
+        What comes of them is for :meth:`augment_batch`, on the device where the network is.
 
         In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
         where windows end, so that each batch is what it would be in the whole; the last ones may be empty. The next
@@ -193,9 +193,9 @@ class DataModule(pl.LightningDataModule):
         workers = self.loading.workers if samples.costly else 0
         served, limit = Served(samples, samples.labels), self.loading.timeout_s
         loader = Loader(served, own, workers, limit, ahead=not workers, pin_memory=pinned)  # processes are ahead anyway
-        return with_ends(loader, ends)
+        return yield_with_ends(loader, ends)
 
-    def augmented(self, split: str, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
+    def augment_batch(self, split: str, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
         """Return a view of samples whose inputs were moved to where the network is; ``indices`` [B] are on the host.
 
         Of each sample it is a function of (seed, index, view), and the same for batches that are cached.
@@ -214,10 +214,9 @@ class DataModule(pl.LightningDataModule):
         stays = {
             name for name in batch if name == "label" and device.type == "mps" and batch[name].dtype == torch.float64
         }
-        ahead = device.type == "cuda"
-        moved = {name: part if name in stays else part.to(device, non_blocking=ahead) for name, part in batch.items()}
+        moved = {name: part if name in stays else send(part, device) for name, part in batch.items()}
         if view is not None:
-            moved["inputs"] = self.augmented("train", moved["inputs"], batch["index"], view)
+            moved["inputs"] = self.augment_batch("train", moved["inputs"], batch["index"], view)
         return moved
 
     def preview(self, split: str, index: int) -> bytes | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.data.inputs import sent
+from frostline.data.inputs import send_numbers
 
 ALONE = 1 << 15
 """Elements from which torch calls for threads of its own: each of ours would start some, and wait for the machine."""
@@ -74,7 +74,9 @@ def resize_by_size(images: Tensor, boxes: Boxes) -> Tensor:
 def resize_by_sampling(images: Tensor, boxes: Boxes) -> Tensor:
     """As :func:`resize_boxes`, by looking up where each pixel comes from, on any device and without waiting for it."""
     height, width = images.shape[-2:]
-    top, left, tall, wide, flipped = sent(torch.stack([part.float() for part in boxes]), images.device)[..., None]
+    top, left, tall, wide, flipped = send_numbers(torch.stack([part.float() for part in boxes]), images.device)[
+        ..., None
+    ]
     across = torch.arange(width, device=images.device, dtype=torch.float32)
     across = torch.where(flipped > 0, width - 1 - across, across)
     x = _places(across, left, wide, width)[:, None, :].expand(-1, height, -1)

@@ -137,9 +137,15 @@ UNITS = {"size": "image", "tokens": "text", "seconds": "speech"}
 """What says how large a sample is, as a key of data and as a parameter of what is built for them: of which modality."""
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
+def send(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return inputs on a device; a GPU of CUDA's is not waited for, where they lie in pinned memory."""
+    return inputs.to(device, non_blocking=device.type == "cuda")
+
+
+def send_numbers(values: Tensor, device: torch.device) -> Tensor:
     """Return a few of the host's numbers on a device, which is not waited for."""
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+    ahead = device.type == "cuda"
+    return (values.pin_memory() if ahead else values).to(device, non_blocking=ahead)
 
 
 def same() -> torch.Generator:

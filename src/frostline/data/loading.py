@@ -86,7 +86,11 @@ class Loader(DataLoader[dict[str, Any]]):
         return make_ahead(batches) if self.ahead else batches
 
 
-def with_ends(loader: Iterable[dict[str, Any]], ends: Sequence[bool]) -> Generator[tuple[Tensor, Inputs, bool]]:
+def yield_with_ends(loader: Iterable[dict[str, Any]], ends: Sequence[bool]) -> Generator[tuple[Tensor, Inputs, bool]]:
+    """Yield each batch's indices [B], inputs [B, ...] and whether a window ends with it.
+
+    To close it ends the loader's thread or processes. Raises UserError where a batch is late.
+    """
     with closing(cast(Generator[dict[str, Any]], iter(loader))) as batches:
         for batch, complete in zip(batches, ends, strict=True):
             yield batch["index"], batch["inputs"], complete

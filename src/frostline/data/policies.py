@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frostline.data import operations
 from frostline.data.augment import Batched
-from frostline.data.inputs import sent
+from frostline.data.inputs import send_numbers
 from frostline.errors import UserError
 
 FAMILIES: tuple[operations.Operation, ...] = (
@@ -82,11 +82,11 @@ def apply_operations(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor
         numbers[:, 0] = torch.where(family == 1, numbers[:, 0], its_strength)
         place = place[order := family[place].argsort(stable=True)]
         counts = family.bincount(minlength=len(FAMILIES)).tolist()
-        parts = images.index_select(0, sent(order, images.device)).split(counts)
-        given = sent(numbers[place].float(), images.device).split(counts)
+        parts = images.index_select(0, send_numbers(order, images.device)).split(counts)
+        given = send_numbers(numbers[place].float(), images.device).split(counts)
         work = zip(FAMILIES, parts, given, strict=True)
         images = torch.cat([family(part, own) if len(part) else part for family, part, own in work])
-    return images.index_select(0, sent(place.argsort(), images.device))
+    return images.index_select(0, send_numbers(place.argsort(), images.device))
 
 
 class TrivialAugment(Batched):

@@ -26,14 +26,14 @@ class Computed(NamedTuple):
     samples: int
 
 
-class Taker:
+class Collector:
     """Takes what comes out at one cut, window by window: to a file, or into memory where there is no ``writer``."""
 
     def __init__(self, writer: Writer | None):
         self.writer = writer
         self.windows: list[tuple[Tensor, Tensor | None]] = []
 
-    def take(self, outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> None:
+    def add(self, outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> None:
         """Take a window's outputs, each of the samples at these indices. Raises OSError when the disk is full."""
         content, lengths = in_order(outputs, indices)
         if self.writer is not None:
@@ -51,7 +51,7 @@ class Taker:
         return Computed(torch.cat([content for content, _ in self.windows]), joined, bool(lengths), pace, samples)
 
 
-class Sent(NamedTuple):
+class PendingBatch(NamedTuple):
     """A batch's outputs at all cuts, on their way to the host: there when ``wait`` has returned."""
 
     indices: Tensor
@@ -64,15 +64,15 @@ def run_pass(
     batches: Batches,
     ready: Callable[[Inputs, Tensor], Inputs],
     autocast: Callable[[], AbstractContextManager],
-    takers: Sequence[Taker],
+    collectors: Sequence[Collector],
 ) -> int:
-    """Send all batches through a network, each of its outputs to its taker; return how many samples these were.
+    """Send all batches through a network, each of its outputs to its collector; return how many samples these were.
 
     ``ready`` is given inputs and the indices of their samples, and returns what the network takes, where that is.
     A thread takes one window while the next one is computed, so at most two are in memory. Whatever goes wrong in the
     network, in reading or in taking is raised as it is, when no thread is left.
     """
-    samples, window = 0, list[Sent]()
+    samples, window = 0, list[PendingBatch]()
     taken: Future[None] | None = None
     with ThreadPoolExecutor(1, "frostline-take") as pool, closing(batches):
         for indices, inputs, complete in batches:
@@ -84,26 +84,26 @@ def run_pass(
                 continue
             if taken is not None:
                 taken.result()
-            taken = pool.submit(_take, window, takers)
+            taken = pool.submit(_take, window, collectors)
             window = []
         if taken is not None:
             taken.result()
     return samples
 
 
-def _take(window: Sequence[Sent], takers: Sequence[Taker]) -> None:
+def _take(window: Sequence[PendingBatch], collectors: Sequence[Collector]) -> None:
     for sent in window:
         sent.wait()
-    for place, taker in enumerate(takers):
-        taker.take([sent.outputs[place] for sent in window], [sent.indices for sent in window])
+    for place, collector in enumerate(collectors):
+        collector.add([sent.outputs[place] for sent in window], [sent.indices for sent in window])
 
 
-def _send(indices: Tensor, outputs: Sequence[Inputs]) -> Sent:
+def _send(indices: Tensor, outputs: Sequence[Inputs]) -> PendingBatch:
     """Send a batch's outputs to the host; from CUDA into pinned memory, behind what computes them, without waiting."""
     sent = [Ragged(*map(_host, output)) if isinstance(output, Ragged) else _host(output) for output in outputs]
     first = outputs[0].values if isinstance(outputs[0], Ragged) else outputs[0]
     if first.device.type != "cuda":
-        return Sent(indices, sent, lambda: None)
+        return PendingBatch(indices, sent, lambda: None)
     arrived = torch.cuda.Event(blocking=True)
     arrived.record(torch.cuda.current_stream(first.device))
 
@@ -111,7 +111,7 @@ def _send(indices: Tensor, outputs: Sequence[Inputs]) -> Sent:
         with torch.cuda.device(first.device):  # a thread begins with the first GPU, and would make a context there
             arrived.synchronize()
 
-    return Sent(indices, sent, wait)
+    return PendingBatch(indices, sent, wait)
 
 
 def _host(tensor: Tensor) -> Tensor:

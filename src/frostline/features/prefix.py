@@ -16,11 +16,11 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, prefix
 from frostline.backbones.weights import fingerprint
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs
+from frostline.data.inputs import Inputs, send
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.choose import size
 from frostline.features.key import Key
-from frostline.features.passes import Computed, Taker, run_pass
+from frostline.features.passes import Collector, Computed, run_pass
 from frostline.features.rows import Rows
 from frostline.group import ALONE, Group
 from frostline.leftovers import make_name
@@ -74,7 +74,7 @@ class PrefixCache:
     max_bytes: float = 20e9
     group: Group = ALONE
     seconds: float = 0.0
-    _placed: list[Features] = field(default_factory=list)
+    _on_device: list[Features] = field(default_factory=list)
     _opened: set[str] = field(default_factory=set)
     _weights: dict[str, str] = field(default_factory=dict)
 
@@ -85,11 +85,11 @@ class PrefixCache:
         """Start a phase: weights may have changed since the last one, and its activations are held no more."""
         self._weights.clear()
         self._left = self.memory_bytes
-        for features in self._placed:
+        for features in self._on_device:
             features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
-        self._placed.clear()
+        self._on_device.clear()
 
-    def place(self, sources: Mapping[str, Features]) -> None:
+    def move_to_device(self, sources: Mapping[str, Features]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
 
         A GPU gives ``SHARE`` of its free memory; training needs the rest. A split goes with all its views or not at
@@ -104,7 +104,7 @@ class PrefixCache:
             if size <= left and all(own.lengths is None for own in rows):
                 left -= size
                 features.views = {view: own.to(self.device) for view, own in features.views.items()}
-                self._placed.append(features)
+                self._on_device.append(features)
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> Features:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
@@ -245,19 +245,18 @@ class PrefixCache:
         """Run one pass; return for each cut its activations (only the last of them with ``writers``) and its pace."""
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
-        takers = [Taker(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
+        collectors = [Collector(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
         started, (rank, world) = time.monotonic(), (self.group.rank, self.group.world)
         batches = self.data.ordered(split, view, BATCH, rank, world, pinned=self.device.type == "cuda")
 
         def ready(inputs: Inputs, indices: Tensor) -> Inputs:
-            there = inputs.to(self.device, non_blocking=self.device.type == "cuda")
-            return self.data.augmented(split, there, indices, view)
+            return self.data.augment_batch(split, send(inputs, self.device), indices, view)
 
-        samples = run_pass(network, batches, ready, self.autocast, takers)
+        samples = run_pass(network, batches, ready, self.autocast, collectors)
         each = (time.monotonic() - started) / max(samples, 1)
         deepest = max(cut.flops for cut in cuts)
         paces = [each * cut.flops / deepest if deepest else each for cut in cuts]
-        return [taker.result(pace, samples) for taker, pace in zip(takers, paces, strict=True)]
+        return [collector.result(pace, samples) for collector, pace in zip(collectors, paces, strict=True)]
 
     def key(self, split: str, cut: Cut, view: int) -> str:
         """Return the name of the entry that holds this split at this cut in this view."""

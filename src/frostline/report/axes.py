@@ -32,7 +32,7 @@ def placed(runs: Sequence[Run]) -> tuple[list[Run], dict[str, list[str]], list[s
     columns = {config: dict(_columns(parsed(config))) for config in configs}
     counted = {run.config for run in runs if not run.trial} & columns.keys()
     axes = _axes([columns[config] for config in configs if config in counted])
-    found = [_placed(run, columns.get(run.config), axes) for run in runs]
+    found = [_on_device(run, columns.get(run.config), axes) for run in runs]
     kept = _once(found)
     levels = {axis: list(dict.fromkeys(columns[config].get(axis, ABSENT) for config in columns)) for axis in axes}
     labels = list(dict.fromkeys(run.label for run in kept if not run.trial))
@@ -40,7 +40,7 @@ def placed(runs: Sequence[Run]) -> tuple[list[Run], dict[str, list[str]], list[s
     return kept, {FACTOR: labels, **levels}, notes
 
 
-def _placed(run: Run, columns: Columns | None, axes: Sequence[str]) -> Run:
+def _on_device(run: Run, columns: Columns | None, axes: Sequence[str]) -> Run:
     if columns is None:
         return replace(run, label=run.label or run.folder.name)
     return replace(run, label=columns[FACTOR], block=tuple((axis, columns.get(axis, ABSENT)) for axis in axes))

@@ -126,7 +126,7 @@ def comparison(folder: Path) -> dict[str, Any]:
 def read_comparison(folder: Path) -> Study:
     """Return the study of the comparison in ``folder``. Raises UserError where it cannot be read."""
     content, reader = comparison(folder), Reader()
-    runs = [_placed(reader, folder, entry) for entry in content["runs"]]
+    runs = [_on_device(reader, folder, entry) for entry in content["runs"]]
     tuned = [_tuned(entry) for entry in content["tuned"]]
     return Study(
         name=str(content.get("name") or folder.resolve().name),
@@ -144,7 +144,7 @@ def read_comparison(folder: Path) -> Study:
     )
 
 
-def _placed(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> Run:
+def _on_device(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> Run:
     """Return the run of an entry of comparison.json, which knows what runs without a record do not say."""
     path = place(folder, entry["path"])
     run = reader.run(path, entry["label"], block_of(entry["block"]), entry["seed"], entry["trial"])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.accelerators import look_here
+from frostline.accelerators import find_accelerator
 from frostline.assemble import make_task
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.backbones.weights import check_finite
@@ -62,7 +62,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     gone, or the network's own weights are not those of the run.
     """
     config = resolve_env(record["config"])
-    kind = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else look_here())
+    kind = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else find_accelerator())
     trained = {**config["trainer"], "accelerator": kind}
     if kind == "cpu" and trained.get("precision") == "16-mixed":
         trained["precision"] = "32-true"

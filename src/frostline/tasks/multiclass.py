@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.errors import UserError
 from frostline.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task
-from frostline.tasks.weights import ClassWeights, Sent, check_weights, one_for_each
+from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 
 
 class Multiclass(Task):
@@ -32,7 +32,7 @@ class Multiclass(Task):
             raise UserError(f"task.label_smoothing: {label_smoothing} will not do; it is 0 or more and below 1.")
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        self.weights: Sent | None = None
+        self.weights: PerDevice | None = None
 
     def classes(self, labels: Sequence[str], known: Sequence[str] | None = None) -> list[str]:
         return super().classes(labels) if known is None else list(known)
@@ -54,7 +54,7 @@ class Multiclass(Task):
         weights = self.class_weights
         weights_C = one_for_each(weights, classes) if isinstance(weights, list) else 1 / counts_C
         weights_C = weights_C * counts_C.sum() / (weights_C * counts_C).sum()  # so the learning rate means the same
-        self.weights = Sent(weights_C)
+        self.weights = PerDevice(weights_C)
 
     def importance(self, labels: Tensor) -> Tensor | None:
         return None if self.weights is None else self.weights.at(labels.device)[labels]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.errors import UserError
 from frostline.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task
-from frostline.tasks.weights import ClassWeights, Sent, check_weights, one_for_each
+from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 
 
 class Multilabel(Task):
@@ -37,7 +37,7 @@ class Multilabel(Task):
         check_weights(class_weights)
         self.separator, self.threshold, self.class_weights = separator, threshold, class_weights
         self.cut = float(torch.tensor(threshold).logit())
-        self.weights: Sent | None = None
+        self.weights: PerDevice | None = None
 
     def members(self, label: str) -> list[str]:
         return list(dict.fromkeys(part.strip() for part in label.split(self.separator) if part.strip()))
@@ -52,9 +52,9 @@ class Multilabel(Task):
     def fit(self, labels: Tensor, classes: Sequence[str]) -> None:
         if self.class_weights == "balanced":
             having_C = labels.sum(dim=0)
-            self.weights = Sent((len(labels) - having_C).clamp_min(1) / having_C.clamp_min(1))
+            self.weights = PerDevice((len(labels) - having_C).clamp_min(1) / having_C.clamp_min(1))
         elif isinstance(self.class_weights, list):
-            self.weights = Sent(one_for_each(self.class_weights, classes))
+            self.weights = PerDevice(one_for_each(self.class_weights, classes))
 
     def importance(self, labels: Tensor) -> Tensor | None:
         return None if self.weights is None else torch.where(labels > 0, self.weights.at(labels.device), 1.0)

@@ -10,7 +10,7 @@ from frostline.errors import UserError
 ClassWeights = str | list[float] | None
 
 
-class Sent:
+class PerDevice:
     """A tensor that is sent to each device once, where a step that sent it anew would wait for the device each time."""
 
     def __init__(self, tensor: Tensor) -> None:

@@ -17,7 +17,7 @@ from frostline.freeze.plan import Phase, learning_rates
 from frostline.group import ALONE, Group
 from frostline.tasks.base import Outputs, Task
 from frostline.training.align import Alignment
-from frostline.training.optim import Schedule, load_state, parameter_groups
+from frostline.training.optim import Schedule, parameter_groups, restore_optimizer
 
 Batch = dict[str, Tensor]
 CHECK_EVERY = 16
@@ -105,7 +105,7 @@ class FineTuner(pl.LightningModule):
             group["lr"] = self.rate * group["scale"]
         optimizer = self.make_optimizer(groups)
         if self.restore is not None:
-            load_state(optimizer, self.restore)
+            restore_optimizer(optimizer, self.restore)
         return optimizer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -90,7 +90,7 @@ def parameter_groups(
     return [_group(*key, parameters) for key, parameters in found.items()]
 
 
-def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Restore an optimizer's kept state, with every moment in the memory layout of its parameter.
 
     A checkpoint holds contiguous tensors, and torch takes them as they come: beside a channels-last weight a foreach

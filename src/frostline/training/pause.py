@@ -16,7 +16,7 @@ def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
     While gradients are accumulated there is no state that could be kept. The accelerator goes on meanwhile: nothing is
     asked of it.
     """
-    if batch_idx % trainer.accumulate_grad_batches or group.all(STOP.why is None, group.step):
+    if batch_idx % trainer.accumulate_grad_batches or group.all(STOP.why is None, group.step_patience):
         return None
     return next(filter(None, group.each(STOP.why)))
 
