@@ -7,9 +7,8 @@ from statistics import fmean
 from frostline.report.analysis import Analysis
 from frostline.report.charts import Axis, Line, lines
 from frostline.report.page import Cell, Figure, Part, Section, Table, Text, figure
-from frostline.report.runs import Block, as_object, machine, number, parsed
+from frostline.report.runs import Block, as_object, number, parsed
 from frostline.report.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
-from frostline.report.sections.method import said_by_whom
 from frostline.report.units import count, flops, memory, plural, seconds
 
 Column = tuple[str, str, Callable[[float | None], str]]
@@ -48,8 +47,6 @@ def costs(analysis: Analysis) -> Section | None:
             "and test."
         ),
     ]
-    if len(analysis.machines) > 1:
-        parts.append(Text(f"Measured on different machines: {said_by_whom(analysis, machine)}."))
     parts += [Text(said) for said in _shared(analysis)]
     if not any(analysis.cost(label, "flops") for label in labels):
         parts.append(Text("These records do not say FLOPs."))

@@ -91,10 +91,10 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
         ("git", _git),
     )
     for name, read in readers:
-        yield name, said_by_whom(analysis, read)
+        yield name, _said_by_whom(analysis, read)
 
 
-def said_by_whom(analysis: Analysis, read: Callable[[Run], str]) -> str:
+def _said_by_whom(analysis: Analysis, read: Callable[[Run], str]) -> str:
     """Return what finished runs say, each value once; where they differ, with the strategies, blocks or seeds."""
     found: dict[str, list[Run]] = {}
     for label in analysis.labels:

@@ -65,7 +65,7 @@ def _machines(analysis: Analysis) -> Iterator[str]:
     if len(analysis.machines) > 1:
         yield (
             f"The runs were measured on different machines ({listed(analysis.machines, 6)}), so their times and memory "
-            "are not comparable, and the verdict says nothing of time. Costs says who had what."
+            "are not comparable, and the verdict says nothing of time. How it was done says who had what."
         )
 
 
