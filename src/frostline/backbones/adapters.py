@@ -67,7 +67,7 @@ class Adapter(nn.Module):
 
         To leave it out here would be to wait for the device: only there is it known how much is left.
         """
-        return (outputs.values if isinstance(outputs, Ragged) else outputs).flatten(0, 1).float()
+        return flat(outputs.values if isinstance(outputs, Ragged) else outputs)
 
 
 def flat(inputs: Inputs) -> Tensor:
