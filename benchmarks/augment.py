@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from frostline.data.augment import Batched, Light, apply
-from frostline.data.policies import RandAugment, TrivialAugment
+from frostline.data.image.augment import Batched, Light, apply
+from frostline.data.image.policies import RandAugment, TrivialAugment
 
 
 def crop(image: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import yaml
 
-from frostline.dispatch import dispatch
+from frostline.config.schema import Run
+from frostline.launchers.dispatch import dispatch
 from frostline.results.store import RESOLVED
 
 
@@ -35,10 +37,10 @@ def compared(outputs: Path, overrides: list[str]) -> tuple[float, dict[str, Any]
     return seconds, json.loads((folder / "comparison.json").read_text()), folder
 
 
-def alone(config: dict[str, Any], outputs: Path) -> tuple[float, dict[str, Any]]:
+def alone(config: Run, outputs: Path) -> tuple[float, dict[str, Any]]:
     """Do one run without the cache in a process of its own; return its seconds and its record."""
-    config = {**config, "outputs": str(outputs), "cache": {**config["cache"], "enabled": False}}
-    config["launcher"] = {**config["launcher"], "workers": 1, "threads": None}
+    config = replace(config, outputs=str(outputs), cache=replace(config.cache, enabled=False))
+    config.launcher = {**config.launcher, "workers": 1, "threads": None}
     started = time.monotonic()
     outcome = dispatch(config)
     return time.monotonic() - started, outcome.record

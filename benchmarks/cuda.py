@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from frostline.processes import end_group
+from frostline.processes.lifetime import end_group
 
 CHECKS = {
     "pool": ("doctor names the devices; a warm worker has one, and gives its memory back between runs", 45),

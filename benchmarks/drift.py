@@ -23,8 +23,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.image import timm_backbone
-from frostline.data.image import Digits
+from frostline.backbones.traced.builders import timm_backbone
+from frostline.data.image.datasets import Digits
 
 RANKS = 2
 SIZE = 32

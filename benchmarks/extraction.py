@@ -21,10 +21,10 @@ from torch import Tensor
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts, prefix
-from frostline.backbones.image import timm_backbone
-from frostline.data.augment import Light
+from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.base import DataModule
-from frostline.data.image import ImageFolder
+from frostline.data.image.augment import Light
+from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Inputs
 from frostline.features.cache import Store, Writer
 from frostline.features.passes import Collector, run_pass

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from frostline.config import compose, plain
-from frostline.experiment import run_experiment
+from frostline.config.compose import compose, resolve
 from frostline.results.store import run_folder, run_id
+from frostline.run.experiment import run_experiment
 
 WAYS = (("crop", None), ("crop", 1.0), ("squash", 1.0), ("pad", 1.0), ("squash", 0.875), ("pad", 0.875))
 EDGE = 24
@@ -82,7 +82,7 @@ def accuracies(root: Path, way: tuple[str, float | None], seed: int, options: ar
     given = ["data=imagefolder", f"data.root={root}", f"data.num_per_class={options.per_class}", f"seed={seed}"]
     given += [f"data.fit={way[0]}", f"data.crop={'null' if way[1] is None else way[1]}", f"freeze={options.freeze}"]
     given += ["augment=none", "trainer.accelerator=cpu", f"outputs={options.outputs}", "data.size=64", *more]
-    config = plain(compose("run", given))
+    config = resolve(compose("run", given))
     folder = run_folder(Path(options.outputs), run_id(config))
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stderr(io.StringIO()):

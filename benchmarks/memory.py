@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
-IDLE = "import frostline.experiment, frostline.worker, pytorch_lightning, timm, torch, torchmetrics, torchvision"
+IDLE = "import frostline.run.experiment, frostline.launchers.worker, timm, torchvision"
 GOAL = 600
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
-from frostline.backbones.image import efficientnet_lite, timm_backbone, torchvision_backbone
-from frostline.features.choose import choose_cut
+from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
+from frostline.features.policy import choose_cut
 from frostline.freeze import strategies
 from frostline.freeze.plan import HEAD, Phase, Plan
-from frostline.parts import trains
+from frostline.run.parts import trains
 
 PIXELS = 224
 CLASSES = 1000

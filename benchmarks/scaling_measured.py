@@ -29,18 +29,19 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
+from frostline.config.schema import Run
 from frostline.data.base import Served
-from frostline.data.headers import Limits, look
-from frostline.data.image import ImageFolder
+from frostline.data.image.datasets import ImageFolder
+from frostline.data.image.headers import Limits, look
+from frostline.data.image.pixels import decode_some, digest, in_threads
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, permutation
-from frostline.data.pixels import decode_some, digest, in_threads
 from frostline.features.cache import Store, Writer
 from frostline.features.prefix import Features, Rows
-from frostline.files import sha256_file
+from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
-from frostline.ranks import by_file, variables
+from frostline.ranks.place import by_file, variables
 from frostline.results.store import identity
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
@@ -94,7 +95,7 @@ def names(folder: Path, few: int = 1000, many: int = 7000) -> dict[str, float]:
     held, peak = listed(folder, many)
     found = {"listing_bytes": (held - before) / (many - few) + 8}  # the tensor of labels is not traced
     found["listing_peak"] = (peak - before_peak) / (many - few) + 8
-    return found | {"walk_s": best(lambda: identity({"data": {"root": str(folder)}})) / many}
+    return found | {"walk_s": best(lambda: identity(Run(data={"root": str(folder)}))) / many}
 
 
 def listed(folder: Path, count: int) -> tuple[int, int]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from frostline import experiment
-from frostline.config import compose, plain
-from frostline.group import Group
+from frostline.config.compose import compose, resolve
+from frostline.ranks.collectives import Group
+from frostline.run import experiment
 from frostline.training import phases
 
 FIRST, LAST = 2, 6
@@ -57,7 +57,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     found: dict[str, Any] = {}
     watch(found)
-    experiment.run_experiment(plain(compose("run", [*SMALL, f"outputs={folder}"])), "watched", folder)
+    experiment.run_experiment(resolve(compose("run", [*SMALL, f"outputs={folder}"])), "watched", folder)
     if found["rank"] == 0:
         print(json.dumps(found), flush=True)
 

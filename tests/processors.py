@@ -20,12 +20,12 @@ import yaml
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
-from frostline import assemble
-from frostline.files import write_json
-from frostline.stopping import Interrupted, interruptible
+from frostline.files.atomic import write_json
+from frostline.launchers.worker import attempt
+from frostline.processes.stopping import Interrupted, interruptible
+from frostline.run import assemble
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
-from frostline.worker import attempt
 
 
 class OnProcessors(Sharded):

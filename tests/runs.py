@@ -4,14 +4,15 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from frostline.experiment import run_experiment
-from frostline.numerics import restoring_numerics
+from frostline.config.schema import Run
+from frostline.ranks.numerics import restoring_numerics
 from frostline.results.store import read_record, run_folder, run_id
+from frostline.run.experiment import run_experiment
 
 
-def finished(config: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+def finished(config: Run) -> tuple[dict[str, Any], Path]:
     """Run a config; return its record as it was written, and its folder."""
-    folder = run_folder(Path(config["outputs"]), run_id(config))
+    folder = run_folder(Path(config.outputs), run_id(config))
     folder.mkdir(parents=True, exist_ok=True)
     with restoring_numerics():  # which a worker does not need, and the next test does
         run_experiment(config, folder.name, folder).write(folder)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.chain import Blocks
-from frostline.backbones.sequence import SequenceBackbone
-from frostline.backbones.transformer import Transformer
+from frostline.backbones.chains.backbone import SequenceBackbone
+from frostline.backbones.chains.chain import Blocks
+from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Loading
 from frostline.data.inputs import Ragged, padded, same
 from frostline.data.splits import SPLITS

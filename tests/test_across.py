@@ -10,9 +10,10 @@ from tests.data.sounds import folders
 from tests.runs import finished, rows
 from tests.sequences import save_bert
 
-from frostline.assemble import assemble
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.errors import UserError
+from frostline.run.assemble import assemble
 
 NETWORK = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "trainer.accelerator=cpu"]
 WORDS = {"sweet": "cake sugar honey jam", "hard": "stone iron steel rock"}
@@ -33,9 +34,9 @@ def texts(tmp_path: Path) -> Path:
     return path
 
 
-def config(texts: Path, *overrides: str) -> dict[str, Any]:
+def config(texts: Path, *overrides: str) -> Run:
     data = ["data=text_csv", f"data.file={texts}", "adapter=rendering", "adapter.size=32", "adapter.font=8"]
-    return plain(compose("run", [*NETWORK, *data, f"outputs={texts.parent / 'outputs'}", *overrides]))
+    return resolve(compose("run", [*NETWORK, *data, f"outputs={texts.parent / 'outputs'}", *overrides]))
 
 
 def test_orca_aligns_first_and_its_epochs_are_never_the_best(texts: Path) -> None:
@@ -74,8 +75,8 @@ COMMANDS = [line.split()[2:] for line in DOCUMENT.splitlines() if line.startswit
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[-2])
 def test_the_commands_of_the_document_compose(words: list[str]) -> None:
-    made = plain(compose("run", words))
-    assert made["adapter"]["_target_"] != "frostline.backbones.adapters.none"
+    made = resolve(compose("run", words))
+    assert made.adapter["_target_"] != "frostline.backbones.adapters.base.none"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_data_of_another_modality_is_refused_with_what_would_do(
 ) -> None:
     data = ["data=text_csv", f"data.file={texts}", *NETWORK, f"outputs={tmp_path / 'outputs'}", *overrides]
     with pytest.raises(UserError, match=message):
-        assemble(plain(compose("run", data)), tmp_path)
+        assemble(resolve(compose("run", data)), tmp_path)
 
 
 @pytest.mark.parametrize("network", ["bert", "voice"])
@@ -114,5 +115,7 @@ def test_frames_go_into_networks_of_texts_and_of_sounds(
         "frames": ["data=audiofolder", f"data.root={folders(tmp_path / 'sounds', count=2)}", "data.seconds=0.5"],
     }
     given = [*networks[network], *data[adapter], f"adapter={adapter}", "freeze=full", "epochs=1"]
-    record, _ = finished(plain(compose("run", [*given, "trainer.accelerator=cpu", f"outputs={tmp_path / 'outputs'}"])))
+    record, _ = finished(
+        resolve(compose("run", [*given, "trainer.accelerator=cpu", f"outputs={tmp_path / 'outputs'}"]))
+    )
     assert record["moved"]["adapter"] > 0

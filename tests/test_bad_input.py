@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.launchers.worker import attempt
 from frostline.results.record import Record
-from frostline.worker import attempt
 
 SMALL = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "data.size=32", "epochs=2"]
 
 
 def record(tmp_path: Path, *overrides: str) -> Record:
-    config = plain(compose("run", [*SMALL, f"outputs={tmp_path}/outputs", "trainer.accelerator=cpu", *overrides]))
+    config = resolve(compose("run", [*SMALL, f"outputs={tmp_path}/outputs", "trainer.accelerator=cpu", *overrides]))
     folder = tmp_path / "outputs" / "runs" / "x"
     folder.mkdir(parents=True, exist_ok=True)
     return attempt(config, folder)

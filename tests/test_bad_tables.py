@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from tests.conftest import Program
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.files.sheet import read_sheet
+from frostline.launchers.worker import attempt
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
-from frostline.sheet import read_sheet
-from frostline.worker import attempt
 
 NETWORK = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "epochs=1", "freeze=linear_probe"]
 TEXT = ["data=text_csv", "adapter=rendering", "adapter.size=32", "adapter.font=8", *NETWORK]
@@ -24,7 +24,7 @@ PAIRS = [(f"a good day number {n}", "pos") for n in range(12)] + [
 
 
 def record(tmp_path: Path, *overrides: str) -> tuple[Record, Path]:
-    config = plain(compose("run", [*overrides, "trainer.accelerator=cpu", f"outputs={tmp_path}/outputs"]))
+    config = resolve(compose("run", [*overrides, "trainer.accelerator=cpu", f"outputs={tmp_path}/outputs"]))
     folder = run_folder(tmp_path / "outputs", run_id(config))
     folder.mkdir(parents=True)
     return attempt(config, folder), folder

@@ -10,9 +10,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.launchers.worker import attempt
 from frostline.results.record import Record
-from frostline.worker import attempt
 
 transformers: Any = import_module("transformers")
 
@@ -55,7 +55,7 @@ def table(tmp_path: Path, more: str = "") -> Path:
 def record(tmp_path: Path, network: Path, *overrides: str, name: str = "x") -> Record:
     own = ["data=text_csv", f"data.file={tmp_path}/t.csv", "data.tokens=12", "backbone=transformers", "epochs=2"]
     own += [f"backbone.name={network}", "trainer.accelerator=cpu", f"outputs={tmp_path}/outputs"]
-    config = plain(compose("run", [*own, *overrides]))
+    config = resolve(compose("run", [*own, *overrides]))
     folder = tmp_path / "outputs" / "runs" / name
     folder.mkdir(parents=True)
     return attempt(config, folder)
@@ -109,7 +109,7 @@ def test_images_and_a_network_for_text(tmp_path: Path, network: Path) -> None:
     config = ["data=digits", "backbone=transformers", f"backbone.name={network}", "data.size=12"]
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True)
-    found = attempt(plain(compose("run", [*config, "trainer.accelerator=cpu", f"outputs={tmp_path}"])), folder)
+    found = attempt(resolve(compose("run", [*config, "trainer.accelerator=cpu", f"outputs={tmp_path}"])), folder)
     assert found.user_error and "image" in str(found.reason) and "adapter=patches" in str(found.reason)
 
 

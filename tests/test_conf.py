@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frostline.allow import allowed_name, locate, nodes
-from frostline.config import compose, groups, plain
-from frostline.schema import check_config, conf_dir
+from frostline.config.allow import allowed_name, locate, nodes
+from frostline.config.compose import compose, groups, resolve
+from frostline.config.schema import Compare, check_config, conf_dir
 
 CHOICES = [(group, name) for group, names in groups().items() if group != "experiment" for name in names]
 EXPERIMENTS = groups()["experiment"]
@@ -28,9 +28,9 @@ NEEDED = {
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_composes_and_resolves(group: str, name: str) -> None:
-    config = plain(compose("run", [f"{group}={name}", *NEEDED.get((group, name), [])]))
-    check_config(config)
-    for where, node in nodes(config[group], group):
+    config = resolve(compose("run", [f"{group}={name}", *NEEDED.get((group, name), [])]))
+    check_config(config.plain())
+    for where, node in nodes(config.plain()[group], group):
         if "_target_" in node:
             assert allowed_name(node["_target_"])
             found = locate(node["_target_"], where)
@@ -39,7 +39,7 @@ def test_every_choice_composes_and_resolves(group: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name: str) -> None:
-    assert plain(compose("compare", [f"experiment={name}"]))["compare"]["strategies"]
+    assert resolve(compose("compare", [f"experiment={name}"]), Compare).compare.strategies
 
 
 @pytest.mark.parametrize(("group", "name"), [one for one in CHOICES if one[0] in ("data", "freeze")])
@@ -55,7 +55,7 @@ def test_files_are_plain_yaml(path: Path) -> None:
 
 
 def test_roots_stand_as_scripts_expect() -> None:
-    run, comparison = plain(compose("run", [])), plain(compose("compare", []))
+    run, comparison = resolve(compose("run", [])).plain(), resolve(compose("compare", []), Compare).plain()
     assert {"seed", "epochs", "outputs", "force", "debug"} <= set(run)
     assert {"size", "batch_size", "views", "workers", "num_per_class"} <= set(run["data"])
     assert {"enabled", "max_gb"} <= set(run["cache"])

@@ -7,21 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tests.processes import ended
+from tests.worker_processes import ended
 
-from frostline.config import compose, plain
-from frostline.dispatch import Outcome, dispatch, environment
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.launchers.base import Task
-from frostline.launchers.local import Pool
+from frostline.launchers.dispatch import Outcome, dispatch, environment
+from frostline.launchers.pool.launcher import Pool
 from frostline.results.store import read_record, run_folder, run_id
 
-Sit = Callable[[dict], Outcome]
+Sit = Callable[[Run], Outcome]
 SMALL = [
     "backbone=timm",
     "backbone.name=test_resnet",
@@ -33,8 +35,8 @@ SMALL = [
 ]
 
 
-def make(outputs: Path, *overrides: str) -> dict:
-    return plain(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
+def make(outputs: Path, *overrides: str) -> Run:
+    return resolve(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,12 @@ def sit() -> Iterator[Sit]:
         yield lambda config: next(outcome for _, outcome, _ in pool.run([Task("", config)]))
 
 
-def start(config: dict) -> tuple[subprocess.Popen, Path]:
+def start(config: Run) -> tuple[subprocess.Popen, Path]:
     """Start a worker as a dispatcher would, and leave it alone."""
-    folder = run_folder(Path(config["outputs"]), run_id(config))
+    folder = run_folder(Path(config.outputs), run_id(config))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "frostline.worker", str(folder / "resolved.yaml")]
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
+    command = [sys.executable, "-m", "frostline.launchers.worker", str(folder / "resolved.yaml")]
     return subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL), folder
 
 
@@ -101,7 +103,7 @@ def test_a_killed_run_goes_on_and_ends_bit_equal(sit: Sit, tmp_path: Path, unint
 
 
 def test_the_same_command_again_returns_the_record(uninterrupted: Path) -> None:
-    config = yaml.safe_load((uninterrupted / "resolved.yaml").read_text())
+    config = Run.read(yaml.safe_load((uninterrupted / "resolved.yaml").read_text()))
     before = time.monotonic()
     again = dispatch(config)
     assert not again.fresh and time.monotonic() - before < 1
@@ -112,7 +114,7 @@ def test_the_same_command_again_returns_the_record(uninterrupted: Path) -> None:
 def test_a_forced_run_starts_anew(sit: Sit, tmp_path: Path) -> None:
     config = make(tmp_path, "freeze=linear_probe", "epochs=1", "data.num_per_class=5", "head.solver=null")
     first = sit(config)
-    second = sit({**config, "force": True})
+    second = sit(replace(config, force=True))
     assert second.fresh and second.folder == first.folder
     assert second.record["metrics"] == first.record["metrics"]
 
@@ -133,8 +135,11 @@ def test_sigterm_is_recorded_and_can_be_resumed(sit: Sit, tmp_path: Path) -> Non
 def test_a_worker_whose_parent_is_killed_stops(tmp_path: Path) -> None:
     config = make(tmp_path, *PHASES, "epochs=500")
     folder = run_folder(tmp_path, run_id(config))
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    code = "import sys, yaml; from frostline.dispatch import dispatch; dispatch(yaml.safe_load(open(sys.argv[1])))"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.plain()))
+    code = (
+        "import sys, yaml; from frostline.config.schema import Run; from frostline.launchers.dispatch import dispatch; "
+    )
+    code += "dispatch(Run.read(yaml.safe_load(open(sys.argv[1]))))"
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "config.yaml")])
     wait_for_rows(parent, folder, 1)
     worker = json.loads((folder / "owner.json").read_text())["pid"]
@@ -189,7 +194,7 @@ def test_a_loss_that_is_no_number_is_recorded_as_diverged(sit: Sit, tmp_path: Pa
     options = ["freeze=full", "optimizer=sgd", f"optimizer.lr={rate}", "schedule=constant", "schedule.warmup=0"]
     outcome = sit(make(tmp_path, *options, "data.num_per_class=100"))
     assert outcome.record["status"] == "diverged" and f"optimizer.lr={float(rate)}" in outcome.record["reason"]
-    assert not dispatch(outcome.record["config"]).fresh, "it would only diverge again"
+    assert not dispatch(Run.read(outcome.record["config"])).fresh, "it would only diverge again"
 
 
 @pytest.mark.slow
@@ -210,19 +215,20 @@ def test_the_newest_checkpoint_truncated(sit: Sit, tmp_path: Path) -> None:
 DISK_FULL = """
 import resource, sys, yaml
 from pathlib import Path
-from frostline.experiment import run_experiment
-config = yaml.safe_load(open(sys.argv[1]))
-folder = Path(config["outputs"]) / "runs" / "x"
+from frostline.config.schema import Run
+from frostline.run.experiment import run_experiment
+config = Run.read(yaml.safe_load(open(sys.argv[1])))
+folder = Path(config.outputs) / "runs" / "x"
 folder.mkdir(parents=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 run_experiment(config, "x", folder).write(folder)
 """
 
 
-def limited(config: dict, most: int) -> subprocess.CompletedProcess[str]:
+def limited(config: Run, most: int) -> subprocess.CompletedProcess[str]:
     """Run a config where no file may be larger than ``most`` bytes: the kernel refuses."""
-    path = Path(config["outputs"]) / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path = Path(config.outputs) / "config.yaml"
+    path.write_text(yaml.safe_dump(config.plain()))
     return subprocess.run(
         [sys.executable, "-c", DISK_FULL, str(path), str(most)], capture_output=True, text=True, env={**os.environ}
     )

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from tests.disks import Disk, small_disk
 
-import frostline.dispatch
+import frostline.launchers.dispatch
 from frostline.commands import main
-from frostline.dispatch import accident, conclude
-from frostline.files import RESERVE, WriteError, reserve, write_atomic
+from frostline.config.schema import Run
+from frostline.files.atomic import RESERVE, WriteError, reserve, write_atomic
+from frostline.launchers.dispatch import accident, conclude
 from frostline.results.log import LogFile, left_out
 from frostline.results.owner import take
 from frostline.results.record import Record
@@ -47,9 +48,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the worker of `frostline run` be this process: it has imported everything already."""
-    from frostline.worker import run
+    from frostline.launchers.worker import run
 
-    monkeypatch.setattr(frostline.dispatch, "_work", lambda folder, config: accident(folder, run(folder / RESOLVED)))
+    monkeypatch.setattr(
+        frostline.launchers.dispatch, "_work", lambda folder, config: accident(folder, run(folder / RESOLVED))
+    )
 
 
 @pytest.mark.slow
@@ -101,7 +104,7 @@ def test_where_nothing_fits_the_outcome_says_it(disk: Disk) -> None:
     folder = disk.root / "run"
     folder.mkdir()
     disk.leave(0)
-    outcome = conclude(folder, {"force": False}, "the worker was killed by SIGKILL")
+    outcome = conclude(folder, Run(force=False), "the worker was killed by SIGKILL")
     assert outcome.record["reason"].startswith("the worker was killed by SIGKILL; ")
     assert "record.json cannot be written (No space left on device)" in outcome.record["reason"]
     assert not outcome.path.exists() and list(folder.iterdir()) == []

@@ -1,5 +1,6 @@
 """Runs in which each move of a module really copies what it holds, as between a processor and a GPU."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from tests.runs import finished
 from tests.sequences import save_bert, write_texts
 from torch import nn
 
-from frostline.allow import allow
-from frostline.config import compose, plain
-from frostline.dispatch import dispatch
+from frostline.config.allow import allow
+from frostline.config.compose import compose, resolve
+from frostline.launchers.dispatch import dispatch
 
 RUN = ["trainer.accelerator=cpu", "epochs=2", "data.batch_size=16"]
 DIGITS = ["data=digits", "data.num_per_class=5"]
@@ -21,11 +22,11 @@ IMAGES = [*DIGITS, "data.size=32", "backbone=timm", "backbone.weights=none", "ba
 
 def check_moves(outputs: Path, *overrides: str) -> None:
     """A run in which everything moves comes to what the same run does in which nothing has to."""
-    config = plain(compose("run", [*RUN, *overrides, f"outputs={outputs / 'still'}"]))
+    config = resolve(compose("run", [*RUN, *overrides, f"outputs={outputs / 'still'}"]))
     still, _ = finished(config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.Module, "_apply", copied(nn.Module._apply))
-        moving: dict[str, Any] = finished(config | {"outputs": str(outputs / "moving")})[0]
+        moving: dict[str, Any] = finished(replace(config, outputs=str(outputs / "moving")))[0]
     for key in ("metrics", "moved", "similarity", "mistakes"):
         assert moving[key] == still[key], key
     assert moving["similarity"]
@@ -77,7 +78,7 @@ def test_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         allow(["moving"])
         records = [
-            dispatch(plain(compose("run", [*common, *ranks, f"outputs={tmp_path / name}", *callbacks]))).record
+            dispatch(resolve(compose("run", [*common, *ranks, f"outputs={tmp_path / name}", *callbacks]))).record
             for name, callbacks in {"still": [], "moving": ["+trainer.callbacks=[{_target_:moving.Moving}]"]}.items()
         ]
     finally:

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from torch import distributed
 
-from frostline.config import compose, plain
-from frostline.dispatch import environment
-from frostline.group import open_store
-from frostline.launchers.slurm_meeting import free_address
-from frostline.leftovers import private_folder
-from frostline.ranks import Place, by_address, by_file, loopback, variables
+from frostline.config.compose import compose, resolve
+from frostline.files.leftovers import private_folder
+from frostline.launchers.dispatch import environment
+from frostline.launchers.slurm.meeting import free_address
+from frostline.ranks.collectives import open_store
+from frostline.ranks.place import Place, by_address, by_file, loopback, variables
 from frostline.results.store import read_record, run_folder, run_id
 
 UNPICKLED = """
@@ -69,11 +69,11 @@ def test_ranks_of_one_machine_listen_to_nobody_beyond_it_and_read_no_pickle(
         "epochs=8",
         "data.num_per_class=20",
     ]
-    config = plain(compose("run", [*small, *options, "launcher.threads=1", f"outputs={tmp_path}/out"]))
+    config = resolve(compose("run", [*small, *options, "launcher.threads=1", f"outputs={tmp_path}/out"]))
     folder = run_folder(tmp_path / "out", run_id(config))
     folder.mkdir(parents=True)
     (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-P", "-m", "frostline.worker", str(folder / "resolved.yaml")]
+    command = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / "resolved.yaml")]
     seen: list[str] = []
     with subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL) as leader:
         while leader.poll() is None:
@@ -131,7 +131,7 @@ def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch:
 def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own name may mean 127.0.1.1, as on Debian, which is of no use to another."""
     ways = {"n1": "127.0.1.1", "n2": "0.0.0.0"}
-    monkeypatch.setattr("frostline.launchers.slurm_meeting.way_to", ways.get)
+    monkeypatch.setattr("frostline.launchers.slurm.meeting.way_to", ways.get)
     monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
     assert free_address(["n0", "n1", "n2"])[0] == "0.0.0.0"
     host, port = free_address(["n0", "n1"])  # where none of the names says anything

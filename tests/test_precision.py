@@ -14,7 +14,7 @@ from tests.test_speech import spellings
 from torch import Tensor
 
 from frostline.commands import main
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
@@ -56,7 +56,7 @@ MORE = {
 
 def run(folder: Path, precision: str, *overrides: str) -> tuple[dict[str, Any], Path]:
     common = ["trainer.accelerator=cpu", "epochs=2", "augment=none", f"outputs={folder / precision}"]
-    return finished(plain(compose("run", [*common, f"trainer.precision={precision}", *overrides])))
+    return finished(resolve(compose("run", [*common, f"trainer.precision={precision}", *overrides])))
 
 
 def check_alike(folder: Path, *overrides: str) -> None:

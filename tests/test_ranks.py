@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
-from frostline.allow import allow
-from frostline.config import compose, plain
-from frostline.dispatch import Outcome, dispatch, environment
+from frostline.config.allow import allow
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.launchers.base import Task
-from frostline.launchers.local import Pool
-from frostline.ranks import origin
+from frostline.launchers.dispatch import Outcome, dispatch, environment
+from frostline.launchers.pool.launcher import Pool
+from frostline.launchers.spawn import drop_aborted
+from frostline.ranks.place import origin
 from frostline.results.store import run_folder, run_id
-from frostline.spawn import drop_aborted
 
 SMALL = [
     "backbone=timm",
@@ -51,10 +53,9 @@ def faulty() -> Iterator[None]:
         allow([])
 
 
-def make(outputs: Path, *overrides: str, ranks: int = 2) -> dict[str, Any]:
-    return plain(
-        compose("run", [*SMALL, "trainer=ddp_cpu", f"trainer.devices={ranks}", f"outputs={outputs}", *overrides])
-    )
+def make(outputs: Path, *overrides: str, ranks: int = 2) -> Run:
+    several = ["trainer=ddp_cpu", f"trainer.devices={ranks}"]
+    return resolve(compose("run", [*SMALL, *several, f"outputs={outputs}", *overrides]))
 
 
 def rows(outcome: Outcome) -> list[dict[str, str]]:
@@ -173,7 +174,7 @@ def test_whatever_befalls_one_rank_costs_that_run_alone(tmp_path: Path) -> None:
     tasks = []
     for how in WAYS:
         config = make(tmp_path, "freeze=full", "epochs=50")
-        tasks.append(Task(how, {**config, "head": {"_target_": "faulty.Faulty", "how": how, "after": 5, "rank": 1}}))
+        tasks.append(Task(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 5, "rank": 1})))
     tasks.append(Task("good", make(tmp_path, "freeze=lp_ft", "epochs=2")))
     with Pool(workers=1, threads=1, devices=2) as pool:
         ended = {task.name: (outcome.record, seconds) for task, outcome, seconds in pool.run(tasks)}
@@ -192,16 +193,15 @@ def test_whatever_befalls_one_rank_costs_that_run_alone(tmp_path: Path) -> None:
 def test_a_rank_that_is_done_waits_for_no_exit_handler(tmp_path: Path) -> None:
     config = make(tmp_path, "freeze=full", "epochs=1")
     began = time.monotonic()
-    outcome = dispatch({**config, "head": {"_target_": "faulty.Faulty", "how": "linger", "after": 2, "rank": 1}})
+    outcome = dispatch(replace(config, head={"_target_": "faulty.Faulty", "how": "linger", "after": 2, "rank": 1}))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     assert time.monotonic() - began < START_S + ENDS_S
 
 
 @pytest.mark.slow
 def test_ranks_that_failed_start_again_from_the_last_checkpoint(tmp_path: Path) -> None:
-    config = make(tmp_path, "freeze=full", "epochs=3", "launcher.restarts=1")
     head = {"_target_": "faulty.Faulty", "how": "once", "after": 15, "rank": 1}
-    outcome = dispatch({**config, "head": head})
+    outcome = dispatch(replace(make(tmp_path, "freeze=full", "epochs=3", "launcher.restarts=1"), head=head))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     assert [row["epoch"] for row in rows(outcome)] == ["0", "1", "2"]
     assert log(outcome).count("rank 0 frostline.training.phases: Going on after epoch") == 1
@@ -218,9 +218,9 @@ def test_a_killed_run_of_two_ranks_goes_on_and_ends_bit_equal(tmp_path: Path) ->
     config = make(tmp_path / "cut", *PHASES)
     place = run_folder(tmp_path / "cut", run_id(config))
     place.mkdir(parents=True)
-    (place / "resolved.yaml").write_text(yaml.safe_dump(config))
+    (place / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
     leader = subprocess.Popen(
-        [sys.executable, "-m", "frostline.worker", str(place / "resolved.yaml")],
+        [sys.executable, "-m", "frostline.launchers.worker", str(place / "resolved.yaml")],
         env=environment(1),
         stderr=subprocess.DEVNULL,
     )
@@ -255,11 +255,11 @@ def test_a_run_stopped_within_an_epoch_goes_on_after_its_last_step_to_the_bit(
         config = make(tmp_path / name, "freeze=lp_ft", "epochs=4", "optimizer=sgd", ranks=ranks)
         if name == "whole":
             (tmp_path / "mark of whole").touch()
-        outcomes[name] = dispatch({**config, "head": head})
+        outcomes[name] = dispatch(replace(config, head=head))
         if name == "cut":
             assert outcomes[name].record["status"] == "interrupted", outcomes[name].record["reason"]
             assert "Stopped after step 4 of epoch 1" in log(outcomes[name])
-            outcomes[name] = dispatch({**config, "head": head})
+            outcomes[name] = dispatch(replace(config, head=head))
     cut, whole = outcomes["cut"], outcomes["whole"]
     assert cut.record["status"] == "done" == whole.record["status"], cut.record["reason"]
     assert "Going on after step 4 of epoch 1" in log(cut) and cut.id == whole.id

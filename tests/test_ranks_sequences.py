@@ -7,8 +7,8 @@ import pytest
 from tests.runs import rows
 from tests.sequences import save_bert, write_texts
 
-from frostline.config import compose, plain
-from frostline.dispatch import Outcome, dispatch
+from frostline.config.compose import compose, resolve
+from frostline.launchers.dispatch import Outcome, dispatch
 
 pytestmark = pytest.mark.slow
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # each rank would drop others
@@ -17,7 +17,7 @@ STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # eac
 def run(folder: Path, ranks: int, *overrides: str) -> Outcome:
     network = ["backbone=transformers", f"backbone.name={folder / 'bert'}", "trainer=ddp_cpu", "launcher.threads=1"]
     given = [*network, f"trainer.devices={ranks}", f"outputs={folder / 'outputs'}", *overrides]
-    outcome = dispatch(plain(compose("run", given)))
+    outcome = dispatch(resolve(compose("run", given)))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     return outcome
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from frostline.config import compose, plain
-from frostline.dispatch import Outcome, dispatch
+from frostline.config.compose import compose, resolve
+from frostline.launchers.dispatch import Outcome, dispatch
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ def solved(folder: Path, ranks: int, *overrides: str) -> Outcome:
     network = ["backbone=timm", "backbone.name=test_vit", "backbone.weights=none", "trainer=ddp_cpu"]
     data = ["data=digits", "data.size=32", "data.num_per_class=11", "launcher.threads=1"]
     given = [*network, *data, f"trainer.devices={ranks}", f"outputs={folder}", "freeze=linear_probe", *overrides]
-    outcome = dispatch(plain(compose("run", [*given, "head.solver=lbfgs", "epochs=2"])))
+    outcome = dispatch(resolve(compose("run", [*given, "head.solver=lbfgs", "epochs=2"])))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     return outcome
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from frostline.data.image import Digits
+from frostline.data.image.datasets import Digits
 from frostline.features.cache import Store
 from frostline.features.prefix import PrefixCache, Rows
 from frostline.heads import Linear

@@ -8,7 +8,7 @@ import torch
 from tests.data.sounds import folders, needs_voice, tone, write
 from tests.runs import finished, rows
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 
 LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
@@ -16,7 +16,7 @@ VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator
 
 
 def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
-    return finished(plain(compose("run", [*VOICE, f"outputs={outputs}", *overrides])))
+    return finished(resolve(compose("run", [*VOICE, f"outputs={outputs}", *overrides])))
 
 
 def predictions(folder: Path) -> list[dict[str, str]]:

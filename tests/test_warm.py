@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from tests.runs import finished
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 
 SEEN: list[str] | None = None
 
@@ -19,7 +20,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         SEEN.append(str(arguments[0]))
 
 
-def opened(config: dict[str, Any], root: Path) -> tuple[dict[str, Any], list[str]]:
+def opened(config: Run, root: Path) -> tuple[dict[str, Any], list[str]]:
     """Run a config; return its record, and which files of the data set were opened."""
     global SEEN
     SEEN = []
@@ -55,10 +56,10 @@ def test_a_warm_run_opens_no_training_image(tmp_path: Path, monkeypatch: pytest.
         "trainer.accelerator=cpu",
         f"outputs={tmp_path / 'outputs'}",
     ]
-    cold, first = opened(plain(compose("run", given)), tmp_path / "photos")
+    cold, first = opened(resolve(compose("run", given)), tmp_path / "photos")
     assert sum("/train/" in path for path in first) >= 16, "the first run reads them"
     # random weights follow the seed, so another run over the same activations differs in something else
-    warm, second = opened(plain(compose("run", [*given, "optimizer.lr=0.002"])), tmp_path / "photos")
+    warm, second = opened(resolve(compose("run", [*given, "optimizer.lr=0.002"])), tmp_path / "photos")
     assert cold["id"] != warm["id"] and cold["data"] == warm["data"]
     assert len(warm["data"]["content"]) == 64 and warm["data"]["class_counts"]["train"] == {"dark": 8, "light": 8}
     assert not [path for path in second if "/train/" in path or "/val/" in path], second

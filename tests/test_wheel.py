@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROBE = """
 import frostline, sys
-from frostline.config import compose, plain
-from frostline.schema import conf_dir
-assert plain(compose("run", ["freeze=gradual"]))["freeze"]["_target_"].endswith("gradual")
-assert plain(compose("compare", ["experiment=demo"]))["compare"]["seeds"]
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import conf_dir
+assert resolve(compose("run", ["freeze=gradual"])).freeze["_target_"].endswith("gradual")
+assert resolve(compose("compare", ["experiment=demo"])).compare["seeds"]
 print(frostline.__file__)
 print(conf_dir())
 """

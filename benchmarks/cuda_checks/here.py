@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from frostline.commands.doctor import present
-from frostline.config import compose, plain
-from frostline.dispatch import Outcome
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.launchers.base import Task
-from frostline.launchers.local import Pool
+from frostline.launchers.dispatch import Outcome
+from frostline.launchers.pool.launcher import Pool
 from frostline.training.checkpoint import Checkpoints
 
 Rows = Iterator[dict[str, Any]]
@@ -41,9 +42,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def make(outputs: Path, *overrides: str) -> dict[str, Any]:
+def make(outputs: Path, *overrides: str) -> Run:
     """Return the config of a run on this machine's device."""
-    return plain(compose("run", [*HERE, f"outputs={outputs}", *overrides]))
+    return resolve(compose("run", [*HERE, f"outputs={outputs}", *overrides]))
 
 
 def finish(pool: Pool, outputs: Path, **runs: Sequence[str]) -> dict[str, Outcome]:
@@ -81,7 +82,7 @@ def largest_difference(one: Any, other: Any) -> float:
     return 0.0
 
 
-def latest(config: dict[str, Any]) -> dict[str, Any]:
+def latest(config: Run) -> dict[str, Any]:
     """Return a run's last weights."""
     state = Checkpoints(Task("", config).folder / "checkpoints").latest()
     assert state is not None

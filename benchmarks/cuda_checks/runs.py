@@ -8,17 +8,17 @@ import time
 import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
 
 from frostline.commands.doctor import present
-from frostline.dispatch import environment, set_up, share
+from frostline.config.schema import Run
 from frostline.launchers.base import Task
-from frostline.launchers.local import Pool
-from frostline.processes import end_group
+from frostline.launchers.dispatch import environment, set_up, share
+from frostline.launchers.pool.launcher import Pool
+from frostline.processes.lifetime import end_group
 from frostline.results.store import RESOLVED
 
 
@@ -81,15 +81,15 @@ def check_precision(outputs: Path) -> Rows:
         yield {"state": "not done", "about": f"16-mixed: {why}"}
 
 
-def begin(config: dict[str, Any]) -> subprocess.Popen:
+def begin(config: Run) -> subprocess.Popen:
     """Start a run's worker."""
     folder = Task("", config).folder
     set_up(folder, config)
-    words = [sys.executable, "-P", "-m", "frostline.worker", str(folder / RESOLVED)]
+    words = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)]
     return subprocess.Popen(words, env=environment(share(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def epochs_done(config: dict[str, Any]) -> int:
+def epochs_done(config: Run) -> int:
     """Return how many epochs a run has in its metrics."""
     path = Task("", config).folder / "metrics.csv"
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0

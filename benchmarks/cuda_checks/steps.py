@@ -14,14 +14,14 @@ import torch
 from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make
 from torch import distributed
 
-from frostline.assemble import assemble
 from frostline.backbones.cuts import prefix, suffix
 from frostline.data.inputs import Inputs, chunks
-from frostline.experiment import train
-from frostline.group import Group, open_channel
-from frostline.launchers.local import Pool
-from frostline.parts import Parts
-from frostline.ranks import loopback
+from frostline.launchers.pool.launcher import Pool
+from frostline.ranks.collectives import Group, open_channel
+from frostline.ranks.place import loopback
+from frostline.run.assemble import assemble
+from frostline.run.experiment import train
+from frostline.run.parts import Parts
 from frostline.training.module import CHECK_EVERY
 
 STEPS = 20

@@ -1,6 +1,6 @@
 """The program `frostline`, also as `python -m frostline`, which puts the working directory first on the path."""
 
-from frostline.import_path import leave_out_working_directory
+from frostline.processes.import_path import leave_out_working_directory
 
 leave_out_working_directory()  # before anything else is imported
 

@@ -33,7 +33,7 @@ class PoolLauncher(Launcher):
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
         from frostline.commands.run import close, leave, prepare
         from frostline.launchers.base import Task, make_launcher
-        from frostline.live import run_all
+        from frostline.launchers.progress import run_all
 
         setup_globals()
         folders: dict[Task, Path] = {}

@@ -1,5 +1,5 @@
 """Hydra's config source `frostline://DIR`: the files of --config-dir."""
 
-from frostline.composing.source import OwnFiles
+from frostline.config.hydra_source import OwnFiles
 
 __all__ = ["OwnFiles"]

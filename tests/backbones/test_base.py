@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from frostline.backbones.cuts import find_cuts
-from frostline.backbones.image import timm_backbone
-from frostline.backbones.picture import ImageBackbone, use_channels_last
+from frostline.backbones.traced.backbone import ImageBackbone, use_channels_last
+from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts, prefix, suffix
-from frostline.backbones.image import efficientnet_lite, timm_backbone, torchvision_backbone
-from frostline.backbones.picture import ImageBackbone
+from frostline.backbones.traced.backbone import ImageBackbone
+from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
 from frostline.data.inputs import Pixels
 
 SIZE = 32

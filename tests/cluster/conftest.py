@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 from tests.tiny import RUN
 
-from frostline.allow import allow
-from frostline.config import compose, plain
-from frostline.dispatch import dispatch
+from frostline.config.allow import allow
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.dispatch import dispatch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,7 +28,7 @@ SMALL = [*RUN, "launcher=slurm", "launcher.time_min=10"]
 PHASES = ["freeze=lp_ft", "epochs=6", "data.num_per_class=20", "augment=light", "data.views=2"]
 """What a run needs that can be disturbed in the middle of a phase, and that draws random numbers."""
 
-Make = Callable[..., dict[str, Any]]
+Make = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +62,9 @@ def lab(cluster: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def make(tmp_path: Path) -> Make:
     """Return the config of a small run on the cluster."""
 
-    def made(*overrides: str, head: dict[str, Any] | None = None) -> dict[str, Any]:
-        config = plain(compose("run", [*SMALL, "freeze=full", f"outputs={tmp_path}/outputs", *overrides]))
-        return {**config, "head": head} if head else config
+    def made(*overrides: str, head: dict[str, Any] | None = None) -> Run:
+        config = resolve(compose("run", [*SMALL, "freeze=full", f"outputs={tmp_path}/outputs", *overrides]))
+        return replace(config, head=head) if head else config
 
     return made
 
@@ -114,7 +116,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoints" / last["file"])
 
 
-def same(task: Task, config: dict[str, Any]) -> bool:
+def same(task: Task, config: Run) -> bool:
     """Return whether a run has ended bit for bit as one of this config does, on this machine and undisturbed."""
     whole = dispatch(config)
     assert whole.record["status"] == "done", whole.record["reason"]

@@ -108,21 +108,22 @@ def test_the_caches_are_filled_by_a_job(lab: Lab, make: Make, tmp_path: Path) ->
     config = make("freeze=linear_probe", f"backbone.weights={tmp_path}/weights.safetensors")
     with make_launcher([config]) as launcher:
         for passes in (3, 0):
-            assert launcher.call("frostline.extract.extract", [config], 1)["passes"] == passes
+            assert launcher.call("frostline.run.survey.extract", [config.plain()], 1)["passes"] == passes
             wait_for(lambda: not lab("squeue", "-h"), 10)
-        bad = {**config, "backbone": {**config["backbone"], "name": "nosuch"}}
+        bad = replace(config, backbone={**config.backbone, "name": "nosuch"})
         with pytest.raises(UserError, match="nosuch"):
-            launcher.call("frostline.extract.extract", [bad], 1)
+            launcher.call("frostline.run.survey.extract", [bad.plain()], 1)
 
 
 def test_jobs_of_one_array_share_an_extraction(lab: Lab, make: Make) -> None:
     configs = [make("freeze=linear_probe", f"seed={seed}", "launcher.workers=2") for seed in (0, 1)]
-    asked = ("frostline.extract.extract", configs, 1, 5)
+    plain = [config.plain() for config in configs]
+    asked = ("frostline.run.survey.extract", plain, 1, 5)
     with make_launcher(configs) as launcher:
-        assert launcher.call("frostline.extract.count_passes", configs) == 6  # weights are drawn by the seed
+        assert launcher.call("frostline.run.survey.count_passes", plain) == 6  # weights are drawn by the seed
         found = launcher.call_many(5, *asked)
         assert sum(one["passes"] for one in found) == 6 and len(found) < 5, "who has not begun has nothing left to do"
-        assert launcher.call("frostline.extract.count_passes", configs) == 0
+        assert launcher.call("frostline.run.survey.count_passes", plain) == 0
         (again,) = launcher.call_many(1, *asked)
         assert not isinstance(again, UserError), again
         assert again["passes"] == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from lab import Lab
-from tests.test_import_path import shadow
+from tests.processes.test_import_path import shadow
 
 from conftest import Make, run
 from frostline.launchers.base import Task

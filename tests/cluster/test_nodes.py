@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_ranks_that_slurm_starts_hold_equal_weights_after_every_phase(
     lab: Lab, make: Make, nodes: int, devices: int
 ) -> None:
     config = make("trainer=ddp_cpu", f"trainer.num_nodes={nodes}", f"trainer.devices={devices}", "freeze=gradual")
-    task = Task("two ranks", {**config, "epochs": 6, "head": {**config["head"], "solver": None}})
+    task = Task("two ranks", replace(config, epochs=6, head={**config.head, "solver": None}))
     record = run(task)["two ranks"]
     assert record["status"] == "done", record["reason"]
     assert (lab.field(job(lab, task), "NumNodes"), lab.field(job(lab, task), "NumTasks")) == (str(nodes), "2")
@@ -65,7 +66,7 @@ def test_two_ranks_that_are_requeued_end_bit_equal_to_torchruns(
         record = run(task)["slow"]
     assert record["status"] == "done", record["reason"]
     assert lab.field(number.result(), "Restarts") == "1"
-    assert rows(task) == 6 and log(task).count("rank 0 frostline.experiment: Phase head ended") == 1
+    assert rows(task) == 6 and log(task).count("rank 0 frostline.run.experiment: Phase head ended") == 1
     monkeypatch.delenv("SLOW_S")
-    local = {**task.config["trainer"], "num_nodes": 1, "devices": 2}  # torchrun's two, which nobody disturbs
-    assert same(task, {**task.config, "trainer": local, "outputs": str(tmp_path / "whole")})
+    local = {**task.config.trainer, "num_nodes": 1, "devices": 2}  # torchrun's two, which nobody disturbs
+    assert same(task, replace(task.config, trainer=local, outputs=str(tmp_path / "whole")))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ START_S = 120.0
 def alike(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return whether a run has ended as the same one does in a process here, which takes no time to sleep."""
     monkeypatch.delenv("SLOW_S")
-    return same(task, {**task.config, "outputs": str(tmp_path / "whole")})
+    return same(task, replace(task.config, outputs=str(tmp_path / "whole")))
 
 
 def disturb(lab: Lab, task: Task, how: Callable[[str], object]) -> str:
@@ -38,7 +39,7 @@ def sittings(task: Task) -> list[str]:
 
 def requeues(lab: Lab, task: Task, number: str) -> tuple[int, int]:
     """Return how often SLURM has restarted a job, and how often submitit asked it to."""
-    logs = [path.read_text() for path in (Path(task.config["outputs"]) / "slurm").glob(f"{number}_*_log.*")]
+    logs = [path.read_text() for path in (Path(task.config.outputs) / "slurm").glob(f"{number}_*_log.*")]
     return int(lab.field(number, "Restarts")), sum(text.count("Requeued job") for text in logs)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.processes import gone
+from tests.worker_processes import gone
 
 SMALL = (
     "backbone=timm",

@@ -19,8 +19,8 @@ def record(name: str, **changed: Any) -> Record:
     config = {
         "seed": 3,
         "monitor": "accuracy",
-        "data": {"_target_": "frostline.data.image.Digits", "num_per_class": 20},
-        "backbone": {"_target_": "frostline.backbones.image.efficientnet_lite", "name": "efficientnet_lite0"},
+        "data": {"_target_": "frostline.data.image.datasets.Digits", "num_per_class": 20},
+        "backbone": {"_target_": "frostline.backbones.traced.builders.efficientnet_lite", "name": "efficientnet_lite0"},
         "freeze": {"_target_": "frostline.freeze.strategies.last_k", "k": 2},
     }
     given = {"config": config, "status": "done", "metrics": {"test": {"accuracy": 0.9125}}, "cost": Cost(seconds=12.34)}

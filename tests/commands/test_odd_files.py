@@ -25,8 +25,8 @@ SCORES = {"val": {"accuracy": 0.5}, "test": {"accuracy": 0.5}}
 CONFIG = {
     "seed": 0,
     "monitor": "accuracy",
-    "data": {"_target_": "frostline.data.image.Digits"},
-    "backbone": {"_target_": "frostline.backbones.image.timm_backbone", "name": "test_resnet"},
+    "data": {"_target_": "frostline.data.image.datasets.Digits"},
+    "backbone": {"_target_": "frostline.backbones.traced.builders.timm_backbone", "name": "test_resnet"},
     "freeze": {"_target_": "frostline.freeze.strategies.full"},
 }
 ABOUT = {"backbone": "[red]b[/blue]\x1b[2J", "cut": "c", "split": "train", "view": 0, "samples": 2}
@@ -141,7 +141,7 @@ def test_run_and_compare_name_a_record(tmp_path: Path, capsys: Text, put: Put) -
     folder = run_folder(tmp_path / "out", run_id(found.cells[0].job(0).config))
     folder.mkdir(parents=True)
     put(folder / "record.json")
-    assert config["outputs"] == str(tmp_path / "out")
+    assert config.outputs == str(tmp_path / "out")
     said = sentence(capsys, "run", *TINY, "freeze=full", f"outputs={tmp_path / 'out'}")
     assert f"{folder / 'record.json'}: this is no record of a run (" in said and "remove it" in said
 

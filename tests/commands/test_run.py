@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.processes import gone
+from tests.worker_processes import gone
 
 from frostline.commands.run import sweep_folder
 
@@ -99,11 +99,11 @@ from frostline.errors import UserError
 class Ended:
     def __init__(self, config):
         self.id, self.path = "x", Path("x/record.json")
-        bad = config["seed"] == 1
+        bad = config.seed == 1
         self.record = {"status": "diverged" if bad else "done", "reason": "loss is NaN" if bad else None}
 
 def dispatch(config):
-    if config["seed"] == 2:
+    if config.seed == 2:
         raise UserError("outputs: cannot be written")
     return Ended(config)
 

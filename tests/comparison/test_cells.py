@@ -21,9 +21,9 @@ def test_every_strategy_meets_every_level_of_every_axis() -> None:
     cell = found.cells[-1]
     assert (cell.label, cell.block) == ("last_k(k=2)", {"data": "mnist5k", "data.size": "48"})
     config = cell.job(1).config
-    assert (config["freeze"]["k"], config["data"]["size"], config["seed"]) == (2, 48, 1)
-    assert config["data"]["_target_"].endswith("Mnist5k")
-    assert "compare" not in config
+    assert (config.freeze["k"], config.data["size"], config.seed) == (2, 48, 1)
+    assert config.data["_target_"].endswith("Mnist5k")
+    assert "compare" not in config.plain()
 
 
 def test_another_axis_may_be_the_compared_factor() -> None:
@@ -55,8 +55,8 @@ def test_a_trial_has_a_seed_of_its_own_and_leaves_the_test_split_alone() -> None
     found = made("compare.strategies=[full]")
     trial, run = found.cells[0].job(found.trial_seed, lr=0.5, trial=True), found.cells[0].job(0)
     assert found.trial_seed == 2
-    assert (trial.config["test"], run.config["test"]) == (False, True)
-    assert (trial.config["optimizer"]["lr"], run.config["optimizer"]["lr"]) == (0.5, 0.001)
+    assert (trial.config.test, run.config.test) == (False, True)
+    assert (trial.config.optimizer["lr"], run.config.optimizer["lr"]) == (0.5, 0.001)
     assert trial.id != run.id
 
 
@@ -71,21 +71,21 @@ def test_a_cells_configs_do_not_leak_into_each_other() -> None:
 
 def test_a_budget_of_epochs_is_the_same_for_all() -> None:
     found = made("compare.strategies=[full,linear_probe]", "epochs=3", "compare.budget.epochs=7")
-    assert {cell.job(0).config["epochs"] for cell in found.cells} == {7}
+    assert {cell.job(0).config.epochs for cell in found.cells} == {7}
 
 
 def test_the_same_command_has_the_same_name_and_another_one_another() -> None:
     first, again, other = made(), made(), made("epochs=3")
     assert first.name == again.name != other.name
     assert first.name.startswith("digits-efficientnet_lite0-")
-    assert made("compare.name=mine").cells[0].job(0).config["group"] == "mine"
+    assert made("compare.name=mine").cells[0].job(0).config.group == "mine"
 
 
 def test_the_group_and_the_label_are_no_part_of_a_run() -> None:
     mine = made("compare.name=mine").cells[0].job(0)
     other = made("compare.name=other").cells[0].job(0)
     assert mine.id == other.id
-    assert mine.config["label"] == "scratch seed 0"
+    assert mine.config.label == "scratch seed 0"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from frostline.backbones.speech import INSTALL, PACKAGE
+from frostline.backbones.chains.speech import INSTALL, PACKAGE
 from frostline.commands.doctor import present
 
 RATE = 8000

@@ -12,8 +12,8 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from tests.waits import GPU, on_gpu
 from torch import Tensor
 
-from frostline.data.augment import Light
-from frostline.data.image import Digits, ImageFolder
+from frostline.data.image.augment import Light
+from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.inputs import Pixels, Ragged
 from frostline.data.order import EpochBatches
 from frostline.errors import UserError

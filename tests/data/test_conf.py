@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from frostline.config import compose
-from frostline.data.audio import AudioOptions
-from frostline.data.image import ImageOptions
-from frostline.data.text import TextOptions
+from frostline.config.compose import compose
+from frostline.data.image.datasets import ImageOptions
+from frostline.data.speech.datasets import AudioOptions
+from frostline.data.text.datasets import TextOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
 AT_RUN_TIME = {"preprocess", "augment", "task", "seed", "index"}
 OPTIONS = {"_image": ImageOptions, "_text": TextOptions, "_audio": AudioOptions}
-MODULES = {"text": TextOptions, "audio": AudioOptions, "published_audio": AudioOptions}
+ROOMS = {"text": TextOptions, "speech": AudioOptions}
 
 
 def node(group: str, name: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_shared_defaults_stand_in_one_place_and_agree(name: str) -> None:
 def test_every_data_set_names_a_constructor_and_all_of_its_keys(name: str) -> None:
     content = node("data", name)
     parameters = set(inspect.signature(target(content)).parameters) - {"common"} - AT_RUN_TIME
-    options = MODULES.get(str(content["_target_"]).split(".")[-2], ImageOptions)
+    options = ROOMS.get(str(content["_target_"]).split(".")[-3], ImageOptions)
     shared = {field.name for field in dataclasses.fields(options)} - AT_RUN_TIME
     assert set(content) == {"_target_"} | parameters | shared
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline.data.image import ImageCSV
+from frostline.data.image.datasets import ImageCSV
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 

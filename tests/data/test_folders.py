@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.data.folders import read_folder
-from frostline.data.image import ImageFolder
+from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.splits import USUAL, split_called
 from frostline.errors import UserError

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frostline.config import compose, plain
-from frostline.data.image import ImageFolder
+from frostline.config.compose import compose, resolve
+from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
-from frostline.processes import kill_children
+from frostline.processes.lifetime import kill_children
 from frostline.results.store import run_id
 
 
@@ -56,12 +56,12 @@ def test_the_bound_is_on_by_default_and_is_not_what_a_run_is(photos: Path, prepr
     assert stuck(photos, preprocess, timeout_s=7.5).train_dataloader().timeout == 7.5
     ids = set()
     for value in ("300", "2.5", "null"):
-        config = plain(compose("run", [f"data.timeout_s={value}", f"outputs={tmp_path}"]))
-        assert "timeout_s" in config["data"]
+        config = resolve(compose("run", [f"data.timeout_s={value}", f"outputs={tmp_path}"]))
+        assert "timeout_s" in config.data
         ids.add(run_id(config))
     assert len(ids) == 1
     with pytest.raises(UserError, match=r"data\.timeout_s"):
-        plain(compose("run", ["data.timeout_s=0"]))
+        resolve(compose("run", ["data.timeout_s=0"]))
 
 
 def test_other_errors_of_a_loader_stay_what_they_are(photos: Path, preprocess: Pixels) -> None:

@@ -7,8 +7,8 @@ import datasets
 import pytest
 import torch
 
-from frostline.data.characters import Characters
-from frostline.data.text import HubText
+from frostline.data.text.characters import Characters
+from frostline.data.text.datasets import HubText
 from frostline.errors import UserError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline.data.image import Digits, ImageCSV, ImageFolder
+from frostline.data.image.datasets import Digits, ImageCSV, ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, drawn, permutation
 from frostline.errors import UserError

@@ -15,9 +15,9 @@ from frostline.backbones.cuts import find_cuts
 from frostline.data.ahead import make_ahead
 from frostline.data.base import DataModule
 from frostline.data.inputs import Ragged
+from frostline.features.activations import Rows
 from frostline.features.cache import Store
 from frostline.features.prefix import SHARE, Features, PrefixCache
-from frostline.features.rows import Rows
 
 CUDA = torch.device("cuda", 0)
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from frostline.data import image
 from frostline.data.base import DataModule
-from frostline.data.image import Digits, ImageFolder
+from frostline.data.image import datasets as image
+from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.inputs import Pixels
 
 LOOK = Pixels(16, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.image import timm_backbone
-from frostline.data.augment import Light
-from frostline.data.image import Digits
+from frostline.backbones.traced.builders import timm_backbone
+from frostline.data.image.augment import Light
+from frostline.data.image.datasets import Digits
 
 SIZE = 32
 Make = Callable[..., Backbone]

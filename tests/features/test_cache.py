@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frostline.features.cache import MANIFEST, STALE_S, Entry, Store, Writer
-from frostline.leftovers import make_name
+from frostline.files.leftovers import make_name
 
 ABOUT = {"backbone": "b", "cut": "c", "split": "train", "view": 0, "samples": 2}
 FULL_DISK = Callable[[int], AbstractContextManager[None]]

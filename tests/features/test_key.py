@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
-from frostline.data.augment import Light
 from frostline.data.base import DataModule
+from frostline.data.image.augment import Light
 from frostline.features.cache import Store
 from frostline.features.key import Key
 from frostline.features.prefix import PrefixCache

@@ -21,20 +21,20 @@ from tests.data.sounds import folders
 from tests.sequences import sequences, tiny
 from torch import Tensor, distributed, nn
 
-from frostline.assemble import dataset, make_task
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts, prefix
-from frostline.config import compose, plain
-from frostline.data.augment import Light
+from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
-from frostline.data.image import ImageFolder
+from frostline.data.image.augment import Light
+from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Ragged
 from frostline.data.order import WINDOW
 from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.prefix import BATCH, LENGTH, PrefixCache
-from frostline.group import Group
-from frostline.networks import make_backbone
+from frostline.ranks.collectives import Group
+from frostline.run.assemble import dataset, make_task
+from frostline.run.network import make_backbone
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_texts_come_to_the_bytes_of_a_simple_loop(tmp_path: Path) -> None:
 def test_speech_comes_to_the_bytes_of_a_simple_loop(tmp_path: Path) -> None:
     said = ["backbone=voice_encoder", "backbone.weights=none", "data=audiofolder", "data.seconds=0.5"]
     root = folders(tmp_path / "data", count=20)
-    config = plain(compose("run", [*said, f"data.root={root}", f"outputs={tmp_path}"]))
+    config = resolve(compose("run", [*said, f"data.root={root}", f"outputs={tmp_path}"]))
     backbone = make_backbone(config, pretrained=False)
     data = dataset(config, backbone, make_task(config))
     cuts = find_cuts(backbone, data.typical)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 import frostline.commands.run
 import frostline.launchers.base
-from frostline.allow import all_targets, instantiate
-from frostline.assemble import make_trainer
 from frostline.commands import main
-from frostline.dispatch import Outcome
+from frostline.config.allow import all_targets, instantiate
+from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Task
+from frostline.launchers.dispatch import Outcome
 from frostline.results.store import run_id
+from frostline.run.assemble import make_trainer
 from frostline.training.loggers import make_loggers
 
 SETTINGS = settings(
@@ -36,8 +37,8 @@ TARGETS = [
     "builtins.open",
     "pathlib.Path.touch",
     "logging.FileHandler",
-    "frostline.data.published_audio.fetch",
-    "frostline.files.write_atomic",
+    "frostline.data.speech.published.fetch",
+    "frostline.files.atomic.write_atomic",
     "pytorch_lightning.callbacks.ModelCheckpoint",
     "pytorch_lightning.loggers.CSVLogger",
     "pytorch_lightning.loggers.TensorBoardLogger",
@@ -122,7 +123,7 @@ BOMBS = {
     "digits": b"x: " + b"9" * 5000,
     "aliases": b"a: &a0 [x,x,x,x,x,x,x,x]\n"
     + b"".join(b"b%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 8)) for n in range(1, 12)),
-    "interpolations": b"_target_: frostline.data.image.Digits\nk0: xxxxxxxxxx\n"
+    "interpolations": b"_target_: frostline.data.image.datasets.Digits\nk0: xxxxxxxxxx\n"
     + b"".join(b"k%d: %s\n" % (n, b"${.k%d}" % (n - 1) * 10) for n in range(1, 12)),
 }
 RAW = st.one_of(
@@ -148,14 +149,15 @@ RAW = st.one_of(
 FILES = RAW | TREES.map(lambda tree: yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
-def prepared(config: dict[str, Any]) -> Outcome:
+def prepared(config: Run) -> Outcome:
     """Stand for a run: make what a config names, as far as that goes without data, in the folder that is its own."""
     folder = Path("outputs/runs") / run_id(config)
     folder.mkdir(parents=True, exist_ok=True)
-    yaml.safe_dump(json.loads(json.dumps(config)))
+    plain = config.plain()
+    yaml.safe_dump(json.loads(json.dumps(plain)))
     for key in ("task", "augment", "schedule"):
-        if "_target_" in config[key]:
-            instantiate(config[key], key)
+        if "_target_" in plain[key]:
+            instantiate(plain[key], key)
     make_trainer(config, folder)
     make_loggers(config, folder)
     return Outcome(folder.name, folder, {"status": "done"}, fresh=True)

@@ -7,10 +7,10 @@ import string
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +19,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frostline.assemble import dataset, make_task
 from frostline.backbones.base import Backbone
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.data.base import DataModule
 from frostline.data.inputs import count
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, printable
-from frostline.networks import make_backbone
 from frostline.results.store import run_id
+from frostline.run.assemble import dataset, make_task
+from frostline.run.network import make_backbone
 
 SETTINGS = settings(
     max_examples=60,
@@ -70,16 +71,16 @@ def in_time() -> Iterator[None]:
 
 
 @cache
-def prepared(*given: str) -> tuple[dict[str, Any], Backbone]:
+def prepared(*given: str) -> tuple[Run, Backbone]:
     """Return a config, of which what names the data set is still to be filled in, and its backbone."""
-    config = plain(compose("run", list(given)))
+    config = resolve(compose("run", list(given)))
     return config, make_backbone(config, pretrained=True)
 
 
 def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
     """Read a data set as a run does, its ID included, and serve all of it; or return the sentence that says why not."""
     base, backbone = prepared(*given)
-    config = {**base, "outputs": str(outputs), "data": {**base["data"], **data}}
+    config = replace(base, outputs=str(outputs), data={**base.data, **data})
     try:
         with in_time():
             name = run_id(config)

@@ -18,9 +18,10 @@ from tests.runs import finished
 
 from frostline.commands import main
 from frostline.commands.run import finish
-from frostline.config import compose, plain
-from frostline.dispatch import settled
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.errors import UserError
+from frostline.launchers.dispatch import settled
 
 CANARY = "frostline-canary"
 DEEP = json.loads("[" * 200 + "]" * 200)
@@ -131,7 +132,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("intact")
     tiny = ["data=digits", "data.num_per_class=5", "data.size=32", "epochs=1", "trainer.accelerator=cpu"]
     network = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "freeze=full"]
-    finished(plain(compose("run", [*tiny, *network, f"outputs={outputs}"])))
+    finished(resolve(compose("run", [*tiny, *network, f"outputs={outputs}"])))
     return outputs
 
 
@@ -173,7 +174,7 @@ def test_a_list_shows_all_runs_and_others_take_a_record_or_name_it(outputs: Path
     code, said = run("list", outputs, "--json", "--sort", "score")
     statuses = {row["id"]: row["status"] for row in map(json.loads, said.splitlines())}
     assert code == 0 and statuses.keys() == {"sound", "odd"} and statuses["sound"] == "done"
-    config = {"force": False, "seed": 0}
+    config = Run(force=False, seed=0)
     try:
         known = settled(config, outputs / "runs" / "odd")
     except UserError as error:

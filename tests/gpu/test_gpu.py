@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from frostline.ranks import by_file
+from frostline.ranks.place import by_file
 from frostline.results.store import read_record
 
 HERE = Path(__file__).parent

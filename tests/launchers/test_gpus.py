@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from frostline.config import compose, groups, plain
+from frostline.config.compose import compose, groups, resolve
+from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Task, make_launcher
-from frostline.launchers.ray import Ray
+from frostline.launchers.ray.launcher import Ray
 
 
-def make(launcher: str, outputs: Path, *overrides: str) -> dict:
-    return plain(compose("run", [f"launcher={launcher}", f"outputs={outputs}", *overrides]))
+def make(launcher: str, outputs: Path, *overrides: str) -> Run:
+    return resolve(compose("run", [f"launcher={launcher}", f"outputs={outputs}", *overrides]))
 
 
 # trainer, overrides, launcher.gpus_per_node: lines of the script that are there, and what is not
@@ -43,7 +44,7 @@ def test_a_job_asks_for_the_gpus_that_its_run_takes(
     given = [f"launcher.gpus_per_node='{gpus}'"] if isinstance(gpus, str) else [f"launcher.gpus_per_node={gpus}"]
     given = [override] if gpus is None else [*given, override]
     task = Task("one", make("slurm", tmp_path, f"trainer={trainer}", *filter(None, given)))
-    assert task.config["trainer"]["accelerator"] in ("cpu", "cuda")
+    assert task.config.trainer["accelerator"] in ("cpu", "cuda")
     with make_launcher([task.config]) as launcher:
         list(launcher.run([task]))
     script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text().splitlines()
@@ -67,7 +68,8 @@ def test_the_extraction_has_a_gpu_where_any_run_has_one(tmp_path: Path, commands
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
     configs = [make("slurm", tmp_path, f"trainer.accelerator={kind}") for kind in ("cpu", "gpu")]
     with make_launcher(configs) as launcher:
-        (lost,) = launcher.call_many(1, "frostline.extract.extract", configs, 1, 1)  # this cluster runs nothing
+        plain = [config.plain() for config in configs]
+        (lost,) = launcher.call_many(1, "frostline.run.survey.extract", plain, 1, 1)  # this cluster runs nothing
     assert isinstance(lost, UserError)
     assert "#SBATCH --gpus-per-node=1" in next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
 

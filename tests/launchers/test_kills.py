@@ -4,19 +4,21 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from tests.processes import ended
 from tests.tiny import RUN
+from tests.worker_processes import ended
 
-from frostline.allow import allow
-from frostline.config import compose, plain
-from frostline.dispatch import dispatch
+from frostline.config.allow import allow
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
 from frostline.launchers.base import Task
-from frostline.launchers.local import Pool
-from frostline.launchers.slot import Slot
+from frostline.launchers.dispatch import dispatch
+from frostline.launchers.pool.launcher import Pool
+from frostline.launchers.pool.slot import Slot
 from frostline.results.store import read_record
 
 SMALL = [*RUN, "freeze=full", "epochs=1"]
@@ -34,13 +36,13 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     allow([])
 
 
-def make(outputs: Path, *overrides: str) -> dict:
-    return plain(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
+def make(outputs: Path, *overrides: str) -> Run:
+    return resolve(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
 
 
 def hanging(outputs: Path) -> Task:
     config = make(outputs, f"launcher.timeout_s={LIMIT_S}")
-    return Task("hanging", {**config, "head": {"_target_": "faulty.Faulty", "how": "hang", "after": 2}})
+    return Task("hanging", replace(config, head={"_target_": "faulty.Faulty", "how": "hang", "after": 2}))
 
 
 def kill(pool: Pool, what: str) -> None:
@@ -85,7 +87,7 @@ def first(end: tuple) -> tuple[str, dict]:
 def test_a_loader_that_hangs_and_does_not_listen_ends_its_run(fresh: bool, tmp_path: Path) -> None:
     """Promise 36, with nothing of it left."""
     config = make(tmp_path, "data.workers=1", "data.views=null", "data.timeout_s=3")
-    config["augment"] = {"_target_": "faulty.Stuck"}
+    config.augment = {"_target_": "faulty.Stuck"}
     began = time.monotonic()
     if fresh:
         record = dispatch(config).record
@@ -120,12 +122,12 @@ class Dead:
 
 def test_work_whose_pool_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Dead] = []
-    monkeypatch.setattr("frostline.launchers.slot.ProcessPool", lambda *_: made.append(Dead()) or made[-1])
-    monkeypatch.setattr("frostline.launchers.slot.start_server", lambda variables: None)
+    monkeypatch.setattr("frostline.launchers.pool.slot.ProcessPool", lambda *_: made.append(Dead()) or made[-1])
+    monkeypatch.setattr("frostline.launchers.pool.slot.start_server", lambda variables: None)
     slot = Slot({}, 1, None, False)
     slot.begin("math.gcd", 4, 6)
     deadline = time.monotonic() + 10
     while not slot.ended():
         assert time.monotonic() < deadline
     assert len(made) == 3 and not slot.well()
-    assert "no process could be started" in str(slot.accident(Path(), {}))
+    assert "no process could be started" in str(slot.accident(Path(), Run()))

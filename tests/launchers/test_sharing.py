@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
-from frostline.extract import count_passes, extract
 from frostline.features.cache import Store
-from frostline.launchers.local import Pool
+from frostline.launchers.pool.launcher import Pool
+from frostline.run.survey import count_passes, extract
 
 SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "augment=light", "data.views=2")
 SLOW = "faulty.extract_slowly"
@@ -33,7 +33,7 @@ def pool() -> Iterator[Pool]:
 def make(outputs: Path) -> list[dict[str, Any]]:
     """Return runs that share four passes: two views of train, val and test."""
     names = ("linear_probe", "last_k", "full")
-    return [plain(compose("run", [*SMALL, f"freeze={name}", f"outputs={outputs}"])) for name in names]
+    return [resolve(compose("run", [*SMALL, f"freeze={name}", f"outputs={outputs}"])).plain() for name in names]
 
 
 def sums(outputs: Path) -> dict[str, list[str]]:
@@ -70,7 +70,7 @@ def test_an_extraction_that_is_killed_costs_its_own_pass(pool: Pool, tmp_path: P
     (other,) = [one for one in found if one is not killed]
     assert other["passes"] in (3, 4), "of the other slot all, and that pass too where it came to it afterwards"
     assert count_passes(configs) == 4 - other["passes"]
-    left = pool.call_many(1, "frostline.extract.extract", configs, 1, 1)[0]
+    left = pool.call_many(1, "frostline.run.survey.extract", configs, 1, 1)[0]
     assert left["passes"] == 4 - other["passes"] and count_passes(configs) == 0
     Store(tmp_path / "cache").prune(1 << 40)
     assert not list((tmp_path / "cache").glob(".*"))

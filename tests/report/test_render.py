@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from frostline.files.sheet import read_sheet
 from frostline.report import read, write_report
 from frostline.report.text import paragraph, tex
-from frostline.sheet import read_sheet
 
 HOSTILE = "<script>alert(1)</script>|`x`\n# t [a](http://b) *c* __d__ \\input{x} $e$ 50% & \u00fc \u202e ]]> =1"
 SECTIONS = (

@@ -72,7 +72,9 @@ def test_a_rate_that_follows_from_the_strategy_is_no_block_but_a_swept_one_is(te
 def test_data_sets_are_blocks_even_where_each_strategy_had_its_own(template: Path, tmp_path: Path) -> None:
     changed(tmp_path / "a", template)
     full = {"_target_": "frostline.freeze.strategies.full"}
-    changed(tmp_path / "b", template, config__data___target_="frostline.data.image.Mnist5k", config__freeze=full)
+    changed(
+        tmp_path / "b", template, config__data___target_="frostline.data.image.datasets.Mnist5k", config__freeze=full
+    )
     assert [block_name(block) for block in read([tmp_path]).blocks] == ["digits", "mnist5k"]
 
 

@@ -37,8 +37,11 @@ def realistic(tmp_path: Path) -> str:
         config={
             "seed": 0,
             "monitor": "accuracy",
-            "data": {"_target_": "frostline.data.image.Digits", "num_per_class": 20, **options},
-            "backbone": {"_target_": "frostline.backbones.image.efficientnet_lite", "name": "efficientnet_lite0"},
+            "data": {"_target_": "frostline.data.image.datasets.Digits", "num_per_class": 20, **options},
+            "backbone": {
+                "_target_": "frostline.backbones.traced.builders.efficientnet_lite",
+                "name": "efficientnet_lite0",
+            },
             "freeze": {"_target_": "frostline.freeze.strategies.last_k", "k": 2},
         },
         versions=versions(),

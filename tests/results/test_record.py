@@ -4,10 +4,10 @@ import json
 import subprocess
 from pathlib import Path
 
-from frostline.experiment import MOST_CLASSES
-from frostline.files import MOST_BYTES
+from frostline.files.atomic import MOST_BYTES
 from frostline.results.checked import load_record
 from frostline.results.record import Record, git_state, versions
+from frostline.run.experiment import MOST_CLASSES
 
 NAN, INFINITY = float("nan"), float("inf")
 

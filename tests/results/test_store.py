@@ -8,16 +8,18 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from frostline.config.schema import Run
 from frostline.data.content import data_files
 from frostline.data.folders import read_folder
 from frostline.results.store import ID, read_record, run_folder, run_id
 
-Config = dict[str, Any]
+FOLDER = "frostline.data.image.datasets.ImageFolder"
 
 
 @pytest.fixture
@@ -30,44 +32,45 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)  # where data are remembered below outputs=elsewhere
-    return {
-        "seed": 0,
-        "epochs": 10,
-        "outputs": str(tmp_path / "outputs"),
-        "force": False,
-        "debug": False,
-        "monitor": "accuracy",
-        "cache": {"enabled": True, "max_gb": 20.0, "memory_gb": 1.0},
-        "data": {"_target_": "frostline.data.image.ImageFolder", "root": str(photos), "size": 48, "workers": 0},
-        "backbone": {"_target_": "frostline.backbones.image.timm_backbone", "name": "resnet18", "weights": "none"},
-        "freeze": {"_target_": "frostline.freeze.strategies.last_k", "k": 1},
-        "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.001},
-        "trainer": {"_target_": "pytorch_lightning.Trainer", "precision": "32-true", "enable_progress_bar": True},
-        "logger": {},
-        "launcher": {"workers": 2, "timeout_s": None, "threads": None},
-    }
+    return Run(
+        outputs=str(tmp_path / "outputs"),
+        monitor="accuracy",
+        data={"_target_": FOLDER, "root": str(photos), "size": 48, "workers": 0},
+        backbone={
+            "_target_": "frostline.backbones.traced.builders.timm_backbone",
+            "name": "resnet18",
+            "weights": "none",
+        },
+        freeze={"_target_": "frostline.freeze.strategies.last_k", "k": 1},
+        optimizer={"_target_": "torch.optim.AdamW", "lr": 0.001},
+        trainer={"_target_": "pytorch_lightning.Trainer", "precision": "32-true", "enable_progress_bar": True},
+        launcher={"workers": 2, "timeout_s": None, "threads": None},
+    )
 
 
-def changed(config: Config, key: str, value: Any) -> Config:
+def changed(config: Run, key: str, value: Any) -> Run:
     """The config with another value at the dotted key."""
-    other = copy.deepcopy(config)
-    node = other
+    other = node = config.plain()
     *path, last = key.split(".")
     for part in path:
         node = node[part]
     node[last] = value
-    return other
+    return Run.read(other)
 
 
-def test_an_id_is_stable(config: Config) -> None:
+def shuffled(value: Any) -> Any:
+    """Plain containers with their keys in another order."""
+    return {key: shuffled(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+
+def test_an_id_is_stable(config: Run) -> None:
     first = run_id(config)
     assert len(first) == 12 and int(first, 16) >= 0
     before = copy.deepcopy(config)
     assert run_id(config) == first and config == before, "asking changes nothing"
-    shuffled = {key: config[key] for key in sorted(config, reverse=True)}
-    assert run_id(json.loads(json.dumps(shuffled))) == first
+    assert run_id(Run.read(shuffled(json.loads(json.dumps(config.plain()))))) == first
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_an_id_is_stable(config: Config) -> None:
         ("data.workers", 4),
     ],
 )
-def test_where_and_how_fast_does_not_matter(config: Config, key: str, value: Any) -> None:
+def test_where_and_how_fast_does_not_matter(config: Run, key: str, value: Any) -> None:
     assert run_id(changed(config, key, value)) == run_id(config)
 
 
@@ -103,7 +106,7 @@ def test_where_and_how_fast_does_not_matter(config: Config, key: str, value: Any
         ("trainer.precision", "bf16-mixed"),
     ],
 )
-def test_what_is_computed_matters(config: Config, key: str, value: Any) -> None:
+def test_what_is_computed_matters(config: Run, key: str, value: Any) -> None:
     assert run_id(changed(config, key, value)) != run_id(config)
 
 
@@ -117,13 +120,13 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_changed_files_make_another_run(config: Config, photos: Path, change: Callable[[Path], object]) -> None:
+def test_changed_files_make_another_run(config: Run, photos: Path, change: Callable[[Path], object]) -> None:
     first = run_id(config)
     change(photos)
     assert run_id(config) != first
 
 
-def test_a_moved_folder_is_the_same_data(config: Config, photos: Path, tmp_path: Path) -> None:
+def test_a_moved_folder_is_the_same_data(config: Run, photos: Path, tmp_path: Path) -> None:
     first = run_id(config)
     copied = shutil.copytree(photos, tmp_path / "copied")
     assert run_id(changed(config, "data.root", str(copied))) == first
@@ -132,7 +135,7 @@ def test_a_moved_folder_is_the_same_data(config: Config, photos: Path, tmp_path:
     assert run_id(changed(config, "data.root", str(tmp_path / "missing"))) != first
 
 
-def test_weights_from_a_file_are_known_by_their_content(config: Config, tmp_path: Path) -> None:
+def test_weights_from_a_file_are_known_by_their_content(config: Run, tmp_path: Path) -> None:
     one, other, third = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors"))
     one.write_bytes(b"weights")
     other.write_bytes(b"weights")
@@ -142,7 +145,7 @@ def test_weights_from_a_file_are_known_by_their_content(config: Config, tmp_path
 
 
 def test_a_folder_that_happens_to_be_called_pretrained_does_not_matter(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     wanted = changed(config, "backbone.weights", "pretrained")
@@ -151,8 +154,9 @@ def test_a_folder_that_happens_to_be_called_pretrained_does_not_matter(
     assert run_id(wanted) == first
 
 
-def test_a_published_set_is_known_by_its_name(config: Config, photos: Path, tmp_path: Path) -> None:
-    named = changed(changed(config, "data.name", "CIFAR10"), "data._target_", "frostline.data.published.Images")
+@pytest.mark.parametrize("kind", ["image.published.TorchvisionImages", "speech.published.SpeechCommands"])
+def test_a_published_set_is_known_by_its_name(config: Run, tmp_path: Path, kind: str) -> None:
+    named = changed(changed(config, "data.name", "CIFAR10"), "data._target_", f"frostline.data.{kind}")
     assert run_id(named) == run_id(changed(named, "data.root", str(tmp_path / "elsewhere")))
     assert run_id(named) != run_id(changed(named, "data.name", "CIFAR100"))
 
@@ -171,19 +175,19 @@ def test_what_a_file_of_texts_or_a_folder_of_weights_holds_decides(tmp_path: Pat
     texts.write_text("text,label\na,b\n")
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    config = {"data": {"file": str(texts), "token_cache": "here"}, "backbone": {"name": str(folder)}}
+    config = Run(data={"file": str(texts), "token_cache": "here"}, backbone={"name": str(folder)})
     first = run_id(config)
-    assert run_id({**config, "data": {**config["data"], "token_cache": None}}) == first
+    assert run_id(replace(config, data={**config.data, "token_cache": None})) == first
     copied = tmp_path / "copied.csv"
     copied.write_bytes(texts.read_bytes())
-    assert run_id({**config, "data": {**config["data"], "file": str(copied)}}) == first
+    assert run_id(replace(config, data={**config.data, "file": str(copied)})) == first
     copied.write_text("text,label\na,c\n")
-    assert run_id({**config, "data": {**config["data"], "file": str(copied)}}) != first
+    assert run_id(replace(config, data={**config.data, "file": str(copied)})) != first
     (folder / "model.safetensors").write_bytes(b"weights")
     assert run_id(config) != first
 
 
-def test_data_behind_links_are_told_apart_and_their_changes_seen(config: Config, photos: Path, tmp_path: Path) -> None:
+def test_data_behind_links_are_told_apart_and_their_changes_seen(config: Run, photos: Path, tmp_path: Path) -> None:
     ids = {}
     for name, swap in (("one", False), ("two", True)):
         root = tmp_path / name
@@ -199,7 +203,7 @@ def test_data_behind_links_are_told_apart_and_their_changes_seen(config: Config,
 
 
 def test_an_edit_that_keeps_size_and_time_makes_another_run(
-    config: Config, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("frostline.data.index.SETTLED_NS", 0)
     config = changed(config, "outputs", str(tmp_path / "outputs"))
@@ -212,7 +216,7 @@ def test_an_edit_that_keeps_size_and_time_makes_another_run(
     assert run_id(config) != first
 
 
-def test_files_that_no_reader_reads_do_not_matter(config: Config, photos: Path) -> None:
+def test_files_that_no_reader_reads_do_not_matter(config: Run, photos: Path) -> None:
     first = run_id(config)
     (photos / "README.md").write_text("about these pictures")
     (photos / "cat/.DS_Store").write_text("hidden")
@@ -221,15 +225,15 @@ def test_files_that_no_reader_reads_do_not_matter(config: Config, photos: Path) 
     assert run_id(config) == first
 
 
-@pytest.mark.parametrize("kind", ["image.ImageCSV", "audio.AudioFolder"])
+@pytest.mark.parametrize("kind", ["image.datasets.ImageCSV", "speech.datasets.AudioFolder"])
 def test_a_manifest_and_what_it_lists_decide_wherever_they_lie(
-    config: Config, photos: Path, tmp_path: Path, kind: str
+    config: Run, photos: Path, tmp_path: Path, kind: str
 ) -> None:
     manifest = tmp_path / "lists" / "labels.csv"
     manifest.parent.mkdir()
     manifest.write_text(f"path,label\n../photos/cat/0.png,cat\n{photos}/dog/0.png,dog\n")
     node = {"_target_": f"frostline.data.{kind}", "manifest": str(manifest), "root": None, "symlinks": True}
-    listed = {**config, "data": node}
+    listed = replace(config, data=node)
     first = run_id(listed)
     (photos / "cat/1.png").write_bytes(b"not on the list")
     assert run_id(listed) == first
@@ -240,20 +244,20 @@ def test_a_manifest_and_what_it_lists_decide_wherever_they_lie(
     assert run_id(listed) not in (first, second)
 
 
-def test_recordings_that_an_adapter_hears_decide(config: Config, tmp_path: Path) -> None:
+def test_recordings_that_an_adapter_hears_decide(config: Run, tmp_path: Path) -> None:
     sounds = tmp_path / "sounds"
     sounds.mkdir()
     (sounds / "a.wav").write_bytes(b"one")
-    hearing = {**config, "adapter": {"_target_": "frostline.backbones.adapters_frames.Frames", "source": str(sounds)}}
+    hearing = replace(config, adapter={"_target_": "frostline.backbones.adapters.frames.Frames", "source": str(sounds)})
     first = run_id(hearing)
-    assert first != run_id({**config, "adapter": {**hearing["adapter"], "source": None}})
+    assert first != run_id(replace(config, adapter={**hearing.adapter, "source": None}))
     shutil.copytree(sounds, tmp_path / "copied")
-    assert run_id({**config, "adapter": {**hearing["adapter"], "source": str(tmp_path / "copied")}}) == first
+    assert run_id(replace(config, adapter={**hearing.adapter, "source": str(tmp_path / "copied")})) == first
     (sounds / "a.wav").write_bytes(b"two")
     assert run_id(hearing) != first
 
 
-def test_code_that_a_target_names_decides(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_a_target_names_decides(config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "code" / "ours_of_a_test"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('an ID imports nothing')")
@@ -268,7 +272,7 @@ def test_code_that_a_target_names_decides(config: Config, tmp_path: Path, monkey
     assert run_id(config) == plain, "where no target names it, it does not matter"
 
 
-def test_of_a_reader_of_ones_own_all_files_but_our_output_decide(config: Config, photos: Path) -> None:
+def test_of_a_reader_of_ones_own_all_files_but_our_output_decide(config: Run, photos: Path) -> None:
     own = changed(config, "data._target_", "mine.Photos")
     first = run_id(own)
     (photos / "outputs/cache/index").mkdir(parents=True)
@@ -283,12 +287,12 @@ def test_of_a_reader_of_ones_own_all_files_but_our_output_decide(config: Config,
     assert run_id(own) not in (first, second)
 
 
-def test_a_module_without_a_source_is_no_accident(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_without_a_source_is_no_accident(config: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FROSTLINE_ALLOW", "sourceless")
     monkeypatch.setitem(sys.modules, "sourceless", types.ModuleType("sourceless"))
     assert ID.fullmatch(run_id(changed(config, "backbone._target_", "sourceless.make")))
 
 
-def test_one_reader_lists_for_the_run_and_for_its_id(config: Config, photos: Path) -> None:
+def test_one_reader_lists_for_the_run_and_for_its_id(config: Run, photos: Path) -> None:
     found = read_folder(str(photos), symlinks=False)
-    assert data_files(config["data"]) == [*zip(found.splits["train"].names, found.splits["train"].content, strict=True)]
+    assert data_files(config.data) == [*zip(found.splits["train"].names, found.splits["train"].content, strict=True)]

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.runs import finished
 from tests.sequences import save_bert, write_texts
 
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
 from frostline.results.store import run_folder, run_id
 
 Make = Callable[..., Path]
@@ -25,7 +25,7 @@ HERTZ = {"high": 1500.0, "low": 300.0}
 def trained(outputs: Path, *overrides: str) -> Path:
     """Make a run of one epoch and return its folder."""
     given = ["epochs=1", "trainer.accelerator=cpu", "freeze=full", f"outputs={outputs}", *overrides]
-    config = plain(compose("run", given))
+    config = resolve(compose("run", given))
     folder = run_folder(outputs, run_id(config))
     return folder if folder.is_dir() else finished(config)[1]
 

@@ -11,7 +11,7 @@ import torch
 from tests.runs import finished
 
 from frostline.commands import main
-from frostline.config import compose, plain
+from frostline.config.compose import compose, resolve
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,9 @@ REFUSED = {
 
 
 def trained(folder: Path, *overrides: str) -> Path:
-    return finished(plain(compose("run", ["epochs=1", "trainer.accelerator=cpu", f"outputs={folder}", *overrides])))[1]
+    return finished(resolve(compose("run", ["epochs=1", "trainer.accelerator=cpu", f"outputs={folder}", *overrides])))[
+        1
+    ]
 
 
 def exports(run: Path, formats: Sequence[str], folder: Path) -> dict[str, int]:

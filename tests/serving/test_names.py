@@ -11,9 +11,9 @@ from PIL import Image
 from tests.serving.conftest import trained
 
 from frostline.commands import main
-from frostline.files import NAMES
+from frostline.files.atomic import NAMES
+from frostline.files.sheet import read_sheet
 from frostline.report import read, write_report
-from frostline.sheet import read_sheet
 
 LABELS = (b"=u\xe9\n\"p'", b"-down")
 FILES = (b"caf\xe9.png", b" spaces .png", b"new\nline.png", b"tab\t.png", b"=1+1.png", b"'quote\".png", b"\xff\xfe.png")

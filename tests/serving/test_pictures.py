@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from tests.runs import finished, rows
 
 from frostline.commands import main
-from frostline.config import compose, plain
-from frostline.data.image import ImageFolder
-from frostline.files import write_json
+from frostline.config.compose import compose, resolve
+from frostline.data.image.datasets import ImageFolder
+from frostline.files.atomic import write_json
 from frostline.serving.export import imported
 from frostline.serving.reading import pixels, reader
 from frostline.serving.restored import Restored, restore
@@ -65,7 +65,7 @@ def odd_run(request: pytest.FixtureRequest, odd_pictures: Path, tmp_path_factory
     network = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "data.size=32"]
     given = ["data=imagefolder", f"data.root={odd_pictures}", "epochs=1", "trainer.accelerator=cpu", *network]
     given += [f"data.fit={request.param}", *FITS[request.param], f"outputs={tmp_path_factory.mktemp('out')}"]
-    return finished(plain(compose("run", given)))[1]
+    return finished(resolve(compose("run", given)))[1]
 
 
 def restored(run: Path) -> Restored:
@@ -74,7 +74,7 @@ def restored(run: Path) -> Restored:
 
 def trained_on(model: Restored, root: Path) -> dict[str, torch.Tensor]:
     """Return what the run's own data set gives its network, by file."""
-    data = model.config["data"]
+    data = model.config.data
     asked = {key: data[key] for key in ("size", "fit", "crop", "background")}
     split = ImageFolder(str(root), preprocess=model.backbone.preprocess, **asked).splits["test"]  # type: ignore[arg-type]
     made = split.inputs(torch.arange(len(split)), 0)
@@ -174,5 +174,5 @@ def test_a_network_learns_from_odd_pictures(tmp_path: Path, kinds: tuple[int, ..
             with Image.open(file) as image:
                 image.convert("RGB").save(file.with_suffix(".png"))
             file.unlink()
-    record, _ = finished(plain(compose("run", given)))
+    record, _ = finished(resolve(compose("run", given)))
     assert record["metrics"]["test"]["accuracy"] == 1.0

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from tests.runs import finished, rows
 
 from frostline.commands import main
-from frostline.files import sha256_file, write_json
+from frostline.files.atomic import sha256_file, write_json
 
 Make = Callable[..., Path]
 
@@ -78,7 +78,7 @@ def test_tags_are_a_list_in_json(
 
 
 def test_what_an_adapter_measured_is_remembered(room: Path, texts: Path, tmp_path: Path) -> None:
-    from frostline.config import compose, plain
+    from frostline.config.compose import compose, resolve
 
     network = ["backbone=timm", "backbone.name=test_resnet", "backbone.weights=none", "adapter=rendering"]
     given = [
@@ -89,7 +89,7 @@ def test_what_an_adapter_measured_is_remembered(room: Path, texts: Path, tmp_pat
         "trainer.accelerator=cpu",
         "freeze=linear_probe",
     ]
-    config = plain(compose("run", [*given, f"outputs={tmp_path}"]))
+    config = resolve(compose("run", [*given, f"outputs={tmp_path}"]))
     _, folder = finished(config)
     same(folder, predicted(folder, tmp_path / "out.csv", texts / "test.csv"), f"{texts}/")
 

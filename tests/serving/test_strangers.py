@@ -25,7 +25,7 @@ REFUSED: dict[str, Any] = {
     "trainer.logger": LOGGER,
     "trainer.callbacks": [{"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "dirpath": "../victim"}],
     "trainer.profiler": {"_target_": "pytorch_lightning.profilers.AdvancedProfiler", "dirpath": "../victim"},
-    "head._target_": "frostline.data.published_audio.fetch",
+    "head._target_": "frostline.data.speech.published.fetch",
     "backbone.options": {"x": LOGGER},
     "task.loss": LOGGER,
 }

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torch import Tensor
 
+from frostline.config.schema import LOWER_IS_BETTER, METRICS
 from frostline.errors import UserError
-from frostline.schema import LOWER_IS_BETTER, METRICS
 from frostline.tasks.base import better
 from frostline.tasks.multiclass import Multiclass
 

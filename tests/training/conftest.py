@@ -12,17 +12,18 @@ import torch
 from pytorch_lightning.plugins.precision import Precision
 from torch import Tensor, nn
 
-from frostline import experiment
 from frostline.backbones.base import Backbone
-from frostline.backbones.image import timm_backbone
-from frostline.config import compose, plain
-from frostline.data.image import Digits
-from frostline.experiment import run_experiment
+from frostline.backbones.traced.builders import timm_backbone
+from frostline.config.compose import compose, resolve
+from frostline.config.schema import Run
+from frostline.data.image.datasets import Digits
 from frostline.freeze.plan import Plan
 from frostline.heads import MLP, Linear
-from frostline.parts import Parts
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
+from frostline.run import experiment
+from frostline.run.experiment import run_experiment
+from frostline.run.parts import Parts
 from frostline.tasks.base import better
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
@@ -165,18 +166,18 @@ def build(make: Make, tmp_path: Path) -> Build:
     return rig
 
 
-Configure = Callable[..., tuple[dict[str, Any], Path]]
+Configure = Callable[..., tuple[Run, Path]]
 
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Configure:
     """Return a maker of small runs' configs, each with its folder: a phase that is solved, then one that is fitted."""
 
-    def config_of(*overrides: str, config_dir: Path | None = None) -> tuple[dict[str, Any], Path]:
+    def config_of(*overrides: str, config_dir: Path | None = None) -> tuple[Run, Path]:
         small = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "freeze=lp_ft", "epochs=2"]
         data = [f"data.size={SIZE}", "data.num_per_class=4", "augment=none", "trainer.accelerator=cpu"]
-        config = plain(compose("run", [*small, *data, f"outputs={tmp_path / 'outputs'}", *overrides], config_dir))
-        folder = run_folder(Path(config["outputs"]), run_id(config))
+        config = resolve(compose("run", [*small, *data, f"outputs={tmp_path / 'outputs'}", *overrides], config_dir))
+        folder = run_folder(Path(config.outputs), run_id(config))
         folder.mkdir(parents=True, exist_ok=True)
         return config, folder
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from frostline.errors import UserError
-from frostline.files import sha256_file, write_json
+from frostline.files.atomic import sha256_file, write_json
 from frostline.training.checkpoint import MANIFEST, Checkpoints, decode, encode
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool)

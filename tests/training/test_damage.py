@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from frostline.errors import UserError
-from frostline.files import sha256_file, write_json
+from frostline.files.atomic import sha256_file, write_json
 from frostline.training.checkpoint import Checkpoints, decode, encode
 
 

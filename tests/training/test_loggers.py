@@ -10,14 +10,14 @@ import pytest
 from pytorch_lightning.loggers import CSVLogger, Logger
 from tests.extras import need
 
+from frostline.config.schema import Run, conf_dir
 from frostline.errors import UserError
-from frostline.experiment import run_experiment
 from frostline.results.record import Record
-from frostline.schema import conf_dir
+from frostline.run.experiment import run_experiment
 from frostline.training.loggers import Loggers, make_loggers, numbers
 
-Run = Callable[..., tuple[Record, Path]]
-Configure = Callable[..., tuple[dict[str, Any], Path]]
+RunOne = Callable[..., tuple[Record, Path]]
+Configure = Callable[..., tuple[Run, Path]]
 CutShort = Callable[[int], None]
 
 
@@ -33,7 +33,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_gets_every_epoch_the_scores_and_the_parameters(run: Run) -> None:
+def test_tensorboard_gets_every_epoch_the_scores_and_the_parameters(run: RunOne) -> None:
     need("tensorboard")
     record, folder = run("logger=tensorboard", "epochs=3")
     found = scalars(folder / "tensorboard")
@@ -45,7 +45,7 @@ def test_tensorboard_gets_every_epoch_the_scores_and_the_parameters(run: Run) ->
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_run_that_goes_on_logs_no_epoch_twice(run: Run, cut_short: CutShort) -> None:
+def test_a_run_that_goes_on_logs_no_epoch_twice(run: RunOne, cut_short: CutShort) -> None:
     need("tensorboard")
     cut_short(1)
     with pytest.raises(KeyboardInterrupt):
@@ -54,7 +54,7 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(run: Run, cut_short: CutShort) -
     assert [step for step, _ in scalars(folder / "tensorboard")["val/accuracy"]] == [0, 1]
 
 
-def test_a_logger_that_comes_late_gets_the_earlier_epochs(run: Run, cut_short: CutShort) -> None:
+def test_a_logger_that_comes_late_gets_the_earlier_epochs(run: RunOne, cut_short: CutShort) -> None:
     cut_short(1)
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -80,7 +80,7 @@ def test_several_loggers_each_have_a_name(tmp_path: Path, configure: Configure) 
     assert "test/accuracy" in scalars(folder / "tensorboard")
 
 
-def test_without_a_logger_nothing_is_added(run: Run) -> None:
+def test_without_a_logger_nothing_is_added(run: RunOne) -> None:
     _, folder = run("logger=csv")
     assert not (folder / "loggers.json").exists() and (folder / "metrics.csv").exists()
 
@@ -103,7 +103,7 @@ def test_a_loggers_config_opens_with_its_command_and_names_its_extra(path: Path)
 )
 def test_mistakes_name_their_key(tmp_path: Path, node: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        make_loggers({"logger": node, "outputs": str(tmp_path), "force": False}, tmp_path)
+        make_loggers(Run(logger=node, outputs=str(tmp_path)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_missing_package_is_named_with_its_extra(
         monkeypatch.setattr(f"lightning_fabric.loggers.tensorboard.{name}", False)
     node = {"_target_": f"pytorch_lightning.loggers.{logger}"}
     with pytest.raises(UserError, match=rf"logger: .*frostline\[{package}\]"):
-        make_loggers({"logger": node, "outputs": str(tmp_path), "force": False}, tmp_path)
+        make_loggers(Run(logger=node, outputs=str(tmp_path)), tmp_path)
 
 
 class Faulty(CSVLogger):
@@ -142,7 +142,7 @@ def test_a_logger_that_fails_is_left_out_with_one_warning(
     faulty, sound = Faulty(tmp_path / "faulty", call), CSVLogger(str(tmp_path / "sound"))
     both: dict[str, Logger] = {"faulty": faulty, "sound": sound}
     loggers = Loggers(both, tmp_path, {})
-    with caplog.at_level(logging.WARNING), loggers.following({"seed": 0}, []):
+    with caplog.at_level(logging.WARNING), loggers.following(Run(seed=0), []):
         loggers.row({"epoch": 0, "phase": "head", "val/loss": 1.0})
         loggers.row({"epoch": 1, "phase": "head", "val/loss": 0.5})
         loggers.end({"test/accuracy": 0.9}, 1)

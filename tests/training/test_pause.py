@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from frostline.group import ALONE
+from frostline.ranks.collectives import ALONE
 from frostline.training.pause import random_states, set_random_state
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.errors import UserError
-from frostline.features.choose import choose_cut
+from frostline.features.policy import choose_cut
 from frostline.features.prefix import PrefixCache
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train, learning_rates

@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.stopping import STOP, Interrupted, interruptible
+from frostline.processes.stopping import STOP, Interrupted, interruptible
 from frostline.training.checkpoint import decode
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from tests.extras import need
 
+from frostline.config.schema import Run
 from frostline.results.record import Record
 
 SECRET = "hunter2-hunter2"
-Run = Callable[..., tuple[Record, Path]]
-Configure = Callable[..., tuple[dict[str, Any], Path]]
+RunOne = Callable[..., tuple[Record, Path]]
+Configure = Callable[..., tuple[Run, Path]]
 CutShort = Callable[[int], None]
 
 
@@ -77,7 +78,7 @@ def client(mlflow_server: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_keeps_a_comparison_together(run: Run, mlflow_server: str, client: Any) -> None:
+def test_mlflow_keeps_a_comparison_together(run: RunOne, mlflow_server: str, client: Any) -> None:
     options = ["logger=mlflow", f"logger.tracking_uri={mlflow_server}", "group=digits-3f"]
     first, _ = run(*options, "label=full-0")
     run(*options, "label=full-1", "seed=1")
@@ -94,7 +95,7 @@ def test_mlflow_keeps_a_comparison_together(run: Run, mlflow_server: str, client
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_mlflow_goes_on_with_the_same_run(run: Run, mlflow_server: str, client: Any, cut_short: CutShort) -> None:
+def test_mlflow_goes_on_with_the_same_run(run: RunOne, mlflow_server: str, client: Any, cut_short: CutShort) -> None:
     options = ["logger=mlflow", f"logger.tracking_uri={mlflow_server}"]
     cut_short(1)
     with pytest.raises(KeyboardInterrupt):
@@ -112,7 +113,7 @@ def test_mlflow_goes_on_with_the_same_run(run: Run, mlflow_server: str, client: 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_outlives_a_server_that_is_not_there(
-    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    run: RunOne, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("mlflow")
     monkeypatch.setenv("TRACKING", SECRET)
@@ -160,7 +161,7 @@ def read_records(folder: Path) -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_writes_offline_runs_one_after_another(
-    run: Run, configure: Configure, cut_short: CutShort, monkeypatch: pytest.MonkeyPatch
+    run: RunOne, configure: Configure, cut_short: CutShort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("wandb")
     monkeypatch.setattr(sys, "argv", ["frostline", f"data.token={SECRET}"])

@@ -18,12 +18,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from frostline.allow import instantiate
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, suffix
-from frostline.backbones.image import timm_backbone
-from frostline.backbones.picture import ImageBackbone
-from frostline.config import compose, plain
+from frostline.backbones.traced.backbone import ImageBackbone
+from frostline.backbones.traced.builders import timm_backbone
+from frostline.config.allow import instantiate
+from frostline.config.compose import compose, resolve
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
@@ -221,9 +221,9 @@ def test_gathering_leaves_alone_what_is_whole() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_the_error_says_what_runs_instead() -> None:
-    config = plain(compose("run", ["trainer=fsdp"]))
+    config = resolve(compose("run", ["trainer=fsdp"]))
     with pytest.raises(UserError, match="CUDA.*trainer=ddp_cpu"):
-        instantiate(config["trainer"], "trainer")
+        instantiate(config.trainer, "trainer")
 
 
 def test_what_cannot_be_sharded_is_refused() -> None:

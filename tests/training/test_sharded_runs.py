@@ -17,13 +17,13 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from tests.sequences import save_bert, write_texts
 from torch import Tensor
 
-from frostline.allow import allow, instantiate
-from frostline.config import compose, plain
+from frostline.config.allow import allow, instantiate
+from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
-from frostline.files import write_json
+from frostline.files.atomic import write_json
+from frostline.files.leftovers import private_folder
 from frostline.freeze.plan import Train
-from frostline.leftovers import private_folder
-from frostline.ranks import by_file, variables
+from frostline.ranks.place import by_file, variables
 from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import decode
 
@@ -50,8 +50,8 @@ SHARDED = ("~trainer.strategy", "+trainer.strategy={_target_: processors.OnProce
 def test_settings_that_do_not_go_with_sharding_are_refused(
     on_processors: None, key: str, value: Any, said: str
 ) -> None:
-    config = plain(compose("run", ["trainer=ddp_cpu", *SHARDED, "trainer.devices=1", "~trainer.matmul_precision"]))
-    trainer: pl.Trainer = instantiate({**config["trainer"], key: value if key != "precision" else "32-true"}, "trainer")
+    config = resolve(compose("run", ["trainer=ddp_cpu", *SHARDED, "trainer.devices=1", "~trainer.matmul_precision"]))
+    trainer: pl.Trainer = instantiate({**config.trainer, key: value if key != "precision" else "32-true"}, "trainer")
     if key == "precision":  # on a processor Lightning would take bfloat16 in its place
         trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     with pytest.raises(UserError, match=said):
@@ -73,8 +73,8 @@ def make(tmp_path: Path) -> Make:
         small = ["backbone=timm", "backbone.weights=none", "data.batch_size=16", "trainer=ddp_cpu"]
         small += ["+trainer.inference_mode=false", "launcher.threads=1", *data]
         chosen = [*small, *(SHARDED if sharded else ()), f"outputs={tmp_path / outputs}", *overrides]
-        config = plain(compose("run", chosen))
-        folder = run_folder(Path(config["outputs"]), run_id(config))
+        config = resolve(compose("run", chosen))
+        folder = run_folder(Path(config.outputs), run_id(config))
         folder.mkdir(parents=True)
         (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
         return folder

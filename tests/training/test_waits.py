@@ -16,20 +16,20 @@ from tests.waits import GPU, inputs_like, like, mixed, on_gpu
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
-from frostline.backbones.adapters_frames import Characters, Patches, Rows
-from frostline.backbones.adapters_frames import Frames as FramesAdapter
-from frostline.backbones.adapters_picture import Rendering, Spectrogram
+from frostline.backbones.adapters.frames import Characters, Patches, Rows
+from frostline.backbones.adapters.frames import Frames as FramesAdapter
+from frostline.backbones.adapters.pictures import Rendering, Spectrogram
 from frostline.backbones.base import Backbone
+from frostline.backbones.chains.backbone import POOLING
+from frostline.backbones.chains.speech import voice_encoder
+from frostline.backbones.chains.speech_transformers import transformers_audio
+from frostline.backbones.chains.text import transformers_text
 from frostline.backbones.cuts import find_cuts, prefix, suffix
-from frostline.backbones.image import timm_backbone
-from frostline.backbones.sequence import POOLING
-from frostline.backbones.speech import voice_encoder
-from frostline.backbones.speech_transformers import transformers_audio
-from frostline.backbones.text import transformers_text
-from frostline.data.augment import Light, draw
+from frostline.backbones.traced.builders import timm_backbone
+from frostline.data.image.augment import Light, draw
+from frostline.data.image.operations import Operation
+from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.data.inputs import Inputs, Ragged
-from frostline.data.operations import Operation
-from frostline.data.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import MLP, Cosine, Frames, Linear

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from frostline.dispatch import Outcome, conclude, set_up, settled
+from frostline.config.schema import Run
+from frostline.files.sheet import write_sheet
 from frostline.launchers.base import Task
+from frostline.launchers.dispatch import Outcome, conclude, set_up, settled
+from frostline.results.pruning import ask
 from frostline.results.record import Record
-from frostline.results.verdicts import ask
-from frostline.sheet import write_sheet
 from frostline.tuning.conduct import Sitting
 from frostline.tuning.index import Index
 from frostline.tuning.search import Search, make_search
@@ -23,20 +24,18 @@ RATE = "optimizer.lr=tag(log,interval(1e-4,1.0))"
 Ended = tuple[Task, Outcome, float]
 
 
-def quality(config: dict[str, Any]) -> float:
+def quality(config: Run) -> float:
     """Return what a run comes to: best at a learning rate of 0.01, better where everything trains."""
-    return 0.9 - 0.2 * abs(math.log10(config["optimizer"]["lr"]) + 2) + 0.05 * ("full" in config["freeze"]["_target_"])
+    return 0.9 - 0.2 * abs(math.log10(config.optimizer["lr"]) + 2) + 0.05 * ("full" in config.freeze["_target_"])
 
 
 class Pretend:
     """A launcher that runs formulas, ``workers`` at a time; ``ran`` are the configs in order, ``fails`` says why one
     has no result, ``leaves`` how many runs it does before its caller is killed."""
 
-    def __init__(
-        self, workers: int = 1, fails: Callable[[dict[str, Any]], str | None] = lambda config: None, leaves: int = 10**6
-    ):
+    def __init__(self, workers: int = 1, fails: Callable[[Run], str | None] = lambda config: None, leaves: int = 10**6):
         self.workers, self.fails, self.leaves = workers, fails, leaves
-        self.ran: list[dict[str, Any]] = []
+        self.ran: list[Run] = []
         self._on: dict[Future[None], Task] = {}
 
     def __enter__(self) -> "Pretend":
@@ -49,7 +48,7 @@ class Pretend:
         return [(task, 0.0) for task in self._on.values()]
 
     def call(self, function: str, *arguments: Any) -> Any:
-        assert function == "frostline.extract.survey"
+        assert function == "frostline.run.survey.survey"
         return [{} for _ in arguments[0]]
 
     def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
@@ -77,17 +76,17 @@ class Pretend:
 
     def _work(self, task: Task) -> None:
         config, folder = task.config, task.folder
-        record = Record(id=folder.name, status="done", config=config, epochs=config["epochs"])
+        record = Record(id=folder.name, status="done", config=config.plain(), epochs=config.epochs)
         reason = self.fails(config)
         if reason is not None:
             record.status, record.reason = reason.split(": ")
             record.write(folder)
             return
         rows = []
-        for epoch in range(config["epochs"]):
+        for epoch in range(config.epochs):
             rows.append({"epoch": epoch, "val/accuracy": quality(config) * (1 - 0.5 ** (epoch + 1))})
             write_sheet(folder / "metrics.csv", rows)
-            if config["judged"] and ask(folder, epoch, 20):
+            if config.judged and ask(folder, epoch, 20):
                 record.status, record.reason, record.epochs = "pruned", f"stopped after epoch {epoch}", epoch + 1
                 break
         record.metrics = {split: {"accuracy": rows[-1]["val/accuracy"]} for split in ("val", "test")}

@@ -5,10 +5,10 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.report import read_search, write_search_report
 from frostline.tuning.search import Search
@@ -19,13 +19,13 @@ Make = Callable[..., Search]
 
 
 def rates(launcher: Pretend) -> list[float]:
-    return [config["optimizer"]["lr"] for config in launcher.ran]
+    return [config.optimizer["lr"] for config in launcher.ran]
 
 
 def test_a_study_finds_the_best_and_tests_it_once(search: Make, conducted: Conducted) -> None:
     launcher = Pretend()
     sitting, final = conducted(search("tune.trials=14", "tune.startup=5"), launcher)
-    assert [config["test"] for config in launcher.ran] == [False] * 14 + [True]
+    assert [config.test for config in launcher.ran] == [False] * 14 + [True]
     best = sitting.index.best()
     assert best is not None and best["value"] == max(row["value"] for row in sitting.index.content["trials"])
     assert abs(math.log10(final["config"]["optimizer"]["lr"]) + 2) < 0.5
@@ -56,12 +56,12 @@ def test_a_killed_study_goes_on_with_its_count_and_asks_what_it_would_have(
     third = Pretend()
     assert conducted(search(*ask), third)[0].settled() == final and not third.ran
     conducted(search("tune.trials=6", *ask[1:]), third)
-    assert len(third.ran) - sum(config["test"] for config in third.ran) == 1
+    assert len(third.ran) - sum(config.test for config in third.ran) == 1
 
 
 def test_trials_without_a_result_are_told_as_failed_with_their_reason(search: Make, conducted: Conducted) -> None:
-    def fails(config: dict[str, Any]) -> str | None:
-        rate = config["optimizer"]["lr"]
+    def fails(config: Run) -> str | None:
+        rate = config.optimizer["lr"]
         return "diverged: the loss is nan" if rate > 0.1 else "failed: out of memory" if rate < 1e-3 else None
 
     sitting, final = conducted(search("tune.trials=8", "tune.sampler=random"), Pretend(fails=fails))
@@ -90,7 +90,7 @@ def test_what_is_behind_is_stopped(search: Make, conducted: Conducted, pruner: s
     assert len(pruned) >= 2 and len(pruned) + len(done) == 10 and final["status"] == "done"
     assert all(row["value"] is None and len(row["values"]) == row["epochs"] < 9 for row in pruned)
     assert all(len(row["values"]) == 9 for row in done)
-    top = max(launcher.ran[:10], key=quality)["optimizer"]["lr"]
+    top = max(launcher.ran[:10], key=quality).optimizer["lr"]
     assert final["config"]["optimizer"]["lr"] == top or pruner != "median" or workers > 1
 
 
@@ -155,7 +155,7 @@ def test_a_storage_elsewhere_is_used(search: Make, conducted: Conducted, tmp_pat
 def test_the_report_shows_the_history_and_what_mattered(search: Make, conducted: Conducted) -> None:
     fails = {"diverged: <b>nan</b>"}
     ask = ("tune.trials=10", "tune.pruner=median", "tune.startup=6", "tune.space={freeze: [full, lp_ft]}")
-    launcher = Pretend(fails=lambda config: next(iter(fails)) if config["optimizer"]["lr"] > 0.3 else None)
+    launcher = Pretend(fails=lambda config: next(iter(fails)) if config.optimizer["lr"] > 0.3 else None)
     sitting, final = conducted(search(*ask), launcher)
     folder = sitting.index.folder
     found = read_search(folder)

@@ -13,11 +13,11 @@ Make = Callable[..., Search]
 def test_trials_and_the_final_run_differ_in_seed_and_test(search: Make) -> None:
     found = search("seed=3", "tune.pruner=asha")
     trial, final = found.trial({"optimizer.lr": 0.1}, 7), found.final({"optimizer.lr": 0.1})
-    assert (trial["seed"], trial["test"], trial["judged"]) == (4, False, True)
-    assert (final["seed"], final["test"], final["judged"]) == (3, True, False)
-    assert trial["optimizer"]["lr"] == final["optimizer"]["lr"] == 0.1
-    assert trial["label"] == "trial 7 optimizer.lr=0.1" and trial["group"] == found.name
-    assert "tune" not in trial and "tune" not in final
+    assert (trial.seed, trial.test, trial.judged) == (4, False, True)
+    assert (final.seed, final.test, final.judged) == (3, True, False)
+    assert trial.optimizer["lr"] == final.optimizer["lr"] == 0.1
+    assert trial.label == "trial 7 optimizer.lr=0.1" and trial.group == found.name
+    assert "tune" not in trial.plain() and "tune" not in final.plain()
 
 
 def test_the_name_hangs_on_what_makes_another_study_and_on_nothing_else(search: Make) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.config import parse_overrides
+from frostline.config.compose import parse_overrides
 from frostline.errors import UserError
 from frostline.tuning.space import Space, make_space
 

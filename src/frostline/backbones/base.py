@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from frostline.backbones.weights import fingerprint
+from frostline.backbones.weights.loading import fingerprint
 from frostline.data.inputs import Inputs, Preprocess
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)

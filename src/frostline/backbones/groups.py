@@ -6,7 +6,7 @@ from timm.models._manipulate import group_with_matcher
 from torch import nn
 
 from frostline.backbones.base import NORMS
-from frostline.backbones.picture import several_convolutions
+from frostline.backbones.traced.backbone import several_convolutions
 
 DOMINANT = 0.9
 Unit = tuple[str, nn.Module]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from frostline import __version__
 from frostline.errors import UserError, printable
-from frostline.files import DISK, NAMES, WriteError
+from frostline.files.atomic import DISK, NAMES, WriteError
 
 LONGEST = 3000
 COMMANDS = {

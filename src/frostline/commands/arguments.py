@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from frostline.allow import allow
-from frostline.config import groups, references, search_path, searching
-from frostline.schema import conf_dir
+from frostline.config.allow import allow
+from frostline.config.compose import groups, references, search_path, searching
+from frostline.config.schema import conf_dir
 
 OVERRIDES = """\
 An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that the YAML leaves out, ~KEY to drop one.

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.commands.list import moment
+from frostline.config.schema import Cache
 from frostline.errors import UserError, printable
 from frostline.features.cache import Store
-from frostline.schema import Cache
 
 GB = 10**9
 

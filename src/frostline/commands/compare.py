@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
 
 def comparison_folder(found: Design) -> Path:
     """Return where a comparison lies."""
-    return Path(found.config["outputs"]) / "comparisons" / found.name
+    return Path(found.config.outputs) / "comparisons" / found.name
 
 
 def carry_out(found: Design, command: str) -> int:

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from frostline import __version__
-from frostline.config import groups
+from frostline.config.compose import groups
+from frostline.config.schema import conf_dir
 from frostline.errors import UserError
-from frostline.schema import conf_dir
 
 PACKAGES = (
     "torch",
@@ -157,7 +157,7 @@ def weights() -> list[Row]:
 
 def voice() -> str:
     """Return where the weights of backbone=voice_encoder are, or the command that gets them, whole."""
-    from frostline.backbones.speech import PACKAGE, packaged
+    from frostline.backbones.chains.speech import PACKAGE, packaged
 
     try:
         packaged()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from frostline.allow import allow
+from frostline.config.allow import allow
 from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frostline.errors import UserError, printable
+from frostline.files.shapes import check_shape
 from frostline.results.checked import STATUSES as RECORDED
 from frostline.results.store import listed
-from frostline.shapes import check_shape
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
 WIDEST = 40

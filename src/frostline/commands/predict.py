@@ -12,10 +12,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from frostline.allow import allow
+from frostline.config.allow import allow
 from frostline.errors import UserError, printable
-from frostline.files import NAMES
-from frostline.leftovers import temporary_beside
+from frostline.files.atomic import NAMES
+from frostline.files.leftovers import temporary_beside
 from frostline.serving.runs import find_run, made_again
 
 ABOUT = """\

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.commands.arguments import hand_over, parse
-from frostline.config import compose, explained, plain, quoted, single_choices
-from frostline.dispatch import Outcome, dispatch
+from frostline.config.compose import compose, explained, quoted, resolve, single_choices
+from frostline.config.schema import Run
+from frostline.config.secrets import without_credentials
 from frostline.errors import UserError, printable
-from frostline.files import make_folder, read_json, write_json, writing
+from frostline.files.atomic import make_folder, read_json, write_json, writing
 from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.dispatch import Outcome, dispatch
 from frostline.results.store import RECORD
-from frostline.secrets import without_credentials
 
-LOCAL = "frostline.launchers.local.Pool"
+LOCAL = "frostline.launchers.pool.launcher.Pool"
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
 
 
@@ -33,12 +33,12 @@ def main(argv: Sequence[str]) -> int:
         return show("run", args)
     if args.multirun:
         return sweep(args)
-    return alone(plain(compose("run", args.overrides, args.config_dir)))
+    return alone(resolve(compose("run", args.overrides, args.config_dir)))
 
 
-def alone(config: dict[str, Any]) -> int:
+def alone(config: Run) -> int:
     """Do one run, where its launcher says: of this machine's no pool is needed; return the exit code."""
-    if config["launcher"]["_target_"] == LOCAL:
+    if config.launcher["_target_"] == LOCAL:
         return finish(dispatch(config))
     single = Task("run", config)
     with make_launcher([config]) as launcher:
@@ -75,8 +75,8 @@ def sweep(args: argparse.Namespace) -> int:
     Every choice of every swept group is composed and checked before the first run.
     """
     choices = single_choices(args.overrides, args.config_dir)
-    configs = [plain(compose("run", overrides, args.config_dir)) for overrides in choices]
-    folder = sweep_folder(Path(configs[0]["outputs"]))
+    configs = [resolve(compose("run", overrides, args.config_dir)) for overrides in choices]
+    folder = sweep_folder(Path(configs[0].outputs))
     with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
         hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
     codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
@@ -109,10 +109,10 @@ def task(composed: DictConfig) -> None:
         refuse(error)
 
 
-def prepare(composed: DictConfig) -> dict[str, Any] | None:
+def prepare(composed: DictConfig) -> Run | None:
     """Return the checked config of a sweep's run, or None for a mistake, which is said and written down."""
     try:
-        return plain(composed)
+        return resolve(composed)
     except UserError as error:
         refuse(error)
         return None

@@ -11,9 +11,9 @@ from typing import Any
 from frostline.commands.arguments import parse
 from frostline.commands.report import make_report
 from frostline.commands.run import show
-from frostline.config import parse_overrides
+from frostline.config.compose import parse_overrides
 from frostline.errors import UserError
-from frostline.files import make_folder
+from frostline.files.atomic import make_folder
 from frostline.launchers.base import make_launcher
 from frostline.results.owner import release, take
 from frostline.tuning.conduct import Sitting
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 def study_folder(search: Search) -> Path:
     """Return where a study lies."""
-    return Path(search.config["outputs"]) / "studies" / search.name
+    return Path(search.config.outputs) / "studies" / search.name
 
 
 def plan(search: Search) -> int:

@@ -3,17 +3,18 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from frostline.allow import below
-from frostline.config import compose, expanded, explained, parse_overrides, plain
-from frostline.dispatch import settled
+from frostline.config.allow import below
+from frostline.config.compose import compose, expanded, explained, parse_overrides, resolve
+from frostline.config.schema import Compare, Run, Varied
 from frostline.errors import UserError, choices
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
+from frostline.launchers.dispatch import settled
 from frostline.results.store import WHERE_NOT_WHAT, identity, run_folder, run_id
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
@@ -40,16 +41,16 @@ class Job:
     epochs: int
     trial: bool
     id: str
-    config: dict[str, Any]
+    config: Run
 
     @property
     def name(self) -> str:
         """What a person calls the run."""
-        return self.config["label"]
+        return self.config.label or ""
 
     def record(self) -> dict[str, Any] | None:
         """Return the run's record where it need not run again."""
-        known = settled(self.config, run_folder(Path(self.config["outputs"]), self.id))
+        known = settled(self.config, run_folder(Path(self.config.outputs), self.id))
         return known.record if known else None
 
 
@@ -79,8 +80,7 @@ class Cell:
         values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
         for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
             OmegaConf.update(self.composed, key, value)
-        config = plain(self.composed)
-        del config["compare"]
+        config = resolve(self.composed)
         return Job(self, seed, rate, length, trial, run_id(config), config)
 
     def _run_name(self, seed: int, lr: float, trial: bool) -> str:
@@ -100,16 +100,16 @@ class Design:
     factor: str
     axes: dict[str, list[str]]
     cells: list[Cell]
-    config: dict[str, Any]
+    config: Compare
 
     @property
     def seeds(self) -> list[int]:
-        return self.config["compare"]["seeds"]
+        return self.config.compare.seeds
 
     @property
     def trial_seed(self) -> int:
         """The seed of trials. Raises UserError for one that a run uses as well: it would choose on its own noise."""
-        seed = self.config["compare"]["lr_seed"]
+        seed = self.config.compare.lr_seed
         if seed is None:
             return max(self.seeds) + 1
         if seed in self.seeds:
@@ -118,10 +118,10 @@ class Design:
 
     def digest(self) -> str:
         """Return a hash of all that decides which runs there are."""
-        node = {key: value for key, value in self.config["compare"].items() if key != "name"}
+        node = {key: value for key, value in self.config.plain()["compare"].items() if key != "name"}
         return sha256_json([node, [identity(config) for config in self.configs()]])
 
-    def configs(self) -> list[dict[str, Any]]:
+    def configs(self) -> list[Run]:
         """Return the config of each cell's first run."""
         return [cell.job(self.seeds[0]).config for cell in self.cells]
 
@@ -129,14 +129,14 @@ class Design:
 def design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     """Compose and check every cell. Raises UserError for what is wrong with any of them."""
     base, swept = split_sweeps(overrides, config_dir)
-    config = plain(compose("compare", [*base, *firsts(swept)], config_dir))
-    check(config["compare"])
-    more, added = split_sweeps(config["compare"]["axes"], config_dir)
+    config = resolve(compose("compare", [*base, *firsts(swept)], config_dir), Compare)
+    check(config.compare)
+    more, added = split_sweeps(config.compare.axes, config_dir)
     if more or set(added) & set(swept):
         raise UserError(f"compare.axes: {(more or sorted(added))[0]!r} is no sweep, or is swept twice; give data=a,b.")
     levels = {key: [Level(one.partition("=")[2], (one,), {}) for one in ones] for key, ones in (added | swept).items()}
-    axes = {"freeze": strategies(config["compare"]["strategies"]), **levels}
-    factor = config["compare"]["factor"]
+    axes = {"freeze": strategies(config.compare.strategies), **levels}
+    factor = config.compare.factor
     if factor not in axes:
         raise choices("compare.factor", factor, list(axes))
     cells = [make_cell(axes, levels, base, factor, config_dir) for levels in itertools.product(*axes.values())]
@@ -154,20 +154,20 @@ def firsts(swept: Mapping[str, Sequence[str]]) -> list[str]:
     return [ones[0] for ones in swept.values()]
 
 
-def check(node: Mapping[str, Any]) -> None:
+def check(node: Varied) -> None:
     """Refuse lists that are empty or hold what is no seed or rate, and a budget of both kinds. Raises UserError."""
     for key in ("strategies", "seeds"):
-        if not node[key]:
+        if not getattr(node, key):
             raise UserError(f"compare.{key}: the list is empty; give one as in {OURS['freeze']} {OURS['seed']}.")
-    for place, rate in enumerate(node["lr_grid"]):
+    for place, rate in enumerate(node.lr_grid):
         if rate <= 0:
             raise UserError(f"compare.lr_grid[{place}]: {rate!r} is no learning rate; give numbers above 0.")
-    if len(set(node["lr_grid"])) != len(node["lr_grid"]):
-        raise UserError(f"compare.lr_grid: {node['lr_grid']} holds a rate twice; give each once.")
-    budget = node["budget"]
-    if budget["epochs"] is not None and budget["seconds"] is not None:
+    if len(set(node.lr_grid)) != len(node.lr_grid):
+        raise UserError(f"compare.lr_grid: {node.lr_grid} holds a rate twice; give each once.")
+    budget = node.budget
+    if budget.epochs is not None and budget.seconds is not None:
         raise UserError("compare.budget: it holds epochs and seconds; give one of them and null for the other.")
-    for key, value in budget.items():
+    for key, value in asdict(budget).items():
         if value is not None and value <= 0:
             raise UserError(f"compare.budget.{key}: {value!r} will not do; give a number above 0, or null.")
 
@@ -228,10 +228,10 @@ def make_cell(
     if budget is not None:
         composed.epochs = budget
     block = {key: level.name for key, level in here.items() if key != factor and len(axes[key]) > 1}
-    config = plain(composed)
-    if "lr" not in config["optimizer"]:
+    config = resolve(composed)
+    if "lr" not in config.optimizer:
         raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
-    return Cell(here[factor].name, block, composed, config["optimizer"]["lr"], config["epochs"])
+    return Cell(here[factor].name, block, composed, config.optimizer["lr"], config.epochs)
 
 
 def check_distinct(found: Design) -> None:
@@ -251,7 +251,7 @@ def folder_name(found: Design, composed: DictConfig) -> str:
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.
     """
-    name = found.config["compare"]["name"]
+    name = found.config.compare.name
     if name is None:
         chosen = composed.hydra.runtime.choices
         parts = ["+".join(found.axes.get(group, [chosen[group]])) for group in ("data", "backbone")]

@@ -9,9 +9,10 @@ from typing import Any
 from frostline.comparison.cells import Cell, Design, Job
 from frostline.comparison.index import Index
 from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
+from frostline.config.schema import Varied
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher, Task
-from frostline.live import run_all
+from frostline.launchers.progress import run_all
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
@@ -61,14 +62,18 @@ class Sitting:
 
     def fill(self, facts: Facts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
-        left = [job.config for job in self.expected() if facts[job.cell.key].get("entries") and job.record() is None]
+        left = [
+            job.config.plain() for job in self.expected() if facts[job.cell.key].get("entries") and job.record() is None
+        ]
         if not left:
             return
         print("filling the caches for all runs ...", flush=True)
         try:
             slots = min(self.launcher.workers, self._passes(left))
             threads = max(1, (os.cpu_count() or 1) // max(1, slots))
-            found = self.launcher.call_many(slots, "frostline.extract.extract", left, threads, slots) if slots else []
+            found = (
+                self.launcher.call_many(slots, "frostline.run.survey.extract", left, threads, slots) if slots else []
+            )
         except UserError as error:
             found = [error]
         for error in dict.fromkeys(str(one) for one in found if isinstance(one, UserError)):
@@ -77,7 +82,7 @@ class Sitting:
 
     def _passes(self, left: Sequence[Mapping[str, Any]]) -> int:
         """Return how many passes there are to share; 1 where there is nobody to share them with, who will see."""
-        return self.launcher.call("frostline.extract.count_passes", left) if self.launcher.workers > 1 else 1
+        return self.launcher.call("frostline.run.survey.count_passes", left) if self.launcher.workers > 1 else 1
 
     def expected(self) -> list[Job]:
         """Return the runs to come, as far as that is known before the trials, and one trial for each cell."""
@@ -90,7 +95,7 @@ class Sitting:
 
     def budgeted(self, facts: Facts) -> list[Cell]:
         """Return the cells with the epochs that their budget allows; a pilot run tells what an epoch takes."""
-        seconds = self._node["budget"]["seconds"]
+        seconds = self._node.budget.seconds
         if seconds is None:
             return self.design.cells
         pilots = [cell.job(self.design.trial_seed, trial=True) for cell in self.design.cells]
@@ -102,7 +107,7 @@ class Sitting:
 
     def tuned(self, cells: Sequence[Cell], facts: Facts) -> dict[Key, Tuned]:
         """Return the learning rate of each cell: the best of the grid on validation, where there is a grid."""
-        grid = self._node["lr_grid"]
+        grid = self._node.lr_grid
         if not grid:
             return {cell.key: Tuned(cell.label, cell.block, cell.lr) for cell in cells}
         known = self.index.tuned()
@@ -110,7 +115,7 @@ class Sitting:
             rates = {cell.key: grid if facts[cell.key].get("stepped", True) else [] for cell in cells}
             found = self.tune(cells, rates)
             edges = {one.key: one.edge for one in found if one.edge}
-            if self._node["lr_extend"] and edges:
+            if self._node.lr_extend and edges:
                 rates |= {key: [*grid, beyond(grid, edge)] for key, edge in edges.items()}
                 found = self.tune(cells, rates, frozenset(edges))
             self.index.set_tuned(found)
@@ -144,16 +149,16 @@ class Sitting:
         return records
 
     @property
-    def _node(self) -> Mapping[str, Any]:
-        return self.design.config["compare"]
+    def _node(self) -> Varied:
+        return self.design.config.compare
 
     @property
     def _monitor(self) -> str:
-        return self.design.config["monitor"]
+        return self.design.config.metric
 
     @property
     def _tries(self) -> bool:
-        return bool(self._node["lr_grid"]) or self._node["budget"]["seconds"] is not None
+        return bool(self._node.lr_grid) or self._node.budget.seconds is not None
 
 
 def surveyed(design: Design, index: Index, launcher: Launcher) -> list[dict[str, Any]]:
@@ -163,7 +168,7 @@ def surveyed(design: Design, index: Index, launcher: Launcher) -> list[dict[str,
     """
     known = index.content["facts"]
     if known is None:
-        known = launcher.call("frostline.extract.survey", design.configs())
+        known = launcher.call("frostline.run.survey.survey", [config.plain() for config in design.configs()])
         refuse(design.cells, known)
     return known
 

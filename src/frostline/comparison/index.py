@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from frostline.comparison.cells import Design, Job, block_text
 from frostline.comparison.tuning import Tuned
-from frostline.files import write_json
+from frostline.config.secrets import without_credentials
+from frostline.files.atomic import write_json
 from frostline.results.indexes import load_comparison
 from frostline.results.store import FINAL, read_record, run_folder
-from frostline.secrets import without_credentials
 
 FORMAT = 2
 NAME = "comparison.json"
@@ -27,7 +27,7 @@ class Index:
     @classmethod
     def open(cls, folder: Path, design: Design, command: str) -> "Index":
         """Return the index of a comparison that begins or goes on."""
-        node = design.config["compare"]
+        node = design.config.compare
         content = {
             "format": FORMAT,
             "design": design.digest(),
@@ -36,16 +36,16 @@ class Index:
             "factor": design.factor,
             "axes": design.axes,
             "seeds": design.seeds,
-            "budget": node["budget"],
-            "lr_grid": node["lr_grid"],
-            "lr_seed": design.trial_seed if node["lr_grid"] or node["budget"]["seconds"] else None,
+            "budget": asdict(node.budget),
+            "lr_grid": node.lr_grid,
+            "lr_seed": design.trial_seed if node.lr_grid or node.budget.seconds else None,
             "wall_seconds": 0.0,
             "extraction": None,
             "facts": None,
             "tuned": [],
             "runs": [],
         }
-        before = None if design.config["force"] else read(folder)
+        before = None if design.config.force else read(folder)
         if before is not None and before.get("design") == content["design"]:
             kept = ("wall_seconds", "extraction", "facts", "tuned", "runs")
             content |= {key: before[key] for key in kept if before.get(key) is not None}
@@ -66,7 +66,7 @@ class Index:
         self.set(runs=rows)
 
     def _row(self, job: Job) -> dict[str, Any]:
-        folder = run_folder(Path(job.config["outputs"]), job.id)
+        folder = run_folder(Path(job.config.outputs), job.id)
         return {
             "label": job.cell.label,
             "block": job.cell.block,

@@ -45,8 +45,8 @@ def outlook(design: Design, facts: Facts, tuned: Sequence[Tuned]) -> list[Row]:
 
 def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence[Tuned]) -> list[Job]:
     """Return the trials of a cell, and its runs as far as their learning rate is known."""
-    node = design.config["compare"]
-    grid = node["lr_grid"] if fact.get("stepped", True) else []
+    node = design.config.compare
+    grid = node.lr_grid if fact.get("stepped", True) else []
     trials = [cell.job(design.trial_seed, lr=rate, trial=True) for rate in grid]
     rates = {one.key: one.lr for one in tuned}
     if grid and cell.key not in rates:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from frostline.comparison.cells import Block, Cell, block_text
-from frostline.schema import LOWER_IS_BETTER
+from frostline.config.schema import LOWER_IS_BETTER
 
 SOLVED = "its head is solved, so the learning rate plays no part in it"
 Trial = tuple[float, Mapping[str, Any] | None]

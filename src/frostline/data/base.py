@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from frostline.data.augment import Batched, apply
+from frostline.data.image.augment import Batched, apply
 from frostline.data.inputs import Inputs, Preprocess, send
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
 from frostline.data.order import WINDOW, EpochBatches, by_length
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices, named
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 
 
 class Split(Source, Protocol):

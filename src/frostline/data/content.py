@@ -6,16 +6,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from frostline.data.corpus import split_tables
 from frostline.data.folders import FILES, IMAGES, RECORDINGS, Columns, Folder, Kind, read_folder, read_manifest
 from frostline.data.index import DataIndex, digests, index_folder
+from frostline.data.text.corpus import split_tables
 from frostline.errors import UserError
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 
 PLACES = ("manifest", "file", "root", "path")
 """The keys of `data` that name files; the first that is set tells data sets apart in the data index."""
 
-KINDS = {"frostline.data.image": IMAGES, "frostline.data.audio": RECORDINGS}
+KINDS = {"frostline.data.image.datasets": IMAGES, "frostline.data.speech.datasets": RECORDINGS}
+PUBLISHED = ("frostline.data.image.published.", "frostline.data.speech.published.")
 CODE = (".py", ".so", ".pyd")
 
 Files = list[tuple[str, str]]
@@ -29,7 +30,7 @@ def place_of(data: Mapping[str, Any]) -> str | None:
 
 def is_published(data: Mapping[str, Any]) -> bool:
     """Return whether a data set is known by its name, wherever it was downloaded to."""
-    return str(data.get("_target_")).startswith("frostline.data.published")
+    return str(data.get("_target_")).startswith(PUBLISHED)
 
 
 def data_content(data: Mapping[str, Any], outputs: Path) -> str | None:
@@ -65,7 +66,7 @@ def data_files(data: Mapping[str, Any]) -> Files:
         return manifest_files(data, kind, symlinks)
     if kind is not None:
         return folder_files(root, kind, symlinks)
-    if module == "frostline.data.text" and root is not None:
+    if module == "frostline.data.text.datasets" and root is not None:
         return [(split, str(table)) for split, table in split_tables(str(root), symlinks).items()]
     return [file for key in PLACES if data.get(key) for file in all_files(str(data[key]), key)]
 

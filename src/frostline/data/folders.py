@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from frostline.data.listing import Found, Listing, from_rows
-from frostline.data.readers import READERS
 from frostline.data.splits import SPLITS, split_called
-from frostline.data.tables import SPLIT, read_rows, without_bad
+from frostline.data.tables.formats import READERS
+from frostline.data.tables.rows import SPLIT, read_rows, without_bad
 from frostline.errors import UserError, named
 
 

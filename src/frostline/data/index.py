@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from frostline.files import irregular, sha256_file, write_atomic
+from frostline.files.atomic import irregular, sha256_file, write_atomic
 
 log = logging.getLogger(__name__)
 FORMAT = 1

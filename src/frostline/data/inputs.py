@@ -101,7 +101,7 @@ class Pixels:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Return all that :mod:`frostline.data.viewing` must know, as plain values."""
+        """Return all that :mod:`frostline.data.image.viewing` must know, as plain values."""
         return {**asdict(self), "resized": self.resized, "span": self.span or WHOLE}
 
     @property

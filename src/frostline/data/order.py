@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from frostline.errors import UserError
-from frostline.files import encoded
+from frostline.files.atomic import encoded
 
 
 def stable_seed(*parts: object) -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from frostline.features.manifest import read_manifest
-from frostline.files import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
-from frostline.leftovers import make_name, sweep, sweep_once, temporary_beside, touched
+from frostline.files.atomic import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
+from frostline.files.leftovers import make_name, sweep, sweep_once, temporary_beside, touched
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 
 FORMAT = 3
 

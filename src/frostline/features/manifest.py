@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from frostline.files import read_json, sha256_json
-from frostline.shapes import check_shape
+from frostline.files.atomic import read_json, sha256_json
+from frostline.files.shapes import check_shape
 
 SHAPE = {
     "sum": str,

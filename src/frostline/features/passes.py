@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.inputs import Inputs, Ragged
+from frostline.features.activations import in_order
 from frostline.features.cache import Writer
-from frostline.features.rows import in_order
 
 Batches = Generator[tuple[Tensor, Inputs, bool]]
 """Indices [B], inputs [B, ...], and whether a window ends: within one, batches need not be in order."""

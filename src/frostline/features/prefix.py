@@ -14,16 +14,16 @@ from torch import Tensor
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, prefix
-from frostline.backbones.weights import fingerprint
+from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, send
+from frostline.features.activations import Rows
 from frostline.features.cache import Entry, Store, Writer
-from frostline.features.choose import size
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
-from frostline.features.rows import Rows
-from frostline.group import ALONE, Group
-from frostline.leftovers import make_name
+from frostline.features.policy import size
+from frostline.files.leftovers import make_name
+from frostline.ranks.collectives import ALONE, Group
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.freeze.handwritten import fill_epochs, matching, number, read_step
+from frostline.freeze.custom import fill_epochs, matching, number, read_step
 from frostline.freeze.plan import ADAPTER, HEAD, Draft, Kind, Phase, Plan, Train, arrange, check_epochs, in_depth_order
 
 

@@ -1,18 +1,19 @@
 """What every launcher offers: runs go in, outcomes come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from frostline.accelerators import count_gpus
-from frostline.allow import instantiate
-from frostline.dispatch import Outcome, settled
+from frostline.config.accelerators import count_gpus
+from frostline.config.allow import instantiate
+from frostline.config.schema import Run
+from frostline.config.secrets import resolve_env
 from frostline.errors import UserError
+from frostline.launchers.dispatch import Outcome, settled
 from frostline.results.store import run_folder, run_id
-from frostline.secrets import resolve_env
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,12 @@ class Task:
     """One run to do: the name that is shown, and the resolved config."""
 
     name: str
-    config: dict[str, Any]
+    config: Run
 
     @cached_property
     def folder(self) -> Path:
         """The run's folder, named by its ID."""
-        return run_folder(Path(self.config["outputs"]), run_id(self.config))
+        return run_folder(Path(self.config.outputs), run_id(self.config))
 
 
 class Launcher(Protocol):
@@ -131,10 +132,10 @@ def only_result(results: Sequence[Any]) -> Any:
     return found
 
 
-def make_launcher(configs: Sequence[Mapping[str, Any]]) -> Launcher:
+def make_launcher(configs: Sequence[Run]) -> Launcher:
     """Return the launcher that the configs' node `launcher`, the same in all, names.
 
     It is told the most GPUs that any of these runs takes on a node. Raises UserError for a wrong key.
     """
     gpus = max(map(count_gpus, configs))
-    return instantiate(resolve_env(configs[0]["launcher"], "launcher"), "launcher", devices=gpus)
+    return instantiate(resolve_env(configs[0].launcher, "launcher"), "launcher", devices=gpus)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from frostline.files import encoded
+from frostline.files.atomic import encoded
 from frostline.report.runs import Block, Run, parsed
 from frostline.results.store import WHERE_NOT_WHAT
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from frostline.errors import UserError
-from frostline.files import read_bytes, write_atomic
+from frostline.files.atomic import read_bytes, write_atomic
 from frostline.report.analysis import Analysis
 from frostline.report.markdown import FOLDER, document
 from frostline.report.page import Page, html

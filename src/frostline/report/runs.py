@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from frostline.config.secrets import masked
+from frostline.files.shapes import LARGEST
 from frostline.results.checked import load_record
 from frostline.results.store import RECORD
-from frostline.secrets import masked
-from frostline.shapes import LARGEST
 
 DAMAGED = "damaged"
 COSTS = (

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frostline.config.secrets import masked
 from frostline.errors import UserError
 from frostline.report.runs import Reader, Run, as_object, number, numbers, place
 from frostline.results.indexes import load_study
-from frostline.secrets import masked
 
 STUDY = "study.json"
 FORMAT = 1

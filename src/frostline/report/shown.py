@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from frostline.files import read_bytes
+from frostline.files.atomic import read_bytes
+from frostline.files.shapes import check_shape
+from frostline.files.sheet import read_sheet
 from frostline.report.runs import Run, at, number, parsed
 from frostline.results.checked import load_record
 from frostline.results.store import RECORD
-from frostline.shapes import check_shape
-from frostline.sheet import read_sheet
 
 MOST_PICTURE_BYTES = 1 << 20  # of one mistake's picture
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frostline.config.schema import LOWER_IS_BETTER
 from frostline.report.answers import Answered
 from frostline.report.bootstrap import Resampled, bootstrap, moderated, resampled
 from frostline.report.estimates import SAME, Estimate, Interval, Key, by_block, estimate, mean_interval
 from frostline.report.estimates import moderated as moderated_estimates
 from frostline.report.ranking import Ranks, ranks
-from frostline.schema import LOWER_IS_BETTER
 
 __all__ = [
     "LOWER_IS_BETTER",

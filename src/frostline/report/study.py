@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from frostline.config.secrets import masked
 from frostline.errors import UserError, named
 from frostline.report.axes import FACTOR, placed
 from frostline.report.runs import DAMAGED, Block, Reader, Run, as_object, monitor, number, parsed, place
@@ -12,7 +13,6 @@ from frostline.report.search import STUDY, read_search
 from frostline.report.units import plural
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
-from frostline.secrets import masked
 
 COMPARISON = "comparison.json"
 FORMAT = 2

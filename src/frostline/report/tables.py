@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from frostline.files.sheet import line
 from frostline.report.analysis import Analysis, Mean
 from frostline.report.search import Search
 from frostline.report.text import tex
-from frostline.sheet import line
 
 
 def results_csv(analysis: Analysis) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from frostline.files import NAMES
+from frostline.files.atomic import NAMES
+from frostline.files.sheet import read_sheet
 from frostline.report.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.estimates import Key
 from frostline.report.runs import Block, Run, at, parsed
 from frostline.report.verdict import metric_name
-from frostline.sheet import read_sheet
 
 MOST_ANSWERS = 2_000_000  # test labels of all runs together: what the bootstrap takes a minute for
 Table = Sequence[Mapping[str, str]]

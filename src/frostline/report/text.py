@@ -2,7 +2,7 @@
 
 import re
 
-from frostline.files import escaped
+from frostline.files.atomic import escaped
 
 ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from frostline.files import read_json
-from frostline.shapes import check_shape
+from frostline.files.atomic import read_json
+from frostline.files.shapes import check_shape
 
 PLACED = {"label": str, "block": {str: object}, "lr": (float, None)}
 COMPARISON = {

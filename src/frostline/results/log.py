@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from frostline.files import irregular
-from frostline.ranks import place
+from frostline.files.atomic import irregular
+from frostline.ranks.place import place
 
 EXPECTED = (
     "in eval mode at the start of training",

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from frostline.files import WriteError, make_folder, read_json, writing
-from frostline.processes import running, started
+from frostline.files.atomic import WriteError, make_folder, read_json, writing
+from frostline.processes.lifetime import running, started
 
 OWNER = "owner.json"
 WRITING_S = 5.0

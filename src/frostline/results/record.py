@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline import __version__
-from frostline.files import WriteError, give_up_reserve, write_json
+from frostline.files.atomic import WriteError, give_up_reserve, write_json
 from frostline.results.store import RECORD
 
 PACKAGES = (
@@ -51,9 +51,9 @@ class Cost:
 class Record:
     """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase.
 
-    ``moved``, ``similarity`` and ``mistakes`` are explained in ``frostline.insight``; a trial (``test: false``) has
-    none of them, and no scores of the test split. ``machine`` is that of `frostline.machine`, and ``earlier`` has those
-    of earlier sittings where they were others: times and memory are of all.
+    ``moved``, ``similarity`` and ``mistakes`` are explained in ``frostline.run.insight``; a trial (``test: false``) has
+    none of them, and no scores of the test split. ``machine`` is that of `frostline.ranks.machine`, and ``earlier`` has
+    those of earlier sittings where they were others: times and memory are of all.
     """
 
     id: str

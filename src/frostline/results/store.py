@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.allow import below, nodes, widened
+from frostline.config.allow import below, nodes, widened
+from frostline.config.schema import Run
+from frostline.config.secrets import resolve_env
 from frostline.data.content import (
     PLACES,
     all_files,
@@ -17,11 +19,10 @@ from frostline.data.content import (
     recordings_below,
 )
 from frostline.errors import UserError
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 from frostline.results.checked import load_record, load_whole_record
-from frostline.secrets import resolve_env
 
-FORMAT = 6
+FORMAT = 7
 ID = re.compile("[0-9a-f]{12}")
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
@@ -42,7 +43,6 @@ WHERE_NOT_WHAT = (
     "group",
     "label",
     "judged",
-    "compare",
     "launcher",
     "logger",
     "cache.max_gb",
@@ -61,12 +61,12 @@ WEIGHTS = ("backbone.weights", "backbone.name")
 path."""
 
 
-def run_id(config: dict[str, Any]) -> str:
+def run_id(config: Run) -> str:
     """Return the 12 hexadecimal digits that name the run of a resolved config: a hash of what matters in it."""
     return sha256_json({"format": FORMAT, **identity(config)})[:12]
 
 
-def check_unchanged(config: dict[str, Any], folder: Path) -> None:
+def check_unchanged(config: Run, folder: Path) -> None:
     """Refuse data, weights or code that changed while the run waited to be started: its ID speaks of what they were.
 
     Raises UserError.
@@ -78,17 +78,17 @@ def check_unchanged(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def identity(config: dict[str, Any]) -> dict[str, Any]:
+def identity(config: Run) -> dict[str, Any]:
     """Return the config without what does not matter, and with contents in the place of paths.
 
     Contents are those of the files that readers read (`frostline.data.content`), and of the source of modules that a
     target named with --allow stands in.
     """
-    outputs = Path(config.get("outputs", "outputs"))
-    matters = resolve_env(config, secrets=False)  # what a password is decides nothing
+    outputs = Path(config.outputs)
+    matters = resolve_env(config.plain(), secrets=False)  # what a password is decides nothing
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
-    data = matters.get("data", {})
+    data = matters["data"]
     content = data_content(data, outputs)
     if content is not None:
         data |= {**{key: None for key in PLACES if key in data}, "content": content}
@@ -97,7 +97,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     for key in WEIGHTS:
         _change(matters, key, lambda value: _weights_content(value, outputs))
     _change(matters, "adapter.source", lambda value: _source_content(value, outputs))
-    if own := sorted({target for target in _targets(config) if any(below(target, root) for root in widened())}):
+    if own := sorted({target for target in _targets(config.plain()) if any(below(target, root) for root in widened())}):
         matters["code"] = digest_of(code_files(own), outputs, "code")
     return matters
 

@@ -11,13 +11,13 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from frostline.data import viewing
+from frostline.data.image import viewing
 from frostline.data.inputs import Pixels
-from frostline.data.mel import COMPRESSIONS, FLOOR, KALDI_FLOOR, PREEMPHASIS, WHISPER_RANGE, Mel, filters
-from frostline.data.rendering import SPACING, Rendered, wrapped
-from frostline.data.sound import MARGIN
-from frostline.data.tokens import Tokens
-from frostline.files import escaped
+from frostline.data.speech.mel import COMPRESSIONS, FLOOR, KALDI_FLOOR, PREEMPHASIS, WHISPER_RANGE, Mel, filters
+from frostline.data.speech.sound import MARGIN
+from frostline.data.text.rendering import SPACING, Rendered, wrapped
+from frostline.data.text.tokens import Tokens
+from frostline.files.atomic import escaped
 from frostline.serving.formats import Part
 from frostline.serving.reading import pixels
 from frostline.serving.restored import Restored

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frostline.data.characters import Characters
 from frostline.data.inputs import Inputs, Preprocess, Ragged
+from frostline.data.text.characters import Characters
 from frostline.errors import UserError
-from frostline.leftovers import private_folder, temporary_folder_beside
+from frostline.files.leftovers import private_folder, temporary_folder_beside
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
 from frostline.serving.network import Network, arguments, quiet, refusal

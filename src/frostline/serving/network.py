@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from frostline.data.inputs import Inputs, Ragged
-from frostline.data.tokens import Tokens
+from frostline.data.text.tokens import Tokens
 from frostline.errors import UserError
 from frostline.serving.restored import Restored
 

@@ -5,17 +5,17 @@ from typing import Any
 
 from torch import nn
 
-from frostline.backbones.hub import load, settings
-from frostline.backbones.image import classifier_name, timm_settings, vision_settings
-from frostline.backbones.picture import ImageBackbone
-from frostline.backbones.sequence import SequenceBackbone
-from frostline.backbones.speech import VoiceEncoder
-from frostline.backbones.speech_transformers import EXTRA, Waveform, extractor
-from frostline.backbones.text import pretrained_tokenizer
-from frostline.backbones.transformer import Transformer
-from frostline.backbones.weights import chosen_weights
-from frostline.data.mel import Mel
-from frostline.data.tokens import Tokens
+from frostline.backbones.chains.backbone import SequenceBackbone
+from frostline.backbones.chains.hub import load, settings
+from frostline.backbones.chains.speech import VoiceEncoder
+from frostline.backbones.chains.speech_transformers import EXTRA, Waveform, extractor
+from frostline.backbones.chains.text import pretrained_tokenizer
+from frostline.backbones.chains.transformer import Transformer
+from frostline.backbones.traced.backbone import ImageBackbone
+from frostline.backbones.traced.builders import classifier_name, timm_settings, vision_settings
+from frostline.backbones.weights.loading import chosen_weights
+from frostline.data.speech.mel import Mel
+from frostline.data.text.tokens import Tokens
 from frostline.serving.restored import Restored
 
 
@@ -49,8 +49,8 @@ def origin(model: Restored) -> Origin | None:
 
 
 def _picture(model: Restored, network: nn.Module) -> Origin | None:
-    node, size = model.config["backbone"], model.config["data"].get("size")
-    target = node["_target_"].removeprefix("frostline.backbones.image.")
+    node, size = model.config.backbone, model.config.data.get("size")
+    target = node["_target_"].removeprefix("frostline.backbones.traced.builders.")
     if target == "efficientnet_lite":
         config = {"library": "timm", "name": f"tf_{model.backbone.name}", "settings": {}}
     elif target == "timm_backbone":
@@ -77,7 +77,7 @@ def loadable(model: Restored) -> Origin | None:
     network: Any = backbone.network.model
     config, auto = {"pooling": backbone.pooling}, ("from transformers import AutoModel, logging",)
     if isinstance(network, Waveform):
-        name = model.config["backbone"]["name"]
+        name = model.config.backbone["name"]
         whole: Any = load(name, settings(name, EXTRA), None, EXTRA)[0]
         for child, module in network.named_children():
             getattr(whole, child).load_state_dict(module.state_dict())

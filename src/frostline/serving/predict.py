@@ -6,11 +6,11 @@ from itertools import islice
 from typing import Any, TextIO
 
 from frostline.errors import UserError, named
-from frostline.files import escaped
+from frostline.files.atomic import escaped
+from frostline.files.sheet import Sheet
 from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
-from frostline.sheet import Sheet
 from frostline.tasks.base import Answer, Task
 
 Said = tuple[str, Answer]

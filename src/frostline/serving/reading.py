@@ -8,17 +8,17 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from frostline.data.audio import AudioOptions
-from frostline.data.encoded import Writing, count_cut
-from frostline.data.headers import count_losses, limits_for
-from frostline.data.image import ImageOptions
+from frostline.data.image.datasets import ImageOptions
+from frostline.data.image.headers import count_losses, limits_for
+from frostline.data.image.pixels import decode_all, in_threads, prepared
 from frostline.data.inputs import Inputs, Pixels, padded
-from frostline.data.pixels import decode_all, in_threads, prepared
-from frostline.data.recordings import Hearing, full
-from frostline.data.rendering import Rendered
-from frostline.data.sound import Extent, Unusable, read, read_shape
-from frostline.data.sound import describe_losses as lost_sound
-from frostline.data.tables import find_flaw
+from frostline.data.speech.datasets import AudioOptions
+from frostline.data.speech.recordings import Hearing, full
+from frostline.data.speech.sound import Extent, Unusable, read, read_shape
+from frostline.data.speech.sound import describe_losses as lost_sound
+from frostline.data.tables.rows import find_flaw
+from frostline.data.text.encoded import Writing, count_cut
+from frostline.data.text.rendering import Rendered
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item
 
@@ -40,7 +40,7 @@ Read = Callable[[Sequence[Item]], Batch]
 
 def reader(model: Restored) -> Read:
     """Return what reads samples for a network; what it wants of them decides their modality."""
-    data, preprocess = model.config["data"], model.backbone.preprocess
+    data, preprocess = model.config.data, model.backbone.preprocess
     if preprocess.modality == "image":
         return _images(pixels(model), data)
     if preprocess.modality == "text":
@@ -53,7 +53,7 @@ def pixels(model: Restored) -> Pixels:
 
     Records of old know no other fit than the backbone's crop.
     """
-    data, preprocess = model.config["data"], cast(Pixels, model.backbone.preprocess)
+    data, preprocess = model.config.data, cast(Pixels, model.backbone.preprocess)
     asked = {"fit": "crop", "crop": preprocess.crop, "background": "white"}
     asked |= {key: data[key] for key in asked if key in data}
     span = model.record["data"].get("span")

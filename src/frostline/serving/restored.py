@@ -3,25 +3,25 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from frostline.accelerators import find_accelerator
-from frostline.assemble import make_task
 from frostline.backbones.base import ADAPTER, Backbone
-from frostline.backbones.weights import check_finite
+from frostline.backbones.weights.loading import check_finite
+from frostline.config.accelerators import find_accelerator
+from frostline.config.schema import Run, instantiate
+from frostline.config.secrets import resolve_env
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
-from frostline.extract import lone_trainer
 from frostline.heads import Head
-from frostline.networks import network
-from frostline.numerics import computing
-from frostline.schema import instantiate
-from frostline.secrets import resolve_env
+from frostline.ranks.numerics import computing
+from frostline.run.assemble import make_task
+from frostline.run.network import network
+from frostline.run.survey import lone_trainer
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.weights import Weights
@@ -43,9 +43,9 @@ class Restored:
     autocast: Callable[[], AbstractContextManager]
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Run:
         """Return the run's config, environment variables filled in."""
-        return resolve_env(self.record["config"])
+        return Run.read(resolve_env(self.record["config"]))
 
     @torch.inference_mode()
     def outputs(self, inputs: Inputs) -> Tensor:
@@ -61,18 +61,18 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     hand. A processor computes in 32-true for a run in 16-mixed, and says so. Raises UserError where the checkpoint is
     gone, or the network's own weights are not those of the run.
     """
-    config = resolve_env(record["config"])
-    kind = accelerator or ("cpu" if config["trainer"].get("accelerator") == "cpu" else find_accelerator())
-    trained = {**config["trainer"], "accelerator": kind}
+    config = Run.read(resolve_env(record["config"]))
+    kind = accelerator or ("cpu" if config.trainer.get("accelerator") == "cpu" else find_accelerator())
+    trained = {**config.trainer, "accelerator": kind}
     if kind == "cpu" and trained.get("precision") == "16-mixed":
         trained["precision"] = "32-true"
         log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
-    trainer = lone_trainer({**config, "trainer": trained})
+    trainer = lone_trainer(replace(config, trainer=trained))
     backbone, plan = network(config)
     task = make_task(config)
     task.remember(record["task"])
     classes = record["data"]["classes"]
-    head = instantiate(config["head"], "head", features=backbone.num_features, classes=task.width(classes))
+    head = instantiate(config.head, "head", features=backbone.num_features, classes=task.width(classes))
     weights = Weights(backbone, head, plan)
     state = Checkpoints(folder / "checkpoints").best()
     if state is None:
@@ -83,7 +83,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     device = trainer.strategy.root_device
     backbone.eval().to(device)
     head.eval().to(device)
-    autocast = computing(config["trainer"], trainer)
+    autocast = computing(config.trainer, trainer)
     return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
 
 

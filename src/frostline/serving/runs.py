@@ -6,10 +6,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from frostline.config.schema import COMPONENTS, Run, check_config
 from frostline.errors import UserError
+from frostline.files.shapes import check_shape
 from frostline.results.store import RECORD, read_record
-from frostline.schema import COMPONENTS, Run, check_config
-from frostline.shapes import check_shape
 
 SHOWN = 5
 MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

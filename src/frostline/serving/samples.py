@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from frostline.data.audio import AudioOptions
-from frostline.data.sound import soundfile
-from frostline.data.tables import READERS
+from frostline.data.speech.datasets import AudioOptions
+from frostline.data.speech.sound import soundfile
+from frostline.data.tables.rows import READERS
+from frostline.files.sheet import read_sheet
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item, items
-from frostline.sheet import read_sheet
 
 COUNT = 4
 SIZES = ((91, 64), (40, 133), (64, 64), (300, 201))
@@ -33,7 +33,7 @@ def samples(model: Restored, scratch: Path) -> list[Item]:
 
 def _files(model: Restored) -> list[Item]:
     """Return files that the run was tested on: their names lead from the data's root to them."""
-    data, table = model.config["data"], model.folder / "predictions.csv"
+    data, table = model.config.data, model.folder / "predictions.csv"
     root = data.get("root") or (Path(data["manifest"]).parent if data.get("manifest") else None)
     if root is None:
         return []
@@ -44,7 +44,7 @@ def _files(model: Restored) -> list[Item]:
 
 def _texts(model: Restored) -> list[Item]:
     """Return texts of the test table, or of the only one."""
-    data = model.config["data"]
+    data = model.config.data
     root = Path(data.get("root") or ".").expanduser()
     tables = [Path(data["file"]).expanduser()] if data.get("file") else [root / f"test{suffix}" for suffix in READERS]
     for table in tables:
@@ -68,7 +68,7 @@ def _pictures(scratch: Path) -> list[Item]:
 def _sounds(model: Restored, scratch: Path) -> list[Item]:
     """Return files of noise, at the network's rate and another, as long as is kept and shorter."""
     preprocess, made = model.backbone.preprocess, np.random.default_rng(0)
-    least = model.config["data"].get("min_seconds", AudioOptions.min_seconds)
+    least = model.config.data.get("min_seconds", AudioOptions.min_seconds)
     longest = preprocess.size / preprocess.rate  # type: ignore[attr-defined]
     found = []
     for rate, seconds in ((16000, max(2 * least, longest / 4)), (16000, longest), (22050, longest / 2)):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frostline.data.folders import IMAGES, RECORDINGS, Folder, Kind
-from frostline.data.readers import READERS
-from frostline.data.tables import read_rows
+from frostline.data.tables.formats import READERS
+from frostline.data.tables.rows import read_rows
 from frostline.errors import UserError
-from frostline.files import NAMES, irregular
+from frostline.files.atomic import NAMES, irregular
 
 LINES = ".txt"
 TEXTS = Kind("texts", frozenset({LINES, *READERS}))

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from frostline.config.schema import LOWER_IS_BETTER
 from frostline.errors import UserError
-from frostline.schema import LOWER_IS_BETTER
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 """What a head gives for a batch: [B, width], or sequences: a ``Ragged`` of values [B, T, width] and lengths [B]."""

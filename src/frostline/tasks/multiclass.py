@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from frostline.config.schema import METRICS
 from frostline.errors import UserError
-from frostline.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from frostline.config.schema import METRICS
 from frostline.errors import UserError
-from frostline.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task, digits
 
 LOSSES = {"mse": functional.mse_loss, "huber": functional.huber_loss, "mae": functional.l1_loss}

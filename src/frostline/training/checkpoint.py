@@ -10,8 +10,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from frostline.errors import UserError
-from frostline.files import read_json, sha256_file, write_atomic, write_json
-from frostline.shapes import check_shape
+from frostline.files.atomic import read_json, sha256_file, write_atomic, write_json
+from frostline.files.shapes import check_shape
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"

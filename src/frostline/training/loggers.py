@@ -12,11 +12,12 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from frostline.allow import instantiate, locate
-from frostline.composing.writers import check_loggers
+from frostline.config.allow import instantiate, locate
+from frostline.config.schema import Run
+from frostline.config.secrets import flat, without_credentials
+from frostline.config.writers import check_loggers
 from frostline.errors import UserError
-from frostline.files import read_json, write_json
-from frostline.secrets import flat, without_credentials
+from frostline.files.atomic import read_json, write_json
 
 log = logging.getLogger(__name__)
 IDS = "loggers.json"
@@ -44,13 +45,13 @@ class Loggers:
         self.parameters: dict[str, Any] = {}
 
     @contextmanager
-    def following(self, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    def following(self, config: Run, history: Sequence[Mapping[str, Any]]) -> Iterator[None]:
         """Log the config, then whatever comes; at the end say whether the run came to it.
 
         ``history`` holds the rows of earlier sittings, for loggers that have not seen them.
         """
         started = time.monotonic()
-        self.parameters = flat({key: value for key, value in config.items() if key not in PLACES})
+        self.parameters = flat({key: value for key, value in config.plain().items() if key not in PLACES})
         self._each(lambda name, logger: self._begin(name, logger, history))
         if self.found:
             write_json(self.folder / IDS, self.ids)
@@ -115,18 +116,18 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in drawn.items() if math.isfinite(value)}
 
 
-def make_loggers(config: Mapping[str, Any], folder: Path) -> Loggers:
+def make_loggers(config: Run, folder: Path) -> Loggers:
     """Return the loggers that ``logger`` names: none, one (a `_target_`) or several, each under a name of its own.
 
     Nothing is sent yet. Raises UserError for a wrong key and for a package that is not installed.
     """
     started = time.monotonic()
-    check_loggers(config["logger"], Path(config["outputs"]))
-    ids = {} if config["force"] else known_ids(folder)
+    check_loggers(config.logger, Path(config.outputs))
+    ids = {} if config.force else known_ids(folder)
     found = {}
-    for name, node in nodes_of(config["logger"]).items():
-        given = arguments(node, folder, Path(config["outputs"]), ids.get(name))
-        where = "logger" if node is config["logger"] else f"logger.{name}"
+    for name, node in nodes_of(config.logger).items():
+        given = arguments(node, folder, Path(config.outputs), ids.get(name))
+        where = "logger" if node is config.logger else f"logger.{name}"
         try:
             found[name] = made(node, where, given)
         except UserError as error:

@@ -14,9 +14,9 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Suffix
 from frostline.data.inputs import Inputs
 from frostline.freeze.plan import Phase, learning_rates
-from frostline.group import ALONE, Group
+from frostline.ranks.collectives import ALONE, Group
 from frostline.tasks.base import Outputs, Task
-from frostline.training.align import Alignment
+from frostline.training.objectives.alignment import Alignment
 from frostline.training.optim import Schedule, parameter_groups, restore_optimizer
 
 Batch = dict[str, Tensor]

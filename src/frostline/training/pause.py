@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from frostline.group import Group
-from frostline.stopping import STOP
+from frostline.processes.stopping import STOP
+from frostline.ranks.collectives import Group
 
 
 def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:

@@ -16,9 +16,9 @@ from frostline.data.base import DataModule
 from frostline.data.order import stable_seed
 from frostline.errors import UserError
 from frostline.freeze.plan import Plan
-from frostline.group import ALONE, Group
 from frostline.heads import Linear
-from frostline.stopping import STOP, Interrupted, deaf
+from frostline.processes.stopping import STOP, Interrupted, deaf
+from frostline.ranks.collectives import ALONE, Group
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
 from frostline.training.pause import random_states, set_random_state, wanted

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.errors import UserError
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import HEAD, Plan, learning_rates
 from frostline.training.module import FineTuner
 

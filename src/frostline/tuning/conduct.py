@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.dispatch import Outcome, settled
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher, Task
-from frostline.live import describe
+from frostline.launchers.dispatch import Outcome, settled
+from frostline.launchers.progress import describe
 from frostline.results.store import run_folder, run_id
 from frostline.tuning.index import Index
 from frostline.tuning.judge import Judge
@@ -55,10 +55,10 @@ class Sitting:
     def settled(self) -> Mapping[str, Any] | None:
         """Return the final run's record where there is nothing left to do."""
         best = self.index.best()
-        if best is None or self.search.config["force"] or len(self.ended()) < self.search.trials:
+        if best is None or self.search.config.force or len(self.ended()) < self.search.trials:
             return None
         config = self.search.final(best["point"])
-        known = settled(config, run_folder(Path(config["outputs"]), run_id(config)))
+        known = settled(config, run_folder(Path(config.outputs), run_id(config)))
         return known.record if known else None
 
     def survey(self) -> None:
@@ -66,9 +66,10 @@ class Sitting:
         if self.study.get_trials(deepcopy=False):
             return
         corners = list(self.search.corners)
-        for config, fact in zip(corners, self.launcher.call("frostline.extract.survey", corners), strict=True):
+        facts = self.launcher.call("frostline.run.survey.survey", [one.plain() for one in corners])
+        for config, fact in zip(corners, facts, strict=True):
             if fact.get("error"):
-                raise UserError(f"{config['label'].partition(' 0 ')[2]}: {fact['error']}")
+                raise UserError(f"{(config.label or '').partition(' 0 ')[2]}: {fact['error']}")
 
     def tasks(self, judge: Judge) -> Iterator[Task]:
         """Yield the runs that trials ask for, one when there is room for it."""
@@ -98,7 +99,7 @@ class Sitting:
             print(f"trial {left.number} goes on", flush=True)
             self.study.sampler = make_sampler(self.search, left.number)
             yield optuna.trial.Trial(self.study, left._trial_id)
-        limit = self.search.node["timeout_s"] or math.inf
+        limit = self.search.node.timeout_s or math.inf
         while time.monotonic() - self.started < limit:
             waiting = self.study.get_trials(deepcopy=False, states=(states.WAITING,))
             number = len(self.study.get_trials(deepcopy=False)) - len(waiting)
@@ -117,7 +118,7 @@ class Sitting:
             self.fail(trial, "failed", str(error))
             print(f"trial {trial.number}: failed: {error}", flush=True)
             return None
-        return Task(config["label"], config)
+        return Task(config.label or "", config)
 
     def ended(self) -> "list[FrozenTrial]":
         """Return the trials that have ended."""
@@ -131,7 +132,7 @@ class Sitting:
             trial.set_user_attr("status", "pruned")
             self.study.tell(trial, state=states.PRUNED)
             return
-        value = record["metrics"]["val"].get(self.search.config["monitor"]) if record["status"] == "done" else None
+        value = record["metrics"]["val"].get(self.search.config.metric) if record["status"] == "done" else None
         if value is None:
             self.fail(trial, record["status"], record["reason"] or "its validation score is no number")
             return
@@ -169,7 +170,7 @@ class Sitting:
             return None
         config = self.search.final(best["point"])
         self.index.set_final(config)
-        task = Task(config["label"], config)
+        task = Task(config.label or "", config)
         for _, outcome, seconds in self.launcher.run([task]):
             print(describe(task, outcome, seconds), flush=True)
             return outcome.record

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.files import write_json
+from frostline.config.schema import Run
+from frostline.config.secrets import without_credentials
+from frostline.files.atomic import write_json
 from frostline.results.indexes import load_study
 from frostline.results.store import run_folder, run_id
-from frostline.secrets import without_credentials
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -44,20 +45,20 @@ class Index:
             "name": search.name,
             "command": without_credentials(command),
             "base": search.runs_base(),
-            "monitor": search.config["monitor"],
+            "monitor": search.config.metric,
             "direction": search.direction,
-            "epochs": search.config["epochs"],
+            "epochs": search.config.epochs,
             "space": search.space.to_list(),
-            **{key: search.node[key] for key in ("sampler", "startup", "pruner", "min_epochs", "factor")},
+            **{key: getattr(search.node, key) for key in ("sampler", "startup", "pruner", "min_epochs", "factor")},
             "wanted": search.trials,
             "seed": search.seed,
-            "final_seed": search.config["seed"],
+            "final_seed": search.config.seed,
             "wall_seconds": 0.0,
             "trials": [],
             "importances": None,
             "final": None,
         }
-        before = None if search.config["force"] else read(folder)
+        before = None if search.config.force else read(folder)
         if before is not None and before.get("design") == content["design"]:
             kept = ("wall_seconds", "trials", "importances", "final")
             content |= {key: before[key] for key in kept if before.get(key) is not None}
@@ -83,7 +84,7 @@ class Index:
     def _row(self, trial: "FrozenTrial") -> dict[str, Any]:
         known = trial.user_attrs
         run = known.get("run")
-        folder = run_folder(Path(self.search.config["outputs"]), run) if run else None
+        folder = run_folder(Path(self.search.config.outputs), run) if run else None
         return {
             "number": trial.number,
             "status": known.get("status", STATES[trial.state.name]),
@@ -105,10 +106,10 @@ class Index:
         scored = [row for row in self.content["trials"] if row["value"] is not None]
         return min(scored, key=lambda row: (sign * row["value"], row["number"]), default=None)
 
-    def set_final(self, config: dict[str, Any]) -> None:
+    def set_final(self, config: Run) -> None:
         """Keep where the final run lies."""
         run = run_id(config)
-        folder = run_folder(Path(config["outputs"]), run)
+        folder = run_folder(Path(config.outputs), run)
         self.set(final={"id": run, "path": os.path.relpath(folder, self.folder)})
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frostline.config.schema import LOWER_IS_BETTER
+from frostline.files.sheet import read_sheet
 from frostline.launchers.base import Task
-from frostline.results.verdicts import forget, tell
-from frostline.schema import LOWER_IS_BETTER
-from frostline.sheet import read_sheet
+from frostline.results.pruning import forget, tell
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -36,7 +36,7 @@ class Case:
         if changed == self.read:
             return []
         self.read = changed
-        monitor = self.task.config["monitor"]
+        monitor = self.task.config.metric
         return [found for row in read_sheet(path) if (found := _numbers(row, monitor)) is not None]
 
 
@@ -81,7 +81,7 @@ class Judge:
     def follow(self, task: Task, trial: "Trial") -> None:
         """Judge a run that is about to begin or to go on, whatever was said of it before."""
         forget(task.folder)
-        if task.config["force"]:  # what it came to before will be removed, but not before its worker has started
+        if task.config.force:  # what it came to before will be removed, but not before its worker has started
             (task.folder / METRICS).unlink(missing_ok=True)
         with self._lock:
             self._cases[task.folder] = Case(task, trial)
@@ -106,12 +106,12 @@ class Judge:
         self._report(case, rows)
         epoch, _ = rows[-1]
         if epoch != case.told:
-            stop = epoch + 1 < case.task.config["epochs"] and case.trial.should_prune()
+            stop = epoch + 1 < case.task.config.epochs and case.trial.should_prune()
             tell(case.task.folder, epoch, bool(stop))  # some pruners return NumPy's
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
-        monitor, best = case.task.config["monitor"], None
+        monitor, best = case.task.config.metric, None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
         for epoch, value in rows:
             step = epoch + 1

@@ -1,7 +1,7 @@
 """A search before anything is run: its space, the config of each trial and of the final run, all checked."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from frostline.config import compose, parse_overrides, plain
+from frostline.config.compose import compose, parse_overrides, resolve
+from frostline.config.schema import LOWER_IS_BETTER, Run, Searched, Tune
 from frostline.errors import UserError, choices
-from frostline.files import sha256_json
+from frostline.files.atomic import sha256_json
 from frostline.results.store import identity
-from frostline.schema import LOWER_IS_BETTER
 from frostline.tuning.space import Point, Space, make_space
 
 SAMPLERS = ("tpe", "random", "grid", "gp")
@@ -34,52 +34,52 @@ class Search:
     name: str
     base: Sequence[str]
     space: Space
-    config: dict[str, Any]
+    config: Tune
     config_dir: Path | None
-    corners: Sequence[dict[str, Any]] = ()
+    corners: Sequence[Run] = ()
 
     @property
-    def node(self) -> Mapping[str, Any]:
+    def node(self) -> Searched:
         """The node `tune`."""
-        return self.config["tune"]
+        return self.config.tune
 
     @property
     def judged(self) -> bool:
         """Whether trials may be stopped before their end."""
-        return self.node["pruner"] != "none"
+        return self.node.pruner != "none"
 
     @property
     def seed(self) -> int:
         """The seed of trials. Raises UserError for that of the final run: it would be chosen on its own noise."""
-        seed = self.node["seed"]
-        if seed == self.config["seed"]:
+        seed = self.node.seed
+        if seed == self.config.seed:
             raise UserError(f"tune.seed: {seed} is the final run's `seed`; choose another, or null.")
-        return self.config["seed"] + 1 if seed is None else seed
+        return self.config.seed + 1 if seed is None else seed
 
     @property
     def direction(self) -> str:
         """How trials are compared, in Optuna's word."""
-        return "minimize" if self.config["monitor"] in LOWER_IS_BETTER else "maximize"
+        return "minimize" if self.config.metric in LOWER_IS_BETTER else "maximize"
 
     @cached_property
     def grid(self) -> list[Point] | None:
         """Every point of a grid, in order; None for other samplers."""
-        return self.space.grid() if self.node["sampler"] == "grid" else None
+        return self.space.grid() if self.node.sampler == "grid" else None
 
     @property
     def trials(self) -> int:
         """How many trials there are to be."""
-        return self.node["trials"] if self.grid is None else min(self.node["trials"], len(self.grid))
+        return self.node.trials if self.grid is None else min(self.node.trials, len(self.grid))
 
-    def trial(self, point: Point, number: int) -> dict[str, Any]:
+    def trial(self, point: Point, number: int) -> Run:
         """Return a trial's config. Raises UserError for a point that is no run's."""
         overrides = self.space.overrides(point)
         label = " ".join([f"trial {number}", *overrides])
         return self._config(overrides, label, seed=self.seed, test=False, judged=self.judged)
 
-    def final(self, point: Point) -> dict[str, Any]:
+    def final(self, point: Point) -> Run:
         """Return the config of the run that tests the best point, once."""
-        return self._config(self.space.overrides(point), "final run", seed=self.config["seed"], test=True, judged=False)
+        return self._config(self.space.overrides(point), "final run", seed=self.config.seed, test=True, judged=False)
 
     def runs_base(self) -> list[str]:
         """Return the overrides that all trials share, as `frostline run` takes them."""
@@ -88,19 +88,17 @@ class Search:
             text for text, one in known if one.key_or_group.partition(".")[0] not in ("tune", "force", "debug", "seed")
         ]
 
-    def _config(self, overrides: Sequence[str], label: str, **values: Any) -> dict[str, Any]:
+    def _config(self, overrides: Sequence[str], label: str, **values: Any) -> Run:
         composed = compose("tune", [*self.base, *overrides], self.config_dir)
         for key, value in {**values, "group": self.name, "label": label}.items():
             OmegaConf.update(composed, key, value)
-        config = plain(composed)
-        del config["tune"]
-        return config
+        return resolve(composed)
 
     def digest(self) -> str:
         """Return a hash of all that makes this study another one than others."""
-        node = {key: value for key, value in self.node.items() if key not in PLACE}
-        rest = {key: value for key, value in self.config.items() if key != "tune"}
-        return sha256_json([node, self.space.to_list(), identity(rest)])
+        plain = self.config.plain()
+        node = {key: value for key, value in plain.pop("tune").items() if key not in PLACE}
+        return sha256_json([node, self.space.to_list(), identity(Run.read(plain))])
 
 
 def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
@@ -108,14 +106,14 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
     pairs = list(zip(overrides, parse_overrides(overrides), strict=True))
     base = [text for text, one in pairs if not one.is_sweep_override()]
     given = {str(one.key_or_group) for _, one in pairs if not one.is_sweep_override()}
-    node = plain(compose("tune", base, config_dir))["tune"]
-    space = make_space(node["space"], [one for _, one in pairs if one.is_sweep_override()], config_dir)
+    node = resolve(compose("tune", base, config_dir), Tune).tune
+    space = make_space(node.space, [one for _, one in pairs if one.is_sweep_override()], config_dir)
     for one in space.parameters:
         if one.key in given:
             raise UserError(f"{one.key}: it is searched, and given as well; leave one of the two out.")
     corners = space.corners()
     composed = compose("tune", [*base, *space.overrides(corners[0])], config_dir)
-    found = Search("", base, space, plain(composed), config_dir)
+    found = Search("", base, space, resolve(composed, Tune), config_dir)
     check(found)
     found = replace(found, name=folder_name(found, composed))
     return replace(found, corners=[found.trial(point, 0) for point in corners])
@@ -124,14 +122,14 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
 def check(found: Search) -> None:
     """Raise UserError for a key of `tune` that will not do."""
     for key, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
-        if found.node[key] not in allowed:
-            raise choices(f"tune.{key}", found.node[key], allowed)
-    if found.judged and found.node["min_epochs"] >= found.config["epochs"]:
+        if getattr(found.node, key) not in allowed:
+            raise choices(f"tune.{key}", getattr(found.node, key), allowed)
+    if found.judged and found.node.min_epochs >= found.config.epochs:
         raise UserError(
-            f"tune.min_epochs: {found.node['min_epochs']} leaves no epoch of {found.config['epochs']} in which a trial "
+            f"tune.min_epochs: {found.node.min_epochs} leaves no epoch of {found.config.epochs} in which a trial "
             "could be stopped; take fewer, or tune.pruner=none."
         )
-    if found.config["launcher"].get("detach"):
+    if found.config.launcher.get("detach"):
         raise UserError("--detach: a study asks for trials as others end, so it stays; start it where it can.")
     assert found.seed >= 0 and found.trials >= 1  # wrong seeds and grids raise here
 
@@ -141,7 +139,7 @@ def folder_name(found: Search, composed: DictConfig) -> str:
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.
     """
-    name = found.node["name"]
+    name = found.node.name
     if name is None:
         chosen = composed.hydra.runtime.choices
         return f"{chosen['data']}-{chosen['backbone']}-{found.digest()[:8]}"

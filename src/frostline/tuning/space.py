@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from frostline.allow import below
-from frostline.config import expanded, quoted
+from frostline.config.allow import below
+from frostline.config.compose import expanded, quoted
 from frostline.errors import UserError
 from frostline.results.store import WHERE_NOT_WHAT
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frostline.config.secrets import make_mask, resolve_env, without_credentials
 from frostline.errors import UserError
-from frostline.files import irregular
-from frostline.secrets import make_mask, resolve_env, without_credentials
+from frostline.files.atomic import irregular
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def open_study(search: Search, folder: Path) -> "optuna.Study":
     Raises UserError for a storage that cannot be used, and for a study of the same name that is another.
     """
     optuna = load_optuna()
-    with explaining_storage(storage_url(search, folder), make_mask({"storage": search.node["storage"]})):
+    with explaining_storage(storage_url(search, folder), make_mask({"storage": search.node.storage})):
         return _open(optuna, search, make_storage(search, folder))
 
 
 def _open(optuna: Any, search: Search, storage: "optuna.storages.RDBStorage") -> "optuna.Study":
     known = {one.study_name for one in storage.get_all_studies()}
-    if search.config["force"] and search.name in known:
+    if search.config.force and search.name in known:
         optuna.delete_study(study_name=search.name, storage=storage)
     study = optuna.create_study(
         storage=storage,
@@ -71,7 +71,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    url, hide = storage_url(search, folder), make_mask({"storage": search.node["storage"]})
+    url, hide = storage_url(search, folder), make_mask({"storage": search.node.storage})
     if not URL.fullmatch(url):
         said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
@@ -87,7 +87,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
 
 def storage_url(search: Search, folder: Path) -> str:
     """Return the URL of the study's database."""
-    given = search.node["storage"] or f"sqlite:///{(folder / FILE).resolve()}"
+    given = search.node.storage or f"sqlite:///{(folder / FILE).resolve()}"
     return resolve_env(given, "tune.storage")
 
 
@@ -116,10 +116,10 @@ def make_sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
     """Return the sampler for one trial, seeded by its number: a study that goes on proposes what it would have."""
     optuna = load_optuna()
     seed = int.from_bytes(hashlib.sha256(f"{search.seed} {number}".encode()).digest()[:4])
-    startup = search.node["startup"]
-    if search.node["sampler"] == "tpe":
+    startup = search.node.startup
+    if search.node.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    if search.node["sampler"] == "gp":
+    if search.node.sampler == "gp":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
@@ -129,11 +129,11 @@ def make_sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
 def make_pruner(search: Search) -> "optuna.pruners.BasePruner":
     """Return the pruner; it counts epochs from 1."""
     pruners, node = load_optuna().pruners, search.node
-    least, factor, most = node["min_epochs"], node["factor"], search.config["epochs"]
-    if node["pruner"] == "median":
-        return pruners.MedianPruner(n_startup_trials=node["startup"], n_warmup_steps=least)
-    if node["pruner"] == "asha":
+    least, factor, most = node.min_epochs, node.factor, search.config.epochs
+    if node.pruner == "median":
+        return pruners.MedianPruner(n_startup_trials=node.startup, n_warmup_steps=least)
+    if node.pruner == "asha":
         return pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=factor)
-    if node["pruner"] == "hyperband":
+    if node.pruner == "hyperband":
         return pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=factor)
     return pruners.NopPruner()

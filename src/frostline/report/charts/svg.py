@@ -5,7 +5,7 @@ import unicodedata
 from importlib.resources import files
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from frostline.files import escaped
+from frostline.files.atomic import escaped
 
 WIDE, NARROW = 880, 380  # units of a chart's width, at a desk and on a phone
 SIZE = 13.0  # of a letter, in the same units

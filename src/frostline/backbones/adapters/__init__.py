@@ -1,0 +1,1 @@
+"""Input adapters: data of one modality in, what a network of another one works on out."""

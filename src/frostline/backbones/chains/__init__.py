@@ -1,0 +1,1 @@
+"""Networks over sequences, cut between their blocks."""

@@ -1,0 +1,1 @@
+"""Networks of images, cut by tracing their code."""

@@ -1,0 +1,1 @@
+"""Weights from files: read without executing anything, loaded strictly."""

@@ -1,1 +1,0 @@
-"""What composing by Hydra is held to: its own node, users' files, interpolations."""

@@ -1,0 +1,1 @@
+"""Images: files, pixels, augmentation, and the sets that are made of them."""

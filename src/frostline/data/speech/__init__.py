@@ -1,0 +1,1 @@
+"""Recordings: files, waves, frames, and the sets that are made of them."""

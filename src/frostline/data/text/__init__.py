@@ -1,0 +1,1 @@
+"""Texts: tables, tokens, and the sets that are made of them."""

@@ -1,0 +1,1 @@
+"""Files: whole or absent, named so that leftovers are found, and read with suspicion."""

@@ -1,0 +1,1 @@
+"""The pool: warm worker processes on this machine."""

@@ -1,0 +1,159 @@
+"""The pool: runs many runs in warm worker processes, whatever becomes of each."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import cached_property
+from typing import Any
+
+from frostline.errors import UserError
+from frostline.launchers.base import Task, Workers, only_result
+from frostline.launchers.dispatch import Outcome, conclude, environment, set_up, share
+from frostline.launchers.pool.server import start_server
+from frostline.launchers.pool.slot import Slot
+from frostline.results.store import RECORD, RESOLVED
+
+COUNT = "torch.cuda.device_count"
+LOOK_S = 1.0
+
+
+class Pool(Workers):
+    """Worker processes that stay warm, one run at a time each; a context manager.
+
+    There are ``workers`` of them, or one for each GPU, or one; on a machine with GPUs each sees one alone, or as many
+    as a run has ``devices`` that are GPUs (0: runs take none, and all are left alone). ``timeout_s`` and ``restarts``
+    count as each run's own config has them.
+    They are forked from a server that has paid for the imports, and that holds no threads and no CUDA. One that
+    dies, hangs beyond ``timeout_s`` or fails costs its run, which is recorded, and is replaced: only a run
+    that ended well leaves its process to the next one (none does with ``fresh``).
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        restarts: int = 0,
+        fresh: bool = False,
+        devices: int = 1,
+    ):
+        self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices
+        self._handler: Any = None
+        self._running: dict[Slot, Task] = {}
+
+    def __enter__(self) -> "Pool":
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
+        start_server(environment(share(self.threads, self.wanted or 1)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._abandon()
+        if "slots" in vars(self):
+            _stop(self.slots)
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @cached_property
+    def slots(self) -> list[Slot]:
+        """Places for a run each; making them waits for the server's imports."""
+        first = self._slot(None, 1)
+        names = shares(visible(only_result(self._call_on([first], COUNT))), self.devices) if self.devices else []
+        number = self.wanted or len(names) or 1
+        if number == 1 and not names:
+            return [first]
+        first.stop()
+        return [self._slot(names[place % len(names)] if names else None, number) for place in range(number)]
+
+    def _slot(self, device: str | None, workers: int) -> Slot:
+        threads = share(self.threads, workers)
+        return Slot(environment(threads), threads, device, self.fresh)
+
+    @property
+    def workers(self) -> int:
+        """How many runs can be on at the same time; where that is not given, the GPUs are looked for."""
+        return self.wanted or len(self.slots)
+
+    @property
+    def running(self) -> list[tuple[Task, float]]:
+        """The runs that are on, with the `time.monotonic` at which each was started."""
+        return [(task, slot.started) for slot, task in list(self._running.items())]
+
+    def _begin(self, task: Task) -> None:
+        set_up(task.folder, task.config)
+        slot = next(slot for slot in self.slots if slot not in self._running)
+        self._running[slot] = task
+        path = str((task.folder / RESOLVED).absolute())
+        slot.begin("frostline.launchers.pool.warm.run", path, limit=task.config.launcher["timeout_s"])
+
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Wait a moment; return the runs that have ended, their records written."""
+        wait([slot.future for slot in self._running], LOOK_S, FIRST_COMPLETED)
+        found = []
+        for slot in [slot for slot in self._running if slot.ended()]:
+            seconds = time.monotonic() - slot.started
+            task = self._running[slot]
+            accident = slot.accident(task.folder, task.config)
+            if not slot.well():
+                slot.stop()
+            outcome = conclude(task.folder, task.config, accident)
+            del self._running[slot]
+            found.append((task, outcome, seconds))
+        return found
+
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what `call` would, from so many slots at the same time; a UserError stands where a result would.
+
+        A defect comes with its traceback.
+        """
+        free = [slot for slot in self.slots if slot not in self._running]
+        return self._call_on(free[:times], function, *arguments)
+
+    def _call_on(self, slots: list[Slot], function: str, *arguments: Any) -> list[Any]:
+        try:
+            for slot in slots:
+                slot.begin("frostline.launchers.pool.warm.call", function, *arguments)
+            while not all([slot.ended() for slot in slots]):  # each is looked at: it may begin anew
+                wait([slot.future for slot in slots], LOOK_S)
+            return [_result(slot) for slot in slots]
+        except BaseException:
+            _stop(slots)
+            raise
+
+    def _abandon(self) -> None:
+        """Stop the runs that are on, and record them as interrupted."""
+        _stop(list(self._running))
+        for task in self._running.values():
+            if not (task.folder / RECORD).exists():
+                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        self._running.clear()
+
+
+def _result(slot: Slot) -> Any:
+    """Return what a slot's work returned, or the UserError that came of it; a process that failed takes no more."""
+    try:
+        return slot.result()
+    except UserError as error:
+        slot.stop()
+        return error
+
+
+def _stop(slots: list[Slot]) -> None:
+    """Stop slots at the same time: each may take a while."""
+    if slots:
+        with ThreadPoolExecutor(len(slots)) as threads:
+            list(threads.map(Slot.stop, slots))
+
+
+def visible(count: int) -> list[str]:
+    """Return the names by which each of ``count`` visible GPUs can be made the only visible one."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (named.split(",") if named else [str(place) for place in range(count)])[:count]
+
+
+def shares(names: list[str], devices: int) -> list[str]:
+    """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
+    whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
+    return whole or ([",".join(names)] if names else [])

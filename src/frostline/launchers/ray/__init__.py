@@ -1,0 +1,1 @@
+"""Ray: runs on the nodes of a Ray cluster."""

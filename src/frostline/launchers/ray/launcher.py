@@ -1,0 +1,187 @@
+"""The Ray launcher: runs many runs on a Ray cluster, each in a process of its own on one of the nodes."""
+
+import signal
+import threading
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from frostline.errors import UserError
+from frostline.launchers.base import Task, Workers
+from frostline.launchers.dispatch import GRACE_S, Outcome, conclude, set_up
+from frostline.launchers.ray.cluster import Cluster, lost
+from frostline.results.owner import OWNER, dead
+from frostline.results.store import RECORD
+
+LOOK_S = 1.0
+LEFT_S = GRACE_S + 5
+CALL_LEFT_S = 3.0
+
+
+class Ray(Workers):
+    """Runs as tasks of a Ray cluster, at most ``workers`` at a time; a context manager.
+
+    Each takes ``cpus`` cores of one node, and ``gpus`` (by default one) for each of its ``devices`` that are GPUs. Ray
+    only chooses the node and starts a process there, which does what `frostline run` does; it never runs one again by
+    itself. ``outputs`` must be one folder for all nodes: that is looked at before the first run.
+    The cluster is reached for when it is first needed. Raises UserError for what does not go together.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        cpus: int = 1,
+        gpus: float | None = None,
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        restarts: int = 0,
+        dashboard: bool = False,
+        outputs: str = "outputs",
+        devices: int = 0,
+    ):
+        self.address, self.wanted, self.dashboard = address, workers, dashboard
+        self.cpus, self.gpus, self.devices, self.outputs = cpus, gpus, devices, Path(outputs)
+        self._check()
+        self._running: dict[Task, tuple[Any, float]] = {}
+        self._handler: Any = None
+
+    def _check(self) -> None:
+        if self.cpus < 1:
+            raise UserError(f"launcher.cpus: {self.cpus} will not do; it takes 1 or more.")
+        if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus < 1 >= self.devices)):
+            raise UserError(
+                f"launcher.gpus: {self.gpus:g} will not do with {self.devices} GPUs in a run; "
+                "it takes 0, a whole number, or for a single device a fraction."
+            )
+        if self.gpus == 0 and self.devices:
+            raise UserError("launcher.gpus: 0 will not do where trainer.accelerator is a GPU; leave it null.")
+        if self.dashboard and self.address is not None:
+            raise UserError("launcher.dashboard: only a cluster of our own has it; leave launcher.address null.")
+
+    def __enter__(self) -> "Ray":
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "cluster" in vars(self):
+            self._abandon()
+            self.cluster.close()
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster, its nodes looked at."""
+        cluster = Cluster(self.address, self.dashboard)
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has put its own in place of it
+        try:
+            cluster.check(self.outputs)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    @cached_property
+    def needs(self) -> dict[str, float]:
+        """What a run takes of one node, in Ray's words."""
+        return {"num_cpus": self.cpus, "num_gpus": (1 if self.gpus is None else self.gpus) * self.devices}
+
+    @property
+    def workers(self) -> int:
+        """How many runs can be on at the same time."""
+        return self.room
+
+    @cached_property
+    def room(self) -> int:
+        """How many runs can be on at the same time; UserError where no node has what one takes."""
+        room = self.cluster.room(self.cpus, self.needs["num_gpus"])
+        if room == 0:
+            raise UserError(
+                f"launcher.cpus={self.cpus}, launcher.gpus: no node of the Ray cluster has {self.cpus} CPUs and "
+                f"{self.needs['num_gpus']:g} GPUs, which a run takes; ask for less."
+            )
+        return min(room, self.wanted or room)
+
+    @property
+    def running(self) -> list[tuple[Task, float]]:
+        """The runs that Ray was given, with the `time.monotonic` of that; in a busy cluster some may wait for room."""
+        return [(task, started) for task, (_, started) in list(self._running.items())]
+
+    def _begin(self, task: Task) -> None:
+        """Hand a run to Ray. Raises UserError for a folder that cannot be used or shared, and for several nodes."""
+        nodes = task.config.trainer.get("num_nodes", 1)
+        if nodes > 1:
+            raise UserError(f"trainer.num_nodes={nodes}: launcher=ray has one node for a run; launcher=slurm has more.")
+        assert self.workers > 0
+        node = task.config.launcher
+        config = replace(task.config, launcher={**node, "threads": node["threads"] or self.cpus})
+        set_up(task.folder, config)
+        reference = self.cluster.submit("frostline.launchers.ray.node.run", config.plain(), **self.needs)
+        self._running[task] = reference, time.monotonic()
+
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Wait a moment; return the runs that have ended, their records written."""
+        references = {reference: task for task, (reference, _) in self._running.items()}
+        ready, _ = self.cluster.ray.wait(list(references), timeout=LOOK_S)
+        found = []
+        for reference in ready:
+            task = references[reference]
+            outcome = self._outcome(task, reference)
+            _, started = self._running.pop(task)
+            found.append((task, outcome, time.monotonic() - started))
+        return found
+
+    def _outcome(self, task: Task, reference: Any) -> Outcome:
+        """Return how a run ended; the node sends the record itself, for its file may be slow to show here."""
+        errors = self.cluster.ray.exceptions
+        try:
+            fresh, record = self.cluster.ray.get(reference)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            return conclude(task.folder, task.config, f"{type(error.cause).__name__}: {error.cause}")
+        except errors.RayError as error:
+            _await_end(task.folder)
+            return conclude(task.folder, task.config, lost(error))
+        return Outcome(task.folder.name, task.folder, record, fresh)
+
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what `call` would, from so many processes on nodes, each with what a run takes.
+
+        A UserError stands where a result would, also where the process is lost.
+        """
+        assert self.workers > 0
+        references = [self.cluster.submit(function, *arguments, **self.needs) for _ in range(times)]
+        try:
+            return [self._result(reference, function) for reference in references]
+        except BaseException:
+            self.cluster.cancel(references, CALL_LEFT_S)
+            raise
+
+    def _result(self, reference: Any, function: str) -> Any:
+        try:
+            return self.cluster.result(reference, function)
+        except UserError as error:
+            return error
+
+    def _abandon(self) -> None:
+        """Stop the runs that are on, and record them as interrupted."""
+        if not self._running:
+            return
+        self.cluster.cancel([reference for reference, _ in self._running.values()], LEFT_S)
+        for task in self._running:
+            if not (task.folder / RECORD).exists():
+                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        self._running.clear()
+
+
+def _await_end(folder: Path) -> None:
+    """Wait for a run whose process on the node is lost: its own follows by itself, and would write its record later."""
+    deadline = time.monotonic() + LEFT_S
+    while (folder / OWNER).exists() and not dead(folder / OWNER) and time.monotonic() < deadline:
+        time.sleep(0.1)

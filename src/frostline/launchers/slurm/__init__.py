@@ -1,0 +1,1 @@
+"""SLURM: runs are jobs of a cluster."""

@@ -1,0 +1,297 @@
+"""SLURM: runs are jobs of a cluster, submitted as arrays by submitit, their ranks started by SLURM."""
+
+import io
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from frostline.config.accelerators import count_gpus
+from frostline.config.schema import Run
+from frostline.errors import UserError
+from frostline.files.atomic import sha256_json, write_json
+from frostline.launchers.base import Task
+from frostline.launchers.dispatch import Outcome, set_up, settled
+from frostline.launchers.pool.launcher import Pool
+from frostline.launchers.slurm.call import CALL, RESULT
+from frostline.launchers.slurm.job import CallWork, RunWork, Work
+from frostline.launchers.slurm.queue import Place, check_cluster, look, queue, refusal
+from frostline.launchers.slurm.script import check, check_gpus, check_path
+from frostline.launchers.slurm.watch import Watched, calm, held, results, withdraw
+from frostline.launchers.worker import clear
+from frostline.processes.import_path import SAFE
+from frostline.results.store import RESOLVED, run_folder, run_id
+
+SURVEY, COUNT, EXTRACT = (f"frostline.run.survey.{name}" for name in ("survey", "count_passes", "extract"))
+ARRAY = 1000
+"""Jobs in an array, as SLURM's MaxArraySize has it where nobody set another."""
+
+LOOK_S = 0.5
+ASK_S = (1.0, 15.0)
+"""Seconds between two questions to squeue: few in the first minutes, more in a long wait."""
+
+Kind = tuple[str, int, int, Any]
+"""What runs of one array have in common: the output folder, nodes, tasks on each node, GPUs on each node."""
+
+
+class Slurm:
+    """Runs as jobs: ``workers`` of an array at the same time, with what ``sbatch`` calls by the same names.
+
+    ``time_min`` (minutes) is a job's time limit, and ``mem_gb`` its memory on each node. ``signal_s`` seconds before
+    the limit, or when it is preempted, a job stops at its last checkpoint and is requeued, by submitit and nobody
+    else, at most ``max_requeues`` times for the limit. ``gpus_per_node`` is by itself ``trainer.devices`` where these
+    are GPUs, and may not be less. ``setup`` are lines for the job's shell, of the few kinds that
+    `slurm_script` allows. With ``detach`` nothing is waited for. A run has ``trainer.num_nodes`` nodes with
+    ``trainer.devices`` tasks on each; ``devices`` is the most GPUs that any run takes of a node.
+    """
+
+    def __init__(
+        self,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        time_min: int = 240,
+        gpus_per_node: int | str | None = None,
+        cpus_per_task: int | None = None,
+        mem_gb: float | None = None,
+        constraint: str | None = None,
+        exclude: str | None = None,
+        workers: int = 8,
+        max_requeues: int = 100,
+        signal_s: int = 120,
+        setup: Sequence[str] = (),
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        detach: bool = False,
+        devices: int = 0,
+    ):
+        places = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "exclude": exclude}
+        sizes = {"time_min": time_min, "gpus_per_node": gpus_per_node, "cpus_per_task": cpus_per_task, "mem_gb": mem_gb}
+        check({**places, **sizes}, list(setup))
+        check_gpus(gpus_per_node, devices)
+        self.places, self.setup, self.time_min = places, list(setup), time_min
+        self.gpus, self.cpus, self.mem_gb = gpus_per_node, cpus_per_task, mem_gb
+        if not 0 < signal_s < 60 * time_min:
+            raise UserError(f"launcher.signal_s: {signal_s} will not do; it takes seconds below launcher.time_min.")
+        self.wanted, self.max_requeues, self.signal_s = workers, max_requeues, signal_s
+        self.threads, self.timeout_s, self.detach = threads, timeout_s, detach
+        self._on: dict[Task, Watched] = {}
+        self._after: str | None = None
+        self._asked = self._began = 0.0
+        self._handler: Any = None
+
+    def __enter__(self) -> "Slurm":
+        _submitit()
+        check_cluster(self.places)
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @property
+    def workers(self) -> int:
+        """How many runs of an array can be on at the same time."""
+        return self.wanted
+
+    @property
+    def running(self) -> list[tuple[Task, float]]:
+        """The runs that are on, with the `time.monotonic` at which each was first seen to be."""
+        return [(task, one.started) for task, one in list(self._on.items()) if one.runs() and one.started is not None]
+
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+
+        A run whose record is final is not run again, and one that a job has already is not submitted again. A list
+        goes in at once, as one array for each kind of resources; other ``tasks`` are asked for when there is room.
+        Jobs of runs that are on when the caller leaves are cancelled, and the runs recorded as interrupted; with
+        ``detach`` they go on, and nothing is yielded of them.
+        """
+        coming = iter(tasks)
+        whole = isinstance(tasks, Sequence)
+        self._began = time.monotonic()
+        try:
+            while True:
+                yield from self._take(coming, None if whole else self.wanted - len(self._on))
+                if self.detach or not self._on:
+                    return
+                time.sleep(LOOK_S)
+                yield from self._ended()
+        finally:
+            self._leave()
+
+    def _take(self, coming: Iterator[Task], room: int | None) -> Iterator[tuple[Task, Outcome, float]]:
+        """Submit what there is room for; yield what is done already."""
+        fresh: list[Task] = []
+        while room is None or len(fresh) < room:
+            task = next(coming, None)
+            if task is None:
+                break
+            known = settled(task.config, task.folder)
+            if known is not None:
+                yield task, known, 0.0
+            else:
+                fresh.append(task)
+        if fresh:
+            self._submit(fresh)
+
+    def _submit(self, tasks: Sequence[Task]) -> None:
+        """Have a job for each of these runs: one that has it already, or a new one."""
+        places = held({task.folder for task in tasks})
+        self._watch(tasks, places)
+        kinds: dict[Any, dict[Path, Task]] = {}
+        for task in tasks:
+            if task.folder not in places:
+                kinds.setdefault(self._kind(task.config), {})[task.folder] = task
+        for kind, found in kinds.items():
+            for start in range(0, len(found), ARRAY):
+                self._watch(tasks, self._array(kind, list(found.values())[start : start + ARRAY]))
+
+    def _watch(self, tasks: Sequence[Task], places: Mapping[Path, Place]) -> None:
+        self._on |= {task: Watched(task, places[task.folder]) for task in tasks if task.folder in places}
+
+    def _kind(self, config: Run) -> Kind:
+        """Return the output folder, nodes, tasks on each node and GPUs on each node of a run."""
+        trainer = config.trainer
+        gpus = self.gpus or count_gpus(config) or None
+        return config.outputs, trainer.get("num_nodes", 1), trainer.get("devices", 1), gpus
+
+    def _array(self, kind: Kind, tasks: Sequence[Task]) -> dict[Path, Place]:
+        """Submit runs with the same resources; what an earlier sitting said of their end is removed before."""
+        name = f"frostline-{secrets.token_hex(4)}"
+        places = {task.folder: Place(name, index if len(tasks) > 1 else None) for index, task in enumerate(tasks)}
+        for task in tasks:
+            set_up(task.folder, calm(task.config))
+            clear(task.folder, task.config.force)
+            places[task.folder].write(task.folder)
+        self._sbatch(kind, name, [RunWork(str((task.folder / RESOLVED).absolute())) for task in tasks])
+        return places
+
+    def _sbatch(self, kind: Kind, name: str, works: Sequence[Work]) -> None:
+        """Submit works as one array. Raises UserError for what sbatch refuses."""
+        submitit = _submitit()
+        outputs, nodes, tasks, gpus = kind
+        folder = (Path(outputs) / "slurm").absolute()
+        check_path(str(folder))
+        wanted = {
+            **self.places,
+            "time": self.time_min,
+            "cpus_per_task": self.cpus,
+            "job_name": name,
+            "nodes": nodes,
+            "ntasks_per_node": tasks,
+            "gpus_per_node": gpus,
+            "mem": self.mem_gb and f"{int(self.mem_gb * 1024)}M",
+            "setup": [f"export {SAFE}=1", *self.setup],
+            "dependency": self._after,
+            # srun does not take the number of CPUs over from sbatch since SLURM 22.05
+            "srun_args": ["--kill-on-bad-exit=1", *([f"--cpus-per-task={self.cpus}"] if self.cpus else [])],
+            "additional_parameters": {"requeue": True},
+        }
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=self.max_requeues)
+        executor.update_parameters(
+            signal_delay_s=self.signal_s,
+            array_parallelism=self.wanted,
+            **{key: value for key, value in wanted.items() if value is not None},
+        )
+        try:
+            with _outside(submitit.helpers), redirect_stderr(io.StringIO()):  # what it prints there it raises too
+                executor.submit_array(works)
+        except submitit.core.utils.FailedJobError as error:
+            raise refusal(str(error)) from error
+
+    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+        """Return the runs that have ended: their records are there, or their jobs are gone."""
+        now, (least, most) = time.monotonic(), ASK_S
+        jobs = None
+        if now - self._asked > min(most, least + (now - self._began) / 20):
+            jobs, self._asked = look(), now
+        found = [(task, one.end(jobs)) for task, one in self._on.items()]
+        ended = [(task, end, self._on.pop(task)) for task, end in found if end is not None]
+        return [(task, end, time.monotonic() - (one.started or one.submitted)) for task, end, one in ended]
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """Return what a top-level function returns in a process here.
+
+        A run is only put together there, on the CPU, for the device that it will have: this machine may have no GPU.
+        Raises UserError when the process dies.
+        """
+        if function in (SURVEY, COUNT):
+            arguments = (*arguments, True)
+        with Pool(workers=1, threads=self.threads) as pool:
+            return pool.call(function, *arguments)
+
+    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+        """Return what the extraction returns in so many jobs of one array; other functions are called here, once.
+
+        A UserError stands where a result would. With ``detach`` the jobs are not waited for, nothing is returned, and
+        the runs that follow depend on them.
+        """
+        return self._extract(times, *arguments) if function == EXTRACT else [self.call(function, *arguments)]
+
+    def _extract(self, times: int, configs: Sequence[Mapping[str, Any]], threads: int, workers: int) -> list[Any]:
+        """Fill caches in jobs; runs that have a job already have had theirs filled, or depend on those that do."""
+        runs = [Run.read(config) for config in configs]
+        folders = {
+            run_folder(Path(run.outputs), run_id(run)): config for run, config in zip(runs, configs, strict=True)
+        }
+        taken = held(folders)
+        left = [config for folder, config in folders.items() if folder not in taken]
+        if not left:
+            return []
+        folder = Path(left[0]["outputs"]) / "slurm" / "calls" / sha256_json([EXTRACT, left])[:12]
+        asked = {"function": EXTRACT, "arguments": [left, self.threads or self.cpus or 1, workers]}
+        places = held(folder.glob("*")) or self._calling([folder / str(index) for index in range(times)], asked)
+        if not self.detach:
+            return results(places)
+        jobs = queue()
+        ids = [jobs[place].id for place in places.values() if place in jobs]
+        self._after = f"afterany:{':'.join(ids)}" if ids else None
+        return []
+
+    def _calling(self, folders: Sequence[Path], asked: Mapping[str, Any]) -> dict[Path, Place]:
+        """Submit calls; their folders are named by what is asked, so that the same is not asked twice."""
+        name = f"frostline-{secrets.token_hex(4)}"
+        places = {folder: Place(name, index if len(folders) > 1 else None) for index, folder in enumerate(folders)}
+        for folder, place in places.items():
+            (folder / RESULT).unlink(missing_ok=True)
+            write_json(folder / CALL, asked)
+            place.write(folder)
+        config = max(map(Run.read, asked["arguments"][0]), key=count_gpus)  # where some runs have a GPU, so has this
+        one = replace(config, trainer={**config.trainer, "devices": 1, "num_nodes": 1})
+        self._sbatch(self._kind(one), name, [CallWork(str(folder.absolute())) for folder in folders])
+        return places
+
+    def _leave(self) -> None:
+        """Cancel the jobs of runs that are on, and record them as interrupted; with ``detach`` let them go on."""
+        if not self.detach:
+            withdraw({one.place for one in self._on.values()})
+            for one in self._on.values():
+                one.interrupt()
+        self._on.clear()
+
+
+@contextmanager
+def _outside(helpers: Any) -> Iterator[None]:
+    """Hide that this process may run in a job itself, of which sbatch would take over options."""
+    kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    with helpers.clean_env(), helpers.environment_variables(**kept):
+        yield
+
+
+def _submitit() -> Any:
+    """Return the package submitit, an extra. Raises UserError where it is missing."""
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise UserError("launcher=slurm needs submitit: pip install 'frostline[slurm]'.") from error
+    return submitit

@@ -1,0 +1,1 @@
+"""Processes of ours: where they import from, how they are asked to stop, and how they end."""

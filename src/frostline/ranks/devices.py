@@ -1,0 +1,25 @@
+"""Whether this machine has the devices that a run asks for, and whether they compute as it asks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from frostline.errors import UserError
+
+
+def check_devices(node: Mapping[str, Any]) -> None:
+    """Refuse more GPUs than this machine has. Raises UserError."""
+    import torch
+
+    if node.get("accelerator") not in ("gpu", "cuda"):
+        return
+    wanted, there = node.get("devices", 1), torch.cuda.device_count()
+    if there == 0:
+        raise UserError("trainer.accelerator: there is no GPU here; trainer=ddp_cpu runs on processors.")
+    if wanted > there:
+        raise UserError(f"trainer.devices: {wanted} are more than the {there} GPUs that are visible here.")
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Refuse what Lightning would replace without an error. Raises UserError."""
+    if precision == "16-mixed" and device == "cpu":
+        raise UserError("trainer.precision: 16-mixed takes a GPU; use bf16-mixed or 32-true on processors.")
