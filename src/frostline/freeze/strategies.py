@@ -5,7 +5,19 @@ from typing import Any
 
 from frostline.errors import UserError
 from frostline.freeze.custom import fill_epochs, matching, number, read_step
-from frostline.freeze.plan import ADAPTER, HEAD, Draft, Kind, Phase, Plan, Train, arrange, check_epochs, in_depth_order
+from frostline.freeze.plan import (
+    ADAPTER,
+    HEAD,
+    RANDOM_WEIGHTS,
+    Change,
+    Draft,
+    Phase,
+    Plan,
+    Train,
+    arrange,
+    check_epochs,
+    in_depth_order,
+)
 
 
 def everything(groups: Sequence[str], lr: float = 1.0) -> dict[str, Train]:
@@ -18,19 +30,19 @@ def falling(groups: Sequence[str], factor: float) -> dict[str, Train]:
     return {name: Train(factor**depth) for depth, name in enumerate([HEAD, *reversed(groups)])}
 
 
-def one_kind(groups: Sequence[str], kind: Kind) -> dict[str, Train]:
+def one_kind(groups: Sequence[str], kind: str) -> dict[str, Train]:
     """Return all groups' parameters of one kind, and the head."""
     return {**{name: Train(kind=kind) for name in groups}, HEAD: Train()}
 
 
 def scratch(groups: Sequence[str], epochs: int) -> Plan:
     """Train everything from random weights: the control that shows what pretraining is worth."""
-    return arrange(groups, epochs, [Draft("all", everything(groups))], pretrained=False)
+    return arrange(groups, epochs, [Draft("all", everything(groups))], [Change(RANDOM_WEIGHTS)])
 
 
 def random_features(groups: Sequence[str], epochs: int) -> Plan:
     """Train the head on frozen random weights: the control that shows what the architecture alone is worth."""
-    return arrange(groups, epochs, [Draft("head", {HEAD: Train()})], pretrained=False)
+    return arrange(groups, epochs, [Draft("head", {HEAD: Train()})], [Change(RANDOM_WEIGHTS)])
 
 
 def linear_probe(groups: Sequence[str], epochs: int) -> Plan:
@@ -140,7 +152,7 @@ def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
     """
     body = after_adapter("fpt", groups, "norm_only")
     train = {ADAPTER: Train(), **one_kind(body, "norm")}
-    return arrange(groups, epochs, [Draft("fpt", train)], pretrained)
+    return arrange(groups, epochs, [Draft("fpt", train)], [] if pretrained else [Change(RANDOM_WEIGHTS)])
 
 
 def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 1.0, k: int | None = None) -> Plan:
