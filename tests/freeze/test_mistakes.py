@@ -25,6 +25,9 @@ MISTAKES = [
     ("gradual", {"each": 0}, "freeze.each: 0 must be a whole number"),
     ("chain_thaw", {"scale": 0}, "freeze.scale: 0 must be a number above 0"),
     ("custom", {"phases": []}, "freeze.phases: .*one or more"),
+    ("custom", {"phases": [], "changes": ["lora"]}, r"freeze.changes\[0\]: 'lora' is invalid: expected a mapping"),
+    ("custom", {"phases": [], "changes": [{"kind": "a", "options": 3}]}, r"freeze.changes\[0\].options: 3 is invalid"),
+    ("custom", {"phases": [], "changes": [{"kind": "a", "rank": 3}]}, r"freeze.changes\[0\]: 'rank' is not known"),
     ("custom", {"phases": ["head"]}, r"freeze.phases\[0\]: 'head' must be a mapping"),
 ]
 

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from frostline.errors import UserError, choices
-from frostline.freeze.plan import ALL, HEAD, Train, share_epochs
+from frostline.freeze.plan import ALL, HEAD, Change, Train, share_epochs
 
 FROZEN = "frozen"
 
@@ -52,6 +52,17 @@ def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> Ste
     name = str(phase.get("name") or f"phase{index + 1}")
     train = read_train(f"{key}.train", phase.get("train"), groups)
     return Step(name, train, epochs, number(f"{key}.share", phase.get("share", 1)))
+
+
+def read_change(key: str, change: object) -> Change:
+    """Return one of ``freeze.changes``; raises UserError naming ``key`` and what is wrong in it."""
+    if not isinstance(change, Mapping) or not isinstance(change.get("kind"), str):
+        raise UserError(f"{key}: {change!r} is invalid: expected a mapping with a kind and, if wanted, its options.")
+    check_keys(key, change, ("kind", "options"))
+    options = change.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise UserError(f"{key}.options: {options!r} is invalid: expected a mapping.")
+    return Change(change["kind"], dict(options))
 
 
 def check_keys(key: str, value: Mapping[str, Any], allowed: Sequence[str]) -> None:

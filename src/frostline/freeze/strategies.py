@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.freeze.custom import fill_epochs, matching, number, read_step
+from frostline.freeze.custom import fill_epochs, matching, number, read_change, read_step
 from frostline.freeze.plan import (
     ADAPTER,
     HEAD,
@@ -184,22 +184,29 @@ def after_adapter(name: str, groups: Sequence[str], other: str) -> list[str]:
     return [group for group in groups if group != ADAPTER]
 
 
-def custom(groups: Sequence[str], epochs: int, phases: Sequence[Mapping[str, Any]]) -> Plan:
+def custom(
+    groups: Sequence[str],
+    epochs: int,
+    phases: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, Any]] = (),
+) -> Plan:
     """Return the plan written by hand: each phase has ``train`` and, if wanted, ``name`` and ``epochs`` or ``share``.
 
     ``train`` maps globs over group names and ``head`` to a rate scale, to ``{lr, kind}``, or to ``frozen``; the first
     match wins. Phases with ``epochs`` last as long as they say; the others share what is left (share 1 unless given).
+    ``changes`` are made to the network first: each has a ``kind``, such as ``random_weights``, and its ``options``.
     Raises UserError, naming the key, for whatever does not fit this backbone or this number of epochs.
     """
     check_epochs(epochs)
+    first = [read_change(f"freeze.changes[{i}]", change) for i, change in enumerate(changes)]
     if isinstance(phases, str) or not isinstance(phases, Sequence) or not phases:
         raise UserError(f"freeze.phases: {phases!r} must be a list of one or more phases.")
     steps = [read_step(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
     if all(step.epochs is None for step in steps):
-        return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps])
+        return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps], first)
     lengths = fill_epochs(steps, epochs)
     made = [
         Phase(step.name, length, in_depth_order(groups, step.train))
         for step, length in zip(steps, lengths, strict=True)
     ]
-    return Plan(tuple(made), tuple(groups))
+    return Plan(tuple(made), tuple(groups), tuple(first))
