@@ -14,7 +14,6 @@ from frostline.ranks.collectives import ALONE, Group
 from frostline.ranks.machine import describe_machine
 from frostline.results.checked import load_record
 from frostline.run.costs import Ledger, forget_peak_memory, peak_memory
-from frostline.training.phases import Progress
 
 PLAN = Plan((Phase("head", 2, {"head": Train(1.0, "all")}),), ("stem",))
 SAMPLES = {"train": 4, "val": 2, "test": 2}
@@ -43,14 +42,12 @@ def test_the_peak_is_of_this_run_even_in_a_warm_process() -> None:
 
 
 def test_the_peak_is_that_of_the_rank_that_took_most_in_any_sitting() -> None:
-    progress = Progress()
-    Ledger(progress, PLAN, SAMPLES, Beside(0, 2)).charge(0)
-    kept = progress.cost
-    ledger = Ledger(progress, PLAN, SAMPLES)
-    progress.cost = kept  # as a checkpoint gives it back
+    first, ledger = Ledger(PLAN, SAMPLES, Beside(0, 2)), Ledger(PLAN, SAMPLES)
+    first.charge(0)
+    ledger.load(first.state())
     ledger.charge(1)
     assert ledger.cost().peak_host_bytes == ledger.cost().peak_device_bytes == LARGE
-    alone = Ledger(Progress(), PLAN, SAMPLES)
+    alone = Ledger(PLAN, SAMPLES)
     alone.charge(0)
     assert 0 < alone.cost().peak_host_bytes < LARGE
     assert torch.cuda.is_available() or alone.cost().peak_device_bytes == 0
@@ -58,11 +55,11 @@ def test_the_peak_is_that_of_the_rank_that_took_most_in_any_sitting() -> None:
 
 def test_a_run_that_went_on_elsewhere_says_where_it_was_before() -> None:
     here = describe_machine(CPU, {}, ALONE)
-    progress = Progress()
-    for machine in ({**here, "names": ["another"]}, here, here):
-        kept = progress.cost
-        ledger = Ledger(progress, PLAN, SAMPLES, ALONE, machine)
-        progress.cost = kept or progress.cost
+    ledger = Ledger(PLAN, SAMPLES, ALONE, {**here, "names": ["another"]})
+    ledger.charge(0)
+    for _ in range(2):
+        before, ledger = ledger, Ledger(PLAN, SAMPLES, ALONE, here)
+        ledger.load(before.state())
         ledger.charge(0)
     assert ledger.describe_machines() == {**here, "earlier": [{**here, "names": ["another"]}]}
 

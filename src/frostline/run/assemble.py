@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.precision import Precision
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
@@ -25,7 +24,7 @@ from frostline.features.prefix import PrefixCache
 from frostline.files.sheet import write_sheet
 from frostline.freeze.plan import Plan
 from frostline.heads import Head, check_frames
-from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared, environment, form
+from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared, environment
 from frostline.ranks.devices import check_devices, check_precision
 from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
@@ -34,12 +33,15 @@ from frostline.results.record import versions
 from frostline.run.costs import Ledger
 from frostline.run.network import fit_adapter, network
 from frostline.run.parts import Parts, views
-from frostline.tasks.base import Task, better
+from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.journal import Journal, Listeners
+from frostline.training.lightning import disable_signal_handling, join_ranks
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
-from frostline.training.pause import own_signals
-from frostline.training.phases import Journal, Progress
+from frostline.training.objectives.choose import check_solvable, make_objective, make_objectives
+from frostline.training.optim import Optimization
+from frostline.training.state import RunState
 from frostline.training.weights import Weights
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
@@ -52,20 +54,17 @@ def assemble(config: Run, folder: Path) -> Parts:
     set_numerics(config.trainer)
     trainer: Any = make_trainer(config, folder)
     check_precision(config.trainer["precision"], trainer.strategy.root_device.type)
-    own_signals(trainer)
-    group = form(trainer, config)
+    disable_signal_handling(trainer)
+    group = join_ranks(trainer, config)
     check_alike(group, versions())
     check_shared(group, Path(config.outputs))
     backbone, plan, task, data, head = ingredients(config, trainer, group)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    progress = Progress()
     weights = Weights(backbone, head, plan)
     machine = describe_machine(trainer.strategy.root_device, config.trainer, group)
-    ledger = Ledger(progress, plan, {name: len(split) for name, split in data.splits.items()}, group, machine)
+    ledger = Ledger(plan, {name: len(split) for name, split in data.splits.items()}, group, machine)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
-    journal = make_journal(
-        config, folder, task, progress, checkpoints, weights, trainer.precision_plugin, ledger, loggers, group
-    )
+    state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), ledger)
+    journal = Journal(state, plan, config.metric, make_listeners(config, folder, loggers), config.seed, group)
     trainer.callbacks.append(journal)
     cache = make_cache(config, backbone, data, trainer, group)
     ledger.cache = cache
@@ -83,13 +82,13 @@ def assemble(config: Run, folder: Path) -> Parts:
         choices=[choose(config, backbone, data, plan, cuts, index, cache) for index in range(len(plan.phases))],
         cuts=cuts,
         cache=cache,
-        module=make_module(config, backbone, head, task, group),
+        module=make_module(config, task, weights, group),
         trainer=trainer,
         journal=journal,
-        progress=progress,
+        progress=state.progress,
         ledger=ledger,
         weights=weights,
-        checkpoints=checkpoints,
+        checkpoints=state.checkpoints,
         loggers=loggers,
         group=group,
     )
@@ -133,6 +132,7 @@ def check_solving(config: Run, task: Task, head: Head, plan: Plan) -> None:
     """Refuse settings that a solved head cannot follow, rather than ignore them. Raises UserError."""
     if head.solver is None or not any(phase.head_only for phase in plan.phases):
         return
+    check_solvable(make_objective(config.objective), config.objective)
     if task.solver is None:
         raise UserError(f"head.solver: task={task.name} is learnt in steps only, as it is set up here; use null.")
     if config.data.get("balanced"):
@@ -163,52 +163,25 @@ def dataset(config: Run, backbone: Backbone, task: Task) -> DataModule:
     return instantiate(config.data, "data", **run)
 
 
-def make_module(config: Run, backbone: Backbone, head: Head, task: Task, group: Group) -> FineTuner:
-    """Return the LightningModule with its optimizer and schedule."""
-    return FineTuner(
-        backbone,
-        head,
-        make_optimizer=lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
-        rate=config.optimizer["lr"],
-        schedule=instantiate(config.schedule, "schedule"),
-        task=task,
-        group=group,
+def make_module(config: Run, task: Task, weights: Weights, group: Group) -> FineTuner:
+    """Return the LightningModule with its objectives, optimizer and schedule."""
+    optimization = Optimization(
+        lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
+        config.optimizer["lr"],
+        instantiate(config.schedule, "schedule"),
     )
+    objectives = make_objectives(config.objective)
+    return FineTuner(weights.backbone, weights.head, task, objectives, optimization, weights.parameters, group)
 
 
-def make_journal(
-    config: Run,
-    folder: Path,
-    task: Task,
-    progress: Progress,
-    checkpoints: Checkpoints,
-    weights: Weights,
-    precision: Precision,
-    ledger: Ledger,
-    loggers: Loggers,
-    group: Group,
-) -> Journal:
-    """Return what keeps each epoch: its checkpoint, its line of metrics.csv, its row in the loggers and its cost."""
-    monitor = config.metric
+def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
+    """Return who hears of each epoch: metrics.csv, the loggers, and a study where there is one."""
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
         write_sheet(folder / "metrics.csv", rows)
         loggers.row(rows[-1])
 
-    return Journal(
-        progress,
-        checkpoints,
-        weights,
-        precision,
-        task.scores,
-        better=lambda new, old: better(monitor, new, old),
-        monitor=monitor,
-        publish=publish,
-        charge=ledger.charge,
-        seed=config.seed,
-        group=group,
-        judge=(lambda epoch: ask(folder, epoch)) if config.judged else (lambda epoch: False),
-    )
+    return Listeners(publish, lambda epoch: config.judged and ask(folder, epoch))
 
 
 def make_trainer(config: Run, folder: Path) -> pl.Trainer:

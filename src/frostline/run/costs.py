@@ -1,4 +1,4 @@
-"""The ledger of a run's costs, kept in its progress so that it survives a kill."""
+"""The ledger of a run's costs, whose state stands in every checkpoint so that it survives a kill."""
 
 import ctypes
 import gc
@@ -17,7 +17,6 @@ from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.ranks.collectives import ALONE, Group
 from frostline.results.record import Cost
-from frostline.training.phases import Progress
 
 
 class Ledger:
@@ -30,19 +29,18 @@ class Ledger:
 
     def __init__(
         self,
-        progress: Progress,
         plan: Plan,
         samples: dict[str, int],
         group: Group = ALONE,
         machine: Mapping[str, Any] = MappingProxyType({}),
     ):
-        self.progress, self.plan, self.samples, self.group = progress, plan, samples, group
+        self.plan, self.samples, self.group = plan, samples, group
         self.machine = dict(machine)
         self.cache: PrefixCache | None = None
         self.paces: dict[str, float] = {}
         self.mark = time.monotonic()
         self.counted = 0.0
-        progress.cost = {
+        self.spent: dict[str, Any] = {
             "seconds": 0.0,
             "phases": [0.0] * len(plan.phases),
             "cache": 0.0,
@@ -53,6 +51,14 @@ class Ledger:
             "machines": [],
         }
 
+    def state(self) -> dict[str, Any]:
+        """Return what was spent so far, in all sittings, as a checkpoint holds it."""
+        return self.spent
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what an earlier sitting had spent."""
+        self.spent = state
+
     def begin(self, index: int, paces: dict[str, float]) -> None:
         """Start serving a phase at these paces: seconds that a sample of a split would take to compute."""
         self.paces = paces
@@ -61,7 +67,7 @@ class Ledger:
         """Charge the time since the last charge to the phase of ``epoch``, which has just ended on all ranks."""
         index, _ = self.plan.at(epoch)
         elapsed = self._elapsed()
-        cost = self.progress.cost
+        cost = self.spent
         cost["phases"][index] += elapsed
         cost["trained"] += self.samples["train"]
         passes = sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
@@ -71,7 +77,7 @@ class Ledger:
     def _elapsed(self) -> float:
         now = time.monotonic()
         elapsed, self.mark = now - self.mark, now
-        cost = self.progress.cost
+        cost = self.spent
         cost["seconds"] += elapsed
         if self.machine not in cost["machines"]:
             cost["machines"].append(self.machine)
@@ -82,19 +88,19 @@ class Ledger:
 
     def gather_peaks(self) -> None:
         """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
-        cost = self.progress.cost
+        cost = self.spent
         for name, own in {"peak_host": peak_memory(), "peak_device": peak_device_memory()}.items():
             cost[name] = max(cost[name], *self.group.each(own))
 
     def describe_machines(self) -> dict[str, Any]:
         """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""
-        earlier = [one for one in self.progress.cost["machines"] if one != self.machine]
+        earlier = [one for one in self.spent["machines"] if one != self.machine]
         return {**self.machine, "earlier": earlier}
 
     def cost(self) -> Cost:
         """Return what the run has cost, the test included."""
         self._elapsed()
-        cost = self.progress.cost
+        cost = self.spent
         tested = self.paces.get("test", 0.0) * self.samples["test"] / self.group.world
         training = sum(cost["phases"])
         return Cost(

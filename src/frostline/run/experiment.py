@@ -22,7 +22,7 @@ from frostline.run.assemble import assemble
 from frostline.run.costs import forget_peak_memory
 from frostline.run.insight import Meter, mistakes, moved, similarity
 from frostline.run.parts import Parts
-from frostline.training.phases import fit_phase, resume, solve_phase
+from frostline.training.phases import fit_phase, solve_phase
 
 log = logging.getLogger(__name__)
 MOST_CLASSES = 2000
@@ -41,7 +41,7 @@ def run_experiment(config: Run, identifier: str, folder: Path) -> Record:
     started = time.monotonic()
     forget_peak_memory()
     parts = assemble(Run.read(resolve_env(config.plain())), folder)
-    optimizer = resume(parts.journal, parts.plan)
+    optimizer = parts.journal.resume()
     parts.show_plan()
     with parts.loggers.following(config, parts.progress.history):
         parts.ledger.mark = started + parts.loggers.seconds
@@ -54,7 +54,7 @@ def run_experiment(config: Run, identifier: str, folder: Path) -> Record:
         found = replace(record(parts, identifier), config=config.plain())
         if outputs is not None:
             examine(parts, found, outputs["outputs"], outputs["label"])
-        parts.loggers.end(found.numbers(), found.epochs - 1)
+        parts.loggers.end(found.numbers(), parts.progress.history[-1]["epoch"])
     return found
 
 
@@ -73,11 +73,11 @@ def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> N
     sources = prepare(parts, index, parts.data.used if parts.untouched(index) else ("train", "val"))
     parts.module.enter(phase, start, body(parts, index), optimizer)
     if parts.solves(index):
-        penalty = solve_phase(parts.journal, parts.module, parts.plan, index, fixed(parts, index, sources))
+        penalty = solve_phase(parts.module, fixed(parts, index, sources), index, parts.journal)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
         parts.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
-        fit_phase(parts.trainer, parts.module, parts.data, parts.plan, index, parts.journal)
+        fit_phase(parts.trainer, parts.module, parts.data, index, parts.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
 
@@ -182,10 +182,10 @@ def record(parts: Parts, identifier: str) -> Record:
         cached=[choice.reason for choice in parts.choices],
         parameters=parts.count_parameters(),
         metrics={name: _scores(row, name) for name in ("train", "val")},
-        epochs=parts.progress.epoch,
+        epochs=parts.progress.epochs_done,
         best_epoch=best,
         cost=costs(parts),
-        notes=[*parts.data.notes, *parts.backbone.notes, *parts.plan.notes],
+        notes=[*parts.data.notes, *parts.backbone.notes, *parts.plan.notes, *map(str, parts.progress.ends)],
     )
 
 

@@ -23,9 +23,10 @@ from frostline.ranks.collectives import Group
 from frostline.run.costs import Ledger
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.journal import Journal
 from frostline.training.loggers import Loggers
 from frostline.training.module import FineTuner
-from frostline.training.phases import Journal, Progress
+from frostline.training.state import Progress
 from frostline.training.weights import Weights
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from frostline.config.allow import instantiate, locate
+from frostline.config.allow import components, instantiate, locate
 from frostline.config.schema import Run
 from frostline.config.secrets import flat, without_credentials
 from frostline.config.writers import check_loggers
@@ -125,11 +125,10 @@ def make_loggers(config: Run, folder: Path) -> Loggers:
     check_loggers(config.logger, Path(config.outputs))
     ids = {} if config.force else known_ids(folder)
     found = {}
-    for name, node in nodes_of(config.logger).items():
+    for name, (where, node) in components(config.logger, "logger").items():
         given = arguments(node, folder, Path(config.outputs), ids.get(name))
-        where = "logger" if node is config.logger else f"logger.{name}"
         try:
-            found[name] = made(node, where, given)
+            found[name] = make_logger(node, where, given)
         except UserError as error:
             if not isinstance(error.__cause__, Exception) or isinstance(error.__cause__, TypeError | ValueError):
                 raise
@@ -144,16 +143,6 @@ def known_ids(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {name: one for name, one in found.items() if isinstance(one, str)} if isinstance(found, dict) else {}
-
-
-def nodes_of(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return each logger's own node by name. Raises UserError for what is none."""
-    if "_target_" in node:
-        return {str(node["_target_"]).rpartition(".")[2]: node}
-    for name, inner in node.items():
-        if not isinstance(inner, Mapping) or "_target_" not in inner:
-            raise UserError(f"logger.{name}: {inner!r} is no logger; it takes a node with a _target_ of its own.")
-    return dict(node)
 
 
 def arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str | None) -> dict[str, Any]:
@@ -176,7 +165,7 @@ def arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str |
     return {"save_dir": str(folder)} if takes_folder else {}
 
 
-def made(node: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Logger:
+def make_logger(node: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Logger:
     """Return a logger made from its node. Raises UserError, with what to install where a package is missing."""
     try:
         return instantiate(node, where, **given)

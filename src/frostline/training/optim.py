@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,16 @@ from frostline.errors import UserError
 
 Schedule = Callable[[float], float]
 """From the progress of a phase, 0 to 1, to a factor of the learning rate: state from the step, not from history."""
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a phase takes its steps: ``make`` an optimizer of named parameter groups; ``rate`` is ``optimizer.lr``, which
+    each group scales, and ``schedule`` over the phase."""
+
+    make: Callable[[list[dict]], Optimizer]
+    rate: float
+    schedule: Schedule
 
 
 def constant(warmup: float = 0.0) -> Schedule:

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_map_only
 
 from frostline.errors import UserError
 from frostline.training.module import FineTuner
-from frostline.training.units import Unit, example, units
+from frostline.training.objectives.base import Penalised
+from frostline.training.units import Unit, divide_into_units, example
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,6 @@ class Sharded(DDPStrategy):
         """Refuse, before anything is trained, what does not go together with sharded weights."""
         if isinstance(self.precision_plugin, MixedPrecision) and self.precision_plugin.scaler is not None:
             raise UserError("trainer.precision: 16-mixed scales a loss, which fsdp cannot; use bf16-mixed or 32-true.")
-        if self._layer_sync is not None:
-            raise UserError(
-                "trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false."
-            )
         super().setup_environment()
 
     def model_to_device(self) -> None:
@@ -74,7 +71,7 @@ class Sharded(DDPStrategy):
         module = self.lightning_module
         assert isinstance(module, FineTuner)
         check(module)
-        self.units = units(module, self.unit_mb * 1e6, self._lower())
+        self.units = divide_into_units(module, self.unit_mb * 1e6, self._lower())
         self._undo = Undo(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         outermost: list[nn.Module] = [module]
@@ -82,8 +79,7 @@ class Sharded(DDPStrategy):
             _own_outputs(modules[-1])
             fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=policy(dtype))
             self._undo.drop_whole()
-        if module.alignment is not None:  # whose step runs the adapter alone, and would take that for the root
-            register_fsdp_forward_method(module, "_aligned")
+        register_fsdp_forward_method(module, "compute_loss")  # whose first part would else be taken for the root
         self._undo.note()
         log.info("Sharded %d units over %d ranks.", len(self.units), self.world_size)
 
@@ -164,7 +160,7 @@ class Undo:
                 if parameter is not None and parameter not in filled:
                     filled.add(parameter)
                     shape, stride = self.layouts[parameter]
-                    value = whole(module._parameters[name])
+                    value = gather_whole(module._parameters[name])
                     parameter.data = torch.empty_strided(shape, stride, dtype=value.dtype).copy_(value)
         for place, module in enumerate(self.modules):
             self._restore(place, module)
@@ -193,6 +189,10 @@ def check(module: FineTuner) -> None:
     """Refuse a network that cannot be sharded. Raises UserError."""
     if module.backbone.compiled:
         raise UserError("backbone.compile: a compiled network cannot be sharded; use false, or trainer=ddp.")
+    if any(isinstance(part, nn.SyncBatchNorm) for part in module.backbone.modules()):
+        raise UserError("trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false.")
+    if isinstance(module.objective, Penalised):
+        raise UserError("objective: a penalty may read whole weights, which fsdp divides; use trainer=ddp.")
     scalars = [
         name
         for part, root in (("backbone", module.backbone), ("head", module.head))
@@ -203,15 +203,15 @@ def check(module: FineTuner) -> None:
         raise UserError(f"trainer: fsdp cannot divide a single number, such as {scalars[0]}; use trainer=ddp.")
 
 
-def whole(value: Any) -> Any:
+def gather_whole(value: Any) -> Any:
     """Return nested dicts and lists with what the ranks divide among them gathered, on the CPU; all must call it."""
     if isinstance(value, DTensor):
         with torch.no_grad():
             return value.full_tensor().cpu()
     if isinstance(value, dict):
-        return {key: whole(item) for key, item in value.items()}
+        return {key: gather_whole(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [whole(item) for item in value]
+        return [gather_whole(item) for item in value]
     return value
 
 

@@ -12,7 +12,7 @@ from frostline.backbones.base import ADAPTER, Backbone
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import HEAD, Plan, learning_rates
-from frostline.training.module import FineTuner
+from frostline.ranks.collectives import Group
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +90,12 @@ def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"head.{name}": value for name, value in head.items()}
 
 
-def check_equal(module: FineTuner, phase: str) -> None:
+def check_equal(group: Group, backbone: Backbone, head: nn.Module, phase: str) -> None:
     """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
-    if module.group.world == 1:
+    if group.world == 1:
         return
-    sums = digests(module.backbone, module.head)
-    each = module.group.each(sums)
+    sums = digests(backbone, head)
+    each = group.each(sums)
     apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
     if apart:
         raise RuntimeError(f"after phase {phase} the ranks differ in the weights of {', '.join(apart)}")
