@@ -110,7 +110,7 @@ def test_a_solved_phase_counts_one_pass_over_the_backbone_and_all_over_the_head(
     record = run_experiment(config, folder.name, folder)
     parts = assemble(config, folder)
     parts.progress.passes.update({0: 0})
-    experiment.resume(parts.journal, parts.plan)
+    parts.journal.resume()
     count, body, head = record.data["counts"], parts.cuts[-1].flops, 2 * parts.backbone.num_features * 10
     passes = parts.progress.passes[0]
     over_head = head * (count["train"] * (passes + 1) + count["val"] + count["test"])

@@ -37,6 +37,7 @@ from frostline.training.state import Progress, RunState
 from frostline.training.weights import Weights
 
 SIZE = 32
+ADAMW = partial(torch.optim.AdamW, weight_decay=0.01)
 DROPS: dict[str, dict[str, float]] = {
     "test_resnet": {"drop_path_rate": 0.2, "drop_block_rate": 0.0},
     "test_efficientnet": {"drop_path_rate": 0.2},
@@ -151,7 +152,7 @@ def build(make: Make, tmp_path: Path) -> Build:
         schedule: Schedule | None = None,
         folder: Path | None = None,
         precision: Precision | None = None,
-        optimizer: Callable[..., Any] = partial(torch.optim.AdamW, weight_decay=0.01),
+        optimizer: Callable[..., Any] = ADAMW,
         rate: float = 1e-2,
         task: Multiclass | None = None,
         callbacks: Sequence[pl.Callback] = (),

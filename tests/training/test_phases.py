@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from tests.tuners import Scripted
 
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.errors import UserError
@@ -17,7 +17,6 @@ from frostline.features.prefix import PrefixCache
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train, learning_rates
 from frostline.heads import Linear
-from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import decode, encode
 from frostline.training.optim import cosine
 from frostline.training.weights import Weights
@@ -206,14 +205,3 @@ def test_the_best_epoch_is_marked_and_a_number_beats_nan(build) -> None:
     assert rig.progress.best == {"epoch": 2, "value": 0.5}
     best = rig.checkpoints.best()
     assert best is not None and best["progress"]["epoch"] == 3
-
-
-class Scripted(Multiclass):
-    """A task whose accuracy on validation is known beforehand."""
-
-    def __init__(self, values: Sequence[float]) -> None:
-        super().__init__()
-        self.values = iter(values)
-
-    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        return {"accuracy": next(self.values)}

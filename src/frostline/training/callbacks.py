@@ -1,5 +1,6 @@
 """People's own callbacks of a Trainer: what they remember from epoch to epoch, and which of them end a phase early."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
-from frostline.errors import UserError
+from frostline.errors import UserError, choices
 from frostline.training.checkpoint import is_savable
 
 
@@ -42,8 +43,15 @@ class Companions:
         """Let the callbacks remember this ``state`` when the next fit begins."""
         self._saved = state
 
-    def begin_fit(self, new_phase: bool) -> None:
-        """Give the callbacks, which have been set up by now, what they are to remember."""
+    def begin_fit(self, new_phase: bool, scores: Sequence[str]) -> None:
+        """Give the callbacks, which have been set up by now, what they are to remember.
+
+        Raises UserError for an EarlyStopping that monitors what is none of the ``scores``, nor one of training.
+        """
+        for callback in self._stoppers():
+            if callback.monitor not in scores and not callback.monitor.startswith("train/"):
+                where = f"trainer.callbacks: {type(callback).__name__}.monitor"
+                raise choices(where, callback.monitor, (*scores, "train/loss"))
         if self._first is None:
             self._first = {one.state_key: deepcopy(one.state_dict()) for one in self._stoppers()}
         if self._saved is not None:
@@ -64,7 +72,8 @@ class Companions:
             return None
         for callback in self._stoppers():
             if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
-                return callback.stopping_reason_message or callback.stopping_reason.value
+                said = callback.stopping_reason_message or f"{type(callback).__name__} stopped it."
+                return said.removesuffix(" Signaling Trainer to stop.")
         raise UserError(
             f"trainer.callbacks: something stopped the Trainer in epoch {self.trainer.current_epoch}; expected nothing "
             "to do so but EarlyStopping, or a class derived from it: a phase is as long as its plan says (epochs=N)."

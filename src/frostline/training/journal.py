@@ -21,7 +21,8 @@ from frostline.training.pause import find_reason, random_states, set_random_stat
 from frostline.training.state import EarlyEnd, Progress, RunState
 
 log = logging.getLogger(__name__)
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""What is known of an epoch: "epoch", "phase", its scores and rates by name, and "seconds"."""
 
 
 class Pruned(RuntimeError):
@@ -73,8 +74,10 @@ class Journal(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let people's callbacks go on from where they were, once they are set up."""
         if stage == "fit":
+            assert isinstance(pl_module, FineTuner)
             _, within = self.plan.at(trainer.current_epoch)
-            self.state.companions.begin_fit(new_phase=within == 0)
+            scores = [f"val/{name}" for name in pl_module.task.metrics]
+            self.state.companions.begin_fit(within == 0, scores)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""

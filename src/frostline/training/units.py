@@ -71,9 +71,8 @@ def divide_into_units(module: FineTuner, limit: float, lower: torch.dtype | None
     members = [*_members(module, called, cast), (HEAD, False, module.head)]
     found: list[Unit] = []
     taken: set[nn.Parameter] = set()
-    for group, idle, member in sorted(
-        members, key=lambda listed: not _is_cast(listed[2], cast)
-    ):  # what is inside first
+    inside_first = sorted(members, key=lambda listed: not _is_cast(listed[2], cast))
+    for group, idle, member in inside_first:
         own = [parameter for parameter in member.parameters() if parameter not in taken]
         taken.update(own)
         trains = frozenset(parameter.requires_grad for parameter in own)
