@@ -32,8 +32,8 @@ from frostline.heads import Cosine, Linear
 from frostline.training.module import FineTuner
 from frostline.training.objectives.base import Penalised
 from frostline.training.objectives.task import TaskLoss
-from frostline.training.sharded import Undo, check, gather_whole
-from frostline.training.units import Unit, divide_into_units, example
+from frostline.training.sharded import Undo, check_shardable, gather_whole
+from frostline.training.units import Unit, divide_into_units, make_sample
 
 TESTS = Path(__file__).parents[1]
 SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
@@ -209,7 +209,7 @@ def test_a_network_comes_back_from_sharding_as_it_was(alone: None, cached: bool)
         undo.note()
         assert all(isinstance(parameter, DTensor) for parameter in module.parameters())
         assert not any(parameter.numel() for parameter in named.values()), "whole weights are still held"
-        module(torch.cat([example(module)] * 2))
+        module(torch.cat([make_sample(module)] * 2))
         undo.gather()
     after = dict(module.named_parameters())
     assert {name: (id(p), p.stride()) for name, p in after.items()} == {n: v[:2] for n, v in before.items()}
@@ -234,13 +234,13 @@ def test_without_a_gpu_the_error_says_what_runs_instead() -> None:
 def test_what_cannot_be_sharded_is_refused() -> None:
     backbone = network("test_resnet")
     with pytest.raises(UserError, match="head.scale"):
-        check(tuner(backbone, Cosine(backbone.num_features, 10)))
+        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10)))
     with pytest.raises(UserError, match="objective: a penalty"):
-        check(make_tuner(backbone, Linear(backbone.num_features, 10), objective=Penalised(TaskLoss(), {})))
+        check_shardable(make_tuner(backbone, Linear(backbone.num_features, 10), objective=Penalised(TaskLoss(), {})))
     backbone.compiled = True
     with pytest.raises(UserError, match="backbone.compile"):
-        check(tuner(backbone))
+        check_shardable(tuner(backbone))
     backbone.compiled = False
     backbone.synchronise()
     with pytest.raises(UserError, match=r"^trainer\.sync_batchnorm: not with fsdp"):
-        check(tuner(backbone))
+        check_shardable(tuner(backbone))

@@ -17,7 +17,7 @@ from frostline.processes.stopping import STOP, Interrupted, deaf
 from frostline.ranks.collectives import ALONE, Group
 from frostline.tasks.base import better
 from frostline.training.module import FineTuner
-from frostline.training.pause import find_reason, random_states, set_random_state
+from frostline.training.pause import collect_random_states, find_reason, set_random_state
 from frostline.training.state import EarlyEnd, Progress, RunState
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Journal(Checkpoint):
     def _stop(self, trainer: pl.Trainer, module: FineTuner, steps: int, why: str) -> None:
         """Keep the steps done of an epoch, and stop."""
         deaf()
-        pause = {"steps": steps, "global_step": trainer.global_step, "random": random_states(self.group)}
+        pause = {"steps": steps, "global_step": trainer.global_step, "random": collect_random_states(self.group)}
         pause["sums"] = list(self.group.same(module.tally.rows()).split(max(steps, 1)))
         kept = self.state.collect(module.present_optimizer().state_dict())
         if self.group.leads:

@@ -19,7 +19,7 @@ from frostline.freeze.plan import Phase, learning_rates
 from frostline.ranks.collectives import ALONE, Group
 from frostline.tasks.base import Outputs, Task
 from frostline.training.objectives.base import Batch, Counts, Objective, Step
-from frostline.training.optim import Optimization, parameter_groups, restore_optimizer
+from frostline.training.optim import Optimization, make_parameter_groups, restore_optimizer
 from frostline.training.tally import Tally
 
 NO_WEIGHTS: Mapping[str, Tensor] = MappingProxyType({})
@@ -112,7 +112,7 @@ class FineTuner(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         assert self.phase is not None
         head_rate = self.phase.train["head"].lr if "head" in self.phase.train else None
-        groups = parameter_groups(self.backbone, self.head, self.rates, head_rate, self.backbone.groups)
+        groups = make_parameter_groups(self.backbone, self.head, self.rates, head_rate, self.backbone.groups)
         for group in groups:
             group["lr"] = self.optimization.rate * group["scale"]
         optimizer = self.optimization.make(groups)

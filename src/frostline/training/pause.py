@@ -19,7 +19,7 @@ def find_reason(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None
     return next(filter(None, group.each(STOP.why)))
 
 
-def random_states(group: Group) -> list[dict[str, Tensor]]:
+def collect_random_states(group: Group) -> list[dict[str, Tensor]]:
     """Return the state of each rank's random number generators: the CPU's, and its GPU's where it computes on one."""
     devices = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # a run on processors leaves the GPUs beside them alone

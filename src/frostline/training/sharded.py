@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 from frostline.errors import UserError
 from frostline.training.module import FineTuner
 from frostline.training.objectives.base import Penalised
-from frostline.training.units import Unit, divide_into_units, example
+from frostline.training.units import Unit, divide_into_units, make_sample
 
 log = logging.getLogger(__name__)
 
@@ -70,14 +70,14 @@ class Sharded(DDPStrategy):
         """Shard the network, where Lightning's strategy wraps it."""
         module = self.lightning_module
         assert isinstance(module, FineTuner)
-        check(module)
+        check_shardable(module)
         self.units = divide_into_units(module, self.unit_mb * 1e6, self._lower())
         self._undo = Undo(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         outermost: list[nn.Module] = [module]
         for modules, dtype in (*[(unit.modules, unit.dtype) for unit in self.units], (outermost, None)):
-            _own_outputs(modules[-1])
-            fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=policy(dtype))
+            _copy_views(modules[-1])
+            fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=choose_precision(dtype))
             self._undo.drop_whole()
         register_fsdp_forward_method(module, "compute_loss")  # whose first part would else be taken for the root
         self._undo.note()
@@ -89,7 +89,7 @@ class Sharded(DDPStrategy):
         for optimizer in self.optimizers:
             for parameter, state in optimizer.state.items():
                 assert isinstance(parameter, DTensor)
-                state.update({name: _like(parameter, value) for name, value in state.items()})
+                state.update({name: _divide_like(parameter, value) for name, value in state.items()})
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Validate a batch; a rank that has none left runs a sample of zeros, since all must gather together."""
@@ -97,7 +97,7 @@ class Sharded(DDPStrategy):
         assert isinstance(module, FineTuner)
         if self._undo is not None and not len(args[0]["index"]):
             with self.precision_plugin.val_step_context():
-                module(example(module).to(self.root_device))
+                module(make_sample(module).to(self.root_device))
         return super().validation_step(*args, **kwargs)
 
     def on_train_end(self) -> None:
@@ -176,7 +176,7 @@ class Undo:
         _module_state_mapping.pop(module, None)
 
 
-def policy(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
+def choose_precision(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
     """Return what lets a unit's weights be gathered in ``dtype`` (None: their own), and nothing else be changed.
 
     Autocast is there all the while, and casts what else is to be cast; gradients are summed over the ranks in float32,
@@ -185,7 +185,7 @@ def policy(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(dtype, None if dtype is None else torch.float32, cast_forward_inputs=False)
 
 
-def check(module: FineTuner) -> None:
+def check_shardable(module: FineTuner) -> None:
     """Refuse a network that cannot be sharded. Raises UserError."""
     if module.backbone.compiled:
         raise UserError("backbone.compile: a compiled network cannot be sharded; use false, or trainer=ddp.")
@@ -215,7 +215,7 @@ def gather_whole(value: Any) -> Any:
     return value
 
 
-def _like(parameter: DTensor, value: Any) -> Any:
+def _divide_like(parameter: DTensor, value: Any) -> Any:
     """Return this rank's part of a whole tensor that goes with a parameter (a moment); anything else as it is."""
     if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.shape != parameter.shape:
         return value
@@ -223,7 +223,7 @@ def _like(parameter: DTensor, value: Any) -> Any:
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def _own_outputs(module: nn.Module) -> None:
+def _copy_views(module: nn.Module) -> None:
     """Let the last module of a unit give no view: work in place on it would drop the hook that gathers for backward."""
 
     def own(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -48,7 +48,7 @@ FRAMES = 8
 """How long a sequence is by which modules are seen at work."""
 
 
-def example(module: FineTuner) -> Inputs:
+def make_sample(module: FineTuner) -> Inputs:
     """Return one sample for the body of a phase, where its backbone is: one of the data, or its activation."""
     body, backbone = module.body, module.backbone
     if not isinstance(body, Suffix):
@@ -68,7 +68,7 @@ def divide_into_units(module: FineTuner, limit: float, lower: torch.dtype | None
     What belongs to no unit (a class token, say, that is read by no module of its own) is left for the whole network's.
     """
     called, cast = _run_once(module, lower)
-    members = [*_members(module, called, cast), (HEAD, False, module.head)]
+    members = [*_find_members(module, called, cast), (HEAD, False, module.head)]
     found: list[Unit] = []
     taken: set[nn.Parameter] = set()
     inside_first = sorted(members, key=lambda listed: not _is_cast(listed[2], cast))
@@ -90,7 +90,7 @@ def _is_cast(member: nn.Module, cast: set[nn.Parameter]) -> bool:
     return cast.issuperset(member.parameters())
 
 
-def _members(
+def _find_members(
     module: FineTuner, called: dict[nn.Module, int], cast: set[nn.Parameter]
 ) -> list[tuple[str, bool, nn.Module]]:
     """Return the backbone's modules to be sharded, in the order they are run: group, whether idle, module.
@@ -104,7 +104,7 @@ def _members(
     for path, owner in backbone.named_modules():
         own = {id(parameter) for parameter in owner.parameters(recurse=False)}
         if own and not own & read:
-            usable = [above for above in _upwards(path) if len(groups[above]) == 1]
+            usable = [above for above in _walk_up(path) if len(groups[above]) == 1]
             caller = next((above for above in usable if backbone.get_submodule(above) in called), None)
             if caller is not None:
                 chosen[caller] = False
@@ -113,7 +113,7 @@ def _members(
     members = {path: backbone.get_submodule(path) for path in chosen}
     found = []
     for path, member in members.items():
-        above = [members[higher] for higher in list(_upwards(path))[1:] if higher in members]
+        above = [members[higher] for higher in list(_walk_up(path))[1:] if higher in members]
         if not above or (_is_cast(member, cast) and not any(_is_cast(higher, cast) for higher in above)):
             found.append((next(iter(groups[path])), chosen[path], member))
     return sorted(found, key=lambda member: called.get(member[2], -1))
@@ -129,7 +129,7 @@ def _run_once(module: FineTuner, lower: torch.dtype | None) -> tuple[dict[nn.Mod
     def note(called: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         order.setdefault(called, len(order))
 
-    inputs, reads = example(module), Reads(lower)
+    inputs, reads = make_sample(module), Reads(lower)
     autocast = torch.autocast(module.backbone.device.type, lower, enabled=lower is not None, cache_enabled=False)
     handle = register_module_forward_pre_hook(note)
     try:
@@ -170,12 +170,12 @@ def _groups_of_modules(backbone: Backbone) -> dict[str, set[str]]:
     owner = {name: group for group, names in backbone.groups.items() for name in names}
     found: dict[str, set[str]] = {path: set() for path, _ in backbone.named_modules()}
     for name, group in owner.items():
-        for path in _upwards(name.rpartition(".")[0]):
+        for path in _walk_up(name.rpartition(".")[0]):
             found[path].add(group)
     return found
 
 
-def _upwards(path: str) -> Iterator[str]:
+def _walk_up(path: str) -> Iterator[str]:
     """Yield a module's path and those of the modules that hold it, short of the root."""
     while path:
         yield path

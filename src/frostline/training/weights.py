@@ -94,7 +94,7 @@ def check_equal(group: Group, backbone: Backbone, head: nn.Module, phase: str) -
     """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
     if group.world == 1:
         return
-    sums = digests(backbone, head)
+    sums = hash_groups(backbone, head)
     each = group.each(sums)
     apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
     if apart:
@@ -102,15 +102,15 @@ def check_equal(group: Group, backbone: Backbone, head: nn.Module, phase: str) -
     log.info("After phase %s all %d ranks hold the same weights: %s.", phase, len(each), sha256_json(sums)[:16])
 
 
-def digests(backbone: Backbone, head: nn.Module) -> dict[str, str]:
+def hash_groups(backbone: Backbone, head: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of the parameters of each group, of the head, and of all buffers."""
     named = dict(backbone.named_parameters())
     tensors = {group: [named[name] for name in names] for group, names in backbone.groups.items()}
     tensors |= {HEAD: list(head.state_dict().values()), "buffers": list(backbone.buffers())}
-    return {name: _digest(values) for name, values in tensors.items()}
+    return {name: _hash_tensors(values) for name, values in tensors.items()}
 
 
-def _digest(tensors: Sequence[Tensor]) -> str:
+def _hash_tensors(tensors: Sequence[Tensor]) -> str:
     total = sha256()
     for tensor in tensors:
         total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
