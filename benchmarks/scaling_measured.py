@@ -45,6 +45,8 @@ from frostline.ranks.place import by_file, variables
 from frostline.results.store import identity
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
+from frostline.training.objectives.task import TaskLoss
+from frostline.training.optim import Optimization
 from scaling_cluster import CLASSES, STRATEGIES, Network, networks
 
 LOOK = Pixels(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
@@ -214,7 +216,8 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
     """Return a module that can enter phases."""
-    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, lambda done: 1.0, Multiclass())
+    optimization = Optimization(torch.optim.SGD, 0.1, lambda done: 1.0)
+    return FineTuner(backbone, head, Multiclass(), {"task": TaskLoss()}, optimization)
 
 
 def counted(network: Network) -> dict[str, dict[str, int]]:

@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from frostline.config.compose import compose, resolve
 from frostline.ranks.collectives import Group
 from frostline.run import experiment
-from frostline.training import phases
+from frostline.training import journal
 
 FIRST, LAST = 2, 6
 CALLS = 1000
@@ -26,10 +26,10 @@ SMALL = [
 
 def watch(found: dict[str, Any]) -> None:
     """Count the collectives between the questions, before two steps of the run, whether it is to stop."""
-    asked = phases.wanted
+    asked = journal.find_reason
     profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def wanted(trainer: Any, group: Group, batch_idx: int) -> str | None:
+    def find_reason(trainer: Any, group: Group, batch_idx: int) -> str | None:
         if batch_idx == FIRST:
             profiler.start()
         if batch_idx == LAST:
@@ -40,7 +40,7 @@ def watch(found: dict[str, Any]) -> None:
             found["rank"] = group.rank
         return asked(trainer, group, batch_idx)
 
-    phases.wanted = wanted
+    journal.find_reason = find_reason
 
 
 def asking(group: Group) -> list[int]:

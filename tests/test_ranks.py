@@ -204,7 +204,7 @@ def test_ranks_that_failed_start_again_from_the_last_checkpoint(tmp_path: Path) 
     outcome = dispatch(replace(make(tmp_path, "freeze=full", "epochs=3", "launcher.restarts=1"), head=head))
     assert outcome.record["status"] == "done", outcome.record["reason"]
     assert [row["epoch"] for row in rows(outcome)] == ["0", "1", "2"]
-    assert log(outcome).count("rank 0 frostline.training.phases: Going on after epoch") == 1
+    assert log(outcome).count("rank 0 frostline.training.journal: Going on after epoch") == 1
 
 
 PHASES = ["freeze=gradual", "head.solver=null", "head.dropout=0.2", "epochs=6", "augment=light", "data.views=2"]

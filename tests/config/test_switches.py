@@ -17,7 +17,7 @@ from frostline.errors import UserError
 DEFAULTS = {
     name: one.default for name, one in inspect.signature(pl.Trainer.__init__).parameters.items() if name != "self"
 }
-HARMLESS = {"Callback", "GradientAccumulationScheduler", "RichProgressBar", "TQDMProgressBar"}
+HARMLESS = {"Callback", "EarlyStopping", "GradientAccumulationScheduler", "RichProgressBar", "TQDMProgressBar"}
 OURS = {"use_distributed_sampler"}  # whose default is not what a run does
 CUT = [
     "fast_dev_run=true",

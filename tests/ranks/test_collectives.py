@@ -29,9 +29,10 @@ WORLD = 3
 def join(rank: int, meeting: str, timeout: float) -> Group:
     """Become one of the ranks whose collectives of training have so many seconds."""
     os.environ |= variables("run", rank, rank, WORLD, WORLD, 0, meeting)
-    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=timeout))
+    limit = timedelta(seconds=timeout)
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=limit)
     one = trainer(devices=WORLD, strategy=strategy, plugins=[module.environment()])
-    return form(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"))
+    return form(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"), limit)
 
 
 def exchange(rank: int, meeting: str) -> None:

@@ -112,7 +112,7 @@ def test_a_solved_phase_counts_one_pass_over_the_backbone_and_all_over_the_head(
     config, folder = make(tmp_path, "freeze=linear_probe", f"cache.enabled={enabled}")
     record = run_experiment(config, folder.name, folder)
     again = set_up(config, folder, Builder(), time.monotonic())
-    experiment.resume(again.journal, again.made.plan)
+    again.journal.resume()
     count, body = record.data["counts"], again.policy.cuts[-1].flops
     head, passes = 2 * again.made.backbone.num_features * 10, again.journal.progress.passes[0]
     over_head = head * (count["train"] * (passes + 1) + count["val"] + count["test"])

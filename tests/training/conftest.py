@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import Precision
+from tests.tuners import make_tuner
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
@@ -24,15 +26,18 @@ from frostline.results.store import run_folder, run_id
 from frostline.run import experiment
 from frostline.run.experiment import run_experiment
 from frostline.run.setup import Experiment
-from frostline.tasks.base import better
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.journal import Journal, Listeners
 from frostline.training.module import FineTuner
-from frostline.training.optim import Schedule, constant
-from frostline.training.phases import Journal, Progress, fit_phase, resume
+from frostline.training.objectives.base import Objective
+from frostline.training.optim import Schedule
+from frostline.training.phases import fit_phase
+from frostline.training.state import Progress, RunState
 from frostline.training.weights import Weights
 
 SIZE = 32
+ADAMW = partial(torch.optim.AdamW, weight_decay=0.01)
 DROPS: dict[str, dict[str, float]] = {
     "test_resnet": {"drop_path_rate": 0.2, "drop_block_rate": 0.0},
     "test_efficientnet": {"drop_path_rate": 0.2},
@@ -55,27 +60,27 @@ class Rig:
     weights: Weights
     checkpoints: Checkpoints
     rows: list[Mapping[str, Any]]
+    on_row: list[Callable[[], None]]
 
     def fit(self, index: int, body: nn.Module | None = None, restore: dict[str, Any] | None = None) -> None:
         """Train one phase, or what is left of it."""
         self.module.enter(self.plan.phases[index], self.plan.start(index), body or self.backbone, restore)
-        fit_phase(self.trainer, self.module, self.data, self.plan, index, self.journal)
+        fit_phase(self.trainer, self.module, self.data, index, self.journal)
 
     def resume(self) -> dict[str, Any] | None:
         """Go back to the last checkpoint; return its optimizer's state."""
-        return resume(self.journal, self.plan)
+        return self.journal.resume()
 
     def photograph(self) -> list[Path]:
         """Return a list to which each epoch adds a copy of the run's folder."""
-        folder, publish = self.checkpoints.folder.parent, self.journal.publish
+        folder = self.checkpoints.folder.parent
         stops: list[Path] = []
 
-        def publish_and_copy(rows: Sequence[Any]) -> None:
-            publish(rows)
-            stops.append(folder.with_name(f"{folder.name}-stop{len(rows)}"))
+        def copy_folder() -> None:
+            stops.append(folder.with_name(f"{folder.name}-stop{len(self.rows)}"))
             shutil.copytree(folder, stops[-1])
 
-        self.journal.publish = publish_and_copy
+        self.on_row.append(copy_folder)
         return stops
 
     def tensors(self) -> dict[str, Tensor]:
@@ -92,7 +97,7 @@ Build = Callable[..., Rig]
 def make() -> Make:
     """Return a builder of tiny networks that drop a good deal; equal arguments give equal weights."""
 
-    def build(name: str = "test_resnet", seed: int = 0) -> Backbone:
+    def build_network(name: str = "test_resnet", seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
         backbone = timm_backbone(name, "none", size=SIZE, options=DROPS[name])
         for parameter_name, parameter in backbone.named_parameters():
@@ -100,14 +105,28 @@ def make() -> Make:
                 nn.init.ones_(parameter)  # timm closes branches at the start: nothing below would get a gradient
         return backbone
 
-    return build
+    return build_network
 
 
-def trainer_for(journal: Journal, precision: Precision, epochs: int, folder: Path) -> pl.Trainer:
+class NoCosts:
+    """What a run has cost, where nobody asks."""
+
+    def charge(self, epoch: int) -> None:
+        """Charge nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take nothing."""
+
+
+def trainer_for(callbacks: Sequence[pl.Callback], precision: Precision, epochs: int, folder: Path) -> pl.Trainer:
     """A trainer as a run has it, without a word, that validates on two batches."""
     return pl.Trainer(
         accelerator="cpu",
-        callbacks=[journal],
+        callbacks=list(callbacks),
         plugins=[precision],
         logger=False,
         max_epochs=epochs,
@@ -133,35 +152,33 @@ def build(make: Make, tmp_path: Path) -> Build:
         schedule: Schedule | None = None,
         folder: Path | None = None,
         precision: Precision | None = None,
+        optimizer: Callable[..., Any] = ADAMW,
+        rate: float = 1e-2,
+        task: Multiclass | None = None,
+        callbacks: Sequence[pl.Callback] = (),
+        objective: Objective | None = None,
     ) -> Rig:
         backbone = make(name)
         data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
         head = MLP(backbone.num_features, 10, hidden=16) if mlp else Linear(backbone.num_features, 10, dropout=0.1)
         plan = strategy(tuple(backbone.groups), epochs)
-        progress, rows, precision = Progress(), [], precision or Precision()
+        rows: list[Mapping[str, Any]] = []
+        on_row: list[Callable[[], None]] = []
+
+        def publish(history: Sequence[Mapping[str, Any]]) -> None:
+            rows[:] = history
+            for act in on_row:
+                act()
+
+        trainer = trainer_for(callbacks, precision or Precision(), plan.epochs, tmp_path)
         weights, checkpoints = Weights(backbone, head, plan), Checkpoints((folder or tmp_path) / "checkpoints")
-        journal = Journal(
-            progress,
-            checkpoints,
-            weights,
-            precision,
-            Multiclass().scores,
-            better=lambda new, old: better("accuracy", new, old),
-            monitor="accuracy",
-            publish=lambda history: rows.__setitem__(slice(None), history),
-            charge=lambda epoch: None,
-            seed=0,
+        state = RunState(trainer, weights, checkpoints, NoCosts())
+        journal = Journal(state, plan, "accuracy", Listeners(publish), seed=0)
+        trainer.callbacks.append(journal)  # type: ignore[attr-defined]
+        module = make_tuner(backbone, head, task, optimizer, rate, schedule, objective, weights.parameters)
+        return Rig(
+            backbone, head, data, plan, module, trainer, journal, state.progress, weights, checkpoints, rows, on_row
         )
-        module = FineTuner(
-            backbone,
-            head,
-            make_optimizer=lambda groups: torch.optim.AdamW(groups, weight_decay=0.01),
-            rate=1e-2,
-            schedule=schedule or constant(),
-            task=Multiclass(),
-        )
-        trainer = trainer_for(journal, precision, plan.epochs, tmp_path)
-        return Rig(backbone, head, data, plan, module, trainer, journal, progress, weights, checkpoints, rows)
 
     return rig
 

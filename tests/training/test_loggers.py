@@ -14,7 +14,7 @@ from frostline.config.schema import Run, conf_dir
 from frostline.errors import UserError
 from frostline.results.record import Record
 from frostline.run.experiment import run_experiment
-from frostline.training.loggers import Loggers, make_loggers, numbers
+from frostline.training.loggers import Loggers, find_numbers, make_loggers
 
 RunOne = Callable[..., tuple[Record, Path]]
 Configure = Callable[..., tuple[Run, Path]]
@@ -154,4 +154,4 @@ def test_a_logger_that_fails_is_left_out_with_one_warning(
 
 def test_only_finite_numbers_are_drawn() -> None:
     row = {"epoch": 3, "phase": "head", "val/auroc": float("nan"), "val/loss": 1, "lr/head": 0.1, "x": float("inf")}
-    assert numbers(row) == {"val/loss": 1.0, "lr/head": 0.1}
+    assert find_numbers(row) == {"val/loss": 1.0, "lr/head": 0.1}

@@ -66,9 +66,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(build) -> None:
 
 
 def test_an_enormous_rate_ends_in_divergence_too(build) -> None:
-    rig = build(strategies.full, epochs=30)
-    rig.module.rate = 1e30
-    rig.module.make_optimizer = lambda groups: torch.optim.SGD(groups)
+    rig = build(strategies.full, epochs=30, optimizer=torch.optim.SGD, rate=1e30)
     with pytest.raises(Diverged):
         rig.fit(0)
 
@@ -86,8 +84,7 @@ def test_outputs_come_once_in_order_of_index(build) -> None:
 
 
 def test_the_scores_of_training_are_means_over_samples(build) -> None:
-    rig = build(strategies.linear_probe, epochs=1)
-    rig.module.rate = 0.0
+    rig = build(strategies.linear_probe, epochs=1, rate=0.0)
     rig.fit(0)
     (row,) = rig.rows
     assert row["train/loss"] == pytest.approx(2.302585, abs=1e-5), "a head of zeros: log 10"

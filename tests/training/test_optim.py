@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train, learning_rates
 from frostline.heads import MLP
-from frostline.training.optim import Schedule, constant, cosine, linear, one_cycle, parameter_groups
+from frostline.training.optim import Schedule, constant, cosine, linear, make_parameter_groups, one_cycle
 
 PROGRESS = st.floats(0, 1)
 WARMUP = st.floats(0, 0.9)
@@ -89,7 +89,7 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
     head = MLP(backbone.num_features, 3)
     train = {group: Train(0.5**place, kind) for place, group in enumerate(list(backbone.groups)[1:])}
     rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.kinds())
-    groups = parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
+    groups = make_parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
     held = [id(parameter) for group in groups for parameter in group["params"]]
     wanted = {id(value): rates[name] for name, value in backbone.named_parameters() if name in rates}
     if with_head:
@@ -107,7 +107,7 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
 def test_no_decay_for_vectors_and_the_given_one_for_the_rest(make) -> None:
     backbone = make()
     rates = {name: 1.0 for names in backbone.groups.values() for name in names}
-    groups = parameter_groups(backbone, MLP(backbone.num_features, 3), rates, 1.0, backbone.groups)
+    groups = make_parameter_groups(backbone, MLP(backbone.num_features, 3), rates, 1.0, backbone.groups)
     optimizer = torch.optim.SGD(groups, lr=0.1, weight_decay=0.3)
     for group in optimizer.param_groups:
         assert {(0.3 if parameter.ndim > 1 else 0.0) for parameter in group["params"]} == {group["weight_decay"]}

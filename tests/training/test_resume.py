@@ -1,6 +1,7 @@
 """What a run goes on with, beside its weights: moments laid out as their weights, and the scale of the loss."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,7 @@ def test_moments_come_back_in_the_layout_of_their_weights(build, tmp_path: Path,
     """Or a foreach step leaves its fast path, and a fused one pairs each weight with another's moment."""
 
     def rig_in(folder: Path) -> Any:
-        rig = build(strategies.full, epochs=2, folder=folder)
-        rig.module.make_optimizer = lambda groups: torch.optim.AdamW(groups, **how)
-        return rig
+        return build(strategies.full, epochs=2, folder=folder, optimizer=partial(torch.optim.AdamW, **how))
 
     whole = rig_in(tmp_path / "whole")
     began = {name: value.stride() for name, value in whole.tensors().items()}
@@ -92,7 +91,7 @@ class Asked(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch, batch_idx) == (self.epoch, 0):
-            STOP.why = "asked"
+            STOP.ask("asked")
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from tests.processors import OnProcessors
+from tests.tuners import make_tuner
 from torch import Tensor, distributed, nn
 from torch._subclasses import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
@@ -28,11 +29,11 @@ from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Cosine, Linear
-from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
-from frostline.training.optim import constant
-from frostline.training.sharded import Undo, check, whole
-from frostline.training.units import Unit, example, units
+from frostline.training.objectives.base import Penalised
+from frostline.training.objectives.task import TaskLoss
+from frostline.training.sharded import Undo, check_shardable, gather_whole
+from frostline.training.units import Unit, divide_into_units, make_sample
 
 TESTS = Path(__file__).parents[1]
 SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
@@ -40,7 +41,7 @@ SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
 
 def tuner(backbone: Backbone, head: nn.Module | None = None) -> FineTuner:
     head = head or Linear(backbone.num_features, 10)
-    return FineTuner(backbone, head, lambda groups: torch.optim.SGD(groups), 0.1, constant(), Multiclass())
+    return make_tuner(backbone, head)
 
 
 def network(name: str, **options: Any) -> Backbone:
@@ -69,7 +70,7 @@ def test_units_follow_the_groups_and_mix_nothing_frozen_with_what_trains(name: s
     backbone = network(name)
     last = list(backbone.groups)[-1]
     module = entered(backbone, {last: ALL, "head": ALL}, cached)
-    found = units(module, NO_LIMIT)
+    found = divide_into_units(module, NO_LIMIT)
     owner = {id(dict(backbone.named_parameters())[n]): g for g, names in backbone.groups.items() for n in names}
     for unit in found:
         parameters = [p for member in unit.modules for p in member.parameters()]
@@ -87,7 +88,7 @@ def test_units_follow_the_groups_and_mix_nothing_frozen_with_what_trains(name: s
 def test_what_no_modules_call_can_gather_is_left_for_the_whole_network(cached: bool) -> None:
     backbone = network("test_vit", init_values=0.1)
     module = entered(backbone, {"block6": ALL, "head": ALL}, cached)
-    left = {name for name, _ in module.named_parameters()} - set(held(module, units(module, NO_LIMIT)))
+    left = {name for name, _ in module.named_parameters()} - set(held(module, divide_into_units(module, NO_LIMIT)))
     tokens = {"backbone.network.cls_token", "backbone.network.pos_embed"}
     scales = {f"backbone.network.blocks.5.ls{number}.gamma" for number in (1, 2)}
     assert {name for name in left if not name.startswith("body.")} == (tokens | scales if cached else tokens)
@@ -108,21 +109,25 @@ def test_a_module_that_is_used_but_not_called_goes_with_the_one_that_uses_it() -
     groups = {part: [f"{part}.{name}" for name, _ in getattr(own, part).named_parameters()] for part in own._modules}
     look = Pixels(16, 1.0, (0.5,) * 3, (0.5,) * 3, "bicubic")  # type: ignore[arg-type]
     module = entered(ImageBackbone(own, "attentive", groups, look), {"attention": ALL, "head": ALL}, cached=False)
-    assert [unit.modules for unit in units(module, NO_LIMIT)] == [[own.stem], [own.attention], [module.head]]
+    assert [unit.modules for unit in divide_into_units(module, NO_LIMIT)] == [
+        [own.stem],
+        [own.attention],
+        [module.head],
+    ]
 
 
 def test_kinds_of_parameters_that_train_have_units_of_their_own() -> None:
     backbone = network("test_vit")
     module = entered(backbone, {"block6": Train(kind="norm"), "head": ALL}, cached=False)
-    assert [unit.trains for unit in units(module, NO_LIMIT) if unit.group == "block6"] == [{True}, {False}]
+    assert [unit.trains for unit in divide_into_units(module, NO_LIMIT) if unit.group == "block6"] == [{True}, {False}]
     module = entered(backbone, {"block6": Train(kind="bias"), "head": ALL}, cached=False)
-    assert [unit.trains for unit in units(module, NO_LIMIT) if unit.group == "block6"] == [{True, False}]
+    assert [unit.trains for unit in divide_into_units(module, NO_LIMIT) if unit.group == "block6"] == [{True, False}]
 
 
 def test_a_unit_is_no_larger_than_it_must_be() -> None:
     module = entered(network("test_vit"), {"block6": ALL, "head": ALL}, cached=False)
-    found = units(module, 70_000)
-    assert len(found) > len(units(module, NO_LIMIT))
+    found = divide_into_units(module, 70_000)
+    assert len(found) > len(divide_into_units(module, NO_LIMIT))
     assert all(unit.bytes <= 70_000 or len(unit.modules) == 1 for unit in found)
 
 
@@ -132,7 +137,7 @@ def test_under_autocast_what_it_casts_is_gathered_cast_and_nothing_else(name: st
     """A weight of a norm, rounded, would give other numbers; BatchNorm would refuse it beside its statistics."""
     backbone = network(name)
     module = entered(backbone, {list(backbone.groups)[-1]: ALL, "head": ALL}, cached)
-    found = [unit for unit in units(module, NO_LIMIT, torch.bfloat16) if not unit.idle]
+    found = [unit for unit in divide_into_units(module, NO_LIMIT, torch.bfloat16) if not unit.idle]
     products = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     cast = {parameter for part in products for parameter in part.parameters()}
     for unit in found:
@@ -141,7 +146,7 @@ def test_under_autocast_what_it_casts_is_gathered_cast_and_nothing_else(name: st
     every = [parameter for unit in found for parameter in unit.parameters]
     assert len(every) == len(set(every)) and {unit.dtype for unit in found} == {torch.bfloat16, None}
     assert sum(unit.bytes for unit in found) < 0.6 * sum(parameter.nbytes for parameter in every)
-    assert {unit.dtype for unit in units(module, NO_LIMIT)} == {None}
+    assert {unit.dtype for unit in divide_into_units(module, NO_LIMIT)} == {None}
 
 
 @pytest.mark.parametrize(("stage", "there"), [(TrainerFn.FITTING, "cpu"), (TrainerFn.TESTING, "cuda")])
@@ -174,7 +179,7 @@ def test_choosing_units_leaves_modes_and_statistics_alone() -> None:
     backbone = network("test_resnet")
     module = entered(backbone, {"stage4": ALL, "head": ALL}, cached=False)
     before = [part.training for part in module.modules()], [buffer.clone() for buffer in backbone.buffers()]
-    units(module, NO_LIMIT)
+    divide_into_units(module, NO_LIMIT)
     assert [part.training for part in module.modules()] == before[0]
     assert all(torch.equal(*pair) for pair in zip(backbone.buffers(), before[1], strict=True))
 
@@ -196,7 +201,7 @@ def test_a_network_comes_back_from_sharding_as_it_was(alone: None, cached: bool)
     own = [module, *module.backbone.modules(), *module.head.modules()]
     modules = [(type(part), set(vars(part))) for part in own]
     for _ in range(2):
-        found, undo = units(module, NO_LIMIT), Undo(module)
+        found, undo = divide_into_units(module, NO_LIMIT), Undo(module)
         for unit in found:
             fully_shard(unit.modules, mesh=init_device_mesh("cpu", (1,)))
         fully_shard(module, mesh=init_device_mesh("cpu", (1,)))
@@ -204,7 +209,7 @@ def test_a_network_comes_back_from_sharding_as_it_was(alone: None, cached: bool)
         undo.note()
         assert all(isinstance(parameter, DTensor) for parameter in module.parameters())
         assert not any(parameter.numel() for parameter in named.values()), "whole weights are still held"
-        module(torch.cat([example(module)] * 2))
+        module(torch.cat([make_sample(module)] * 2))
         undo.gather()
     after = dict(module.named_parameters())
     assert {name: (id(p), p.stride()) for name, p in after.items()} == {n: v[:2] for n, v in before.items()}
@@ -215,8 +220,8 @@ def test_a_network_comes_back_from_sharding_as_it_was(alone: None, cached: bool)
 
 def test_gathering_leaves_alone_what_is_whole() -> None:
     state = {"a": [torch.ones(2), 1], "b": {"c": None}}
-    assert whole(state)["a"][0] is state["a"][0]
-    assert whole(state) == state
+    assert gather_whole(state)["a"][0] is state["a"][0]
+    assert gather_whole(state) == state
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -229,7 +234,13 @@ def test_without_a_gpu_the_error_says_what_runs_instead() -> None:
 def test_what_cannot_be_sharded_is_refused() -> None:
     backbone = network("test_resnet")
     with pytest.raises(UserError, match="head.scale"):
-        check(tuner(backbone, Cosine(backbone.num_features, 10)))
+        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10)))
+    with pytest.raises(UserError, match="objective: a penalty"):
+        check_shardable(make_tuner(backbone, Linear(backbone.num_features, 10), objective=Penalised(TaskLoss(), {})))
     backbone.compiled = True
     with pytest.raises(UserError, match="backbone.compile"):
-        check(tuner(backbone))
+        check_shardable(tuner(backbone))
+    backbone.compiled = False
+    backbone.synchronise()
+    with pytest.raises(UserError, match=r"^trainer\.sync_batchnorm: not with fsdp"):
+        check_shardable(tuner(backbone))

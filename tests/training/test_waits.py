@@ -12,6 +12,7 @@ from tests.sequences import SMALL, tiny, transformer
 from tests.speech_networks import OTHERS, WAVEFORMS, extractor
 from tests.text_networks import FAMILIES
 from tests.text_networks import saved as saved_text
+from tests.tuners import make_tuner
 from tests.waits import GPU, inputs_like, like, mixed, on_gpu
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
@@ -39,7 +40,6 @@ from frostline.tasks.multiclass import Multiclass
 from frostline.tasks.multilabel import Multilabel
 from frostline.tasks.regression import Regression
 from frostline.training.module import CHECK_EVERY, FineTuner
-from frostline.training.optim import constant
 
 transformers: Any = import_module("transformers")
 CLASSES = ["a", "b", "c"]
@@ -70,8 +70,7 @@ PAIRS = [(task, head) for task in TASKS for head in HEADS if (task == "ctc") == 
 
 
 def tuner(backbone: Backbone, head: nn.Module, task: Task) -> FineTuner:
-    make: Callable[..., Any] = torch.optim.AdamW
-    return FineTuner(backbone, head, make, 0.01, constant(), task)
+    return make_tuner(backbone, head, task, torch.optim.AdamW, 0.01)
 
 
 def batch_of(inputs: Any, labels: Tensor) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def step(module: FineTuner, batch: dict[str, Any]) -> None:
     optimizer.step()
     with torch.inference_mode():
         module.validation_step(batch, 0)
-    assert module.sums().device == module.outputs[0]["outputs"].device == GPU
+    assert module.tally.rows().device == module.outputs[0]["outputs"].device == GPU
 
 
 @pytest.mark.parametrize(("task_name", "head_name"), PAIRS)
@@ -117,9 +116,9 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
     assert len(once) == len(theirs) + sent, "weights of classes are sent, in the first step alone"
 
 
-def image_tuner() -> FineTuner:
+def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
     backbone = timm_backbone("test_vit", "none", size=32, options={})
-    return tuner(backbone, Linear(backbone.num_features, 3), Multiclass())
+    return make_tuner(backbone, Linear(backbone.num_features, 3), Multiclass(), make, 0.01)
 
 
 def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
@@ -134,15 +133,16 @@ def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
             else:
                 with pytest.raises(DataDependentOutputException):
                     module.training_step(batch, place)
-        assert waits.found == [] and len(module.sums()) == 2 * CHECK_EVERY
-        module.go_on(5, torch.zeros(5, 3))  # the first steps of an epoch in which a run was stopped, kept on the host
-        assert module.sums().device == GPU and len(module.sums()) == 5 + 2 * CHECK_EVERY
+        assert waits.found == [] and len(module.tally.rows()) == 2 * CHECK_EVERY
+        module.skip_steps(
+            5, torch.zeros(5, 3)
+        )  # the first steps of an epoch in which a run was stopped, kept on the host
+        assert module.tally.rows().device == GPU and len(module.tally.rows()) == 5 + 2 * CHECK_EVERY
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "SGD", "NAdam", "Adagrad"])
 def test_no_step_of_an_optimizer_waits(name: str) -> None:
-    module = image_tuner()
-    module.make_optimizer = getattr(torch.optim, name)
+    module = image_tuner(getattr(torch.optim, name))
     inputs = module.backbone.example(4, 32)
     with on_gpu(module) as waits:
         module.enter(strategies.full(tuple(module.backbone.groups), 1).phases[0], 0, module.backbone)

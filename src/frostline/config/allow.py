@@ -26,12 +26,15 @@ TAKES: dict[str, tuple[str, ...]] = {
     "adapter": (),
     "head": (),
     "freeze": (),
+    "objective": (),
     "optimizer": ("torch.optim", "timm.optim"),
     "schedule": (),
     "trainer": (),
     "logger": ("pytorch_lightning.loggers.CSVLogger", "pytorch_lightning.loggers.CometLogger"),
     "launcher": (),
 }
+SEVERAL = ("logger", "objective")
+"""The keys that take one component, or several, each under a name of its own."""
 BARS = tuple(f"pytorch_lightning.callbacks.{name}" for name in ("RichProgressBar", "TQDMProgressBar"))
 # The arguments that take a node of their own, or a list of them, by the target (or its module) and the key.
 NESTED: dict[tuple[str, str], tuple[str, ...]] = {
@@ -39,7 +42,7 @@ NESTED: dict[tuple[str, str], tuple[str, ...]] = {
         "pytorch_lightning.strategies.DDPStrategy",
         "frostline.training.sharded.Sharded",
     ),
-    ("pytorch_lightning.Trainer", "callbacks"): BARS,
+    ("pytorch_lightning.Trainer", "callbacks"): (*BARS, "pytorch_lightning.callbacks.EarlyStopping"),
     ("torchvision.transforms.v2", "transforms"): ("torchvision.transforms.v2",),
 }
 # What a target of the user's own may be given: nothing in these reads or writes a file.
@@ -190,8 +193,21 @@ def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool
     if "_target_" in value and not allowed_name(target, takes):
         raise refusal(where, target, takes)
     for key, inner in value.items():
-        among = nested(str(target), str(key)) if "_target_" in value else takes if where == "logger" else ()
+        among = nested(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
         check_node(inner, f"{where}.{key}", among)
+
+
+def components(node: Mapping[str, Any], key: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return the components at a ``key`` of ``SEVERAL``, by name, with the dotted key of each; one alone by its class.
+
+    Raises UserError for what is none.
+    """
+    if "_target_" in node:
+        return {str(node["_target_"]).rpartition(".")[2]: (key, node)}
+    for name, inner in node.items():
+        if not isinstance(inner, Mapping) or "_target_" not in inner:
+            raise UserError(f"{key}.{name}: {inner!r} is invalid: expected a node with a _target_ of its own.")
+    return {name: (f"{key}.{name}", inner) for name, inner in node.items()}
 
 
 def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> UserError:

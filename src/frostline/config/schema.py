@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self, get_type_hints
 
-from frostline.config.allow import check_targets, conf_dir, instantiate
+from frostline.config.allow import check_targets, components, conf_dir, instantiate
 from frostline.config.signature import unknown_key
 from frostline.config.switches import check_switches
 from frostline.errors import UserError, choices
@@ -65,6 +65,7 @@ class Run:
     adapter: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     freeze: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -206,6 +207,9 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
         node = config.get(key)
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise UserError(f"{key}: {node!r} is no component; choose one of the group's, as {key}=NAME.")
+    objective = config.get("objective")
+    if not isinstance(objective, Mapping) or not components(objective, "objective"):
+        raise UserError(f"objective: {objective!r} is invalid: expected one of the group's, as objective=task.")
     metrics = task_metrics(config)
     if metrics is not None and config["monitor"] not in metrics:
         raise choices("monitor", config["monitor"], metrics)

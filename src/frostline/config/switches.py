@@ -71,7 +71,7 @@ REFUSED = {
     "enable_autolog_hparams": Refused(_LOGGED, (True, False)),
     "model_registry": Refused("nothing is uploaded; use frostline export"),
 }
-STOPS = "a plan's phases end when they are planned to, and monitor chooses the best epoch; use epochs=N"
+STOPS = "an epoch is not cut short; use epochs=N, launcher.timeout_s or the callback EarlyStopping"
 FREEZES = "what trains is the plan's to say; use freeze=NAME"
 AVERAGES = "what is checkpointed and tested are the weights that were trained, not averages"
 KEEPS = "checkpoints are Frostline's own, and the best one is kept"
@@ -86,7 +86,6 @@ CALLBACKS = {
     "Checkpoint": KEEPS,
     "DeviceStatsMonitor": LOGS,
     "EMAWeightAveraging": AVERAGES,
-    "EarlyStopping": STOPS,
     "LambdaCallback": "it takes functions, which no config holds",
     "LearningRateFinder": CHANGES,
     "LearningRateMonitor": LOGS,

@@ -91,7 +91,7 @@ class DataModule(pl.LightningDataModule):
         self._transforms = dict(transforms)
         self._sources: dict[str, Stored] = {}
         self.used: tuple[str, ...] = SPLITS
-        self.skip = 0  # training batches of the next epoch that were served before the run was stopped
+        self._skip = 0
 
     @property
     def views(self) -> int | None:
@@ -130,6 +130,10 @@ class DataModule(pl.LightningDataModule):
             if name not in SPLITS:
                 raise choices("split", name, SPLITS)
         self._sources = dict(sources)
+
+    def skip_batches(self, count: int) -> None:
+        """Let loaders of training samples leave out the first batches of an epoch: they were served before a pause."""
+        self._skip = count
 
     def check(self, splits: Sequence[str] = SPLITS) -> None:
         """Make sure that these splits, as far as the loaders read them, can be served; UserError with all that fails.
@@ -236,7 +240,7 @@ class DataModule(pl.LightningDataModule):
         trainer: Any = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         size, samples = self.loading.batch_size, self.splits[split]
-        view, skip = (self.view, self.skip) if split == "train" else (lambda epoch: 0, 0)
+        view, skip = (self.view, self._skip) if split == "train" else (lambda epoch: 0, 0)
         seed, lengths = self.loading.seed, samples.lengths
         draws = self.loading.draws if shuffle else None
         return EpochBatches(len(samples), size, seed, shuffle, rank, world, view, skip, lengths, draws)

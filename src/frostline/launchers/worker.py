@@ -189,8 +189,8 @@ def attempt(config: Run, folder: Path) -> Record:
     """Return the record of a run, however it ends (short of an interruption)."""
     import frostline.processes.imports  # noqa: F401 (before Lightning)
     from frostline.run.experiment import run_experiment
+    from frostline.training.journal import Pruned
     from frostline.training.module import Diverged
-    from frostline.training.phases import Pruned
 
     try:
         if place() is None:  # a rank has its share of them already

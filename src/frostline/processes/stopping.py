@@ -24,7 +24,21 @@ class Stop:
     def forget(self) -> None:
         """Begin anew: nobody has asked."""
         self.why: str | None = None
-        self.in_epoch = False
+        self._in_epoch = False
+
+    def ask(self, why: str) -> None:
+        """Ask the process to stop. Raises Interrupted unless it is in an epoch and was not asked before."""
+        if not self._in_epoch or self.why is not None:
+            raise Interrupted(why)
+        self.why = why
+
+    def begin_epoch(self) -> None:
+        """Promise to look at ``why`` before each step from here on."""
+        self._in_epoch = True
+
+    def end_epochs(self) -> None:
+        """Look no more: from here on the process stops at once when it is asked to."""
+        self._in_epoch = False
 
 
 STOP = Stop()
@@ -51,8 +65,5 @@ def deaf() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if STOP.in_epoch and STOP.why is None:
-        STOP.why = "stopped by SIGTERM"
-        signal.setitimer(signal.ITIMER_REAL, STEP_S)
-    else:
-        raise Interrupted("stopped by SIGTERM")
+    STOP.ask("stopped by SIGTERM")
+    signal.setitimer(signal.ITIMER_REAL, STEP_S)

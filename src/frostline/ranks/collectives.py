@@ -159,9 +159,10 @@ def environment() -> ClusterEnvironment:
     return LightningEnvironment() if place() is None else TorchElasticEnvironment()
 
 
-def form(trainer: pl.Trainer, config: Run) -> Group:
+def form(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Group:
     """Join the ranks of a run and make sure that they are as many as its config says.
 
+    ``timeout`` is how long the collectives of training wait; None: as long as torch's do.
     Raises UserError where they are not, and where their meeting point is taken.
     """
     wanted, here = world_size(config), place()
@@ -173,20 +174,18 @@ def form(trainer: pl.Trainer, config: Run) -> Group:
         )
     strategy: Any = trainer.strategy
     if isinstance(strategy, DDPStrategy) and not distributed.is_initialized():
-        _join(here, strategy)
+        _join(here, strategy, timeout)
     if here is None or wanted == 1:
         return ALONE
     strategy.setup_environment()
     if not distributed.get_world_size() == trainer.world_size == wanted:
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
         raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
-    limit = strategy._timeout or distributed_c10d.default_pg_timeout
-    group = Group(trainer.global_rank, wanted, open_channel(limit), limit)
-    strategy.broadcast = group.broadcast
-    return group
+    limit = timeout or distributed_c10d.default_pg_timeout
+    return Group(trainer.global_rank, wanted, open_channel(limit), limit)
 
 
-def _join(here: Place | None, strategy: Any) -> None:
+def _join(here: Place | None, strategy: Any, timeout: timedelta | None) -> None:
     """Form torch's process group, before Lightning would: by a store that listens to everybody who can reach it.
 
     DDP wants a group of one process (``here`` None) too.
@@ -209,7 +208,7 @@ def _join(here: Place | None, strategy: Any) -> None:
         store=store,
         rank=rank,
         world_size=world,
-        timeout=strategy._timeout,
+        timeout=timeout,
         device_id=None if device.type == "cpu" else device,
     )
 

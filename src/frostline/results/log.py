@@ -16,6 +16,7 @@ EXPECTED = (
     "isinstance.treespec, LeafSpec",
     "The `srun` command",
     "broadcast_buffers. is deprecated",
+    "It is recommended to use `self.log",  # of what is the same on all ranks
 )
 """Warnings of Lightning and torch that say nothing to a user here."""
 

@@ -24,19 +24,25 @@ from frostline.errors import UserError, choices
 from frostline.freeze.plan import HEAD, Change, Plan, learning_rates
 from frostline.heads import Head, check_frames
 from frostline.tasks.base import Task
+from frostline.training.objectives.base import Objective
+from frostline.training.objectives.choose import check_solvable, make_objectives
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a run is about: what is asked of which data, and the network that learns it by a plan."""
+    """What a run is about: what is asked of which data, and the network that learns it by a plan.
+
+    ``objectives`` are by the names that the plan's phases have for them.
+    """
 
     task: Task
     data: DataModule
     backbone: Backbone
     head: Head
     plan: Plan
+    objectives: Mapping[str, Objective]
 
     @property
     def samples(self) -> dict[str, int]:
@@ -81,8 +87,9 @@ class Builder:
         backbone, plan = self.network(config)
         task, data = self.samples(config, backbone)
         head = self.head(config, backbone, task, data.classes)
-        check_solving(config, task, head, plan)
-        return Ingredients(task, data, backbone, head, plan)
+        objectives = make_objectives(config.objective)
+        check_solving(config, task, head, plan, objectives["task"])
+        return Ingredients(task, data, backbone, head, plan, objectives)
 
     def network(self, config: Run) -> tuple[Backbone, Plan]:
         """Return the backbone after the changes of its plan, and the plan that its strategy makes of its groups."""
@@ -166,10 +173,11 @@ def check(config: Run) -> None:
         raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
 
 
-def check_solving(config: Run, task: Task, head: Head, plan: Plan) -> None:
+def check_solving(config: Run, task: Task, head: Head, plan: Plan, objective: Objective) -> None:
     """Refuse settings that a solved head cannot follow, rather than ignore them. Raises UserError."""
     if head.solver is None or not any(phase.head_only for phase in plan.phases):
         return
+    check_solvable(objective, config.objective)
     if task.solver is None:
         raise UserError(f"head.solver: task={task.name} is learnt in steps only, as it is set up here; use null.")
     if config.data.get("balanced"):

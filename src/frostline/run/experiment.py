@@ -20,7 +20,7 @@ from frostline.run.build import Builder
 from frostline.run.costs import forget_peak_memory
 from frostline.run.outcome import draft_record, finish_record
 from frostline.run.setup import Experiment, make_cache, set_up
-from frostline.training.phases import fit_phase, resume, solve_phase
+from frostline.training.phases import fit_phase, solve_phase
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ def run_experiment(
     forget_peak_memory()
     run = set_up(Run.read(resolve_env(config.plain())), folder, Builder(given), started)
     draft = draft_record(run, identifier, config) if run.group.leads else None
-    optimizer = resume(run.journal, run.made.plan)
-    run.load_costs()
+    optimizer = run.journal.resume()
     run.show_plan()
     with run.loggers.following(config, run.journal.progress.history):
         run.costs.leave_out(run.loggers.seconds)
@@ -52,7 +51,7 @@ def run_experiment(
         if draft is None:
             return Record(id=identifier, status="done", config=config.plain())
         record = finish_record(run, draft, outputs)
-        run.loggers.end(record.numbers(), record.epochs - 1)
+        run.loggers.end(record.numbers(), run.journal.progress.history[-1]["epoch"])
     return record
 
 
@@ -72,11 +71,11 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
     sources = prepare(run, index, run.splits if untouched else ("train", "val"))
     enter(run, index, optimizer)
     if made.is_solved(index):
-        penalty = solve_phase(run.journal, run.module, made.plan, index, solver_inputs(run, index, sources))
+        penalty = solve_phase(run.module, solver_inputs(run, index, sources), index, run.journal)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
         run.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
-        fit_phase(run.trainer, run.module, made.data, made.plan, index, run.journal)
+        fit_phase(run.trainer, run.module, made.data, index, run.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
 

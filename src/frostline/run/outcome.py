@@ -64,10 +64,10 @@ def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] 
         machine=run.costs.describe_machines(),
         cached=[choice.reason for choice in run.policy.choices],
         metrics={name: split_scores(row, name) for name in ("train", "val")},
-        epochs=progress.epoch,
+        epochs=progress.epochs_done,
         best_epoch=best,
         cost=total_cost(run),
-        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes],
+        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *map(str, progress.ends)],
     )
     return record if outputs is None else examine(run, record, outputs["outputs"], outputs["label"])
 
@@ -87,7 +87,7 @@ def total_cost(run: Experiment) -> Cost:
         forward_flops=work.forward,
         backward_flops=work.backward,
         flops_saved=work.saved,
-        checkpoint_bytes=run.journal.checkpoints.best_bytes(),
+        checkpoint_bytes=run.journal.state.checkpoints.best_bytes(),
     )
 
 
@@ -96,7 +96,7 @@ def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) ->
 
     The first rank is by itself here: the others have left.
     """
-    made, weights = run.made, run.journal.weights
+    made, weights = run.made, run.journal.state.weights
     table, notes = made.task.confusion(outputs, labels), []
     if len(table) > MOST_CLASSES:
         notes = [f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all."]

@@ -17,7 +17,7 @@ from frostline.features.policy import CachePolicy, decide_policy
 from frostline.features.prefix import PrefixCache
 from frostline.files.sheet import write_sheet
 from frostline.freeze.table import plan_table
-from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared, form
+from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision
 from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
@@ -26,12 +26,13 @@ from frostline.results.record import versions
 from frostline.run.build import Builder, Ingredients, check
 from frostline.run.costs import Costs
 from frostline.run.trainer import make_trainer
-from frostline.tasks.base import better
 from frostline.training.checkpoint import Checkpoints
+from frostline.training.journal import Journal, Listeners
+from frostline.training.lightning import disable_signal_handling, join_ranks
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
-from frostline.training.pause import own_signals
-from frostline.training.phases import Journal, Progress
+from frostline.training.optim import Optimization
+from frostline.training.state import RunState
 from frostline.training.weights import Weights
 
 
@@ -63,16 +64,11 @@ class Experiment:
 
     def load_best(self) -> None:
         """Restore the weights of the best epoch. Raises OSError when its checkpoint is gone or damaged."""
-        state = self.journal.checkpoints.best()
+        state = self.journal.state.checkpoints.best()
         if state is None:
-            folder = self.journal.checkpoints.folder
+            folder = self.journal.state.checkpoints.folder
             raise OSError(f"{folder}: the best checkpoint is damaged; run again with force=true")
-        self.journal.weights.load(state["weights"])
-
-    def load_costs(self) -> None:
-        """Go on from what earlier sittings have cost."""
-        if self.journal.progress.cost:
-            self.costs.load(self.journal.progress.cost)
+        self.journal.state.weights.load(state["weights"])
 
     def show_plan(self) -> None:
         """Print the notes and the plan's table, on the rank that leads."""
@@ -97,8 +93,8 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     trainer: Any = make_trainer(config, folder)
     device = trainer.strategy.root_device
     check_precision(config.trainer["precision"], device.type)
-    own_signals(trainer)
-    group = form(trainer, config)
+    disable_signal_handling(trainer)
+    group = join_ranks(trainer, config)
     check_alike(group, versions())
     check_shared(group, Path(config.outputs))
     made = builder.build(config)
@@ -109,9 +105,11 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     machine = describe_machine(device, config.trainer, group)
     costs = Costs(made.plan, made.samples, cache, group, machine, since)
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
-    journal = make_journal(config, folder, made, trainer, costs, loggers, group)
+    weights = Weights(made.backbone, made.head, made.plan)
+    state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), costs)
+    journal = Journal(state, made.plan, config.metric, make_listeners(config, folder, loggers), config.seed, group)
     trainer.callbacks.append(journal)
-    module = make_module(config, made, group)
+    module = make_module(config, made, weights, group)
     policy = make_policy(config, made, cache.device)
     return Experiment(config, folder, made, group, trainer, module, policy, cache, journal, costs, loggers)
 
@@ -123,47 +121,24 @@ def synchronise(made: Ingredients, device: torch.device) -> None:
     made.backbone.synchronise()
 
 
-def make_module(config: Run, made: Ingredients, group: Group) -> FineTuner:
-    """Return the LightningModule with its optimizer and schedule."""
-    return FineTuner(
-        made.backbone,
-        made.head,
-        make_optimizer=lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
-        rate=config.optimizer["lr"],
-        schedule=instantiate(config.schedule, "schedule"),
-        task=made.task,
-        group=group,
+def make_module(config: Run, made: Ingredients, weights: Weights, group: Group) -> FineTuner:
+    """Return the LightningModule with its objectives, optimizer and schedule."""
+    optimization = Optimization(
+        lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
+        config.optimizer["lr"],
+        instantiate(config.schedule, "schedule"),
     )
+    return FineTuner(made.backbone, made.head, made.task, made.objectives, optimization, weights.parameters, group)
 
 
-def make_journal(
-    config: Run, folder: Path, made: Ingredients, trainer: pl.Trainer, costs: Costs, loggers: Loggers, group: Group
-) -> Journal:
-    """Return what keeps each epoch: its checkpoint, its line of metrics.csv, its row in the loggers and its cost."""
-    monitor, progress = config.metric, Progress()
+def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
+    """Return who hears of each epoch: metrics.csv, the loggers, and a study where there is one."""
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
         write_sheet(folder / "metrics.csv", rows)
         loggers.row(rows[-1])
 
-    def charge(epoch: int) -> None:
-        costs.charge(epoch)
-        progress.cost = costs.state()
-
-    return Journal(
-        progress,
-        Checkpoints(folder / "checkpoints"),
-        Weights(made.backbone, made.head, made.plan),
-        trainer.precision_plugin,
-        made.task.scores,
-        better=lambda new, old: better(monitor, new, old),
-        monitor=monitor,
-        publish=publish,
-        charge=charge,
-        seed=config.seed,
-        group=group,
-        judge=(lambda epoch: ask(folder, epoch)) if config.judged else (lambda epoch: False),
-    )
+    return Listeners(publish, lambda epoch: config.judged and ask(folder, epoch))
 
 
 def make_cache(

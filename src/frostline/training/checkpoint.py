@@ -20,6 +20,7 @@ GENERATIONS = 2
 ROW = {"file": str, "sha256": str, "bytes?": int}
 SHAPE = {"saved": [{**ROW, "epoch": int, "best": bool}], "pause?": ROW}
 """What a manifest says; another's may say anything."""
+PLAIN = str | int | float | bool | None
 DAMAGE = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError, IndexError)
 
 
@@ -146,6 +147,15 @@ def decode(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def is_savable(value: Any) -> bool:
+    """Return whether ``encode`` can save a value."""
+    if isinstance(value, dict):
+        return all(isinstance(key, PLAIN) and is_savable(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_savable, value))
+    return isinstance(value, Tensor | PLAIN)
+
+
 def _pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     """Return ``value`` as JSON, its tensors replaced by names, numbered since keys alone would not tell 1 from "1"."""
     if isinstance(value, Tensor):
@@ -156,7 +166,7 @@ def _pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         return {"dict": [[key, _pack(item, tensors, f"{path}/{key}")] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_pack(item, tensors, f"{path}/{place}") for place, item in enumerate(value)]
-    assert value is None or isinstance(value, str | int | float | bool), f"{type(value)} cannot be saved"
+    assert isinstance(value, PLAIN), f"{type(value)} cannot be saved"
     return value
 
 

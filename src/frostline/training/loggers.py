@@ -12,7 +12,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from frostline.config.allow import instantiate, locate
+from frostline.config.allow import components, instantiate, locate
 from frostline.config.schema import Run
 from frostline.config.secrets import flat, without_credentials
 from frostline.config.writers import check_loggers
@@ -59,15 +59,15 @@ class Loggers:
         try:
             yield
         except BaseException:
-            self._each(lambda name, logger: close(logger, "failed"))
+            self._each(lambda name, logger: close_logger(logger, "failed"))
             raise
-        self._each(lambda name, logger: close(logger, "success"))
+        self._each(lambda name, logger: close_logger(logger, "success"))
 
     def _begin(self, name: str, logger: Logger, history: Sequence[Mapping[str, Any]]) -> None:
         if name not in self.ids:
             logger.log_hyperparams(self.parameters)
             for row in history:
-                logger.log_metrics(numbers(row), row["epoch"])
+                logger.log_metrics(find_numbers(row), row["epoch"])
         elif isinstance(logger, MLFlowLogger):  # which refuses parameters that differ, and calls the run ended
             logger.experiment.update_run(logger.run_id, status="RUNNING")
         logger.save()
@@ -75,16 +75,16 @@ class Loggers:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Log the row of an epoch that has just ended."""
-        self._each(lambda name, logger: logger.log_metrics(numbers(row), row["epoch"]))
+        self._each(lambda name, logger: logger.log_metrics(find_numbers(row), row["epoch"]))
 
     def end(self, scores: Mapping[str, float], epoch: int) -> None:
         """Log what a run came to: test scores and costs."""
 
         def log_end(name: str, logger: Logger) -> None:
             if isinstance(logger, TensorBoardLogger):  # its table of hyperparameters shows what comes with them
-                logger.log_hyperparams(self.parameters, numbers(scores), epoch)
+                logger.log_hyperparams(self.parameters, find_numbers(scores), epoch)
             else:
-                logger.log_metrics(numbers(scores), epoch)
+                logger.log_metrics(find_numbers(scores), epoch)
 
         self._each(log_end)
 
@@ -93,24 +93,24 @@ class Loggers:
             try:
                 act(name, logger)
             except Exception as error:  # a service's client may raise anything, and the run is worth more than its log
-                leave_out(name, error)
+                warn_of_failure(name, error)
                 del self.found[name]
 
 
-def leave_out(name: str, error: Exception) -> None:
+def warn_of_failure(name: str, error: Exception) -> None:
     """Warn of a logger that fails."""
     reason = without_credentials((str(error).splitlines() or [""])[0])
     log.warning("The logger %s is left out from here on (%s: %s); the run goes on.", name, type(error).__name__, reason)
 
 
-def close(logger: Logger, status: str) -> None:
+def close_logger(logger: Logger, status: str) -> None:
     """Tell a logger that the run has ended, as ``success`` or ``failed``."""
     logger.finalize(status)
     if isinstance(logger, WandbLogger):
         logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def find_numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """Return what can be drawn of a row: its finite numbers, without the epoch, which is the step."""
     drawn = {key: value for key, value in row.items() if isinstance(value, int | float) and key != "epoch"}
     return {key: float(value) for key, value in drawn.items() if math.isfinite(value)}
@@ -123,21 +123,20 @@ def make_loggers(config: Run, folder: Path) -> Loggers:
     """
     started = time.monotonic()
     check_loggers(config.logger, Path(config.outputs))
-    ids = {} if config.force else known_ids(folder)
+    ids = {} if config.force else read_ids(folder)
     found = {}
-    for name, node in nodes_of(config.logger).items():
-        given = arguments(node, folder, Path(config.outputs), ids.get(name))
-        where = "logger" if node is config.logger else f"logger.{name}"
+    for name, (where, node) in components(config.logger, "logger").items():
+        given = complete_arguments(node, folder, Path(config.outputs), ids.get(name))
         try:
-            found[name] = made(node, where, given)
+            found[name] = make_logger(node, where, given)
         except UserError as error:
             if not isinstance(error.__cause__, Exception) or isinstance(error.__cause__, TypeError | ValueError):
                 raise
-            leave_out(name, error.__cause__)
+            warn_of_failure(name, error.__cause__)
     return Loggers(found, folder, ids, time.monotonic() - started)
 
 
-def known_ids(folder: Path) -> dict[str, str]:
+def read_ids(folder: Path) -> dict[str, str]:
     """Return what an earlier sitting wrote of its loggers, nothing where that is damaged."""
     try:
         found = read_json(folder / IDS)
@@ -146,17 +145,7 @@ def known_ids(folder: Path) -> dict[str, str]:
     return {name: one for name, one in found.items() if isinstance(one, str)} if isinstance(found, dict) else {}
 
 
-def nodes_of(node: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return each logger's own node by name. Raises UserError for what is none."""
-    if "_target_" in node:
-        return {str(node["_target_"]).rpartition(".")[2]: node}
-    for name, inner in node.items():
-        if not isinstance(inner, Mapping) or "_target_" not in inner:
-            raise UserError(f"logger.{name}: {inner!r} is no logger; it takes a node with a _target_ of its own.")
-    return dict(node)
-
-
-def arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str | None) -> dict[str, Any]:
+def complete_arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str | None) -> dict[str, Any]:
     """Return what a run gives a logger beside its config: its folder, its names where they are null, its old id."""
     target = str(node["_target_"])
     if target.endswith(".MLFlowLogger"):
@@ -176,7 +165,7 @@ def arguments(node: Mapping[str, Any], folder: Path, outputs: Path, known: str |
     return {"save_dir": str(folder)} if takes_folder else {}
 
 
-def made(node: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Logger:
+def make_logger(node: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Logger:
     """Return a logger made from its node. Raises UserError, with what to install where a package is missing."""
     try:
         return instantiate(node, where, **given)

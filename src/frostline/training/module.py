@@ -1,7 +1,9 @@
 """The LightningModule: a backbone with a head, of which each phase trains a part."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,10 +18,11 @@ from frostline.data.inputs import Inputs
 from frostline.freeze.plan import Phase, learning_rates
 from frostline.ranks.collectives import ALONE, Group
 from frostline.tasks.base import Outputs, Task
-from frostline.training.objectives.alignment import Alignment
-from frostline.training.optim import Schedule, parameter_groups, restore_optimizer
+from frostline.training.objectives.base import Batch, Counts, Objective, Step
+from frostline.training.optim import Optimization, make_parameter_groups, restore_optimizer
+from frostline.training.tally import Tally
 
-Batch = dict[str, Tensor]
+NO_WEIGHTS: Mapping[str, Tensor] = MappingProxyType({})
 CHECK_EVERY = 16
 """Steps between looks at the loss: a look waits for the accelerator."""
 
@@ -31,58 +34,67 @@ class Diverged(RuntimeError):
 class FineTuner(pl.LightningModule):
     """Trains what the present phase says and keeps the rest bit-equal.
 
-    ``make_optimizer`` takes named parameter groups; ``rate`` is ``optimizer.lr``, which each group scales.
+    ``objectives`` are what phases minimise, by the names that plans have for them; ``start_weights`` the backbone's
+    parameters that train in some phase, by name, as the run began with them.
     ``enter`` must be called before each ``Trainer.fit``. The same module serves images and cached activations:
-    ``body`` is the whole backbone, or its suffix after a cut.
+    ``body`` is the whole backbone, or its suffix after a cut. After each epoch's validation ``scores`` holds its
+    scores, ``train/NAME`` and ``val/NAME``, the same on all ranks; they are logged, for callbacks to find.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         head: nn.Module,
-        make_optimizer: Callable[[list[dict]], Optimizer],
-        rate: float,
-        schedule: Schedule,
         task: Task,
+        objectives: Mapping[str, Objective],
+        optimization: Optimization,
+        start_weights: Mapping[str, Tensor] = NO_WEIGHTS,
         group: Group = ALONE,
     ):
         super().__init__()
-        self.backbone = backbone
-        self.head = head
-        self.body: nn.Module = backbone
-        self.make_optimizer = make_optimizer
-        self.rate = rate
-        self.schedule = schedule
-        self.task = task
+        self.backbone, self.head, self.task = backbone, head, task
+        self.objectives, self.optimization, self.start_weights = dict(objectives), optimization, start_weights
         self.group = group
+        self.body: nn.Module = backbone
+        self.objective = self.objectives["task"]
         self.phase: Phase | None = None
-        self.start = 0
-        self.restore: dict[str, Any] | None = None
-        self.alignment: Alignment | None = None
-        self.outputs: list[Batch] = []
+        self.first_epoch = 0
         self.skipped = 0
+        self.tally = Tally()
+        self.outputs: list[Batch] = []
+        self.scores: dict[str, float] = {}
+        self._optimizer_state: dict[str, Any] | None = None
         self._no_labels = torch.empty(0, dtype=torch.int64)
-        self._sums: list[Tensor] = []
-        self._before: Tensor | None = None
 
-    def enter(self, phase: Phase, start: int, body: nn.Module, restore: dict[str, Any] | None = None) -> None:
-        """Set up ``phase``, whose first epoch is ``start``: gradients, modes and the body.
+    def enter(self, phase: Phase, first_epoch: int, body: nn.Module, optimizer: dict[str, Any] | None = None) -> None:
+        """Set up ``phase``: gradients, modes, the objective and the body.
 
-        ``restore`` is the state of an optimizer that goes on in the middle of the phase.
+        ``optimizer`` is the state of an optimizer that goes on in the middle of the phase.
+        Raises UserError for an objective that this network cannot follow.
         """
-        self.phase, self.start, self.body, self.restore = phase, start, body, restore
+        self.phase, self.first_epoch, self.body, self._optimizer_state = phase, first_epoch, body, optimizer
         self.rates = learning_rates(phase, self.backbone.groups, self.backbone.kinds())
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name in self.rates)
         for parameter in self.head.parameters():
             parameter.requires_grad_("head" in phase.train)
-        self.alignment = None if phase.objective == "task" else Alignment(self.backbone.adapter)
+        self.objective = deepcopy(self.objectives[phase.objective])  # what it takes now goes with the phase
+        self.objective.begin(self)
         self.zero_grad(set_to_none=True)
         self.train()
         if self.backbone.compiled:
             if isinstance(body, Suffix):
                 body.refresh()
             self.body = torch.compile(body)  # type: ignore[assignment]
+
+    def continue_with(self, optimizer: dict[str, Any]) -> None:
+        """Let the phase go on in another fit, whose optimizer begins with this state."""
+        self._optimizer_state = optimizer
+
+    def skip_steps(self, steps: int, rows: Tensor | None) -> None:
+        """Let the next epoch begin after so many steps, in which the ``rows`` of a tally were counted."""
+        self.skipped = steps
+        self.tally.go_on_after(rows)
 
     def train(self, mode: bool = True) -> "FineTuner":
         """Set the mode, except that what is frozen stays in eval mode: no statistic moves, nothing is dropped."""
@@ -100,79 +112,61 @@ class FineTuner(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         assert self.phase is not None
         head_rate = self.phase.train["head"].lr if "head" in self.phase.train else None
-        groups = parameter_groups(self.backbone, self.head, self.rates, head_rate, self.backbone.groups)
+        groups = make_parameter_groups(self.backbone, self.head, self.rates, head_rate, self.backbone.groups)
         for group in groups:
-            group["lr"] = self.rate * group["scale"]
-        optimizer = self.make_optimizer(groups)
-        if self.restore is not None:
-            restore_optimizer(optimizer, self.restore)
+            group["lr"] = self.optimization.rate * group["scale"]
+        optimizer = self.optimization.make(groups)
+        if self._optimizer_state is not None:
+            restore_optimizer(optimizer, self._optimizer_state)
         return optimizer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         steps = int(self.trainer.num_training_batches) + self.skipped
         assert self.phase is not None
         step = self.skipped + batch_idx + 0.5  # in mid-step: no rate is 0
-        done = (self.trainer.current_epoch - self.start) * steps + step
-        factor = self.schedule(done / (self.phase.epochs * steps))
+        done = (self.trainer.current_epoch - self.first_epoch) * steps + step
+        factor = self.optimization.schedule(done / (self.phase.epochs * steps))
         for group in self.present_optimizer().param_groups:
-            group["lr"] = self.rate * group["scale"] * factor
+            group["lr"] = self.optimization.rate * group["scale"] * factor
 
     def present_optimizer(self) -> Optimizer:
         """Return this fit's optimizer itself, without Lightning's wrapper."""
         return self.trainer.optimizers[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        labels = batch["label"]
-        loss, hits = self._aligned(batch) if self.alignment is not None else self._judged(batch)
-        loss_now = loss.detach().float()
-        count = loss_now.new_full((), len(labels))  # filled there: a number that is sent waits for the accelerator
-        self._sums.append(torch.stack([loss_now * len(labels), hits.float(), count]))
+        loss, counts = self.compute_loss(batch)
+        self.tally.add(counts, len(batch["label"]))
         if batch_idx % CHECK_EVERY == 0:
-            self._check_finite(loss.detach())
+            self._check_finite(float(loss.detach()))
         return loss * batch["weight"]
 
-    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        outputs, labels = self(batch["inputs"]), batch["label"]
-        return self.task.loss(outputs, labels), self.task.hits(outputs, labels)
+    def compute_loss(self, batch: Batch) -> tuple[Tensor, Counts]:
+        """Return what the phase minimises, and what it counts of the batch."""
+        return self.objective(Step(self, batch))
 
-    def _aligned(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        assert self.alignment is not None
-        loss = self.alignment(batch["inputs"])
-        return loss, torch.zeros_like(loss)
-
-    def _check_finite(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            epoch, step = self.trainer.current_epoch, self.trainer.global_step
-            raise Diverged(f"the loss became {float(loss)} in epoch {epoch}, step {step}, at optimizer.lr={self.rate}")
-
-    def train_scores(self) -> dict[str, float]:
-        """Return the loss and the task's running score over the epoch just trained, and forget them. Raises Diverged.
-
-        Of an epoch that aligned an adapter it is the distance that is left.
-        """
-        loss, hits, count = self.group.total(self.sums().sum(dim=0))
-        self._sums.clear()
-        self._before = None
-        self._check_finite(loss)
-        if self.alignment is not None:
-            return {"distance": float(loss / count)}
-        return {"loss": float(loss / count), self.task.running: float(hits / count)}
-
-    def go_on(self, steps: int, sums: Tensor | None) -> None:
-        """Let the next epoch begin after so many steps, with their ``sums``."""
-        self.skipped, self._before = steps, sums
-
-    def sums(self) -> Tensor:
-        """Return each step's summed loss, hits and samples [steps, 3], of this epoch so far."""
-        own = torch.stack(self._sums) if self._sums else torch.zeros(0, 3)
-        return own if self._before is None else torch.cat([self._before.to(own.device), own])
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            epoch, step, rate = self.trainer.current_epoch, self.trainer.global_step, self.optimization.rate
+            raise Diverged(f"the loss became {loss} in epoch {epoch}, step {step}, at optimizer.lr={rate}")
 
     def on_train_epoch_start(self) -> None:
-        self._sums = []
+        self.tally.begin_epoch()
 
     def on_validation_epoch_start(self) -> None:
         self.outputs.clear()
         self.group.copy(*self.backbone.buffers())  # statistics of a live BatchNorm: each rank's saw its own samples
+
+    def on_validation_epoch_end(self) -> None:
+        """Take the scores of the epoch and log them, for callbacks to find. Raises Diverged."""
+        means = self.tally.take_means(self.group)
+        for value in means.values():
+            self._check_finite(value)
+        found = self.collected()
+        own = self.task.scores(found["outputs"], found["label"]) if self.group.leads else {}
+        self.scores = {f"train/{name}": value for name, value in means.items()}
+        self.scores |= {f"val/{name}": value for name, value in self.group.first(own).items()}
+        exact = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.scores.items()}
+        self.log_dict(exact, logger=False, batch_size=1)  # on the host, where they are
 
     def on_test_epoch_start(self) -> None:
         self.outputs.clear()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,19 +15,29 @@ Schedule = Callable[[float], float]
 """From the progress of a phase, 0 to 1, to a factor of the learning rate: state from the step, not from history."""
 
 
+@dataclass(frozen=True)
+class Optimization:
+    """How a phase takes its steps: ``make`` an optimizer of named parameter groups; ``rate`` is ``optimizer.lr``, which
+    each group scales, and ``schedule`` over the phase."""
+
+    make: Callable[[list[dict]], Optimizer]
+    rate: float
+    schedule: Schedule
+
+
 def constant(warmup: float = 0.0) -> Schedule:
     """Full rate after a linear warm-up over the fraction ``warmup`` of the phase."""
-    return _warmed(warmup, lambda progress: 1.0)
+    return _warm_up(warmup, lambda progress: 1.0)
 
 
 def cosine(warmup: float = 0.0, final: float = 0.0) -> Schedule:
     """Half a cosine from 1 to ``final`` (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts)."""
-    return _warmed(warmup, lambda progress: final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
+    return _warm_up(warmup, lambda progress: final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def linear(warmup: float = 0.0, final: float = 0.0) -> Schedule:
     """A straight line from 1 to ``final``."""
-    return _warmed(warmup, lambda progress: 1 - (1 - final) * progress)
+    return _warm_up(warmup, lambda progress: 1 - (1 - final) * progress)
 
 
 def one_cycle(warmup: float = 0.3, start: float = 0.04, final: float = 4e-6) -> Schedule:
@@ -48,7 +59,7 @@ def _anneal(first: float, last: float, progress: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
 
 
-def _warmed(warmup: float, after: Schedule) -> Schedule:
+def _warm_up(warmup: float, after: Schedule) -> Schedule:
     _check_warmup(warmup)
 
     def factor(progress: float) -> float:
@@ -62,11 +73,11 @@ def _warmed(warmup: float, after: Schedule) -> Schedule:
 def _check_warmup(warmup: float) -> None:
     if not 0 <= warmup < 1:
         raise UserError(
-            f"schedule.warmup: {warmup!r} is not a fraction of a phase; give a number from 0 up to, not including, 1."
+            f"schedule.warmup: {warmup!r} is invalid: expected a fraction of a phase, from 0 up to, not including, 1."
         )
 
 
-def parameter_groups(
+def make_parameter_groups(
     backbone: nn.Module,
     head: nn.Module,
     rates: Mapping[str, float],
@@ -87,7 +98,7 @@ def parameter_groups(
     found: dict[tuple[str, float, bool], list[nn.Parameter]] = {}
     for group, rate, parameter in parts:
         found.setdefault((group, rate, parameter.ndim > 1), []).append(parameter)
-    return [_group(*key, parameters) for key, parameters in found.items()]
+    return [_make_group(*key, parameters) for key, parameters in found.items()]
 
 
 def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -98,16 +109,16 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """
     optimizer.load_state_dict(state)
     for parameter, held in optimizer.state.items():
-        held.update({name: _laid_out(value, parameter) for name, value in held.items()})
+        held.update({name: _lay_out(value, parameter) for name, value in held.items()})
 
 
-def _laid_out(value: Any, parameter: Tensor) -> Any:
+def _lay_out(value: Any, parameter: Tensor) -> Any:
     if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
         return value
     layout = torch.empty_strided(value.shape, parameter.stride(), dtype=value.dtype, device=value.device)
     return layout.copy_(value)
 
 
-def _group(group: str, rate: float, decays: bool, parameters: list[nn.Parameter]) -> dict:
+def _make_group(group: str, rate: float, decays: bool, parameters: list[nn.Parameter]) -> dict:
     decay = {} if decays else {"weight_decay": 0.0}
     return {"params": parameters, "name": group if decays else f"{group}/no_decay", "scale": rate, **decay}

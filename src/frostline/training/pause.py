@@ -1,7 +1,5 @@
 """A run that is asked to stop inside an epoch keeps the steps it has done, and goes on after them to the bit."""
 
-from typing import Any
-
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -10,7 +8,7 @@ from frostline.processes.stopping import STOP
 from frostline.ranks.collectives import Group
 
 
-def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
+def find_reason(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
     """Return why any rank was asked to stop before this step, the same on all; None where none was, or not just now.
 
     While gradients are accumulated there is no state that could be kept. The accelerator goes on meanwhile: nothing is
@@ -21,7 +19,7 @@ def wanted(trainer: pl.Trainer, group: Group, batch_idx: int) -> str | None:
     return next(filter(None, group.each(STOP.why)))
 
 
-def random_states(group: Group) -> list[dict[str, Tensor]]:
+def collect_random_states(group: Group) -> list[dict[str, Tensor]]:
     """Return the state of each rank's random number generators: the CPU's, and its GPU's where it computes on one."""
     devices = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # a run on processors leaves the GPUs beside them alone
@@ -35,12 +33,3 @@ def set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"])
-
-
-def own_signals(trainer: Any) -> None:
-    """Keep Lightning from handling SIGTERM: in the signal's handler, on the rank that got it, it waits for the others.
-
-    Its broadcast before each step of whether the first rank was asked to stop goes as well: ``wanted`` is in its place.
-    """
-    trainer._signal_connector.register_signal_handlers = lambda: None
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_map_only
 
 from frostline.errors import UserError
 from frostline.training.module import FineTuner
-from frostline.training.units import Unit, example, units
+from frostline.training.objectives.base import Penalised
+from frostline.training.units import Unit, divide_into_units, make_sample
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,6 @@ class Sharded(DDPStrategy):
         """Refuse, before anything is trained, what does not go together with sharded weights."""
         if isinstance(self.precision_plugin, MixedPrecision) and self.precision_plugin.scaler is not None:
             raise UserError("trainer.precision: 16-mixed scales a loss, which fsdp cannot; use bf16-mixed or 32-true.")
-        if self._layer_sync is not None:
-            raise UserError(
-                "trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false."
-            )
         super().setup_environment()
 
     def model_to_device(self) -> None:
@@ -73,17 +70,16 @@ class Sharded(DDPStrategy):
         """Shard the network, where Lightning's strategy wraps it."""
         module = self.lightning_module
         assert isinstance(module, FineTuner)
-        check(module)
-        self.units = units(module, self.unit_mb * 1e6, self._lower())
+        check_shardable(module)
+        self.units = divide_into_units(module, self.unit_mb * 1e6, self._lower())
         self._undo = Undo(module)
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         outermost: list[nn.Module] = [module]
         for modules, dtype in (*[(unit.modules, unit.dtype) for unit in self.units], (outermost, None)):
-            _own_outputs(modules[-1])
-            fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=policy(dtype))
+            _copy_views(modules[-1])
+            fully_shard(modules, mesh=mesh, reshard_after_forward=True, mp_policy=choose_precision(dtype))
             self._undo.drop_whole()
-        if module.alignment is not None:  # whose step runs the adapter alone, and would take that for the root
-            register_fsdp_forward_method(module, "_aligned")
+        register_fsdp_forward_method(module, "compute_loss")  # whose first part would else be taken for the root
         self._undo.note()
         log.info("Sharded %d units over %d ranks.", len(self.units), self.world_size)
 
@@ -93,7 +89,7 @@ class Sharded(DDPStrategy):
         for optimizer in self.optimizers:
             for parameter, state in optimizer.state.items():
                 assert isinstance(parameter, DTensor)
-                state.update({name: _like(parameter, value) for name, value in state.items()})
+                state.update({name: _divide_like(parameter, value) for name, value in state.items()})
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Validate a batch; a rank that has none left runs a sample of zeros, since all must gather together."""
@@ -101,7 +97,7 @@ class Sharded(DDPStrategy):
         assert isinstance(module, FineTuner)
         if self._undo is not None and not len(args[0]["index"]):
             with self.precision_plugin.val_step_context():
-                module(example(module).to(self.root_device))
+                module(make_sample(module).to(self.root_device))
         return super().validation_step(*args, **kwargs)
 
     def on_train_end(self) -> None:
@@ -164,7 +160,7 @@ class Undo:
                 if parameter is not None and parameter not in filled:
                     filled.add(parameter)
                     shape, stride = self.layouts[parameter]
-                    value = whole(module._parameters[name])
+                    value = gather_whole(module._parameters[name])
                     parameter.data = torch.empty_strided(shape, stride, dtype=value.dtype).copy_(value)
         for place, module in enumerate(self.modules):
             self._restore(place, module)
@@ -180,7 +176,7 @@ class Undo:
         _module_state_mapping.pop(module, None)
 
 
-def policy(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
+def choose_precision(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
     """Return what lets a unit's weights be gathered in ``dtype`` (None: their own), and nothing else be changed.
 
     Autocast is there all the while, and casts what else is to be cast; gradients are summed over the ranks in float32,
@@ -189,10 +185,14 @@ def policy(dtype: torch.dtype | None) -> MixedPrecisionPolicy:
     return MixedPrecisionPolicy(dtype, None if dtype is None else torch.float32, cast_forward_inputs=False)
 
 
-def check(module: FineTuner) -> None:
+def check_shardable(module: FineTuner) -> None:
     """Refuse a network that cannot be sharded. Raises UserError."""
     if module.backbone.compiled:
         raise UserError("backbone.compile: a compiled network cannot be sharded; use false, or trainer=ddp.")
+    if any(isinstance(part, nn.SyncBatchNorm) for part in module.backbone.modules()):
+        raise UserError("trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false.")
+    if isinstance(module.objective, Penalised):
+        raise UserError("objective: a penalty may read whole weights, which fsdp divides; use trainer=ddp.")
     scalars = [
         name
         for part, root in (("backbone", module.backbone), ("head", module.head))
@@ -203,19 +203,19 @@ def check(module: FineTuner) -> None:
         raise UserError(f"trainer: fsdp cannot divide a single number, such as {scalars[0]}; use trainer=ddp.")
 
 
-def whole(value: Any) -> Any:
+def gather_whole(value: Any) -> Any:
     """Return nested dicts and lists with what the ranks divide among them gathered, on the CPU; all must call it."""
     if isinstance(value, DTensor):
         with torch.no_grad():
             return value.full_tensor().cpu()
     if isinstance(value, dict):
-        return {key: whole(item) for key, item in value.items()}
+        return {key: gather_whole(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [whole(item) for item in value]
+        return [gather_whole(item) for item in value]
     return value
 
 
-def _like(parameter: DTensor, value: Any) -> Any:
+def _divide_like(parameter: DTensor, value: Any) -> Any:
     """Return this rank's part of a whole tensor that goes with a parameter (a moment); anything else as it is."""
     if not isinstance(value, Tensor) or isinstance(value, DTensor) or value.shape != parameter.shape:
         return value
@@ -223,7 +223,7 @@ def _like(parameter: DTensor, value: Any) -> Any:
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def _own_outputs(module: nn.Module) -> None:
+def _copy_views(module: nn.Module) -> None:
     """Let the last module of a unit give no view: work in place on it would drop the hook that gathers for backward."""
 
     def own(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -13,7 +13,7 @@ from frostline.heads import Linear
 from frostline.tasks.base import Task
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
-"""L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
+"""L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not depend on N."""
 
 CONSTANT = 1e-10
 """A feature whose variance is below this share of the largest is constant, and has no say in the scale."""
@@ -68,7 +68,7 @@ def solve_head(
         passes += times
         weight_CD = weight_CD / spread
         solutions[penalty] = weight_CD, bias_C - weight_CD @ mean_D
-        losses[penalty] = _loss(task, *solutions[penalty], *validation)
+        losses[penalty] = _measure_loss(task, *solutions[penalty], *validation)
         if min(list(losses.values())[-2:]) > min(losses.values()):
             break  # twice worse than the best: a weaker penalty only overfits more
     best = min(losses, key=lambda penalty: losses[penalty])
@@ -101,7 +101,9 @@ def one_vs_rest(features_ND: Array, labels_NC: Tensor, importance_NC: Tensor | N
     """A logistic regression for each class by itself, all with one penalty; labels are 0 and 1."""
     weights_NC = torch.ones_like(labels_NC) if importance_NC is None else importance_NC
     fits = [
-        multinomial(features_ND, labels_N, weights_N) if len(labels_N.unique()) == 2 else _same(features_ND, labels_N)
+        multinomial(features_ND, labels_N, weights_N)
+        if len(labels_N.unique()) == 2
+        else _solve_constant(features_ND, labels_N)
         for labels_N, weights_N in zip(labels_NC.long().T, weights_NC.T, strict=True)
     ]
 
@@ -114,7 +116,7 @@ def one_vs_rest(features_ND: Array, labels_NC: Tensor, importance_NC: Tensor | N
     return fit
 
 
-def _same(features_ND: Array, labels_N: Tensor) -> Fit:
+def _solve_constant(features_ND: Array, labels_N: Tensor) -> Fit:
     """A class that every training sample has, or none: only how many there are speaks for or against it."""
     having = int(labels_N.sum())
     odds = torch.tensor([0.0, math.log((having + 0.5) / (len(labels_N) - having + 0.5))])
@@ -142,5 +144,5 @@ SOLVERS: dict[str, Callable[[Array, Tensor, Tensor | None], Fit]] = {
 }
 
 
-def _loss(task: Task, weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels: Tensor) -> float:
+def _measure_loss(task: Task, weight_CD: Tensor, bias_C: Tensor, features_ND: Tensor, labels: Tensor) -> float:
     return float(task.deviance(features_ND.float().cpu() @ weight_CD.T + bias_C, labels.cpu()))

@@ -48,7 +48,7 @@ FRAMES = 8
 """How long a sequence is by which modules are seen at work."""
 
 
-def example(module: FineTuner) -> Inputs:
+def make_sample(module: FineTuner) -> Inputs:
     """Return one sample for the body of a phase, where its backbone is: one of the data, or its activation."""
     body, backbone = module.body, module.backbone
     if not isinstance(body, Suffix):
@@ -58,7 +58,7 @@ def example(module: FineTuner) -> Inputs:
     return Ragged(torch.zeros(1, FRAMES, *body.cut.shape), torch.tensor([FRAMES])).to(backbone.device)
 
 
-def units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> list[Unit]:
+def divide_into_units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> list[Unit]:
     """Divide the modules of a network, as the present phase trains it, into units of at most ``limit`` bytes each.
 
     Modules alone are larger where they must be; ``lower`` is the precision of autocast, where there is one. The network
@@ -67,11 +67,12 @@ def units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> 
     are not called, but what is in them is, so a unit is a list of modules and not a container.
     What belongs to no unit (a class token, say, that is read by no module of its own) is left for the whole network's.
     """
-    called, cast = _called(module, lower)
-    members = [*_members(module, called, cast), (HEAD, False, module.head)]
+    called, cast = _run_once(module, lower)
+    members = [*_find_members(module, called, cast), (HEAD, False, module.head)]
     found: list[Unit] = []
     taken: set[nn.Parameter] = set()
-    for group, idle, member in sorted(members, key=lambda listed: not _all(listed[2], cast)):  # what is inside first
+    inside_first = sorted(members, key=lambda listed: not _is_cast(listed[2], cast))
+    for group, idle, member in inside_first:
         own = [parameter for parameter in member.parameters() if parameter not in taken]
         taken.update(own)
         trains = frozenset(parameter.requires_grad for parameter in own)
@@ -85,11 +86,11 @@ def units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> 
     return found
 
 
-def _all(member: nn.Module, cast: set[nn.Parameter]) -> bool:
+def _is_cast(member: nn.Module, cast: set[nn.Parameter]) -> bool:
     return cast.issuperset(member.parameters())
 
 
-def _members(
+def _find_members(
     module: FineTuner, called: dict[nn.Module, int], cast: set[nn.Parameter]
 ) -> list[tuple[str, bool, nn.Module]]:
     """Return the backbone's modules to be sharded, in the order they are run: group, whether idle, module.
@@ -97,13 +98,13 @@ def _members(
     None is inside another but where autocast casts all of it, and of the other only that.
     """
     backbone = module.backbone
-    read = _read(module.body, backbone)
-    groups = _groups(backbone)
+    read = _read_directly(module.body, backbone)
+    groups = _groups_of_modules(backbone)
     chosen: dict[str, bool] = {}
     for path, owner in backbone.named_modules():
         own = {id(parameter) for parameter in owner.parameters(recurse=False)}
         if own and not own & read:
-            usable = [above for above in _upwards(path) if len(groups[above]) == 1]
+            usable = [above for above in _walk_up(path) if len(groups[above]) == 1]
             caller = next((above for above in usable if backbone.get_submodule(above) in called), None)
             if caller is not None:
                 chosen[caller] = False
@@ -112,13 +113,13 @@ def _members(
     members = {path: backbone.get_submodule(path) for path in chosen}
     found = []
     for path, member in members.items():
-        above = [members[higher] for higher in list(_upwards(path))[1:] if higher in members]
-        if not above or (_all(member, cast) and not any(_all(higher, cast) for higher in above)):
+        above = [members[higher] for higher in list(_walk_up(path))[1:] if higher in members]
+        if not above or (_is_cast(member, cast) and not any(_is_cast(higher, cast) for higher in above)):
             found.append((next(iter(groups[path])), chosen[path], member))
     return sorted(found, key=lambda member: called.get(member[2], -1))
 
 
-def _called(module: FineTuner, lower: torch.dtype | None) -> tuple[dict[nn.Module, int], set[nn.Parameter]]:
+def _run_once(module: FineTuner, lower: torch.dtype | None) -> tuple[dict[nn.Module, int], set[nn.Parameter]]:
     """Return the modules that one pass calls, with their places in the order, and the parameters it casts.
 
     The pass is made where the network is, in main memory; what autocast casts there it casts on a GPU as well.
@@ -128,7 +129,7 @@ def _called(module: FineTuner, lower: torch.dtype | None) -> tuple[dict[nn.Modul
     def note(called: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         order.setdefault(called, len(order))
 
-    inputs, reads = example(module), Reads(lower)
+    inputs, reads = make_sample(module), Reads(lower)
     autocast = torch.autocast(module.backbone.device.type, lower, enabled=lower is not None, cache_enabled=False)
     handle = register_module_forward_pre_hook(note)
     try:
@@ -156,7 +157,7 @@ class Reads(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def _read(body: nn.Module, backbone: Backbone) -> set[int]:
+def _read_directly(body: nn.Module, backbone: Backbone) -> set[int]:
     """Return the parameters (by id) that a suffix's graph reads itself, not in a call of the module that owns them."""
     if isinstance(body, Suffix):
         body.refresh()
@@ -164,17 +165,17 @@ def _read(body: nn.Module, backbone: Backbone) -> set[int]:
     return {id(p) for part in body.modules() if part not in own for p in part.parameters(recurse=False)}
 
 
-def _groups(backbone: Backbone) -> dict[str, set[str]]:
+def _groups_of_modules(backbone: Backbone) -> dict[str, set[str]]:
     """Return the groups of which each module, by its path, holds parameters."""
     owner = {name: group for group, names in backbone.groups.items() for name in names}
     found: dict[str, set[str]] = {path: set() for path, _ in backbone.named_modules()}
     for name, group in owner.items():
-        for path in _upwards(name.rpartition(".")[0]):
+        for path in _walk_up(name.rpartition(".")[0]):
             found[path].add(group)
     return found
 
 
-def _upwards(path: str) -> Iterator[str]:
+def _walk_up(path: str) -> Iterator[str]:
     """Yield a module's path and those of the modules that hold it, short of the root."""
     while path:
         yield path

@@ -12,7 +12,7 @@ from frostline.backbones.base import ADAPTER, Backbone
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import HEAD, Plan, learning_rates
-from frostline.training.module import FineTuner
+from frostline.ranks.collectives import Group
 
 log = logging.getLogger(__name__)
 
@@ -90,27 +90,27 @@ def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"head.{name}": value for name, value in head.items()}
 
 
-def check_equal(module: FineTuner, phase: str) -> None:
+def check_equal(group: Group, backbone: Backbone, head: nn.Module, phase: str) -> None:
     """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
-    if module.group.world == 1:
+    if group.world == 1:
         return
-    sums = digests(module.backbone, module.head)
-    each = module.group.each(sums)
+    sums = hash_groups(backbone, head)
+    each = group.each(sums)
     apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
     if apart:
         raise RuntimeError(f"after phase {phase} the ranks differ in the weights of {', '.join(apart)}")
     log.info("After phase %s all %d ranks hold the same weights: %s.", phase, len(each), sha256_json(sums)[:16])
 
 
-def digests(backbone: Backbone, head: nn.Module) -> dict[str, str]:
+def hash_groups(backbone: Backbone, head: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of the parameters of each group, of the head, and of all buffers."""
     named = dict(backbone.named_parameters())
     tensors = {group: [named[name] for name in names] for group, names in backbone.groups.items()}
     tensors |= {HEAD: list(head.state_dict().values()), "buffers": list(backbone.buffers())}
-    return {name: _digest(values) for name, values in tensors.items()}
+    return {name: _hash_tensors(values) for name, values in tensors.items()}
 
 
-def _digest(tensors: Sequence[Tensor]) -> str:
+def _hash_tensors(tensors: Sequence[Tensor]) -> str:
     total = sha256()
     for tensor in tensors:
         total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

@@ -5,12 +5,17 @@ from typing import cast
 
 import pytest
 import torch
+from tests.tuners import make_tuner
 from torch import Tensor, nn
 
 from frostline.backbones.adapters.base import Adapter
+from frostline.backbones.adapters.frames import Rows
+from frostline.backbones.chains.speech import voice_encoder
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
-from frostline.training.objectives.alignment import MOST, WIDTHS, Alignment, discrepancy, drawn
+from frostline.freeze.plan import Phase, Train
+from frostline.heads import Linear
+from frostline.training.objectives.alignment import MOST, WIDTHS, discrepancy, distance_to, draw_rows
 
 
 def sample(count: int, mean: float = 0.0, seed: int = 0) -> Tensor:
@@ -53,7 +58,7 @@ def test_it_sees_what_the_mean_alone_does_not() -> None:
 def test_no_more_rows_than_are_paid_for() -> None:
     rows = torch.arange(2.0 * MOST)[:, None]
     real = torch.ones(len(rows), dtype=torch.bool)
-    assert len(drawn(rows, real)[0].unique()) == MOST and torch.equal(drawn(rows[:5], real[:5])[0], rows[:5])
+    assert len(draw_rows(rows, real)[0].unique()) == MOST and torch.equal(draw_rows(rows[:5], real[:5])[0], rows[:5])
 
 
 def test_padding_counts_for_nothing() -> None:
@@ -63,7 +68,7 @@ def test_padding_counts_for_nothing() -> None:
     longer = torch.full((9, 3), 50.0).masked_scatter(real[:, None], one)
     assert float(discrepancy(longer, real, other)) == pytest.approx(by_hand(one, other), abs=1e-6)
     rows, few = torch.arange(3.0 * MOST)[:, None], torch.arange(3 * MOST) % 7 == 0
-    taken, kept = drawn(rows, few)
+    taken, kept = draw_rows(rows, few)
     assert set(rows[few].flatten().tolist()) == set(taken[kept].flatten().tolist()), "all 220 that there are"
 
 
@@ -86,25 +91,28 @@ class Shift(Adapter):
 
 def test_an_adapter_that_follows_the_gradient_comes_to_what_the_network_knows() -> None:
     adapter = Shift()
-    aligned = Alignment(adapter)
+    known = adapter.own_features()
     optimizer = torch.optim.Adam(adapter.parameters(), 0.05)
-    first = float(aligned(sample(300, seed=1)).detach())
+    first = float(distance_to(known, adapter, sample(300, seed=1)).detach())
     for step in range(150):
         optimizer.zero_grad()
-        aligned(sample(300, seed=step)).backward()
+        distance_to(known, adapter, sample(300, seed=step)).backward()
         optimizer.step()
-    assert float(aligned(sample(300, seed=1)).detach()) < first / 50
+    assert float(distance_to(known, adapter, sample(300, seed=1)).detach()) < first / 50
     torch.testing.assert_close(adapter.shift.detach(), torch.full((3,), 2.0), atol=0.2, rtol=0)
 
 
 def test_it_is_as_exact_under_mixed_precision() -> None:
-    aligned = Alignment(Shift())
-    inputs = sample(300, mean=1.9, seed=1)
-    exact = float(aligned(inputs).detach())
+    adapter, inputs = Shift(), sample(300, mean=1.9, seed=1)
+    exact = float(distance_to(adapter.own_features(), adapter, inputs).detach())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert float(aligned(inputs).detach()) == pytest.approx(exact, abs=1e-6)
+        found = distance_to(adapter.own_features(), adapter, inputs)
+    assert float(found.detach()) == pytest.approx(exact, abs=1e-6)
 
 
 def test_a_network_of_which_nothing_is_known_is_refused() -> None:
+    backbone = voice_encoder("none", seconds=0.3)
+    backbone.attach(Rows(backbone=backbone, size=16))
+    module = make_tuner(backbone, Linear(backbone.num_features, 3))
     with pytest.raises(UserError, match="^freeze=orca aligns .* no table of embeddings"):
-        Alignment(Adapter({}))
+        module.enter(Phase("align", 1, {"adapter": Train()}, "align"), 0, backbone)

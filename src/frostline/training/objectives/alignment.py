@@ -1,41 +1,58 @@
 """The alignment of an adapter with what its network knows: no labels, only distributions (ORCA's first phase)."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frostline.backbones.adapters.base import Adapter
 from frostline.data.inputs import Inputs, Ragged
+from frostline.training.objectives.base import Counts, Objective, Step
+
+if TYPE_CHECKING:
+    from frostline.training.module import FineTuner
 
 MOST = 512
 """Vectors of each side that a step compares: the work grows with the square."""
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-class Alignment:
+class Alignment(Objective):
     """How far an adapter's outputs are from the features that its network was pretrained on.
 
     After ORCA (Shen et al. 2023, Cross-Modal Fine-Tuning: Align then Refine, arXiv 2302.05738), which takes the optimal
     transport data set distance and, as a variant, this kernel distance: it needs no labels, and no data of the
-    source where the network has a table of embeddings. Raises UserError where nothing is known of the source.
+    source where the network has a table of embeddings.
     """
 
-    def __init__(self, adapter: nn.Module | None) -> None:
+    scored = False
+
+    def begin(self, module: "FineTuner") -> None:
+        """Take what is known of the source. Raises UserError where nothing is."""
+        adapter = module.backbone.adapter
         assert isinstance(adapter, Adapter), "only a plan with an adapter has a phase that aligns it"
-        self.adapter = adapter
         self.known_ND = adapter.own_features().float()
 
-    def __call__(self, inputs: Inputs) -> Tensor:
-        """Return the distance for a batch as the data set delivers it: a scalar with a gradient to the adapter."""
-        made = self.adapter(inputs)
-        made_ND = self.adapter.vectors(made)
-        self.known_ND = self.known_ND.to(made_ND.device)
-        everything_M = torch.ones(len(self.known_ND), dtype=torch.bool, device=made_ND.device)
-        real_N = made.mask.flatten() if isinstance(made, Ragged) else everything_M.new_ones(len(made_ND))
-        with torch.autocast(made_ND.device.type, enabled=False):  # differences of squares need every digit
-            return discrepancy(*drawn(made_ND, real_N), drawn(self.known_ND, everything_M)[0])
+    def __call__(self, step: Step) -> tuple[Tensor, Counts]:
+        """Return the distance for a batch as the data set delivers it, with a gradient to the adapter."""
+        adapter = step.module.backbone.adapter
+        assert isinstance(adapter, Adapter)
+        self.known_ND = self.known_ND.to(step.module.backbone.device)
+        distance = distance_to(self.known_ND, adapter, step.inputs)
+        return distance, {"distance": distance.detach().float() * len(step)}
 
 
-def drawn(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
+def distance_to(known_ND: Tensor, adapter: Adapter, inputs: Inputs) -> Tensor:
+    """Return the distance [] of what an adapter makes of ``inputs`` from vectors that are known."""
+    outputs = adapter(inputs)
+    own_ND = adapter.vectors(outputs)
+    everything_M = torch.ones(len(known_ND), dtype=torch.bool, device=own_ND.device)
+    real_N = outputs.mask.flatten() if isinstance(outputs, Ragged) else everything_M.new_ones(len(own_ND))
+    with torch.autocast(own_ND.device.type, enabled=False):  # differences of squares need every digit
+        return discrepancy(*draw_rows(own_ND, real_N), draw_rows(known_ND, everything_M)[0])
+
+
+def draw_rows(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return at most MOST rows, drawn without replacement, padding after all that is real; and which are real."""
     if len(rows_ND) <= MOST:
         return rows_ND, real_N

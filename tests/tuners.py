@@ -1,0 +1,46 @@
+"""A module that trains a network, as a run makes it, for tests that need nothing else of a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline.backbones.base import Backbone
+from frostline.tasks.base import Task
+from frostline.tasks.multiclass import Multiclass
+from frostline.training.module import NO_WEIGHTS, FineTuner
+from frostline.training.objectives.base import Objective
+from frostline.training.objectives.choose import make_objectives
+from frostline.training.optim import Optimization, Schedule, constant
+
+TASK_LOSS = {"_target_": "frostline.training.objectives.task.TaskLoss"}
+
+
+class Scripted(Multiclass):
+    """A task whose accuracy on validation is known beforehand, epoch by epoch."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        self.values = iter(values)
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"accuracy": next(self.values)}
+
+
+def make_tuner(
+    backbone: Backbone,
+    head: nn.Module,
+    task: Task | None = None,
+    make: Callable[..., Any] = torch.optim.SGD,
+    rate: float = 0.1,
+    schedule: Schedule | None = None,
+    objective: Objective | None = None,
+    start_weights: Mapping[str, Tensor] = NO_WEIGHTS,
+) -> FineTuner:
+    """Return the module for a network; by default of classes, by their loss, at a constant rate."""
+    objectives = make_objectives(TASK_LOSS)
+    if objective is not None:
+        objectives["task"] = objective
+    optimization = Optimization(make, rate, schedule or constant())
+    return FineTuner(backbone, head, task or Multiclass(), objectives, optimization, start_weights)
