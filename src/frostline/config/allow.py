@@ -86,7 +86,7 @@ def widened() -> tuple[str, ...]:
 
 
 def below(module: str, root: str) -> bool:
-    """Say whether ``module`` is ``root`` or lies in it."""
+    """Return whether ``module`` is ``root`` or lies in it."""
     return module == root or module.startswith(root + ".")
 
 
@@ -128,12 +128,12 @@ def nested(target: str, key: str) -> tuple[str, ...]:
 
 
 def own(target: str) -> bool:
-    """Say whether a target lies in a module given with --allow."""
+    """Return whether a target lies in a module given with --allow."""
     return any(below(target.rpartition(".")[0], root) for root in widened())
 
 
 def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
-    """Say whether ``target`` has an allowed form, by its name alone: nothing is imported.
+    """Return whether ``target`` has an allowed form, by its name alone: nothing is imported.
 
     ``takes`` are the targets and modules that its key takes; None: all that any key does.
     """
@@ -145,7 +145,7 @@ def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
 
 
 def allowed_object(found: object, target: str) -> bool:
-    """Say whether ``found``, to which ``target`` led, was written where it may be: an alias of something else was not.
+    """Return whether ``found``, to which ``target`` led, was written in an allowed module, and is no alias.
 
     Of other packages only classes are taken; of this one and of widened modules functions as well.
     """

@@ -83,13 +83,13 @@ def check_override(one: Override) -> None:
 
 
 def free(key: str, launcher: str) -> bool:
-    """Say whether a key of the node `hydra` may differ from its default."""
+    """Return whether a key of the node `hydra` may differ from its default."""
     own = [f"hydra.launcher.{name}" for name in LAUNCHERS[launcher]]
     return written(key) or any(below(key, one) for one in (*ALLOWED, *own))
 
 
 def written(key: str) -> bool:
-    """Say whether Hydra writes a key itself."""
+    """Return whether Hydra writes a key itself."""
     return any(below(key, one) for one in WRITTEN)
 
 

@@ -29,7 +29,7 @@ class OwnFiles(FileConfigSource):
         return SCHEME
 
     def is_config(self, config_path: str) -> bool:
-        """Say whether there is such a config; what is no file is none, and is named when it is asked for."""
+        """Return whether there is such a config; what is no file is none, and is named when it is asked for."""
         return "/" in config_path and (super().is_config(config_path) or self._irregular(config_path) is not None)
 
     def _irregular(self, config_path: str) -> str | None:

@@ -236,9 +236,9 @@ def check_finite(value: Any, where: str = "") -> None:
     elif isinstance(value, int) and abs(value) >= LARGEST:
         raise UserError(f"{where}: it is a whole number beyond 64 bits; give a smaller one.")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where}: {value!r} will not do; it takes a finite number.")
+        raise UserError(f"{where}: {value!r} is invalid: expected a finite number.")
     elif not isinstance(value, str | int | float | None):
-        raise UserError(f"{where}: {type(value).__name__} will not do; it takes a text, a number or a list.")
+        raise UserError(f"{where}: {type(value).__name__} is invalid: expected a text, a number or a list.")
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -252,4 +252,4 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         kinds = (int,) if whole else (int, float)
         if type(value) not in kinds or not test(value):
             kind = "a whole number" if whole else "a number"
-            raise UserError(f"{key}: {value!r} will not do; it takes {kind}: {words}.")
+            raise UserError(f"{key}: {value!r} is invalid: expected {kind}: {words}.")

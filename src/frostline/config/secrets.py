@@ -53,7 +53,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_secret(key: str) -> bool:
-    """Say whether a key's name has a word for a credential in it, however it is written."""
+    """Return whether a key's name has a word for a credential in it, however it is written."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", key)]
     pairs = [first + second for first, second in pairwise(words)]
     if words and words[-1] in PLACES:
@@ -93,7 +93,7 @@ def without_credentials(text: str) -> str:
 
 
 def _is_credential(argument: re.Match[str]) -> bool:
-    """Say whether an argument of an address is a credential that stands there itself."""
+    """Return whether an argument of an address is a credential that stands there itself."""
     name, _, value = argument[0].partition("=")
     signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
     return (is_secret(name) or signed) and without_references(value) != ""

@@ -52,11 +52,11 @@ def check_types(found: Any, arguments: Mapping[str, Any], where: str) -> None:
     hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
     for key, value in arguments.items():
         if key in hints and not accepts(value, hints[key]):
-            raise UserError(f"{where}.{key}: {value!r} will not do; it takes {describe(hints[key])}.")
+            raise UserError(f"{where}.{key}: {value!r} is invalid: expected {describe(hints[key])}.")
 
 
 def accepts(value: Any, hint: Any) -> bool:
-    """Say whether a config's ``value`` fits a type hint; hints that say nothing of plain values accept all."""
+    """Return whether a config's ``value`` fits a type hint; hints that say nothing of plain values accept all."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return any(accepts(value, one) for one in arguments)

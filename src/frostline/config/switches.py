@@ -113,7 +113,7 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
         if switch is not None and not any(_alike(value, one) for one in switch.neutral):
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
         if name in HONOURED and not accepts(value, HONOURED[name]):
-            raise UserError(f"trainer.{name}: {value!r} will not do; it takes {describe(HONOURED[name])}.")
+            raise UserError(f"trainer.{name}: {value!r} is invalid: expected {describe(HONOURED[name])}.")
     if trainer.get("benchmark") and trainer.get("deterministic"):
         raise UserError("trainer.benchmark: it measures which algorithm to take, so not with trainer.deterministic.")
     given = trainer.get("callbacks") or ()

@@ -77,13 +77,13 @@ def _check_keys(node: Mapping[str, Any], kind: str, where: str) -> None:
 
 
 def stays(name: object) -> bool:
-    """Say whether a name, which may have folders in it, stays below the folder that it is put in."""
+    """Return whether a name, which may have folders in it, stays below the folder that it is put in."""
     path = PurePosixPath(str(name or ""))
     return not path.is_absolute() and ".." not in path.parts and "\0" not in str(path) and "\\" not in str(path)
 
 
 def _below(address: str, folder: Path) -> bool:
-    """Say whether an address is that of a file of SQLite's in a folder; one with a reference is asked in the worker."""
+    """Return whether an address is a SQLite file in a folder; one with a reference is checked in the worker."""
     if REFERENCE.search(address):
         return True
     path = address.removeprefix("sqlite:///")

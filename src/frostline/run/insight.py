@@ -41,8 +41,8 @@ class Work:
 class Meter:
     """Counts the FLOPs of one run from what one sample takes; leaves gradients and modes as they were.
 
-    The backward pass is measured once for each phase, for it hangs on what trains. In eval mode, as FLOPs do not hang
-    on the mode.
+    The backward pass is measured once for each phase, for it depends on what trains. In eval mode, as FLOPs do not
+    depend on the mode.
     """
 
     def __init__(self, parts: Parts):

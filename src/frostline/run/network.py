@@ -37,7 +37,7 @@ def make_backbone(config: Run, pretrained: bool) -> Backbone:
     if adapted(config):
         own = sized(adapter, "adapter", data)
         check_adapter(adapter, own, data, backbone.preprocess.modality)
-        with torch.random.fork_rng(devices=[]):  # an adapter's weights hang on the seed, the head's not on the adapter
+        with torch.random.fork_rng(devices=[]):  # the adapter's weights follow the seed, the head's not the adapter
             torch.default_generator.manual_seed(config.seed)
             backbone.attach(instantiate(adapter, "adapter", backbone=backbone, **own))
     return backbone
@@ -49,7 +49,7 @@ def make_plan(config: Run, backbone: Backbone) -> Plan:
 
 
 def adapted(config: Run) -> bool:
-    """Say whether an adapter stands before the backbone."""
+    """Return whether an adapter stands before the backbone."""
     return locate(config.adapter["_target_"], "adapter") is not none
 
 

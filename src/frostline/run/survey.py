@@ -176,7 +176,7 @@ def lone_trainer(config: Run) -> pl.Trainer:
 
 
 def needs(config: Run, plan: Plan, data: DataModule, backbone: Backbone, choices: Sequence[Choice]) -> list[Need]:
-    """Return what a run will read from the cache that does not hang on what it has trained by then."""
+    """Return what a run will read from the cache that does not depend on what it has trained by then."""
     found: list[Need] = []
     for index in range(len(plan.phases)):
         cut = kept(plan, backbone, choices, 0, index)

@@ -13,7 +13,7 @@ from frostline.heads import Linear
 from frostline.tasks.base import Task
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
-"""L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not hang on N."""
+"""L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not depend on N."""
 
 CONSTANT = 1e-10
 """A feature whose variance is below this share of the largest is constant, and has no say in the scale."""

@@ -42,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _belongs(path: Path, folder: Path) -> bool:
-    """Say whether a path is in a folder; of a snapshot in the hub's own cache the files are links to its blobs."""
+    """Return whether a path is in a folder; of a snapshot in the hub's own cache the files are links to its blobs."""
     blobs = folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else folder
     return path.is_relative_to(folder) or path.is_relative_to(blobs)
 
@@ -58,7 +58,7 @@ def check_settings(path: Path) -> None:
 
 
 def _leads_out(text: str, folder: Path) -> bool:
-    """Say whether a text is the path of something that is there, outside of the folder, and no folder."""
+    """Return whether a text is the path of something that is there, outside of the folder, and no folder."""
     try:
         found = [place for place in (folder / text, Path(text)) if place.exists() and not place.is_dir()]
     except (OSError, ValueError):  # longer than a name can be; a NUL byte

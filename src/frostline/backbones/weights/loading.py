@@ -67,7 +67,7 @@ def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = 
 
 
 def finite(tensor: Tensor, is_buffer: bool = False) -> bool:
-    """Say whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
+    """Return whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     values = torch.view_as_real(tensor) if tensor.is_complex() else tensor

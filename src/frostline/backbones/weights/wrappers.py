@@ -70,7 +70,7 @@ def misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], classifi
 
 
 def under(name: str, modules: Sequence[str]) -> bool:
-    """Say whether a tensor belongs to one of these modules."""
+    """Return whether a tensor belongs to one of these modules."""
     return any(name.startswith(f"{module}.") for module in modules)
 
 
