@@ -47,7 +47,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and not is_secret(str(key)):
             table |= flat(value, f"{name}.")
         else:
-            shown = masked(value, str(key), _sent)
+            shown = masked(value, str(key), _mask_sent)
             table[name] = json.dumps(shown) if isinstance(shown, list) else shown
     return table
 
@@ -99,7 +99,7 @@ def _is_credential(argument: re.Match[str]) -> bool:
     return (is_secret(name) or signed) and without_references(value) != ""
 
 
-def _sent(text: str) -> str:
+def _mask_sent(text: str) -> str:
     return WITHHELD if HEXADECIMAL.fullmatch(text) else without_credentials(text)
 
 
@@ -154,7 +154,7 @@ def resolve_env(value: Any, key: str = "", secrets: bool = True) -> Any:
     return REFERENCE.sub(substitute, value)
 
 
-def reference(name: str, *default: Any) -> str:
+def make_reference(name: str, *default: Any) -> str:
     """Return the reference to an environment variable in the one form in which `resolve_env` knows it.
 
     Raises UserError for a name that is none, and for a variable that is not set and has no default.

@@ -190,7 +190,10 @@ def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path
 def test_an_address_where_nobody_answers_is_said_at_once(tmp_path: Path) -> None:
     """Ray itself would try for two minutes."""
     began = time.monotonic()
-    for address, why in (("127.0.0.1:1", "nobody answers at '127.0.0.1:1'"), ("somewhere", "expected auto, HOST:PORT or")):
+    for address, why in (
+        ("127.0.0.1:1", "nobody answers at '127.0.0.1:1'"),
+        ("somewhere", "expected auto, HOST:PORT or"),
+    ):
         with make_launcher([make(tmp_path, f"launcher.address={address}")]) as launcher:
             with pytest.raises(UserError, match=why):
                 list(launcher.run([Task("one", make(tmp_path))]))
