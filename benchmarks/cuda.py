@@ -71,7 +71,7 @@ def run(name: str, folder: Path, patience: float) -> list[dict[str, Any]]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures hang on: the device, and the versions of what computes."""
+    """Return what the figures depend on: the device, and the versions of what computes."""
     done = subprocess.run([sys.executable, str(CHECKING), "machine"], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

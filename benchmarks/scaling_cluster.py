@@ -1,6 +1,6 @@
 """The networks and the cluster that benchmarks/scaling.py reckons with.
 
-Bytes and FLOPs are those of real networks at 224 pixels, found by Frostline's own code; they do not hang on weights.
+Bytes and FLOPs are those of real networks at 224 pixels, found by Frostline's own code; they do not depend on weights.
 """
 
 import math

@@ -17,6 +17,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
-from frostline.config.schema import Run
+from frostline.config.compose import compose, resolve
 from frostline.data.base import Served
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
@@ -97,7 +98,8 @@ def names(folder: Path, few: int = 1000, many: int = 7000) -> dict[str, float]:
     held, peak = listed(folder, many)
     found = {"listing_bytes": (held - before) / (many - few) + 8}  # the tensor of labels is not traced
     found["listing_peak"] = (peak - before_peak) / (many - few) + 8
-    return found | {"walk_s": best(lambda: identity(Run(data={"root": str(folder)}))) / many}
+    config = replace(resolve(compose("run", [])), data={"root": str(folder)})
+    return found | {"walk_s": best(lambda: identity(config)) / many}
 
 
 def listed(folder: Path, count: int) -> tuple[int, int]:

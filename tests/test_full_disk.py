@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.configs import plain_run
 from tests.disks import Disk, small_disk
 
 import frostline.launchers.dispatch
 from frostline.commands import main
-from frostline.config.schema import Run
 from frostline.files.atomic import RESERVE, WriteError, reserve, write_atomic
 from frostline.launchers.dispatch import accident, conclude
 from frostline.results.log import LogFile, left_out
@@ -104,7 +104,7 @@ def test_where_nothing_fits_the_outcome_says_it(disk: Disk) -> None:
     folder = disk.root / "run"
     folder.mkdir()
     disk.leave(0)
-    outcome = conclude(folder, Run(force=False), "the worker was killed by SIGKILL")
+    outcome = conclude(folder, plain_run(force=False), "the worker was killed by SIGKILL")
     assert outcome.record["reason"].startswith("the worker was killed by SIGKILL; ")
     assert "record.json cannot be written (No space left on device)" in outcome.record["reason"]
     assert not outcome.path.exists() and list(folder.iterdir()) == []

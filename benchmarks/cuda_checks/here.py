@@ -30,7 +30,7 @@ CLOSE = {"32-true": 1e-4, "bf16-mixed": 5e-2, "16-mixed": 1e-2}
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures hang on."""
+    """Return what the figures depend on."""
     names = {torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
     return {
         "device": f"{torch.cuda.device_count()} x {', '.join(names)}" if CUDA else "processor",

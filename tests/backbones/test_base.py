@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from frostline.backbones.cuts import find_cuts
-from frostline.backbones.traced.backbone import ImageBackbone, use_channels_last
+from frostline.backbones.traced.backbone import ImageBackbone, resolve_channels_last
 from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
@@ -105,10 +105,10 @@ def test_images_are_normalised_with_the_preprocess_and_that_is_outside_the_state
 
 
 def test_channels_last_is_for_networks_with_several_convolutions() -> None:
-    assert use_channels_last("auto", Staged()) and not use_channels_last("auto", vit().network)
-    assert use_channels_last(True, vit().network) and not use_channels_last(False, Staged())
+    assert resolve_channels_last("auto", Staged()) and not resolve_channels_last("auto", vit().network)
+    assert resolve_channels_last(True, vit().network) and not resolve_channels_last(False, Staged())
     with pytest.raises(UserError, match=r"^backbone\.channels_last: 'yes' .* auto, true, false"):
-        use_channels_last("yes", Staged())
+        resolve_channels_last("yes", Staged())
 
 
 def test_a_network_that_gives_maps_instead_of_vectors_is_refused() -> None:

@@ -134,4 +134,4 @@ def test_an_empty_store_and_none(tmp_path: Path, said: Say, capsys: pytest.Captu
     assert main(["list", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["list", str(tmp_path), "--last", "0"]) == 2
-    assert "--last: 0 will not do" in capsys.readouterr().err
+    assert "--last: 0 is invalid" in capsys.readouterr().err

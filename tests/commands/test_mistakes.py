@@ -39,7 +39,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["freeze=lpft"], ["freeze:", "'lpft'", "one of: lp_ft", "gradual"]),
         (["data=mnist"], ["data:", "'mnist'", "mnist5k"]),
         (["epochs=abc"], ["epochs:", "'abc'"]),
-        (["epochs=0"], ["epochs: 0", "1 to a million"]),
+        (["epochs=0"], ["epochs: 0", "from 1 to 1,000,000"]),
         (["seed=x"], ["seed:", "'x'"]),
         (["seed=-1"], ["seed: -1", "0 or more"]),
         (["cache.max_gb=-1"], ["cache.max_gb: -1"]),

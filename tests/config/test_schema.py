@@ -198,7 +198,7 @@ def test_instantiate_names_the_key_that_is_wrong() -> None:
         instantiate({"_target_": "torch.optim.Adams"}, "optimizer", params=[])
     with pytest.raises(UserError, match="trainer: pytorch_lightning.Trainer refused its arguments"):
         instantiate({"_target_": "pytorch_lightning.Trainer", "accelerator": "abacus"}, "trainer")
-    with pytest.raises(UserError, match=r"freeze\.k: 'two' will not do; it takes a whole number"):
+    with pytest.raises(UserError, match=r"freeze\.k: 'two' is invalid: expected a whole number"):
         instantiate({"_target_": "frostline.freeze.strategies.last_k", "k": "two"}, "freeze", groups=["stem"], epochs=2)
 
 

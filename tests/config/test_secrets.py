@@ -13,8 +13,8 @@ from frostline.config.secrets import (
     flat,
     is_secret,
     make_mask,
+    make_reference,
     masked,
-    reference,
     referenced_variables,
     resolve_env,
     without_credentials,
@@ -176,7 +176,7 @@ def test_no_way_round_shows_a_value(way: str, monkeypatch: pytest.MonkeyPatch) -
 
 @given(st.text(max_size=20))
 def test_a_default_comes_back_as_it_was(default: str) -> None:
-    assert resolve_env(f"a{reference('NOT_THERE', default)}b") == f"a{default}b"
+    assert resolve_env(f"a{make_reference('NOT_THERE', default)}b") == f"a{default}b"
 
 
 def test_an_id_hangs_on_values_but_not_on_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

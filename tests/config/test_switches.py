@@ -123,7 +123,7 @@ def test_a_wrong_choice_is_told_the_right_ones(key: str, choices: tuple[Any, ...
     with pytest.raises(UserError) as refused:
         check_switches({key: "nonsense"})
     words = str(refused.value)
-    assert words.startswith(f"trainer.{key}: 'nonsense' will not do; it takes ")
+    assert words.startswith(f"trainer.{key}: 'nonsense' is invalid: expected ")
     assert all(choice in words for choice in choices if isinstance(choice, str))
     with pytest.raises(UserError, match=r"^trainer\.benchmark: .* not with trainer\.deterministic\.$"):
         check_switches({"benchmark": True, "deterministic": True})

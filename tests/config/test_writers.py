@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.configs import plain_run
 
 from frostline.config.compose import compose, resolve
-from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.training.loggers import make_loggers
 
@@ -52,7 +52,7 @@ def test_a_place_elsewhere_is_refused_by_name(
         resolve(compose("run", overrides))
     whole = {"mine": node} if name else node
     with pytest.raises(UserError, match=rf"^logger{name}\.{key}: "):  # in a worker, or from a stranger's record
-        make_loggers(Run(logger=whole, outputs="outputs", force=True), tmp_path / "run")
+        make_loggers(plain_run(logger=whole, outputs="outputs", force=True), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.configs import plain_run
 from tests.runs import finished
 
 from frostline.commands import main
 from frostline.commands.run import finish
 from frostline.config.compose import compose, resolve
-from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.dispatch import settled
 
@@ -174,7 +174,7 @@ def test_a_list_shows_all_runs_and_others_take_a_record_or_name_it(outputs: Path
     code, said = run("list", outputs, "--json", "--sort", "score")
     statuses = {row["id"]: row["status"] for row in map(json.loads, said.splitlines())}
     assert code == 0 and statuses.keys() == {"sound", "odd"} and statuses["sound"] == "done"
-    config = Run(force=False, seed=0)
+    config = plain_run(force=False, seed=0)
     try:
         known = settled(config, outputs / "runs" / "odd")
     except UserError as error:

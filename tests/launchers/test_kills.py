@@ -9,6 +9,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from tests.configs import plain_run
 from tests.tiny import RUN
 from tests.worker_processes import ended
 
@@ -130,4 +131,4 @@ def test_work_whose_pool_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyP
     while not slot.ended():
         assert time.monotonic() < deadline
     assert len(made) == 3 and not slot.well()
-    assert "no process could be started" in str(slot.accident(Path(), Run()))
+    assert "no process could be started" in str(slot.accident(Path(), plain_run()))

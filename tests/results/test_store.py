@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.configs import plain_run
 
 from frostline.config.schema import Run
 from frostline.data.content import data_files
@@ -34,7 +35,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)  # where data are remembered below outputs=elsewhere
-    return Run(
+    return plain_run(
         outputs=str(tmp_path / "outputs"),
         monitor="accuracy",
         data={"_target_": FOLDER, "root": str(photos), "size": 48, "workers": 0},
@@ -175,7 +176,7 @@ def test_what_a_file_of_texts_or_a_folder_of_weights_holds_decides(tmp_path: Pat
     texts.write_text("text,label\na,b\n")
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    config = Run(data={"file": str(texts), "token_cache": "here"}, backbone={"name": str(folder)})
+    config = plain_run(data={"file": str(texts), "token_cache": "here"}, backbone={"name": str(folder)})
     first = run_id(config)
     assert run_id(replace(config, data={**config.data, "token_cache": None})) == first
     copied = tmp_path / "copied.csv"

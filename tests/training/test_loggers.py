@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pytorch_lightning.loggers import CSVLogger, Logger
+from tests.configs import plain_run
 from tests.extras import need
 
 from frostline.config.schema import Run, conf_dir
@@ -103,7 +104,7 @@ def test_a_loggers_config_opens_with_its_command_and_names_its_extra(path: Path)
 )
 def test_mistakes_name_their_key(tmp_path: Path, node: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        make_loggers(Run(logger=node, outputs=str(tmp_path)), tmp_path)
+        make_loggers(plain_run(logger=node, outputs=str(tmp_path)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_missing_package_is_named_with_its_extra(
         monkeypatch.setattr(f"lightning_fabric.loggers.tensorboard.{name}", False)
     node = {"_target_": f"pytorch_lightning.loggers.{logger}"}
     with pytest.raises(UserError, match=rf"logger: .*frostline\[{package}\]"):
-        make_loggers(Run(logger=node, outputs=str(tmp_path)), tmp_path)
+        make_loggers(plain_run(logger=node, outputs=str(tmp_path)), tmp_path)
 
 
 class Faulty(CSVLogger):
@@ -142,7 +143,7 @@ def test_a_logger_that_fails_is_left_out_with_one_warning(
     faulty, sound = Faulty(tmp_path / "faulty", call), CSVLogger(str(tmp_path / "sound"))
     both: dict[str, Logger] = {"faulty": faulty, "sound": sound}
     loggers = Loggers(both, tmp_path, {})
-    with caplog.at_level(logging.WARNING), loggers.following(Run(seed=0), []):
+    with caplog.at_level(logging.WARNING), loggers.following(plain_run(seed=0), []):
         loggers.row({"epoch": 0, "phase": "head", "val/loss": 1.0})
         loggers.row({"epoch": 1, "phase": "head", "val/loss": 0.5})
         loggers.end({"test/accuracy": 0.9}, 1)

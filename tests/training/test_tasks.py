@@ -53,7 +53,7 @@ def test_weights_and_balanced_draws_change_what_is_learnt(run: RunOne) -> None:
         (["task=regression", "task.loss=huber", *FEW], r"^head\.solver: task=regression is learnt in steps only"),
         (["data.balanced=true"], r"^data\.balanced: a solved head sees every sample once"),
         (["task=regression", "monitor=accuracy"], r"^monitor: 'accuracy' is not known; choose one of: rmse, mae"),
-        (["task.label_smoothing=1.0"], r"^task\.label_smoothing: 1\.0 will not do"),
+        (["task.label_smoothing=1.0"], r"^task\.label_smoothing: 1\.0 is invalid"),
         (["task.labels=2"], r"^task\.labels: there is no such key"),
         (["task=regression"], r"^data\.num_per_class: with task=regression"),
     ],

@@ -34,7 +34,7 @@ def test_the_name_hangs_on_what_makes_another_study_and_on_nothing_else(search: 
     [
         (["tune.sampler=best"], "tune.sampler: .*tpe"),
         (["tune.pruner=best"], "tune.pruner: .*asha"),
-        (["tune.trials=0"], "tune.trials: 0 will not do"),
+        (["tune.trials=0"], "tune.trials: 0 is invalid"),
         (["tune.factor=1"], "tune.factor"),
         (["tune.seed=0"], "tune.seed: 0 is the final run's"),
         (["tune.name=../x"], "tune.name"),
@@ -45,7 +45,7 @@ def test_the_name_hangs_on_what_makes_another_study_and_on_nothing_else(search: 
         (["tune.space={freeze: [full, nonsense]}"], "nonsense"),
         (["tune.space={optimizer.nonsense: [1, 2]}"], "optimizer.nonsense"),
         (["tune.space={freeze: [full, last_k], freeze.k: {int: [1, 3]}}"], "freeze.k"),
-        (["tune.space={data.batch_size: {int: [0, 64]}}"], "data.batch_size: 0 will not do"),
+        (["tune.space={data.batch_size: {int: [0, 64]}}"], "data.batch_size: 0 is invalid"),
         (["tune.space={head._target_: [os.system, builtins.eval]}"], "allow-list"),
     ],
 )

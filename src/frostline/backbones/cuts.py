@@ -66,7 +66,7 @@ def suffix(backbone: Backbone, name: str) -> "Suffix":
 
 
 def check_cut(backbone: Backbone, name: str, size: int) -> bool:
-    """Tell whether ``suffix(prefix(x))`` is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
+    """Return whether ``suffix(prefix(x))`` is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
     inputs = backbone.example(SAMPLES, size)
     with evaluating(backbone), torch.inference_mode():
         (activation,) = prefix(backbone, [name])(inputs)

@@ -6,7 +6,7 @@ from timm.models._manipulate import group_with_matcher
 from torch import nn
 
 from frostline.backbones.base import NORMS
-from frostline.backbones.traced.backbone import several_convolutions
+from frostline.backbones.traced.backbone import has_several_convolutions
 
 DOMINANT = 0.9
 Unit = tuple[str, nn.Module]
@@ -25,7 +25,7 @@ def timm_groups(network: nn.Module) -> dict[str, list[str]]:
     owners = dict(network.named_modules())
     if len(groups) > 1 and all(isinstance(owners[name.rpartition(".")[0]], NORMS) for name in groups[-1]):
         groups[-2:] = [groups[-2] + groups[-1]]
-    return named(groups, network)
+    return name_groups(groups, network)
 
 
 def generic_groups(network: nn.Module) -> dict[str, list[str]]:
@@ -46,7 +46,7 @@ def generic_groups(network: nn.Module) -> dict[str, list[str]]:
             (groups[-1] if groups else front).extend(members)
     if groups and (plain or not front):
         front.extend(groups.pop(0))
-    return named(_without_ties([front, *groups], network), network)
+    return name_groups(_without_ties([front, *groups], network), network)
 
 
 def _units(network: nn.Module) -> tuple[list[Unit], list[str]]:
@@ -100,8 +100,8 @@ def _without_ties(groups: Iterable[Iterable[str]], network: nn.Module) -> list[l
     return [[name for name in group if name in names] for group in groups]
 
 
-def named(groups: Sequence[Iterable[str]], network: nn.Module) -> dict[str, list[str]]:
+def name_groups(groups: Sequence[Iterable[str]], network: nn.Module) -> dict[str, list[str]]:
     """Name groups in depth order: ``stem``, then stages of a convolutional network or blocks of a transformer."""
-    kind = "stage" if several_convolutions(network) else "block"
+    kind = "stage" if has_several_convolutions(network) else "block"
     names = ["stem", *(f"{kind}{place}" for place in range(1, len(groups)))]
     return {name: list(members) for name, members in zip(names, groups, strict=True)}

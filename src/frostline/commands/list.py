@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if args.last is not None and args.last < 1:
-        raise UserError(f"--last: {args.last} will not do; it takes a number: 1 or more.")
+        raise UserError(f"--last: {args.last} is invalid: expected a whole number of 1 or more.")
     found = list(islice(rows(args.outputs, args.status), args.last))
     if args.sort:
         found.sort(key=ORDERS[args.sort])

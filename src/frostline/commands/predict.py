@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
     if args.batch_size is not None and args.batch_size < 1:
-        raise UserError(f"--batch-size: {args.batch_size} will not do; it takes a number: 1 or more.")
+        raise UserError(f"--batch-size: {args.batch_size} is invalid: expected a whole number of 1 or more.")
     allow(args.allow)
     folder, record = find_run(args.run, args.outputs)
     with destination(args.output) as file:

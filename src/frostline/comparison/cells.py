@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,21 +155,15 @@ def firsts(swept: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def check(node: Varied) -> None:
-    """Refuse lists that are empty or hold what is no seed or rate, and a budget of both kinds. Raises UserError."""
+    """Refuse empty lists, a rate given twice, and a budget of both kinds. Raises UserError."""
     for key in ("strategies", "seeds"):
         if not getattr(node, key):
             raise UserError(f"compare.{key}: the list is empty; give one as in {OURS['freeze']} {OURS['seed']}.")
-    for place, rate in enumerate(node.lr_grid):
-        if rate <= 0:
-            raise UserError(f"compare.lr_grid[{place}]: {rate!r} is no learning rate; give numbers above 0.")
     if len(set(node.lr_grid)) != len(node.lr_grid):
         raise UserError(f"compare.lr_grid: {node.lr_grid} holds a rate twice; give each once.")
     budget = node.budget
     if budget.epochs is not None and budget.seconds is not None:
         raise UserError("compare.budget: it holds epochs and seconds; give one of them and null for the other.")
-    for key, value in asdict(budget).items():
-        if value is not None and value <= 0:
-            raise UserError(f"compare.budget.{key}: {value!r} will not do; give a number above 0, or null.")
 
 
 def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[list[str], dict[str, list[str]]]:

@@ -89,7 +89,7 @@ def widened() -> tuple[str, ...]:
 
 
 def below(module: str, root: str) -> bool:
-    """Say whether ``module`` is ``root`` or lies in it."""
+    """Return whether ``module`` is ``root`` or lies in it."""
     return module == root or module.startswith(root + ".")
 
 
@@ -100,7 +100,7 @@ def conf_dir() -> Path:
 
 
 @cache
-def shipped(group: str) -> tuple[str, ...]:
+def shipped_targets(group: str) -> tuple[str, ...]:
     """Return the targets that the shipped configs of a group name as their own."""
     texts = [path.read_text() for path in sorted((conf_dir() / group).glob("*.yaml"))]
     found = {target for text in texts for target in TARGET.findall(text)}
@@ -108,35 +108,35 @@ def shipped(group: str) -> tuple[str, ...]:
     return tuple(sorted(target for target in found - inner if DOTTED.fullmatch(target)))
 
 
-def taken(group: str) -> tuple[str, ...]:
+def targets_of(group: str) -> tuple[str, ...]:
     """Return what the key of a group takes: targets, and modules of which it takes any class."""
-    return (*shipped(group), *TAKES[group])
+    return (*shipped_targets(group), *TAKES[group])
 
 
 def all_targets() -> tuple[str, ...]:
     """Return all that any key takes."""
     roots = [
         *PASSIVE,
-        *(root for group in TAKES for root in taken(group)),
+        *(root for group in TAKES for root in targets_of(group)),
         *(one for ones in NESTED.values() for one in ones),
     ]
     return tuple(dict.fromkeys(roots))
 
 
-def nested(target: str, key: str) -> tuple[str, ...]:
+def nested_targets(target: str, key: str) -> tuple[str, ...]:
     """Return what an argument of a target takes, which is nothing unless it is declared to take a node."""
-    if own(target):
+    if is_own(target):
         return PASSIVE
     return NESTED.get((target, key)) or NESTED.get((target.rpartition(".")[0], key)) or ()
 
 
-def own(target: str) -> bool:
-    """Say whether a target lies in a module given with --allow."""
+def is_own(target: str) -> bool:
+    """Return whether a target lies in a module given with --allow."""
     return any(below(target.rpartition(".")[0], root) for root in widened())
 
 
 def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
-    """Say whether ``target`` has an allowed form, by its name alone: nothing is imported.
+    """Return whether ``target`` has an allowed form, by its name alone: nothing is imported.
 
     ``takes`` are the targets and modules that its key takes; None: all that any key does.
     """
@@ -144,11 +144,11 @@ def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
         return False
     roots = all_targets() if takes is None else takes
     named = target in roots and target not in MODULES
-    return named or target.rpartition(".")[0] in roots or own(target)
+    return named or target.rpartition(".")[0] in roots or is_own(target)
 
 
-def allowed_object(found: object, target: str) -> bool:
-    """Say whether ``found``, to which ``target`` led, was written where it may be: an alias of something else was not.
+def is_allowed_object(found: object, target: str) -> bool:
+    """Return whether ``found``, to which ``target`` led, was written in an allowed module, and is no alias.
 
     Of other packages only classes are taken; of this one and of widened modules functions as well.
     """
@@ -176,7 +176,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
     """
     for key, value in config.items():
         if key != "hydra":
-            check_node(value, str(key), taken(key) if key in TAKES else ())
+            check_node(value, str(key), targets_of(key) if key in TAKES else ())
 
 
 def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool = False) -> None:
@@ -193,7 +193,7 @@ def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool
     if "_target_" in value and not allowed_name(target, takes):
         raise refusal(where, target, takes)
     for key, inner in value.items():
-        among = nested(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
+        among = nested_targets(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
         check_node(inner, f"{where}.{key}", among)
 
 
@@ -234,10 +234,10 @@ def locate(target: str, where: str) -> Any:
         raise UserError(f"{where}._target_: {target!r} cannot be imported: {error}{hint}.") from error
     found = getattr(module, name, None)
     if found is None:
-        known = [key for key, value in vars(module).items() if not key.startswith("_") and allowed_object(value, "")]
+        known = [key for key, value in vars(module).items() if not key.startswith("_") and is_allowed_object(value, "")]
         names = ", ".join(nearest_first(name, sorted(known)))
         raise UserError(f"{where}._target_: {module_name} has no {name!r}; it has: {names}.")
-    if not allowed_object(found, target):
+    if not is_allowed_object(found, target):
         raise refusal(where, target)
     return found
 
@@ -256,7 +256,7 @@ def instantiate(node: Mapping[str, Any], where: str = "", /, **runtime: Any) -> 
     """
     group = re.split(r"[.\[]", where)[0]
     where = where or str(node.get("_target_"))
-    check_node(node, where, taken(group) if group in TAKES else None)
+    check_node(node, where, targets_of(group) if group in TAKES else None)
     return _make(node, where, runtime)
 
 
@@ -264,7 +264,7 @@ def _make(node: Mapping[str, Any], where: str, runtime: Mapping[str, Any]) -> An
     """Make a node that was checked, and the nodes in it; what comes at run time is not made from the config as well."""
     found = locate(str(node["_target_"]), where)
     given = {key: value for key, value in node.items() if key != "_target_" and key not in runtime}
-    arguments = {key: _made(value, f"{where}.{key}") for key, value in given.items()}
+    arguments = {key: _make_value(value, f"{where}.{key}") for key, value in given.items()}
     ours = below(found.__module__, "frostline")
     check_arguments(found, arguments, runtime, where, typed=ours)
     if ours:
@@ -281,12 +281,12 @@ def _first_line(error: Exception) -> str:
     return f"{(lines or [type(error).__name__])[0].rstrip('.')}."
 
 
-def _made(value: Any, where: str) -> Any:
+def _make_value(value: Any, where: str) -> Any:
     """Return a config value with the nodes in it made."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             return _make(value, where, {})
-        return {key: _made(inner, f"{where}.{key}") for key, inner in value.items()}
+        return {key: _make_value(inner, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_made(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+        return [_make_value(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
     return value

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import hydra
 import yaml
@@ -39,13 +39,13 @@ from frostline.config.schema import (
     conf_dir,
     task_metrics,
 )
-from frostline.config.secrets import check_secrets, reference, resolve_env
+from frostline.config.secrets import check_secrets, make_reference, resolve_env
 from frostline.config.signature import nearest_first, unknown_key
 from frostline.config.writers import check_loggers
 from frostline.errors import UserError, choices
 
 Kind = TypeVar("Kind", bound=Run)
-SCALARS = [one.name for one in fields(Run) if one.type in (int, str, bool)]  # the root keys that are no groups
+SCALARS = [name for name, kind in get_type_hints(Run).items() if kind in (int, str, bool)]  # root keys, no groups
 LONGEST = 400
 MOST_CHOICES = 10_000
 """Values that a sweep may take, and combinations of a sweep that are looked at before its first run."""
@@ -69,7 +69,7 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
     ConfigStore.instance().store(name="schema", node=ROOTS[root])
     path = search_path(config_dir)
     extra = [searching(path)] if path else []
-    with taken_from(config_dir), references():
+    with explain_any_error(config_dir), references():
         check_overrides(overrides, config_dir)
         with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
@@ -101,7 +101,7 @@ def references() -> Iterator[None]:
 
     What is written of a config holds the reference; `frostline.config.secrets.resolve_env` puts the value in its place.
     """
-    OmegaConf.register_new_resolver("oc.env", reference, replace=True)
+    OmegaConf.register_new_resolver("oc.env", make_reference, replace=True)
     try:
         yield
     finally:
@@ -131,14 +131,14 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
     leads nowhere, and bad values.
     """
     task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    with taken_from(None):
+    with explain_any_error(None):
         raw: Any = OmegaConf.to_container(task, resolve=False)
         check_expansion(raw)
     for where, node in nodes(raw):
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")
-    with taken_from(None), references():
+    with explain_any_error(None), references():
         config = OmegaConf.to_container(task, resolve=True)
     assert isinstance(config, dict)
     check_secrets(config)  # type: ignore[arg-type]
@@ -157,7 +157,7 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse overrides by Hydra's grammar. Raises UserError for what does not follow it."""
-    with taken_from(None):
+    with explain_any_error(None):
         return OverridesParser.create().parse_overrides(list(overrides))
 
 
@@ -216,7 +216,7 @@ def quoted(text: str) -> str:
 
 
 @contextmanager
-def taken_from(config_dir: Path | None) -> Iterator[None]:
+def explain_any_error(config_dir: Path | None) -> Iterator[None]:
     """As `explained`, where only Hydra, OmegaConf and YAML are at work, which let a few errors of Python's through."""
     with explained(config_dir):
         try:
@@ -238,7 +238,7 @@ def explained(config_dir: Path | None) -> Iterator[None]:
         raise _unknown_choice(error, config_dir) from error
     except OverrideParseException as error:
         raise UserError(
-            f"{short(repr(error.override))} is no override ({_first_line(error)}); write KEY=VALUE, "
+            f"{cut_text(repr(error.override))} is no override ({_first_line(error)}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
     except RecursionError as error:
@@ -249,14 +249,14 @@ def explained(config_dir: Path | None) -> Iterator[None]:
         raise _explain(error) from error
 
 
-def short(text: str) -> str:
+def cut_text(text: str) -> str:
     """Return a text as a message can hold it."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
-    return short((lines or [type(error).__name__])[0].rstrip("."))
+    return cut_text((lines or [type(error).__name__])[0].rstrip("."))
 
 
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
@@ -283,7 +283,7 @@ def _explain_file(error: Exception) -> UserError:
     found = re.search(r"In '(\S+)'.*?Key '(\w+)' not in '(\w+)'.*?full_key: (\S+)", str(error), re.DOTALL)
     if found is None:
         text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        return UserError(f"{short(text) or 'The config cannot be composed: ' + type(error).__name__}.")
+        return UserError(f"{cut_text(text) or 'The config cannot be composed: ' + type(error).__name__}.")
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")

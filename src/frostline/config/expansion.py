@@ -19,15 +19,15 @@ def check_expansion(config: Mapping[str, Any]) -> None:
     """
     known: dict[str, float] = {}
     for key, value in config.items():
-        if _deeper(value, DEEPEST):
+        if _is_deeper(value, DEEPEST):
             raise UserError(f"{key}: it is nested deeper than {DEEPEST} levels; write it with fewer.")
         if _length(config, str(key), known) > MOST:
             raise UserError(f"{key}: its interpolations come to more than {MOST:,} characters; write it out, or less.")
 
 
-def _deeper(value: Any, levels: int) -> bool:
+def _is_deeper(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any(levels == 0 or _deeper(one, levels - 1) for one in inner)
+    return any(levels == 0 or _is_deeper(one, levels - 1) for one in inner)
 
 
 def _length(config: Mapping[str, Any], key: str, known: dict[str, float]) -> float:

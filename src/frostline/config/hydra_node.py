@@ -46,9 +46,9 @@ def check_hydra(composed: DictConfig, root: str, given: Sequence[str], searchpat
     launcher = node["runtime"]["choices"]["hydra/launcher"]
     if launcher not in LAUNCHERS:
         raise choices("hydra/launcher", launcher, LAUNCHERS)
-    found, usual = leaves(node), default(root, launcher)
+    found, usual = leaves(node), shipped_leaves(root, launcher)
     for key in sorted(found.keys() | usual.keys()):
-        if found.get(key) != usual.get(key) and not free(key, launcher):
+        if found.get(key) != usual.get(key) and not is_free(key, launcher):
             raise refusal(key, found.get(key))
     if sorted([*node["overrides"]["hydra"], *node["overrides"]["task"]]) != sorted(given):
         raise refusal("hydra.overrides", node["overrides"])
@@ -76,20 +76,20 @@ def check_override(one: Override) -> None:
     key = str(one.key_or_group)
     if not (key == "hydra" or key.startswith(("hydra.", "hydra/"))):
         return
-    if "." in key and (written(key) or not any(free(key, launcher) for launcher in LAUNCHERS)):
+    if "." in key and (is_written(key) or not any(is_free(key, launcher) for launcher in LAUNCHERS)):
         raise refusal(key, str(one.input_line).partition("=")[2])
     if one.is_sweep_override():
         raise UserError(f"{key}: it cannot be swept; it says how a sweep is run.")
 
 
-def free(key: str, launcher: str) -> bool:
-    """Say whether a key of the node `hydra` may differ from its default."""
+def is_free(key: str, launcher: str) -> bool:
+    """Return whether a key of the node `hydra` may differ from its default."""
     own = [f"hydra.launcher.{name}" for name in LAUNCHERS[launcher]]
-    return written(key) or any(below(key, one) for one in (*ALLOWED, *own))
+    return is_written(key) or any(below(key, one) for one in (*ALLOWED, *own))
 
 
-def written(key: str) -> bool:
-    """Say whether Hydra writes a key itself."""
+def is_written(key: str) -> bool:
+    """Return whether Hydra writes a key itself."""
     return any(below(key, one) for one in WRITTEN)
 
 
@@ -100,7 +100,7 @@ def refusal(key: str, value: object) -> UserError:
 
 
 @cache
-def default(root: str, launcher: str) -> Mapping[str, Any]:
+def shipped_leaves(root: str, launcher: str) -> Mapping[str, Any]:
     """Return the leaves of the node `hydra` that the shipped configs come to. Hydra must be initialised."""
     composed = hydra.compose(root, [f"hydra/launcher={launcher}"], return_hydra_config=True)
     return leaves(OmegaConf.to_container(composed.hydra, resolve=False))

@@ -29,7 +29,7 @@ class OwnFiles(FileConfigSource):
         return SCHEME
 
     def is_config(self, config_path: str) -> bool:
-        """Say whether there is such a config; what is no file is none, and is named when it is asked for."""
+        """Return whether there is such a config; what is no file is none, and is named when it is asked for."""
         return "/" in config_path and (super().is_config(config_path) or self._irregular(config_path) is not None)
 
     def _irregular(self, config_path: str) -> str | None:
@@ -70,29 +70,29 @@ def check_file(path: Path) -> None:
     loader.name = str(path)
     try:
         node = loader.get_single_node()
-        swollen = node is not None and written_out(node, {}) > MOST_BYTES
+        swollen = node is not None and expanded_length(node, {}) > MOST_BYTES
     except RecursionError as error:
         raise UserError(f"{path}: it is nested too deeply for a config.") from error
     finally:
         loader.dispose()
     if swollen:
         raise UserError(f"{path}: its aliases come to more than {MOST_BYTES:,} characters; write them out, or fewer.")
-    for name in defaults(node):
+    for name in iterate_defaults(node):
         if ".." in name.split("/"):
             raise UserError(f"{path}: defaults: {name!r} leads out of the folders of configs; name a group's file.")
 
 
-def written_out(node: yaml.Node, known: dict[int, float]) -> float:
+def expanded_length(node: yaml.Node, known: dict[int, float]) -> float:
     """Return how long a node is with each alias in it written out; infinite for one that holds itself."""
     if id(node) not in known:
         known[id(node)] = float("inf")
         parts = [one for pair in node.value for one in pair] if isinstance(node, yaml.MappingNode) else node.value
-        inner = len(parts) if isinstance(node, yaml.ScalarNode) else sum(written_out(one, known) for one in parts)
+        inner = len(parts) if isinstance(node, yaml.ScalarNode) else sum(expanded_length(one, known) for one in parts)
         known[id(node)] = 1 + inner
     return known[id(node)]
 
 
-def defaults(node: Any) -> Iterator[str]:
+def iterate_defaults(node: Any) -> Iterator[str]:
     """Yield every text in the list `defaults` of a file."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -1,12 +1,28 @@
-"""The typed root of a config, the ranges of its values, and where the configs lie."""
+"""The typed root of a config, and the checks of what stands in it."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Self, get_type_hints
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Annotated, Any, Self, TypedDict, get_type_hints
 
 from frostline.config.allow import check_targets, components, conf_dir, instantiate
-from frostline.config.signature import unknown_key
+from frostline.config.ranges import (
+    AtLeastOne,
+    Count,
+    Gigabytes,
+    LearningRate,
+    Loaders,
+    Pixels,
+    Processes,
+    Range,
+    Restarts,
+    Seconds,
+    Seed,
+    Share,
+    Smoothing,
+    WholeSeconds,
+)
+from frostline.config.signature import check_value, unknown_key
 from frostline.config.switches import check_switches
 from frostline.errors import UserError, choices
 
@@ -22,61 +38,53 @@ METRICS = {
 LOWER_IS_BETTER = ("loss", "calibration_error", "rmse", "mae", "wer", "cer")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Cache:
     """The prefix cache: gigabytes on disk, gigabytes in memory."""
 
-    enabled: bool = True
-    max_gb: float = 20.0
-    memory_gb: float = 1.0
+    enabled: bool
+    max_gb: Gigabytes
+    memory_gb: Gigabytes
 
 
-def read_node(kind: Any, plain: Mapping[str, Any], where: str) -> Any:
-    """Return the typed node at the key ``where``. Raises UserError for a key that it does not have."""
-    hints, values = get_type_hints(kind), dict(plain)
-    for key, value in values.items():
-        place = f"{where}.{key}" if where else str(key)
-        if key not in hints:
-            raise unknown_key(place, hints)
-        if is_dataclass(hints[key]) and isinstance(value, Mapping):
-            values[key] = read_node(hints[key], value, place)
-    return kind(**values)
-
-
-@dataclass
+@dataclass(kw_only=True)
 class Run:
-    """The root of a run's config; a component is `_target_` and keyword arguments, so its target is its schema."""
+    """The root of a run's config; a component is `_target_` and keyword arguments, so its target is its schema.
 
-    seed: int = 0
-    epochs: int = 10
-    outputs: str = "outputs"
-    force: bool = False
-    debug: bool = False
-    test: bool = True
-    group: str | None = None
-    label: str | None = None
-    judged: bool = False
-    monitor: str | None = None
-    cache: Cache = field(default_factory=Cache)
-    task: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    augment: dict[str, Any] = field(default_factory=dict)
-    backbone: dict[str, Any] = field(default_factory=dict)
-    adapter: dict[str, Any] = field(default_factory=dict)
-    head: dict[str, Any] = field(default_factory=dict)
-    freeze: dict[str, Any] = field(default_factory=dict)
-    objective: dict[str, Any] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-    trainer: dict[str, Any] = field(default_factory=dict)
-    logger: dict[str, Any] = field(default_factory=dict)
-    launcher: dict[str, Any] = field(default_factory=dict)
+    Its defaults, and those of the other roots, stand in `conf/base.yaml`, `conf/compare.yaml` and `conf/tune.yaml`.
+    """
+
+    seed: Seed
+    epochs: Count
+    outputs: str
+    force: bool
+    debug: bool
+    test: bool
+    group: str | None
+    label: str | None
+    judged: bool
+    monitor: str | None
+    cache: Cache
+    task: dict[str, Any]
+    data: dict[str, Any]
+    augment: dict[str, Any]
+    backbone: dict[str, Any]
+    adapter: dict[str, Any]
+    head: dict[str, Any]
+    freeze: dict[str, Any]
+    objective: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    trainer: dict[str, Any]
+    logger: dict[str, Any]
+    launcher: dict[str, Any]
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Self:
         """Return the config that plain containers hold, such as those of a YAML file or a record.
 
-        Raises UserError for a key that it does not have: its file is of another version, or was changed.
+        Raises UserError, naming the key, for one that is unknown or missing (a file of another version, or one that
+        was changed), and for a value of another type or out of range.
         """
         return read_node(cls, plain, "")
 
@@ -91,105 +99,121 @@ class Run:
         return self.monitor
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Budget:
     """What every strategy may spend: so many epochs, or about so many seconds of training; null: no such bound."""
 
-    epochs: int | None = None
-    seconds: float | None = None
+    epochs: Count | None
+    seconds: Seconds | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Varied:
     """What a comparison varies, and how it keeps that fair."""
 
-    strategies: list[Any] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-    axes: list[str] = field(default_factory=list)
-    factor: str = "freeze"
-    lr_grid: list[float] = field(default_factory=list)
-    lr_extend: bool = False
-    lr_seed: int | None = None
-    budget: Budget = field(default_factory=Budget)
-    name: str | None = None
+    strategies: list[Any]
+    seeds: list[Seed]
+    axes: list[str]
+    factor: str
+    lr_grid: list[LearningRate]
+    lr_extend: bool
+    lr_seed: Seed | None
+    budget: Budget
+    name: str | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Compare(Run):
     """The root of a comparison's config: a run's, and what varies."""
 
-    compare: Varied = field(default_factory=Varied)
+    compare: Varied
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Searched:
     """What a study searches, and how."""
 
-    space: Any = None
-    trials: int = 20
-    sampler: str = "tpe"
-    startup: int = 10
-    pruner: str = "none"
-    min_epochs: int = 1
-    factor: int = 3
-    seed: int | None = None
-    timeout_s: float | None = None
-    storage: str | None = None
-    name: str | None = None
+    space: Any
+    trials: Count
+    sampler: str
+    startup: AtLeastOne
+    pruner: str
+    min_epochs: AtLeastOne
+    factor: Annotated[int, Range(ge=2)]
+    seed: Seed | None
+    timeout_s: Seconds | None
+    storage: str | None
+    name: str | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tune(Run):
     """The root of a study's config: a run's, and what is searched."""
 
-    tune: Searched = field(default_factory=Searched)
+    tune: Searched
+
+
+def read_node(kind: Any, plain: Mapping[str, Any], where: str) -> Any:
+    """Return the typed node at the key ``where``. Raises UserError as ``Run.read`` does."""
+    hints, values = get_type_hints(kind, include_extras=True), dict(plain)
+    for key, value in values.items():
+        place = f"{where}.{key}" if where else str(key)
+        if key not in hints:
+            raise unknown_key(place, hints)
+        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+            values[key] = read_node(hints[key], value, place)
+        else:
+            check_value(value, hints[key], place)
+    for key in hints:
+        if key not in values:
+            place = f"{where}.{key}" if where else key
+            raise UserError(f"{place}: a value is needed; this config is of another version, or was changed.")
+    return kind(**values)
 
 
 ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune}
 COMPONENTS = ("task", "data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
-MOST = 1_000_000
-LONGEST_S = 1e9
-"""Seconds that a wait can be told."""
 LARGEST = 2**63
-# key, whether it may be null, whether it is a whole number, the test, and the test in words
-Rule = tuple[str, bool, bool, Callable[[float], bool], str]
-RULES: tuple[Rule, ...] = (
-    ("seed", False, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32"),
-    ("epochs", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("task.label_smoothing", False, False, lambda x: 0 <= x < 1, "0 or more and below 1"),
-    ("cache.max_gb", False, False, lambda x: x >= 0, "0 or more"),
-    ("cache.memory_gb", False, False, lambda x: x >= 0, "0 or more"),
-    ("launcher.workers", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
-    ("launcher.timeout_s", True, False, lambda x: 0 < x <= LONGEST_S, "more than 0, at most a billion, or null"),
-    ("launcher.restarts", False, True, lambda x: 0 <= x <= 10_000, "0 to 10,000"),
-    ("launcher.threads", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
-    (
-        "trainer.devices",
-        False,
-        True,
-        lambda x: 1 <= x <= 10_000,
-        "1 to 10,000; which GPUs they are says CUDA_VISIBLE_DEVICES",
-    ),
-    ("trainer.num_nodes", False, True, lambda x: 1 <= x <= 10_000, "1 to 10,000"),
-    ("trainer.accumulate_grad_batches", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("trainer.gradient_clip_val", True, False, lambda x: x >= 0, "0 or more, or null"),
-    ("data.tokens", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("data.size", True, True, lambda x: 1 <= x <= 10_000, "1 to 10,000, or null"),
-    ("data.batch_size", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("data.views", True, True, lambda x: 1 <= x <= MOST, "1 to a million, or null"),
-    ("data.workers", False, True, lambda x: 0 <= x <= 1_000, "0 to 1,000"),
-    ("data.timeout_s", True, False, lambda x: 1 <= x <= LONGEST_S, "1 to a billion, or null"),
-    ("data.num_per_class", True, True, lambda x: x >= 1, "1 or more, or null"),
-    ("data.fraction", True, False, lambda x: 0 < x <= 1, "more than 0 and at most 1, or null"),
-    ("optimizer.lr", False, False, lambda x: x > 0, "more than 0"),
-    ("tune.trials", False, True, lambda x: 1 <= x <= MOST, "1 to a million"),
-    ("tune.startup", False, True, lambda x: x >= 1, "1 or more"),
-    ("tune.min_epochs", False, True, lambda x: x >= 1, "1 or more"),
-    ("tune.factor", False, True, lambda x: x >= 2, "2 or more"),
-    ("tune.seed", True, True, lambda x: 0 <= x < 2**32, "0 or more and below 2**32, or null"),
-    ("tune.timeout_s", True, False, lambda x: 0 < x <= LONGEST_S, "more than 0, at most a billion, or null"),
-)
+
+
+class TaskKeys(TypedDict, total=False):
+    """Keys of the node `task` that are checked early."""
+
+    label_smoothing: Smoothing
+
+
+class DataKeys(TypedDict, total=False):
+    """Keys of the node `data` that are checked early."""
+
+    batch_size: Count
+    tokens: Count
+    size: Pixels | None
+    views: Count | None
+    workers: Loaders
+    timeout_s: WholeSeconds | None
+    num_per_class: AtLeastOne | None
+    fraction: Share | None
+
+
+class OptimizerKeys(TypedDict, total=False):
+    """Keys of the node `optimizer` that are checked early."""
+
+    lr: LearningRate
+
+
+class LauncherKeys(TypedDict, total=False):
+    """Keys of the node `launcher` that are checked early."""
+
+    workers: Processes | None
+    threads: Processes | None
+    timeout_s: Seconds | None
+    restarts: Restarts
+
+
+EARLY = {"task": TaskKeys, "data": DataKeys, "optimizer": OptimizerKeys, "launcher": LauncherKeys}
+"""The keys of components that are checked before any of them is imported, so before a worker starts: those that are
+searched and varied most. A constructor names the same types; what else it takes, it says itself when it is called."""
 
 
 def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
@@ -198,11 +222,10 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     Root keys, components, ranges of values, targets; and what its Trainer is asked for, unless the run was made before
     and is only used (``to_run`` False). Raises UserError that names the key.
     """
-    root = next((name for name in ("compare", "tune") if name in config), "run")
-    known = [one.name for one in fields(ROOTS[root])]
+    root = ROOTS[next((name for name in ("compare", "tune") if name in config), "run")]
     for key in config:
-        if key not in known:
-            raise unknown_key(key, known)
+        if key not in get_type_hints(root):
+            raise unknown_key(key, get_type_hints(root))
     for key in COMPONENTS:
         node = config.get(key)
         if not isinstance(node, Mapping) or "_target_" not in node:
@@ -214,7 +237,8 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     if metrics is not None and config["monitor"] not in metrics:
         raise choices("monitor", config["monitor"], metrics)
     check_finite(config)
-    check_ranges(config)
+    read_node(root, config, "")
+    check_early(config)
     if to_run:
         check_switches(config["trainer"])  # before the allow-list, which could not say what to use instead
     check_targets(config)
@@ -240,20 +264,14 @@ def check_finite(value: Any, where: str = "") -> None:
     elif isinstance(value, int) and abs(value) >= LARGEST:
         raise UserError(f"{where}: it is a whole number beyond 64 bits; give a smaller one.")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{where}: {value!r} will not do; it takes a finite number.")
+        raise UserError(f"{where}: {value!r} is invalid: expected a finite number.")
     elif not isinstance(value, str | int | float | None):
-        raise UserError(f"{where}: {type(value).__name__} will not do; it takes a text, a number or a list.")
+        raise UserError(f"{where}: {type(value).__name__} is invalid: expected a text, a number or a list.")
 
 
-def check_ranges(config: Mapping[str, Any]) -> None:
-    """Check the numbers that scripts rely on; UserError names the key, the value and what is allowed."""
-    for key, optional, whole, test, words in RULES:
-        node, _, name = key.rpartition(".")
-        holder = config.get(node, {}) if node else config
-        if name not in holder or (optional and holder[name] is None):
-            continue
-        value = holder[name]
-        kinds = (int,) if whole else (int, float)
-        if type(value) not in kinds or not test(value):
-            kind = "a whole number" if whole else "a number"
-            raise UserError(f"{key}: {value!r} will not do; it takes {kind}: {words}.")
+def check_early(config: Mapping[str, Any]) -> None:
+    """Check the values of components that programs rely on. Raises UserError: key, value and what is expected."""
+    for node, keys in EARLY.items():
+        for key, hint in get_type_hints(keys, include_extras=True).items():
+            if key in config[node]:
+                check_value(config[node][key], hint, f"{node}.{key}")

@@ -47,13 +47,13 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and not is_secret(str(key)):
             table |= flat(value, f"{name}.")
         else:
-            shown = masked(value, str(key), _sent)
+            shown = masked(value, str(key), _mask_sent)
             table[name] = json.dumps(shown) if isinstance(shown, list) else shown
     return table
 
 
 def is_secret(key: str) -> bool:
-    """Say whether a key's name has a word for a credential in it, however it is written."""
+    """Return whether a key's name has a word for a credential in it, however it is written."""
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", key)]
     pairs = [first + second for first, second in pairwise(words)]
     if words and words[-1] in PLACES:
@@ -93,13 +93,13 @@ def without_credentials(text: str) -> str:
 
 
 def _is_credential(argument: re.Match[str]) -> bool:
-    """Say whether an argument of an address is a credential that stands there itself."""
+    """Return whether an argument of an address is a credential that stands there itself."""
     name, _, value = argument[0].partition("=")
     signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
     return (is_secret(name) or signed) and without_references(value) != ""
 
 
-def _sent(text: str) -> str:
+def _mask_sent(text: str) -> str:
     return WITHHELD if HEXADECIMAL.fullmatch(text) else without_credentials(text)
 
 
@@ -154,7 +154,7 @@ def resolve_env(value: Any, key: str = "", secrets: bool = True) -> Any:
     return REFERENCE.sub(substitute, value)
 
 
-def reference(name: str, *default: Any) -> str:
+def make_reference(name: str, *default: Any) -> str:
     """Return the reference to an environment variable in the one form in which `resolve_env` knows it.
 
     Raises UserError for a name that is none, and for a variable that is not set and has no default.

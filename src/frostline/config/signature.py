@@ -6,11 +6,23 @@ import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
+from frostline.config.ranges import Range
 from frostline.errors import UserError
 
 PLAIN = (bool, int, float, str, type(None), list, dict)
+WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    type(None): "null",
+    **dict.fromkeys((list, tuple, Sequence, Iterable), "a list"),
+    **dict.fromkeys((dict, Mapping), "keys and values"),
+}
+"""How the types of plain values are called in messages."""
 
 
 def nearest_first(value: object, names: Iterable[object]) -> list[str]:
@@ -48,16 +60,34 @@ def check_arguments(found: Any, arguments: Mapping[str, Any], given: Collection[
 
 
 def check_types(found: Any, arguments: Mapping[str, Any], where: str) -> None:
-    """Check plain values against the type hints of ``found``; UserError names the key, the value and the type."""
-    hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
+    """Check plain values against the type hints of ``found``, ranges included.
+
+    Raises UserError that names the key, the value and what is expected.
+    """
+    hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
     for key, value in arguments.items():
-        if key in hints and not accepts(value, hints[key]):
-            raise UserError(f"{where}.{key}: {value!r} will not do; it takes {describe(hints[key])}.")
+        if key in hints:
+            check_value(value, hints[key], f"{where}.{key}")
+
+
+def check_value(value: Any, hint: Any, where: str) -> None:
+    """Check the value at the dotted key ``where`` against a type hint. Raises UserError as ``check_types`` does."""
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        for index, one in enumerate(value):
+            check_value(one, typing.get_args(hint)[0], f"{where}[{index}]")
+    if not accepts(value, hint):
+        raise UserError(f"{where}: {value!r} is invalid: expected {describe(hint)}.")
 
 
 def accepts(value: Any, hint: Any) -> bool:
-    """Say whether a config's ``value`` fits a type hint; hints that say nothing of plain values accept all."""
+    """Return whether a config's ``value`` fits a type hint and is in its range.
+
+    A hint that says nothing of plain values accepts all.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        ranges = [one for one in arguments[1:] if isinstance(one, Range)]
+        return accepts(value, arguments[0]) and all(one.holds(value) for one in ranges)
     if origin in (Union, types.UnionType):
         return any(accepts(value, one) for one in arguments)
     if origin is Literal:
@@ -75,7 +105,7 @@ def accepts(value: Any, hint: Any) -> bool:
 
 
 def _accepts_class(value: Any, kind: type, arguments: tuple[Any, ...]) -> bool:
-    """Decide for collections, and for classes of which a config can only hold an instance that it made."""
+    """Return what ``accepts`` does for collections, and for classes, of which a config holds only what it made."""
     if issubclass(kind, Mapping):
         return isinstance(value, Mapping) and all(accepts(one, arguments[-1]) for one in value.values() if arguments)
     if issubclass(kind, tuple) and arguments and arguments[-1] is not ...:
@@ -87,10 +117,13 @@ def _accepts_class(value: Any, kind: type, arguments: tuple[Any, ...]) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """Return a type hint as a reader of YAML would say it."""
-    if typing.get_origin(hint) is Literal:
-        return " or ".join(repr(one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(describe(one) for one in typing.get_args(hint))
-    words: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return words.get(hint, "null" if hint is type(None) else str(getattr(hint, "__name__", hint)))
+    """Return a type hint as a reader of YAML would say it: a whole number from 1 to 10, or null."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return " or ".join(repr(one) for one in arguments)
+    if origin is Annotated:
+        return " ".join([describe(arguments[0]), *map(str, arguments[1:])])
+    if origin in (Union, types.UnionType):
+        ranged = any(typing.get_origin(one) is Annotated for one in arguments)
+        return (", or " if ranged else " or ").join(describe(one) for one in arguments)
+    return WORDS.get(origin or hint) or str(getattr(hint, "__name__", hint))

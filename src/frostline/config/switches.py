@@ -2,32 +2,40 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
-from frostline.config.signature import accepts, describe
+from frostline.config.ranges import Count, Range
+from frostline.config.signature import check_value
 from frostline.errors import UserError
 
-HONOURED: dict[str, Any] = {
-    "accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps"],
-    "strategy": Literal["auto", "ddp"] | Mapping,
-    "devices": int,
-    "num_nodes": int,
-    "precision": str,
-    "callbacks": list | Mapping | None,
-    "enable_progress_bar": bool | None,
-    "accumulate_grad_batches": int,
-    "gradient_clip_val": float | None,
-    "gradient_clip_algorithm": Literal["norm", "value"] | None,
-    "deterministic": bool | Literal["warn"] | None,
-    "benchmark": bool | None,
-    "inference_mode": bool,
-    "profiler": Literal["simple", "advanced"] | None,
-    "detect_anomaly": bool,
-    "sync_batchnorm": bool,
-    "matmul_precision": Literal["highest", "high", "medium"],
-}
-"""What each takes; of what is made there, the allow-list says more. ``matmul_precision`` is ours, not Lightning's
-(`frostline.ranks.numerics`). A profiler that follows one fit, as PyTorch's does, would fail at the second phase."""
+
+class Honoured(TypedDict, total=False):
+    """The arguments of the Trainer that a plan honours; of what is made in them, the allow-list says more.
+
+    ``matmul_precision`` is ours, not Lightning's (`frostline.ranks.numerics`). A profiler that follows one fit, as
+    PyTorch's does, would fail at the second phase.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    strategy: Literal["auto", "ddp"] | Mapping
+    devices: Annotated[int, Range(ge=1, le=10_000), "(which GPUs they are, CUDA_VISIBLE_DEVICES says)"]
+    num_nodes: Annotated[int, Range(ge=1, le=10_000)]
+    precision: str
+    callbacks: list | Mapping | None
+    enable_progress_bar: bool | None
+    accumulate_grad_batches: Count
+    gradient_clip_val: Annotated[float, Range(ge=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"] | None
+    deterministic: bool | Literal["warn"] | None
+    benchmark: bool | None
+    inference_mode: bool
+    profiler: Literal["simple", "advanced"] | None
+    detect_anomaly: bool
+    sync_batchnorm: bool
+    matmul_precision: Literal["highest", "high", "medium"]
+
+
+HONOURED = get_type_hints(Honoured, include_extras=True)
 
 
 @dataclass(frozen=True)
@@ -111,8 +119,8 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
         switch = REFUSED.get(name)
         if switch is not None and not any(_alike(value, one) for one in switch.neutral):
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
-        if name in HONOURED and not accepts(value, HONOURED[name]):
-            raise UserError(f"trainer.{name}: {value!r} will not do; it takes {describe(HONOURED[name])}.")
+        if name in HONOURED:
+            check_value(value, HONOURED[name], f"trainer.{name}")
     if trainer.get("benchmark") and trainer.get("deterministic"):
         raise UserError("trainer.benchmark: it measures which algorithm to take, so not with trainer.deterministic.")
     given = trainer.get("callbacks") or ()

@@ -39,7 +39,7 @@ SERVERS = re.compile(r"(https?|databricks|postgresql|mysql|mssql)(\+\w+)?(://.*)
 
 def check_loggers(node: Mapping[str, Any], outputs: Path) -> None:
     """Refuse a node `logger` that would write elsewhere. Raises UserError that names the key."""
-    for where, one in _each(node):
+    for where, one in _iterate_loggers(node):
         kind = str(one["_target_"]).rpartition(".")[2]
         if kind not in LOGGERS or not str(one["_target_"]).startswith("pytorch_lightning."):
             continue  # of a module given with --allow
@@ -48,14 +48,14 @@ def check_loggers(node: Mapping[str, Any], outputs: Path) -> None:
             if kind in ("CSVLogger", "TensorBoardLogger") and not stays(one.get(name)):
                 raise UserError(f"{where}.{name}: {one[name]!r} leads out of the run's folder; give a name.")
         address = one.get("tracking_uri")
-        if address is not None and not (SERVERS.fullmatch(str(address)) or _below(str(address), outputs)):
+        if address is not None and not (SERVERS.fullmatch(str(address)) or _lies_below(str(address), outputs)):
             raise UserError(
                 f"{where}.tracking_uri: it is neither a server's address nor a database in {outputs}; give one of "
                 "them, null, or set MLFLOW_TRACKING_URI in the shell."
             )
 
 
-def _each(node: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _iterate_loggers(node: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if "_target_" in node:
         yield "logger", node
     else:
@@ -77,13 +77,13 @@ def _check_keys(node: Mapping[str, Any], kind: str, where: str) -> None:
 
 
 def stays(name: object) -> bool:
-    """Say whether a name, which may have folders in it, stays below the folder that it is put in."""
+    """Return whether a name, which may have folders in it, stays below the folder that it is put in."""
     path = PurePosixPath(str(name or ""))
     return not path.is_absolute() and ".." not in path.parts and "\0" not in str(path) and "\\" not in str(path)
 
 
-def _below(address: str, folder: Path) -> bool:
-    """Say whether an address is that of a file of SQLite's in a folder; one with a reference is asked in the worker."""
+def _lies_below(address: str, folder: Path) -> bool:
+    """Return whether an address is a SQLite file in a folder; one with a reference is checked in the worker."""
     if REFERENCE.search(address):
         return True
     path = address.removeprefix("sqlite:///")

@@ -34,7 +34,7 @@ def divide(found: Found, fractions: Mapping[str, float], options: Options, files
     """Return a data set divided: missing splits drawn, labels checked and encoded, train cut down to a subset.
 
     With ``files`` contents are paths, each of which may stand in one split only. Raises UserError for that, and for
-    labels and numbers that will not do.
+    invalid labels and numbers.
     """
     task = options.task
     listings, drawn = draw_missing(found, fractions, options.split_seed, task)

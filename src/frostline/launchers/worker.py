@@ -148,8 +148,8 @@ def gathered(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
 def take_part(path: Path, rank: int) -> int:
     """Be one rank of a run: train with the others, and leave a status; return the exit code."""
     folder = path.parent
-    _end_in_time(folder, rank)
     config = Run.read(yaml.safe_load(path.read_text()))
+    _end_in_time(config, folder, rank)
     with interruptible(), logging_to(folder / LOG, make_mask(config.plain())):
         try:
             record = attempt(config, folder)
@@ -167,7 +167,7 @@ def take_part(path: Path, rank: int) -> int:
     return exit_code(record.status, record.user_error)
 
 
-def _end_in_time(folder: Path, rank: int) -> None:
+def _end_in_time(config: Run, folder: Path, rank: int) -> None:
     """Leave this process some seconds after SIGTERM, even when it hangs in a collective and no handler can run."""
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -179,7 +179,7 @@ def _end_in_time(folder: Path, rank: int) -> None:
             pass
         time.sleep(LEFT_S)
         if rank not in read_statuses(folder):
-            leave_status(folder, rank, _failure(Run(), folder, "interrupted", "stopped by SIGTERM").plain())
+            leave_status(folder, rank, _failure(config, folder, "interrupted", "stopped by SIGTERM").plain())
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

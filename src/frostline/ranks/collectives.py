@@ -216,7 +216,7 @@ def _join(here: Place | None, strategy: Any, timeout: timedelta | None) -> None:
 def open_channel(timeout: timedelta) -> Any:
     """Return a group over gloo of all ranks, who must meet within ``timeout`` but may then wait for each other.
 
-    The group that trains will not do: its collectives give up after half an hour, and NCCL's need an accelerator.
+    The group that trains cannot be used: its collectives give up after half an hour, and NCCL's need an accelerator.
     Raises UserError where they cannot connect.
     """
     try:

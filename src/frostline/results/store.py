@@ -54,7 +54,7 @@ WHERE_NOT_WHAT = (
     "data.token_cache",
     "trainer.enable_progress_bar",
 )
-"""Keys that say where and how fast a run goes, not what it computes; costs hang on ``cache.enabled``, so it stays."""
+"""Keys that say where and how fast a run goes, not what it computes; costs depend on ``cache.enabled``, so it stays."""
 
 WEIGHTS = ("backbone.weights", "backbone.name")
 """Keys whose value may be a path, to a file or to a network's folder, or else a name; what lies there counts, not the

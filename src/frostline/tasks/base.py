@@ -61,7 +61,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
-        """Return the labels of one split as a tensor [N, ...]. Raises UserError for a label that will not do."""
+        """Return the labels of one split as a tensor [N, ...]. Raises UserError for an invalid label."""
 
     def fit(self, labels: Tensor, classes: Sequence[str]) -> None:  # noqa: B027
         """Take what the task must know from the encoded training labels, once, before anything trains."""

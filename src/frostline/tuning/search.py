@@ -120,7 +120,7 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
 
 
 def check(found: Search) -> None:
-    """Raise UserError for a key of `tune` that will not do."""
+    """Raise UserError for an invalid key of `tune`."""
     for key, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if getattr(found.node, key) not in allowed:
             raise choices(f"tune.{key}", getattr(found.node, key), allowed)

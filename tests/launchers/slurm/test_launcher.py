@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.configs import plain_run
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
@@ -129,5 +130,5 @@ def test_a_rank_that_nccl_ends_comes_after_the_one_that_it_lost(
 ) -> None:
     """Of rank 0 only an exit code is known; rank 1 said a second before or after that why it failed."""
     leave_status(tmp_path, 1, {"status": "failed", "time": time.time() + word})
-    mourn(tmp_path, Run(), 0, code, None)
+    mourn(tmp_path, plain_run(), 0, code, None)
     assert origin(read_statuses(tmp_path), {}) == first

@@ -42,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _belongs(path: Path, folder: Path) -> bool:
-    """Say whether a path is in a folder; of a snapshot in the hub's own cache the files are links to its blobs."""
+    """Return whether a path is in a folder; of a snapshot in the hub's own cache the files are links to its blobs."""
     blobs = folder.parent.parent / "blobs" if folder.parent.name == "snapshots" else folder
     return path.is_relative_to(folder) or path.is_relative_to(blobs)
 
@@ -52,13 +52,13 @@ def check_settings(path: Path) -> None:
     found = read_object(path)
     if "auto_map" in found:
         raise UserError(f"{KEY}: {path} names code of its own (auto_map), and none is run; choose another network.")
-    for text in texts(found):
+    for text in iterate_texts(found):
         if "/" in text and _leads_out(text, path.parent):
             raise UserError(f"{KEY}: {path} names {text}, which is outside the folder; take that out of it.")
 
 
 def _leads_out(text: str, folder: Path) -> bool:
-    """Say whether a text is the path of something that is there, outside of the folder, and no folder."""
+    """Return whether a text is the path of something that is there, outside of the folder, and no folder."""
     try:
         found = [place for place in (folder / text, Path(text)) if place.exists() and not place.is_dir()]
     except (OSError, ValueError):  # longer than a name can be; a NUL byte
@@ -66,7 +66,7 @@ def _leads_out(text: str, folder: Path) -> bool:
     return any(not place.resolve().is_relative_to(folder.resolve()) for place in found)
 
 
-def texts(value: Any) -> Iterator[str]:
+def iterate_texts(value: Any) -> Iterator[str]:
     """Yield every text in plain values, but for keys."""
     waiting = [value]
     while waiting:
@@ -104,14 +104,14 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 f"them as {WEIGHTS}."
             )
         raise UserError(f"{KEY}: {folder} holds no {WEIGHTS} and no {INDEX}; save the weights there.")
-    shards = [read_safetensors(folder / name, KEY) for name in indexed(folder / INDEX, folder)]
+    shards = [read_safetensors(folder / name, KEY) for name in read_index(folder / INDEX, folder)]
     twice = [name for name, count in Counter(name for shard in shards for name in shard).items() if count > 1]
     if twice:
         raise UserError(f"{KEY}: {folder / INDEX} leads to two tensors {twice[0]}; get the files again.")
     return {name: tensor for shard in shards for name, tensor in shard.items()}
 
 
-def indexed(index: Path, folder: Path | None = None) -> list[str]:
+def read_index(index: Path, folder: Path | None = None) -> list[str]:
     """Return the files that an index of weights names. Raises UserError unless all are safetensors, in ``folder``."""
     table = read_object(index).get("weight_map")
     if not isinstance(table, dict) or not table or not all(isinstance(name, str) for name in table.values()):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, indexed, read_object, read_weights
+from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, read_index, read_object, read_weights
 from frostline.backbones.weights.loading import check_finite
-from frostline.backbones.weights.wrappers import listed
+from frostline.backbones.weights.wrappers import shorten
 from frostline.data.inputs import digest
 from frostline.errors import UserError, choices
 
@@ -30,7 +30,7 @@ def library(extra: str) -> Any:
     return transformers
 
 
-def folder_of(name: str) -> Path | None:
+def find_folder(name: str) -> Path | None:
     """Return the folder in which a network lies, looked through; None for one on the hub.
 
     Raises UserError for a folder that is not there, or holds what is not to be used (`folder.check_folder`).
@@ -44,19 +44,19 @@ def folder_of(name: str) -> Path | None:
     return None
 
 
-def source(name: str) -> tuple[str, dict[str, bool]]:
+def find_source(name: str) -> tuple[str, dict[str, bool]]:
     """Return where transformers finds what comes with a network, and how: none of its code, of a folder nothing else.
 
     Raises UserError as `folder_of`.
     """
-    folder = folder_of(name)
+    folder = find_folder(name)
     return str(folder or name), {"trust_remote_code": False, "local_files_only": folder is not None}
 
 
 def settings(name: str, extra: str) -> Any:
     """Return the network's config. Raises UserError where there is none, or one that needs code of its own."""
-    transformers, folder = library(extra), folder_of(name)
-    with explained(name):
+    transformers, folder = library(extra), find_folder(name)
+    with explain_errors(name):
         if folder is None:
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
         else:
@@ -78,12 +78,12 @@ def load(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Mo
     """
     if weights not in (None, "pretrained"):
         raise choices("backbone.weights", weights, ("pretrained", "none"))
-    transformers, folder = library(extra), folder_of(name)
-    model_class = architecture(transformers, config)
-    how = {"attn_implementation": attention(model_class), "dtype": torch.float32}
-    with explained(name):
+    transformers, folder = library(extra), find_folder(name)
+    model_class = find_class(transformers, config)
+    how = {"attn_implementation": choose_attention(model_class), "dtype": torch.float32}
+    with explain_errors(name):
         if weights is None:
-            return _plain(transformers.AutoModel.from_config(config, trust_remote_code=False, **how)), []
+            return _keep_encoder(transformers.AutoModel.from_config(config, trust_remote_code=False, **how)), []
         how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, and refused below by name
         if folder is not None:
             model, report = model_class.from_pretrained(None, config=config, state_dict=read_weights(folder), **how)
@@ -91,19 +91,19 @@ def load(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Mo
             _check_index(transformers, name)
             model, report = model_class.from_pretrained(name, config=config, use_safetensors=True, **how)
     model.config._name_or_path = str(folder or name)
-    notes = _checked(name, model, report)
+    notes = _check_report(name, model, report)
     check_finite(model.state_dict(), {buffer for buffer, _ in model.named_buffers()}, f"{KEY}: the weights of {name}")
-    return _plain(model), notes
+    return _keep_encoder(model), notes
 
 
 def _check_index(transformers: Any, name: str) -> None:
     """Refuse a network on the hub whose index of weights names anything but safetensors. Raises UserError."""
     index = transformers.utils.cached_file(name, INDEX, _raise_exceptions_for_missing_entries=False)
     if index is not None:
-        indexed(Path(index))
+        read_index(Path(index))
 
 
-def architecture(transformers: Any, config: Any) -> Any:
+def find_class(transformers: Any, config: Any) -> Any:
     """Return the class of a network. Raises UserError for what is no network that AutoModel makes."""
     known = transformers.MODEL_MAPPING.get(type(config), None)
     if known is None:
@@ -113,13 +113,13 @@ def architecture(transformers: Any, config: Any) -> Any:
     return (named or list(several))[0]
 
 
-def attention(model_class: Any) -> str:
+def choose_attention(model_class: Any) -> str:
     """Return how a network's attention is computed."""
     return "sdpa" if model_class._supports_sdpa else "eager"
 
 
 @contextmanager
-def explained(name: str, missing: str = "") -> Iterator[None]:
+def explain_errors(name: str, missing: str = "") -> Iterator[None]:
     """Turn whatever transformers, or a library below it, raises on the files of a network into a UserError.
 
     ``missing`` is what is needed of it, where that is not the network itself.
@@ -145,13 +145,13 @@ def first_line(error: BaseException) -> str:
     return (f"{said} {lines[1]}" if said.endswith(":") and len(lines) > 1 else said).rstrip(".:")
 
 
-def identity(model: nn.Module, config: Any) -> str:
+def describe_architecture(model: nn.Module, config: Any) -> str:
     """Return text that stands for what a network computes, beyond its weights."""
     matters = {key: value for key, value in config.to_dict().items() if key not in BESIDE}
     return f"transformers.{type(model).__name__} {digest(sorted(matters.items(), key=lambda item: item[0]))}"
 
 
-def _plain(model: Any) -> nn.Module:
+def _keep_encoder(model: Any) -> nn.Module:
     """Return the encoder alone, in eval mode: no decoder, no pooler made for another task, nothing kept for one."""
     model = model.get_encoder() if model.config.is_encoder_decoder else model
     model.config.use_cache = False
@@ -160,7 +160,7 @@ def _plain(model: Any) -> nn.Module:
     return model.eval()
 
 
-def _checked(name: str, model: Any, report: Mapping[str, Any]) -> list[str]:
+def _check_report(name: str, model: Any, report: Mapping[str, Any]) -> list[str]:
     """Refuse weights that are not this network's; return a note of what was left out."""
     own = {child for child, _ in model.named_children()} - {POOLER}
     buffers = {buffer for buffer, _ in model.named_buffers()}  # old files hold some that are made anew today
@@ -170,6 +170,6 @@ def _checked(name: str, model: Any, report: Mapping[str, Any]) -> list[str]:
     missing = sorted(key for key in report["missing_keys"] if key.partition(".")[0] != POOLER)
     shapes = [f"{key} {list(given)} instead of {list(wanted)}" for key, given, wanted in report["mismatched_keys"]]
     if missing or unexpected or shapes:
-        misfit = f"missing: {listed(missing)}; unexpected: {listed(unexpected)}; of another shape: {listed(shapes)}"
+        misfit = f"missing: {shorten(missing)}; unexpected: {shorten(unexpected)}; of another shape: {shorten(shapes)}"
         raise UserError(f"{KEY}: the weights of {name} are not those of its config ({misfit}); get them again.")
-    return [f"left out what the encoder does not have: {listed(extra)}"] if extra else []
+    return [f"left out what the encoder does not have: {shorten(extra)}"] if extra else []

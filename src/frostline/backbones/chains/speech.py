@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
-from frostline.backbones.weights.loading import KEY, chosen_weights, load_weights, weights_file
+from frostline.backbones.weights.loading import KEY, chosen_weights, find_weights_file, load_weights
 from frostline.data.inputs import Ragged
 from frostline.data.speech.mel import Mel
 from frostline.errors import UserError
@@ -99,7 +99,7 @@ def packaged() -> Path:
     return file
 
 
-def ours(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return resemblyzer's weights under the names they have here, where they are not so already."""
     renamed = {}
     for name, value in state.items():
@@ -121,8 +121,8 @@ def voice_encoder(
     network = VoiceEncoder()
     chosen, notes = chosen_weights(weights, pretrained), []
     if chosen is not None:
-        file = packaged() if chosen == "pretrained" else weights_file(chosen, ("pretrained", "none"))
-        read = load_weights(network, file, (), ours)
+        file = packaged() if chosen == "pretrained" else find_weights_file(chosen, ("pretrained", "none"))
+        read = load_weights(network, file, (), rename_weights)
         notes = [] if chosen == "pretrained" else read
     preprocess = Mel(
         round((seconds or SECONDS) * RATE), RATE, BANDS, window=400, hop=160, fft=400, compression="none", level=LEVEL

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.chains.hub import KEY, explained, identity, library, load, settings, source
+from frostline.backbones.chains.hub import (
+    KEY,
+    describe_architecture,
+    explain_errors,
+    find_source,
+    library,
+    load,
+    settings,
+)
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.weights.loading import chosen_weights
 from frostline.data.inputs import Ragged
@@ -50,16 +58,16 @@ def transformers_audio(
         folder.name if folder.is_dir() else name,
         preprocess,
         pooling,
-        architecture=identity(model, config),
+        architecture=describe_architecture(model, config),
         notes=notes,
     )
 
 
 def extractor(name: str) -> Any:
     """Return what came with a network to say how it wants its sound. Raises UserError where there is nothing."""
-    place, how = source(name)
+    place, how = find_source(name)
     config = settings(name, EXTRA)
-    with explained(name):
+    with explain_errors(name):
         found = library(EXTRA).AutoFeatureExtractor.from_pretrained(place, config=config, **how)
     rate = getattr(found, "sampling_rate", None)
     if type(rate) is not int or rate < 1:
@@ -94,7 +102,7 @@ class Waveform(nn.Module):
         self.feature_extractor = module
 
 
-def waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
+def build_waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
     """Return what a network of waveforms wants, and its chain (Baevski et al. 2020, wav2vec 2.0, arXiv:2006.11477)."""
     config = model.config
     kernels, strides = (tuple(map(int, each)) for each in (config.conv_kernel, config.conv_stride))
@@ -142,7 +150,7 @@ def _own_bias(layers: nn.ModuleList) -> None:
         layer.attention.compute_bias = first.attention.compute_bias  # type: ignore[union-attr]
 
 
-def whisper(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
+def build_whisper(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
     """Return what Whisper's encoder wants, and its chain (Radford et al. 2022, arXiv:2212.04356).
 
     It takes ``seconds`` of sound in place of its own 30, with the first of its position embeddings; what is shorter is
@@ -186,7 +194,7 @@ def whisper(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer
     return preprocess, Transformer(model, feed, enter, example, bypass=bypass, lengths=lambda frames: frames // 2)
 
 
-def spectrogram(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
+def build_spectrogram(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transformer]:
     """Return what the audio spectrogram transformer wants, and its chain (Gong et al. 2021, arXiv:2104.01778).
 
     All recordings are padded to its own length, and all of its patches are real: it knows no mask.
@@ -230,13 +238,13 @@ def spectrogram(model: Any, form: Any, seconds: float) -> tuple[Hearing, Transfo
 
 
 FAMILIES: dict[str, Callable[[Any, Any, float], tuple[Hearing, Transformer]]] = {
-    "wav2vec2": waveform,
-    "hubert": waveform,
-    "wavlm": waveform,
-    "data2vec-audio": waveform,
-    "unispeech": waveform,
-    "unispeech-sat": waveform,
-    "wav2vec2-conformer": waveform,
-    "whisper": whisper,
-    "audio-spectrogram-transformer": spectrogram,
+    "wav2vec2": build_waveform,
+    "hubert": build_waveform,
+    "wavlm": build_waveform,
+    "data2vec-audio": build_waveform,
+    "unispeech": build_waveform,
+    "unispeech-sat": build_waveform,
+    "wav2vec2-conformer": build_waveform,
+    "whisper": build_whisper,
+    "audio-spectrogram-transformer": build_spectrogram,
 }

@@ -8,7 +8,15 @@ from torch import Tensor
 
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.folder import read_object
-from frostline.backbones.chains.hub import KEY, explained, identity, library, load, settings, source
+from frostline.backbones.chains.hub import (
+    KEY,
+    describe_architecture,
+    explain_errors,
+    find_source,
+    library,
+    load,
+    settings,
+)
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.weights.loading import chosen_weights
 from frostline.data.inputs import Ragged
@@ -43,16 +51,16 @@ def transformers_text(
     model, notes = load(name, config, chosen_weights(weights, pretrained), EXTRA)
     if model.main_input_name != "input_ids":  # type: ignore[comparison-overlap]
         raise UserError(f"{KEY}: {name} takes {model.main_input_name}, not text; choose a network for text.")
-    most = positions(model)
-    preprocess = tokenizer(name, tokens or min(MOST, most or MOST))
+    most = count_positions(model)
+    preprocess = make_tokens(name, tokens or min(MOST, most or MOST))
     check_tokens(name, model, preprocess, most)
-    chosen = automatic_pooling(config) if pooling == "auto" else pooling
+    chosen = choose_pooling(config) if pooling == "auto" else pooling
     return SequenceBackbone(
         transformer(model, preprocess, most),
         Path(name).expanduser().name if Path(name).expanduser().is_dir() else name,
         preprocess,
         chosen,
-        architecture=identity(model, config),
+        architecture=describe_architecture(model, config),
         notes=notes,
     )
 
@@ -80,7 +88,7 @@ def minilm(
     return backbone
 
 
-def tokenizer(name: str, size: int) -> Tokens:
+def make_tokens(name: str, size: int) -> Tokens:
     """Return the tokenizer that came with a network. Raises UserError where there is none, or none in Rust."""
     found = pretrained_tokenizer(name)
     if not found.is_fast:
@@ -92,11 +100,11 @@ def tokenizer(name: str, size: int) -> Tokens:
 
 def pretrained_tokenizer(name: str) -> Any:
     """Return a tokenizer as transformers has it. Raises UserError where there is none."""
-    place, how = source(name)
+    place, how = find_source(name)
     if (file := Path(place) / TOKENIZER).is_file():
         read_object(file)
     config = settings(name, EXTRA)
-    with explained(name, TOKENIZER):
+    with explain_errors(name, TOKENIZER):
         return library(EXTRA).AutoTokenizer.from_pretrained(place, config=config, **how)
 
 
@@ -112,7 +120,7 @@ def check_tokens(name: str, model: Any, tokens: Tokens, most: int | None) -> Non
         raise UserError(f"data.tokens: {tokens.size} is more than the {most} positions of {name}; lower it.")
 
 
-def positions(model: Any) -> int | None:
+def count_positions(model: Any) -> int | None:
     """Return how many tokens a text may have at most, None where the network does not say."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
@@ -121,7 +129,7 @@ def positions(model: Any) -> int | None:
     return most if isinstance(most, int) and most > 0 else None
 
 
-def automatic_pooling(config: Any) -> str:
+def choose_pooling(config: Any) -> str:
     """Return ``last`` for a decoder, which is one that no masked language model is made of, else ``mean``."""
     transformers = library(EXTRA)
     causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, Cut, evaluating
-from frostline.backbones.traced.measure import measured
+from frostline.backbones.traced.measure import measure_cuts
 from frostline.backbones.traced.trace import part, trace
 from frostline.data.inputs import Inputs, Pixels
 from frostline.errors import UserError, choices
@@ -63,7 +63,7 @@ class ImageBackbone(Backbone):
         return part(self, trace(self), start, ends)
 
     def measure(self, size: int) -> list[Cut]:
-        return measured(self, size)
+        return measure_cuts(self, size)
 
     def count_features(self) -> int:
         size = self.picture.size
@@ -78,15 +78,15 @@ class ImageBackbone(Backbone):
         return features.shape[1]
 
 
-def several_convolutions(network: nn.Module) -> bool:
+def has_several_convolutions(network: nn.Module) -> bool:
     """Tell a convolutional network from a plain transformer, whose one convolution embeds patches."""
     return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1
 
 
-def use_channels_last(setting: bool | str, network: nn.Module) -> bool:
+def resolve_channels_last(setting: bool | str, network: nn.Module) -> bool:
     """Resolve ``backbone.channels_last``: ``auto`` means networks with several convolutions."""
     if setting == "auto":
-        return several_convolutions(network)
+        return has_several_convolutions(network)
     if not isinstance(setting, bool):
         raise choices("backbone.channels_last", setting, ["auto", "true", "false"])
     return setting

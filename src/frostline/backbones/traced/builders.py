@@ -18,16 +18,16 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.execution import Execution, created, finished, live_statistics, unknown_name
+from frostline.backbones.traced.execution import Execution, create_network, finished, resolve_batch_norm, unknown_name
 from frostline.backbones.weights.loading import (
     KEY,
     chosen_weights,
+    find_weights_file,
     load_strict,
     load_weights,
-    renamed_by_order,
-    weights_file,
+    rename_by_order,
 )
-from frostline.backbones.weights.wrappers import converted
+from frostline.backbones.weights.wrappers import try_convert
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
@@ -60,10 +60,10 @@ def efficientnet_lite(
     network = timm.create_model(f"tf_{label}", num_classes=0)
     notes = []
     if chosen := chosen_weights(weights, pretrained):
-        path = _lite_file(version) if chosen == "pretrained" else weights_file(chosen, ["pretrained", "none"])
-        notes = load_weights(network, path, ["classifier"], lambda state: renamed_by_order(state, reference))
+        path = _lite_file(version) if chosen == "pretrained" else find_weights_file(chosen, ["pretrained", "none"])
+        notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
     preprocess = _timm_preprocess(network, size)
-    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
     return finished(network, timm_groups, label, preprocess, execution, notes)
 
 
@@ -96,12 +96,12 @@ def timm_backbone(
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
     settings = timm_settings(name, size, options or {})
-    network = created(partial(timm.create_model, name, num_classes=0, **settings), name, size)
+    network = create_network(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = []
     if chosen := chosen_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     preprocess = _timm_preprocess(network, size)
-    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
     return finished(network, timm_groups, name, preprocess, execution, notes, settings)
 
 
@@ -136,8 +136,8 @@ def _load_timm(network: nn.Module, name: str, settings: Mapping[str, Any], chose
     classifier = [classifier] if isinstance(classifier, str) else list(classifier)
     if chosen == "pretrained":
         return load_strict(network, _timm_hub(name, settings), classifier)
-    file = weights_file(chosen, ["pretrained", "none"])
-    return load_weights(network, file, classifier, partial(_timm_converted, network))
+    file = find_weights_file(chosen, ["pretrained", "none"])
+    return load_weights(network, file, classifier, partial(_convert_timm, network))
 
 
 def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
         ) from error
 
 
-def _timm_converted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _convert_timm(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Let timm convert names and resample position embeddings where the file does not fit as it is.
 
     Each timm module that knows other layouts of its weights has a function ``checkpoint_filter_fn``.
@@ -196,18 +196,18 @@ def torchvision_backbone(
     entries = vision.get_model_weights(name)
     chosen = chosen_weights(weights, pretrained)
     settings = vision_settings(name, size, chosen is not None)
-    network = created(partial(vision.get_model, name, weights=None, **settings), name, size)
+    network = create_network(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)
     entry, notes = entries["DEFAULT"], []
     if chosen in entries.__members__:
         entry = entries[str(chosen)]
-        state = converted(_download(entry, name), partial(_adapted, network))
+        state = try_convert(_download(entry, name), partial(_adapt_torchvision, network))
         notes = load_strict(network, state, [classifier, *AUXILIARY])
     elif chosen:
-        file = weights_file(chosen, [*entries.__members__, "none"])
-        notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapted, network))
+        file = find_weights_file(chosen, [*entries.__members__, "none"])
+        notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapt_torchvision, network))
     preprocess = _vision_preprocess(entry, size)
-    execution = Execution(channels_last, live_statistics(batch_norm, chosen is None), compile)
+    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
     return finished(network, generic_groups, name, preprocess, execution, notes, settings)
 
 
@@ -248,7 +248,7 @@ def _download(entry: Any, name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _adapted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _adapt_torchvision(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Resample a vision transformer's position embeddings, and translate DenseNet's names of 2017."""
     if isinstance(network, VisionTransformer) and "encoder.pos_embedding" in state:
         held = state["encoder.pos_embedding"].shape

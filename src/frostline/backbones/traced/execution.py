@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from frostline.backbones.traced.backbone import ImageBackbone, use_channels_last
+from frostline.backbones.traced.backbone import ImageBackbone, resolve_channels_last
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError, choices
 
@@ -21,7 +21,7 @@ class Execution:
     compile: bool
 
 
-def live_statistics(setting: str, random: bool) -> bool:
+def resolve_batch_norm(setting: str, random: bool) -> bool:
     """Resolve ``backbone.batch_norm``: ``auto`` keeps the statistics that came with pretrained weights."""
     if setting not in ("auto", "live", "frozen"):
         raise choices("backbone.batch_norm", setting, ["auto", "live", "frozen"])
@@ -44,7 +44,7 @@ def finished(
         grouping(network),
         preprocess,
         architecture=f"{type(network).__module__}.{name} {dict(settings or {})}",
-        channels_last=use_channels_last(execution.channels_last, network),
+        channels_last=resolve_channels_last(execution.channels_last, network),
         live_statistics=execution.live_statistics,
         compile=execution.compile,
         notes=notes,
@@ -57,7 +57,7 @@ def unknown_name(name: str, known: Sequence[str]) -> UserError:
     return UserError(f"backbone.name: {name!r} is not known; did you mean: {close}?")
 
 
-def created(build: Callable[[], nn.Module], name: str, size: int | None) -> nn.Module:
+def create_network(build: Callable[[], nn.Module], name: str, size: int | None) -> nn.Module:
     """Return the network that ``build`` makes. Raises UserError where its arguments do not suit it."""
     try:
         return build()

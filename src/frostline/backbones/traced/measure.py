@@ -12,7 +12,7 @@ from frostline.backbones.flops import counting
 from frostline.backbones.traced.trace import Trace, modes, part, trace, trace_eval
 
 
-def measured(backbone: Backbone, size: int) -> list[Cut]:
+def measure_cuts(backbone: Backbone, size: int) -> list[Cut]:
     """Return the cuts for samples of ``size`` in depth order. Raises Untraceable.
 
     A cut is one in eval mode and in train mode, and nothing later overwrites its value.
@@ -22,12 +22,12 @@ def measured(backbone: Backbone, size: int) -> list[Cut]:
     with evaluating(backbone), torch.inference_mode(), counting() as counter:
         measure = _Measure(whole, counter)
         measure.run(backbone.example(1, size))
-    return list(_unspoilt(backbone, found, allowed, measure).values())
+    return list(_keep_unspoilt(backbone, found, allowed, measure).values())
 
 
-def _unspoilt(backbone: Backbone, found: Trace, allowed: Collection[str], measure: "_Measure") -> dict[int, Cut]:
-    parameters = _cumulative(found, _owned(backbone, backbone.named_parameters(), nn.Module.parameters))
-    buffers = _cumulative(found, _owned(backbone, backbone.named_buffers(), nn.Module.buffers))
+def _keep_unspoilt(backbone: Backbone, found: Trace, allowed: Collection[str], measure: "_Measure") -> dict[int, Cut]:
+    parameters = _accumulate(found, _name_owned(backbone, backbone.named_parameters(), nn.Module.parameters))
+    buffers = _accumulate(found, _name_owned(backbone, backbone.named_buffers(), nn.Module.buffers))
     cuts: dict[int, Cut] = {}
     for name, (value, before, flops) in measure.kept.items():
         if name in allowed and torch.allclose(value, before, rtol=0, atol=0, equal_nan=True):
@@ -64,7 +64,7 @@ class _Measure(fx.Interpreter):
         return value
 
 
-def _owned(
+def _name_owned(
     backbone: Backbone, named: Iterable[tuple[str, Tensor]], held: Callable[[nn.Module], Iterable[Tensor]]
 ) -> Callable[[fx.Node], set[str]]:
     """Return a function from a node to the names of the tensors it uses, each under its first name."""
@@ -82,7 +82,7 @@ def _owned(
     return owned
 
 
-def _cumulative(found: Trace, owned: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
+def _accumulate(found: Trace, owned: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
     """Return for each cut what is used up to it, counted from where it is first needed."""
     order = sorted(found.graph.nodes, key=found.need.__getitem__)
     cuts = set(found.cuts.values())

@@ -78,7 +78,7 @@ def trace(backbone: Backbone) -> Trace:
     known = _TRACES.setdefault(backbone, {})
     present = modes(backbone)
     if present not in known:
-        known[present] = _traced(backbone)
+        known[present] = _make_trace(backbone)
     found = known[present]
     if isinstance(found, Untraceable):
         raise found
@@ -91,7 +91,7 @@ def trace_eval(backbone: Backbone) -> Trace:
         return trace(backbone)
 
 
-def _traced(backbone: Backbone) -> Trace | Untraceable:
+def _make_trace(backbone: Backbone) -> Trace | Untraceable:
     tracer = _Tracer()
     try:
         graph = tracer.trace(backbone)

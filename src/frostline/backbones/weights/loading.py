@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.weights.reading import KEY, read_file
-from frostline.backbones.weights.wrappers import Convert, choose, listed, misfit, readings, under
+from frostline.backbones.weights.wrappers import (
+    Convert,
+    belongs_to,
+    choose_reading,
+    find_misfit,
+    list_readings,
+    shorten,
+)
 from frostline.errors import UserError
 
 
@@ -17,7 +24,7 @@ def chosen_weights(weights: str | None, pretrained: bool) -> str | None:
     return None if not pretrained or weights in (None, "none") else str(weights)
 
 
-def weights_file(weights: str, allowed: Sequence[str]) -> str:
+def find_weights_file(weights: str, allowed: Sequence[str]) -> str:
     """Tell a file from a misspelt word."""
     if "." not in weights and "/" not in weights:
         raise UserError(f"{KEY}: {weights!r} is not known; choose a file or one of: {', '.join(allowed)}.")
@@ -31,8 +38,8 @@ def load_weights(network: nn.Module, path: str | Path, classifier: Sequence[str]
     read (`reading.read_file`), and unless exactly one way to read it fits the network strictly.
     """
     expected = network.state_dict()
-    ways = readings(read_file(path), len(expected))
-    state, notes = choose(path, ways, expected, classifier, change)
+    ways = list_readings(read_file(path), len(expected))
+    state, notes = choose_reading(path, ways, expected, classifier, change)
     return [*notes, *load_strict(network, state, classifier)]
 
 
@@ -44,9 +51,9 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], classifier: Seq
     is loaded.
     """
     expected = network.state_dict()
-    if len(off := misfit(expected, state, classifier)):
+    if len(off := find_misfit(expected, state, classifier)):
         raise UserError(f"{KEY}: these are not this network's weights ({off}); give weights of this very network.")
-    left_out = [name for name in state if name not in expected and under(name, classifier)]
+    left_out = [name for name in state if name not in expected and belongs_to(name, classifier)]
     given = {name: value for name, value in state.items() if name not in left_out}
     check_finite(given, {name for name, _ in network.named_buffers()})
     network.load_state_dict(given, strict=True)
@@ -61,13 +68,13 @@ def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = 
     broken = [name for name, value in tensors.items() if not finite(value, name in buffers)]
     if broken:
         raise UserError(
-            f"{where}: NaN or infinite numbers stand in {listed(broken)}; get these weights again, or earlier ones of "
+            f"{where}: NaN or infinite numbers stand in {shorten(broken)}; get these weights again, or earlier ones of "
             "their training."
         )
 
 
 def finite(tensor: Tensor, is_buffer: bool = False) -> bool:
-    """Say whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
+    """Return whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
@@ -85,7 +92,7 @@ def _notes(state: Mapping[str, Tensor], left_out: Sequence[str]) -> list[str]:
     return [f"left out the classifier of {classes} classes: {', '.join(left_out)}"]
 
 
-def renamed_by_order(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_by_order(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Give ``state`` the names of ``reference`` where both list the same shapes in the same order, else as it is."""
     shapes = [value.shape for value in state.values()]
     if state.keys() == reference.keys() or shapes != [value.shape for value in reference.values()]:

@@ -51,13 +51,13 @@ class Misfit:
         return len(self.missing) + len(self.unexpected) + len(self.shapes)
 
     def __str__(self) -> str:
-        text = f"missing: {listed(self.missing)}; unexpected: {listed(self.unexpected)}"
-        return text + (f"; of another shape: {listed(self.shapes)}" if self.shapes else "")
+        text = f"missing: {shorten(self.missing)}; unexpected: {shorten(self.unexpected)}"
+        return text + (f"; of another shape: {shorten(self.shapes)}" if self.shapes else "")
 
 
-def misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], classifier: Sequence[str]) -> Misfit:
+def find_misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], classifier: Sequence[str]) -> Misfit:
     """Return what keeps ``state`` from being ``expected``, but for modules named in ``classifier``."""
-    given = {name: value for name, value in state.items() if name in expected or not under(name, classifier)}
+    given = {name: value for name, value in state.items() if name in expected or not belongs_to(name, classifier)}
     # torch itself starts this counter at 0 where a file is older than the counter
     missing = [name for name in expected if name not in given and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in given if name not in expected]
@@ -69,12 +69,12 @@ def misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], classifi
     return Misfit(missing, unexpected, shapes)
 
 
-def under(name: str, modules: Sequence[str]) -> bool:
-    """Say whether a tensor belongs to one of these modules."""
+def belongs_to(name: str, modules: Sequence[str]) -> bool:
+    """Return whether a tensor belongs to one of these modules."""
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def readings(found: Mapping[Place, Mapping[str, Any]], size: int) -> list[Reading]:
+def list_readings(found: Mapping[Place, Mapping[str, Any]], size: int) -> list[Reading]:
     """Return every way to read a file that could come to ``size`` tensors.
 
     A prefix is one that so many names share that the rest could be a network's: a third, for some layouts have fewer.
@@ -95,7 +95,7 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[: end + 1]) + "." for end in range(min(len(parts), DEEP))]
 
 
-def choose(
+def choose_reading(
     path: str | Path,
     ways: Sequence[Reading],
     expected: Mapping[str, Tensor],
@@ -106,8 +106,8 @@ def choose(
 
     Raises UserError where none is, with the misfit of the nearest, and where several are that differ.
     """
-    tried = [(way, converted(way.state, change)) for way in ways]
-    apart = [misfit(expected, state, classifier) for _, state in tried]
+    tried = [(way, try_convert(way.state, change)) for way in ways]
+    apart = [find_misfit(expected, state, classifier) for _, state in tried]
     fitting = [one for one, off in zip(tried, apart, strict=True) if not len(off)]
     if not fitting:
         raise _none(path, ways, apart)
@@ -121,7 +121,7 @@ def choose(
     return state, _notes(path, way)
 
 
-def converted(state: dict[str, Tensor], change: Convert) -> dict[str, Tensor]:
+def try_convert(state: dict[str, Tensor], change: Convert) -> dict[str, Tensor]:
     """Return tensors as ``change`` makes them, or as they are where it can make nothing of them."""
     try:
         return change(dict(state))
@@ -136,7 +136,7 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Mapping
 def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) -> UserError:
     nearest = min(range(len(ways)), key=lambda place: len(apart[place].missing) + len(apart[place].shapes))
     ways_tried = (
-        f" in any of {len(ways)} ways to read them ({listed(ways, '; ')}), of which {ways[nearest]!s} is nearest"
+        f" in any of {len(ways)} ways to read them ({shorten(ways, '; ')}), of which {ways[nearest]!s} is nearest"
     )
     return UserError(
         f"{KEY}: {path}: these are not this network's weights{ways_tried if len(ways) > 1 else ''} ({apart[nearest]}); "
@@ -147,11 +147,11 @@ def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) ->
 def _notes(path: str | Path, way: Reading) -> list[str]:
     if not (way.place or way.prefix):
         return []
-    beside = f"; left out what is beside: {listed(way.beside)}" if way.beside else ""
+    beside = f"; left out what is beside: {shorten(way.beside)}" if way.beside else ""
     return [f"read {Path(path).name} as: {way}{beside}"]
 
 
-def listed(names: Sequence[object], between: str = ", ") -> str:
+def shorten(names: Sequence[object], between: str = ", ") -> str:
     """Return names as one text that stays readable when there are thousands."""
     shown = between.join(str(name) for name in names[:SHOWN]) or "none"
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

@@ -59,7 +59,7 @@ class ImageOptions(Options):
             raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
-        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what will not do
+        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid
 
     @property
     def wanted(self) -> Pixels:

@@ -34,7 +34,7 @@ Images = Sequence[str] | NDArray[np.uint8]
 def prepared(preprocess: Pixels, size: int | None, fit: str, crop: float | None, background: str) -> Pixels:
     """Return a backbone's preprocessing with what ``data`` asks for in place of its own.
 
-    Raises UserError naming the key whose value will not do.
+    Raises UserError naming the key whose value is invalid.
     """
     if fit not in FITS:
         raise choices("data.fit", fit, FITS)

@@ -47,8 +47,8 @@ class AudioOptions(Options):
         super().__post_init__()
         if not self.min_seconds < self.seconds <= 600:
             raise UserError(
-                f"data.seconds: {self.seconds} will not do; it is above data.min_seconds={self.min_seconds:g} and at "
-                "most 600."
+                f"data.seconds: {self.seconds} is invalid: expected a number above "
+                f"data.min_seconds={self.min_seconds:g} and at most 600."
             )
         if self.augment is not None and not isinstance(self.augment, Sound):
             raise UserError(

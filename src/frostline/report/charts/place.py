@@ -25,7 +25,7 @@ class Box(NamedTuple):
         return width * height if width > 0 and height > 0 else 0.0
 
     def holds(self, other: "Box") -> bool:
-        """Tell whether another box lies within this one."""
+        """Return whether another box lies within this one."""
         across = self.left <= other.left and other.right <= self.right
         return across and self.top <= other.top and other.bottom <= self.bottom
 
