@@ -38,7 +38,7 @@ def test_files_read_ahead_serve_what_memory_serves(tmp_path: Path, cut: int, ski
         cache = PrefixCache(Store(tmp_path), backbone, data, memory_bytes=memory)
         found = cache.collect("train", find_cuts(backbone, 6)[cut], [0])
         data.use({"train": found})
-        data.skip = skip
+        data.skip_batches(skip)
         torch.manual_seed(0)
         served.append(epoch(data, 2))
         kinds.append(found.device)

@@ -62,7 +62,7 @@ class DataModule(pl.LightningDataModule):
 
     ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
     of each split; ``augment`` what is yet to be done to training samples, in batches where the network is; ``views`` is
-    1 where nothing is augmented; ``used`` the splits that are made ready before training; ``typical`` the size of a
+    1 where nothing is augmented; ``typical`` the size of a
     usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by split; ``known`` what was
     measured in the training samples and is needed to prepare others.
     """
@@ -90,8 +90,8 @@ class DataModule(pl.LightningDataModule):
         self.augment = augment
         self._transforms = dict(transforms)
         self._sources: dict[str, Stored] = {}
-        self.used: tuple[str, ...] = SPLITS
-        self.skip = 0  # training batches of the next epoch that were served before the run was stopped
+        self._used: tuple[str, ...] = SPLITS
+        self._skip = 0
 
     @property
     def views(self) -> int | None:
@@ -127,6 +127,19 @@ class DataModule(pl.LightningDataModule):
                 raise choices("split", name, SPLITS)
         self._sources = dict(sources)
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Return the splits that are made ready before training."""
+        return self._used
+
+    def prepare_only(self, splits: Sequence[str]) -> None:
+        """Make no other splits ready before training than these: a trial never looks at its test split."""
+        self._used = tuple(splits)
+
+    def skip_batches(self, count: int) -> None:
+        """Leave out the first ``count`` training batches of the next epochs: they were served before a run stopped."""
+        self._skip = count
+
     def check(self, splits: Sequence[str] = SPLITS) -> None:
         """Make sure that these splits, as far as the loaders read them, can be served; UserError with all that fails.
 
@@ -137,8 +150,8 @@ class DataModule(pl.LightningDataModule):
             raise UserError(unusable(problems))
 
     def setup(self, stage: str) -> None:
-        """Check before training, not in the middle of it: the test split as well, unless ``used`` leaves it out."""
-        self.check(("test",) if stage == "test" else self.used)
+        """Check before training, not in the middle of it, the splits that are used: see ``prepare_only``."""
+        self.check(("test",) if stage == "test" else self._used)
 
     def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Any]]:
         """Return a loader of one split; it works in this process where batches cost nothing to make."""
@@ -232,7 +245,7 @@ class DataModule(pl.LightningDataModule):
         trainer: Any = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         size, samples = self.loading.batch_size, self.splits[split]
-        view, skip = (self.view, self.skip) if split == "train" else (lambda epoch: 0, 0)
+        view, skip = (self.view, self._skip) if split == "train" else (lambda epoch: 0, 0)
         seed, lengths = self.loading.seed, samples.lengths
         draws = self.loading.draws if shuffle else None
         return EpochBatches(len(samples), size, seed, shuffle, rank, world, view, skip, lengths, draws)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,10 @@ class PrefixCache:
     memory_bytes: float = 1e9
     max_bytes: float = 20e9
     group: Group = ALONE
-    seconds: float = 0.0
-    _on_device: list[Features] = field(default_factory=list)
-    _opened: set[str] = field(default_factory=set)
-    _weights: dict[str, str] = field(default_factory=dict)
+    seconds: float = field(default=0.0, init=False)
+    _on_device: list[Features] = field(default_factory=list, init=False)
+    _opened: set[str] = field(default_factory=set, init=False)
+    _weights: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.begin()
@@ -88,6 +88,12 @@ class PrefixCache:
         for features in self._on_device:
             features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
         self._on_device.clear()
+
+    def without_group(self) -> "PrefixCache":
+        """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
+        alone = replace(self, group=ALONE)
+        alone._opened |= self._opened
+        return alone
 
     def move_to_device(self, sources: Mapping[str, Features]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.

@@ -105,7 +105,7 @@ def ingredients(config: Run, trainer: pl.Trainer, group: Group) -> tuple[Backbon
     data = dataset(config, backbone, task)
     task.fit(data.splits["train"].labels, data.classes)
     fit_adapter(backbone, data)
-    data.used = SPLITS if config.test else ("train", "val")
+    data.prepare_only(SPLITS if config.test else ("train", "val"))
     head = instantiate(config.head, "head", features=backbone.num_features, classes=task.width(data.classes))
     check_solving(config, task, head, plan)
     return backbone, plan, task, data, head

@@ -16,7 +16,6 @@ from frostline.config.secrets import resolve_env
 from frostline.features.policy import Choice
 from frostline.features.prefix import Features
 from frostline.files.sheet import write_sheet
-from frostline.ranks.collectives import ALONE
 from frostline.results.record import Cost, Record, git_state, versions
 from frostline.run.assemble import assemble
 from frostline.run.costs import forget_peak_memory
@@ -48,7 +47,7 @@ def run_experiment(config: Run, identifier: str, folder: Path) -> Record:
         train(parts, optimizer)
         outputs = test(parts) if config.test else None
         parts.ledger.gather_peaks()
-        parts.cache.group = ALONE  # from here on each rank is by itself, and the first one makes the record
+        parts.cache = parts.cache.without_group()  # from here on each rank is by itself, the first makes the record
         if not parts.group.leads:
             return Record(id=identifier, status="done", config=config.plain())
         found = replace(record(parts, identifier), config=config.plain())

@@ -207,14 +207,16 @@ def _fit(
     trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Journal, end: int, pause: dict[str, Any] | None
 ) -> None:
     progress = journal.progress
-    data.skip = 0 if pause is None else pause["steps"]
-    module.go_on(data.skip, pause["sums"][journal.group.rank] if data.skip and pause is not None else None)
+    done = 0 if pause is None else pause["steps"]
+    data.skip_batches(done)
+    module.go_on(done, pause["sums"][journal.group.rank] if done and pause is not None else None)
     go_to(trainer, progress.epoch, progress.step if pause is None else pause["global_step"])
     trainer.fit_loop.max_epochs = end
     try:
         trainer.fit(module, datamodule=data)
     finally:
-        STOP.in_epoch, data.skip = False, 0
+        STOP.in_epoch = False
+        data.skip_batches(0)
 
 
 def resume(journal: Journal, plan: Plan) -> dict[str, Any] | None:
