@@ -35,7 +35,7 @@ from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_some, digest, in_threads
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, permutation
+from frostline.data.order import EpochBatches, Order, Share, permutation
 from frostline.features.cache import Store, Writer
 from frostline.features.prefix import Features, Rows
 from frostline.files.atomic import sha256_file
@@ -116,7 +116,7 @@ def listed(folder: Path, count: int) -> tuple[int, int]:
 def order(count: int = 10_000_000) -> dict[str, float]:
     """Measure an epoch's order: its permutation, and its batches as views of that."""
     before, started = _resident(), time.perf_counter()
-    batches = iter(EpochBatches(count, 8 * BATCH, 0, True, 0, 8))
+    batches = iter(EpochBatches(Order(count, 8 * BATCH), True, Share(0, 8)))
     next(batches)
     return {"order_s": (time.perf_counter() - started) / count, "order_bytes": (_resident() - before) / count}
 
@@ -164,7 +164,7 @@ def mapped(file: Path) -> torch.Tensor:
 def read(rows: Rows, batches: int | None = None) -> None:
     """Read an epoch of shuffled batches, or the first few, through Frostline's loader."""
     source = Features({0: rows}, 0.0)
-    order = EpochBatches(ROWS, BATCH, 0, shuffle=True)
+    order = EpochBatches(Order(ROWS, BATCH), shuffle=True)
     loader = DataLoader(Served(source, torch.zeros(ROWS)), sampler=order, batch_size=None)
     for index, _ in enumerate(loader):
         if index + 1 == batches:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
-from frostline.data.base import DataModule, Loading
+from frostline.data.base import DataModule, Facts, Loading, Preparation
 from frostline.data.inputs import Ragged, padded, same
 from frostline.data.splits import SPLITS
 
@@ -125,8 +125,8 @@ class Sequences:
 def sequences(count: int = 90, batch_size: int = 8) -> DataModule:
     """Return a data set of random sequences."""
     splits = {name: Sequences(count, seed) for seed, name in enumerate(SPLITS)}
-    loading = Loading(batch_size, 0, 1, 0)
-    return DataModule(splits, ["small", "large"], Numbers(), loading, dict.fromkeys(SPLITS, "none"), typical=6)
+    preparation = Preparation(Numbers(), dict.fromkeys(SPLITS, "none"), typical=6)
+    return DataModule(splits, Facts(["small", "large"]), preparation, Loading(batch_size, 0, 1, 0))
 
 
 def save_bert(folder: Path, **options: Any) -> Path:

@@ -8,6 +8,7 @@ from tests.sequences import WIDTH, sequences, tiny
 
 from frostline.backbones.cuts import find_cuts, prefix
 from frostline.data.inputs import Ragged, padded
+from frostline.data.order import Share
 from frostline.features.activations import Rows, in_order
 from frostline.features.cache import CONTENT, Store
 from frostline.features.prefix import PrefixCache
@@ -94,7 +95,7 @@ def test_the_parts_of_a_pass_make_the_whole(parts: int) -> None:
     seen: list[int] = []
     for part in range(parts):
         window: list[int] = []
-        for indices, inputs, complete in data.ordered("train", 0, 8, part, parts):
+        for indices, inputs, complete in data.ordered("train", 0, 8, Share(part, parts)):
             assert isinstance(inputs, Ragged) and inputs.values.shape[1] == int(inputs.lengths.max())
             window += indices.tolist()
             if complete:

@@ -17,6 +17,7 @@ from frostline.backbones.cuts import Cut, prefix
 from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, send
+from frostline.data.order import Share
 from frostline.features.activations import Rows
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
@@ -252,8 +253,8 @@ class PrefixCache:
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
         collectors = [Collector(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
-        started, (rank, world) = time.monotonic(), (self.group.rank, self.group.world)
-        batches = self.data.ordered(split, view, BATCH, rank, world, pinned=self.device.type == "cuda")
+        started, share = time.monotonic(), Share(self.group.rank, self.group.world)
+        batches = self.data.ordered(split, view, BATCH, share, pinned=self.device.type == "cuda")
 
         def ready(inputs: Inputs, indices: Tensor) -> Inputs:
             return self.data.augment_batch(split, send(inputs, self.device), indices, view)

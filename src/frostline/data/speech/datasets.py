@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from frostline.data.base import DataModule, Loading, Split
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split
 from frostline.data.divide import divide, duplicates
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.image.augment import describe
@@ -127,7 +127,7 @@ def transforms(options: AudioOptions) -> dict[str, str]:
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
 
-def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions) -> dict[str, Any]:
+def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions) -> Contents:
     """Return what a DataModule is made of: bad files dropped, missing splits drawn, all of it checked and digested."""
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
@@ -147,15 +147,12 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
         )
     views = 1 if options.augment is None else options.views
     lost = loss_notes([path for listing in divided.listings.values() for path in listing.content], options)
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": options.preprocess,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
-        "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
-    }
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost]),
+        Preparation(options.preprocess, transforms(options)),
+        Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
+    )
 
 
 class AudioFolder(DataModule):
@@ -182,4 +179,4 @@ class AudioFolder(DataModule):
             columns = Columns(path_column, label_column, split_column)
             blank, skip = options.task.blank, options.on_bad == "skip"
             found = read_manifest(manifest, root, columns, options.symlinks, blank, RECORDINGS, skip)
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))

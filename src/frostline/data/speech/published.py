@@ -76,4 +76,4 @@ class SpeechCommands(DataModule):
                     f"data.root: {root} holds no whole {PLACE}; remove what is there and set data.download=true."
                 )
             fetch(folder)
-        super().__init__(**prepare(find(folder), {}, options))
+        super().__init__(*prepare(find(folder), {}, options))

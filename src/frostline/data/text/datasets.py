@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from frostline.data.base import DataModule, Loading
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation
 from frostline.data.divide import divide, duplicates
 from frostline.data.image.pixels import png
 from frostline.data.inputs import Inputs, Preprocess, Ragged, digest, fits
@@ -129,7 +129,7 @@ class TextSplit:
             raise UserError(f"data: {self.names[empty[0]]} has no tokens; {len(empty)} texts are like that.")
 
 
-def prepare(name: str, found: Found, fractions: Mapping[str, float], options: TextOptions) -> dict[str, Any]:
+def prepare(name: str, found: Found, fractions: Mapping[str, float], options: TextOptions) -> Contents:
     """Return what a DataModule is made of: missing splits drawn, all of it checked, digested and tokenised."""
     fits(options.preprocess, "text", f"data={name}")
     preprocess = cast(Writing, options.preprocess)
@@ -140,16 +140,14 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
     }
     lengths = splits["train"].lengths
     repeated = duplicates({split: samples.digests for split, samples in splits.items()})
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": preprocess,
-        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
-        "transforms": dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}"),
-        "notes": [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)],
-        "typical": None if lengths is None else math.ceil(lengths.double().mean()),
-    }
+    transforms = dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}")
+    typical = None if lengths is None else math.ceil(lengths.double().mean())
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)]),
+        Preparation(preprocess, transforms, typical=typical),
+        Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
+    )
 
 
 def _cut(splits: Mapping[str, TextSplit], preprocess: Preprocess) -> list[str]:
@@ -186,7 +184,7 @@ class TextCSV(DataModule):
             found = read_root(root, symlinks, reading)
         else:
             raise UserError("data.file and data.root: set one of them, to a table or to a folder of tables.")
-        super().__init__(**prepare("text_csv", found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare("text_csv", found, {"val": val_fraction, "test": test_fraction}, options))
 
 
 class HubText(DataModule):
@@ -208,4 +206,4 @@ class HubText(DataModule):
         options = TextOptions.read(common)
         reading = options.reading(text_column, label_column)
         found = read_hub(path, subset, {"train": train_split, "val": val_split, "test": test_split}, reading)
-        super().__init__(**prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))
