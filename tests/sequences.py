@@ -12,7 +12,7 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
-from frostline.data.inputs import Ragged, padded, same
+from frostline.data.inputs import Ragged, pad_sequences, same
 from frostline.data.splits import SPLITS
 
 KNOWN, WIDTH = 30, 12
@@ -113,7 +113,7 @@ class Sequences:
         return []
 
     def inputs(self, indices: Tensor, view: int) -> Ragged:
-        return padded([self.rows[place] for place in indices.tolist()])
+        return pad_sequences([self.rows[place] for place in indices.tolist()])
 
     def peek(self, indices: Tensor) -> Ragged:
         return self.inputs(indices, 0)

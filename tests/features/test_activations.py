@@ -7,7 +7,7 @@ import torch
 from tests.sequences import WIDTH, sequences, tiny
 
 from frostline.backbones.cuts import find_cuts, prefix
-from frostline.data.inputs import Ragged, padded
+from frostline.data.inputs import Ragged, pad_sequences
 from frostline.data.order import Share
 from frostline.features.activations import Rows, in_order
 from frostline.features.cache import CONTENT, Store
@@ -67,7 +67,7 @@ def test_rows_of_several_files_are_found() -> None:
     whole = Rows([torch.cat(rows)], lengths)
     parts = Rows([torch.cat(rows[:1]), torch.cat(rows[1:3]), rows[3]], lengths)
     for chosen in ([2, 0], [3], [1, 1, 2, 3, 0]):
-        expected = padded([rows[place] for place in chosen])
+        expected = pad_sequences([rows[place] for place in chosen])
         for held in (whole, parts):
             found = held.select(torch.tensor(chosen))
             assert isinstance(found, Ragged)
@@ -79,7 +79,8 @@ def test_batches_that_came_by_length_go_back_into_order(ragged: bool) -> None:
     rows = [torch.full((place + 1, 2), float(place)) for place in range(5)]
     batches = [torch.tensor([4, 1]), torch.tensor([0, 3, 2])]
     outputs = [
-        padded([rows[place] for place in batch.tolist()]) if ragged else batch[:, None].float() for batch in batches
+        pad_sequences([rows[place] for place in batch.tolist()]) if ragged else batch[:, None].float()
+        for batch in batches
     ]
     content, lengths = in_order(outputs, batches)
     if ragged:

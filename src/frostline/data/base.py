@@ -1,7 +1,7 @@
 """What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -27,7 +27,9 @@ class Split(Source, Protocol):
     labels: Tensor
     names: list[str]
     fingerprint: str
-    lengths: Tensor | None
+
+    @property
+    def lengths(self) -> Tensor | None: ...
 
     def __len__(self) -> int: ...
 
@@ -57,12 +59,9 @@ def unusable(problems: Sequence[str]) -> str:
     )
 
 
-class BatchAugment(Protocol):
-    """A random change of the training samples that is made in whole batches, on the device where the network is."""
-
-    def __call__(self, inputs: Inputs, indices: Tensor, view: int) -> Inputs:
-        """Return a view of the samples at ``indices`` [B], which are on the host: of each a function of both."""
-        ...
+BatchAugment = Callable[[Any, Tensor, int], Inputs]
+"""From training samples on the device where the network is, their indices [B] on the host, and a view, to that view
+of them: of each sample a function of its index and the view."""
 
 
 @dataclass(frozen=True)

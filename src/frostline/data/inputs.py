@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from frostline.errors import UserError
@@ -24,24 +25,77 @@ class Ragged(NamedTuple):
         """Return [B, T], true where a value is real."""
         return torch.arange(self.values.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
+    @property
+    def real(self) -> Tensor:
+        """Return the values [sum of lengths, ...] that are real, sequence after sequence."""
+        return self.values[self.mask]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Ragged":
         """Return the same on a device; ``non_blocking`` is torch's."""
         return Ragged(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Ragged":
+        """Return sequences of the same lengths with ``function`` of the values."""
+        return Ragged(function(self.values), self.lengths)
+
+    def pad(self, size: int) -> "Ragged":
+        """Return the same padded with zeros to ``size`` positions, or as it is where it has more."""
+        rest = [0, 0] * (self.values.ndim - 2)
+        return self.map(lambda values: functional.pad(values, (*rest, 0, max(0, size - values.shape[1]))))
+
+    def take(self, indices: Tensor) -> "Ragged":
+        """Return the sequences at these places [n]."""
+        return Ragged(*(tensor.index_select(0, indices) for tensor in self))
+
+    def mean(self) -> Tensor:
+        """Return the mean [B, D] over what is real."""
+        values = self.values.masked_fill(~self.mask[..., None], 0)
+        return values.sum(dim=1) / self.lengths.clamp_min(1)[:, None].to(values.dtype)
 
 
 Inputs = Tensor | Ragged
 """What a backbone takes: images [B, 3, S, S] as uint8, or sequences."""
 
 
-def padded(sequences: Sequence[Tensor]) -> Ragged:
+def pad_sequences(sequences: Sequence[Tensor]) -> Ragged:
     """Return sequences [T_i, ...] as one batch, padded with zeros to the longest."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     return Ragged(pad_sequence(list(sequences), batch_first=True), lengths)
 
 
+def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return the tensors that a batch is made of: its values and, where it is of sequences, their lengths."""
+    return tuple(inputs) if isinstance(inputs, Ragged) else (inputs,)
+
+
+def values_of(inputs: Inputs) -> Tensor:
+    """Return the values [B, ...] of a batch, the padding of sequences included."""
+    return inputs.values if isinstance(inputs, Ragged) else inputs
+
+
+def real_of(inputs: Inputs) -> Tensor:
+    """Return the values that are real: [B, ...], or of sequences [sum of lengths, ...]."""
+    return inputs.real if isinstance(inputs, Ragged) else inputs
+
+
 def count(inputs: Inputs) -> int:
     """Return how many samples a batch has."""
-    return len(inputs.lengths) if isinstance(inputs, Ragged) else len(inputs)
+    return len(tensors_of(inputs)[-1])
+
+
+def item_shape(inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of a sample, or of one position of a sequence."""
+    return tuple(values_of(inputs).shape[2 if isinstance(inputs, Ragged) else 1 :])
+
+
+def map_values(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Return a batch with ``function`` of its values; sequences keep their lengths."""
+    return inputs.map(function) if isinstance(inputs, Ragged) else function(inputs)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Return a batch with ``function`` of each tensor that it is made of."""
+    return Ragged(*map(function, inputs)) if isinstance(inputs, Ragged) else function(inputs)
 
 
 def chunks(inputs: Inputs, size: int) -> list[Inputs]:
@@ -49,6 +103,12 @@ def chunks(inputs: Inputs, size: int) -> list[Inputs]:
     if not isinstance(inputs, Ragged):
         return list(inputs.split(size))
     return [Ragged(*pair) for pair in zip(inputs.values.split(size), inputs.lengths.split(size), strict=True)]
+
+
+def equals(one: Inputs, other: Inputs) -> bool:
+    """Return whether two batches hold the same, bit for bit; what stands beyond a sequence's end does not count."""
+    alike = all(map(torch.equal, tensors_of(one)[1:], tensors_of(other)[1:]))
+    return alike and type(one) is type(other) and torch.equal(real_of(one), real_of(other))
 
 
 class Preprocess(Protocol):

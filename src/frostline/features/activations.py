@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, padded
+from frostline.data.inputs import Inputs, Ragged, pad_sequences
 
 
 class Rows:
@@ -26,7 +26,7 @@ class Rows:
         if self.lengths is not None:
             ends = self.ends[indices].tolist()
             lengths = self.lengths[indices].tolist()
-            return padded([self._stretch(end - length, end) for end, length in zip(ends, lengths, strict=True)])
+            return pad_sequences([self._stretch(end - length, end) for end, length in zip(ends, lengths, strict=True)])
         if len(self.parts) == 1:
             return self.parts[0].index_select(0, indices)
         selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.chains.backbone import mean
-from frostline.backbones.cuts import Cut, between
+from frostline.backbones.cuts import Cut, between, pool_activation
 from frostline.backbones.flops import counting
-from frostline.data.inputs import Inputs, Ragged, chunks
+from frostline.data.inputs import Inputs, Ragged, chunks, map_values, values_of
 from frostline.data.order import permutation
 from frostline.files.atomic import write_atomic
 from frostline.freeze.plan import HEAD, Phase
@@ -133,9 +132,7 @@ def _measured(size: int, backbone: Backbone, head: Head, wanted: Sequence[Tensor
     with evaluating(backbone), evaluating(head), torch.enable_grad():
         outputs = head(backbone(backbone.example(1, size)))
         with counting() as counter:  # of any loss: only products are counted
-            torch.autograd.grad(
-                (outputs.values if isinstance(outputs, Ragged) else outputs).sum(), wanted, allow_unused=True
-            )
+            torch.autograd.grad(values_of(outputs).sum(), wanted, allow_unused=True)
     return counter.get_total_flops()
 
 
@@ -194,8 +191,7 @@ def sampled(parts: Parts, start: Cut | None) -> Inputs:
     chosen = permutation(len(split), "similarity")[:SAMPLES]
     if start is None:
         return split.peek(chosen)
-    held = parts.cache.collect("val", start, [0]).inputs(chosen, 0)
-    return Ragged(held.values.float(), held.lengths) if isinstance(held, Ragged) else held.float()
+    return map_values(Tensor.float, parts.cache.collect("val", start, [0]).inputs(chosen, 0))
 
 
 def group_features(parts: Parts, start: Cut | None, cuts: Sequence[Cut], samples: Inputs) -> list[Tensor]:
@@ -207,17 +203,10 @@ def group_features(parts: Parts, start: Cut | None, cuts: Sequence[Cut], samples
     network = between(backbone, None if start is None else start.name, names)
     with torch.inference_mode(), evaluating(backbone):
         outputs = [network(batch.to(parts.cache.device)) for batch in chunks(samples, BATCH)]
-    return [torch.cat([pooled(batch).cpu() for batch in batches]) for batches in zip(*outputs, strict=True)]
-
-
-def pooled(activation: Inputs) -> Tensor:
-    """Return [B, D] of a map [B, D, S, S] or [B, S, S, D], a sequence [B, tokens, D] or a vector [B, D]."""
-    if isinstance(activation, Ragged):
-        return mean(activation)
-    if activation.ndim == 4:
-        _, first, second, last = activation.shape
-        return activation.mean(dim=(1, 2) if first == second != last else (2, 3))  # images are square, so maps are
-    return activation.mean(dim=1) if activation.ndim == 3 else activation.flatten(1)
+    return [
+        torch.cat([pool_activation(batch, cut).cpu() for batch in batches])
+        for cut, *batches in zip(cuts, *outputs, strict=True)
+    ]
 
 
 def cka(x_ND: Tensor, y_NE: Tensor) -> float:

@@ -11,9 +11,9 @@ from torch import Tensor
 from frostline.data.image.datasets import ImageOptions
 from frostline.data.image.headers import count_losses, limits_for
 from frostline.data.image.pixels import decode_all, in_threads, prepared
-from frostline.data.inputs import Inputs, Pixels, padded
+from frostline.data.inputs import Inputs, Pixels, pad_sequences
 from frostline.data.speech.datasets import AudioOptions
-from frostline.data.speech.recordings import Hearing, full
+from frostline.data.speech.recordings import Hearing, pad_waves
 from frostline.data.speech.sound import Extent, Unusable, read, read_shape
 from frostline.data.speech.sound import describe_losses as lost_sound
 from frostline.data.tables.rows import find_flaw
@@ -86,7 +86,7 @@ def _texts(preprocess: Writing) -> Read:
         for index, sequence in zip(kept, made, strict=True):
             if not len(sequence):
                 reasons[index] = "has no tokens"
-        batch = _batch(items, reasons, lambda: padded([sequence for sequence in made if len(sequence)]))
+        batch = _batch(items, reasons, lambda: pad_sequences([sequence for sequence in made if len(sequence)]))
         return batch._replace(lost=lost)
 
     return read_texts
@@ -106,7 +106,7 @@ def _sounds(preprocess: Hearing, data: Mapping[str, Any], whole: bool) -> Read:
         found = in_threads(attempt, [item.content for item in items])
         reasons = [one if isinstance(one, str) else None for one in found]
         heard = [one for one in found if not isinstance(one, str)]
-        batch = _batch(items, reasons, lambda: preprocess.encode(full([wave for wave, _ in heard], extent.size)))
+        batch = _batch(items, reasons, lambda: preprocess.encode(pad_waves([wave for wave, _ in heard], extent.size)))
         return batch._replace(lost=Counter(what for _, lost in heard for what in lost))
 
     return read_sounds

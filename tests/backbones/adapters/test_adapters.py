@@ -18,7 +18,7 @@ from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.datasets import Digits
-from frostline.data.inputs import Ragged, count, padded
+from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.sound import Extent, read
 from frostline.data.text.rendering import Rendered
@@ -152,7 +152,7 @@ def test_what_is_padded_beside_a_sample_does_not_change_its_frames(kind: type, o
 def test_silence_after_a_sound_is_the_mean_of_its_picture() -> None:
     adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
     adapter.mean.fill_(-3.0)
-    frames = padded([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
+    frames = pad_sequences([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
     short, full = adapter(frames)
     assert short[:, :, 20:].abs().max() < 1e-6 < full.min()
 
@@ -224,7 +224,7 @@ class Samples:
 
 def test_what_never_varies_is_not_divided_by_zero() -> None:
     adapter = Frames(bands=2, backbone=speech(), seconds=0.3)
-    adapter.fit(cast(Any, Samples(padded([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
+    adapter.fit(cast(Any, Samples(pad_sequences([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
     assert adapter.deviation[0] > 8 and adapter.deviation[1] == 1 and adapter.mean[1] == 7
 
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, padded
+from frostline.data.inputs import Ragged, pad_sequences
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.waves import Waves, louder
 
@@ -48,7 +48,7 @@ def wave() -> Tensor:
 
 
 def batch(*waves: Tensor) -> Ragged:
-    return padded(list(waves))
+    return pad_sequences(list(waves))
 
 
 def some(mel: Mel, wave: Tensor, where: dict[str, Any]) -> Tensor:

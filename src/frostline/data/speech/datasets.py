@@ -12,7 +12,7 @@ from frostline.data.divide import divide, duplicates
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.image.augment import describe
 from frostline.data.index import DataIndex, ask_each, digests
-from frostline.data.inputs import Ragged, fits
+from frostline.data.inputs import fits
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
@@ -64,8 +64,7 @@ class AudioOptions(Options):
     @property
     def masked(self) -> bool:
         """Whether the backbone takes frames [B, T, bands]."""
-        made = self.preprocess.example(1, self.preprocess.size)
-        return isinstance(made, Ragged) and made.values.ndim == 3
+        return self.preprocess.example(1, self.preprocess.size).values.ndim == 3
 
     @property
     def extent(self) -> Extent:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.data.inputs import Ragged
 from frostline.data.speech.waves import louder, noise
@@ -78,12 +77,12 @@ class Mel:
         """Return the frames [B, T, bands] of waves [B, N]."""
         if self.level is not None:
             waves = louder(waves, self.level)
-        values = functional.pad(waves.values, (0, max(0, self._least - waves.values.shape[1])))
+        values = waves.pad(self._least).values
         power = self._kaldi(values) if self.kaldi else self._librosa(values)
         mels = power @ filters(self.rate, self.fft, self.bands, self.low, self.high or self.rate / 2, self.kaldi)
         frames = Ragged(self._compressed(mels), self.frames(waves.lengths))
         if self.blank:
-            frames = Ragged(frames.values * frames.mask[:, :, None], frames.lengths)
+            frames = frames.map(lambda values: values * frames.mask[:, :, None])
         lengths = torch.full_like(frames.lengths, frames.values.shape[1]) if self.whole else frames.lengths
         return Ragged((frames.values - self.mean) / self.std, lengths)
 

@@ -140,7 +140,7 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
     }
     lengths = splits["train"].lengths
     repeated = duplicates({split: samples.digests for split, samples in splits.items()})
-    transforms = dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}")
+    transforms: dict[str, str] = dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}")
     typical = None if lengths is None else math.ceil(lengths.double().mean())
     return Contents(
         splits,

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Preprocess, Ragged, digest, padded
+from frostline.data.inputs import Preprocess, Ragged, digest, pad_sequences
 from frostline.errors import UserError
 from frostline.files.atomic import write_atomic
 
@@ -45,7 +45,7 @@ class Encoded:
         ends = self._ends[indices]
         starts = ends - self.lengths[indices]
         rows = zip(starts.tolist(), ends.tolist(), strict=True)
-        return padded([self.values[start:end].long() for start, end in rows])
+        return pad_sequences([self.values[start:end].long() for start, end in rows])
 
 
 def encode(preprocess: Writing, texts: Sequence[str], fingerprint: str, folder: Path | None) -> Encoded:
