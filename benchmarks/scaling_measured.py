@@ -33,7 +33,7 @@ from frostline.config.schema import Run
 from frostline.data.base import Served
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
-from frostline.data.image.pixels import decode_some, digest, in_threads
+from frostline.data.image.pixels import decode_in_threads, decode_some, digest
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, Order, Share, permutation
 from frostline.features.cache import Store, Writer
@@ -83,8 +83,8 @@ def images(folder: Path, count: int = 64) -> dict[str, float]:
     clock = time.process_time
     return {
         "decode_s": best(lambda: decode_some(paths, range(count), LOOK), clock) / count,
-        "check_s": best(lambda: in_threads(see, paths), clock) / count,
-        "digest_rate": size / best(lambda: in_threads(digest, paths), clock),
+        "check_s": best(lambda: decode_in_threads(see, paths), clock) / count,
+        "digest_rate": size / best(lambda: decode_in_threads(digest, paths), clock),
     }
 
 

@@ -12,7 +12,7 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
-from frostline.data.inputs import Ragged, pad_sequences, same
+from frostline.data.inputs import Preprocess, Ragged, pad_sequences, same
 from frostline.data.splits import SPLITS
 
 KNOWN, WIDTH = 30, 12
@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Preprocess):
     """Sequences of numbers from 3 up to ``KNOWN``."""
 
     size: int = 10

@@ -4,7 +4,8 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from frostline.errors import UserError
+
+if TYPE_CHECKING:
+    from frostline.data.reading import Reader, Recipe, RunData
 
 
 class Ragged(NamedTuple):
@@ -116,10 +120,12 @@ class Preprocess(Protocol):
 
     ``modality`` is that of the data which can be made so: ``image``, ``text`` or ``speech``. ``size`` is how large a
     sample is, or is at most: pixels a side, tokens, or samples of a waveform. ``normalisation`` is text for a cache's
-    key of what the backbone itself does to its inputs beyond its weights.
+    key of what the backbone itself does to its inputs beyond its weights. ``any_length`` says whether what a network
+    makes of a sequence does not depend on how far it is padded.
     """
 
     modality: ClassVar[str]
+    any_length: ClassVar[bool] = False
 
     @property
     def size(self) -> int: ...
@@ -129,6 +135,20 @@ class Preprocess(Protocol):
 
     def example(self, count: int, size: int) -> Inputs:
         """Return the same random inputs each time, of ``size``, without touching the global random state."""
+        ...
+
+    def reader(self, run: "RunData") -> "Reader":
+        """Return what reads new samples exactly as those of a run's test split were read.
+
+        Raises UserError where a data set of the user's own does not say how.
+        """
+        raise UserError(
+            "this run's samples come from a data set of your own, which does not say how new ones are read; call the "
+            "network from Python."
+        )
+
+    def describe(self, folder: Path) -> "Recipe":
+        """Return how a program without Frostline makes inputs; the files that it needs are written into ``folder``."""
         ...
 
 
@@ -144,6 +164,7 @@ class Pixels:
     """
 
     modality: ClassVar[str] = "image"
+    any_length: ClassVar[bool] = False
 
     size: int
     crop: float
@@ -176,6 +197,16 @@ class Pixels:
     def example(self, count: int, size: int) -> Tensor:
         """Return uint8 images [count, 3, size, size]."""
         return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+
+    def reader(self, run: "RunData") -> "Reader":
+        from frostline.data.image.reading import ImageReader  # which decodes, as most of those who want this do not
+
+        return ImageReader(self, run)
+
+    def describe(self, folder: Path) -> "Recipe":
+        from frostline.data.image.reading import describe_images
+
+        return describe_images(self)
 
 
 WHOLE = (0.0, 65535.0)

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from frostline.backbones.origin import Origin, find_model, find_origin, load_preparation
 from frostline.errors import UserError
 from frostline.heads import MLP, Cosine, Frames, Linear
 from frostline.serving.network import Network, quiet, refusal, traced
-from frostline.serving.origin import Origin, loadable, origin, preparation
 from frostline.serving.restored import Restored
 
 LARGEST = 1_900_000_000
@@ -63,7 +63,7 @@ def safetensors(model: Restored, folder: Path) -> Part:
     Raises UserError for those that only Frostline can.
     """
     _check_plain(model)
-    found = origin(model)
+    found = find_origin(model.backbone, model.config.backbone, model.config.data.get("size"))
     if found is None:
         raise UserError(f"--format safetensors: {model.backbone.name} has parts that only Frostline makes; {ANY}.")
     tensors = {f"network.{name}": tensor for name, tensor in found.network.state_dict().items()}
@@ -78,14 +78,14 @@ def transformers(model: Restored, folder: Path) -> Part:
     Raises UserError for a network of another kind.
     """
     _check_plain(model)
-    found = loadable(model)
+    found = find_model(model.backbone, model.config.backbone)
     if found is None:
         raise UserError(
             f"--format transformers: {model.backbone.name} is no network that AutoModel loads as a whole; {ANY}."
         )
     with quiet():
         found.network.save_pretrained(folder)
-        preparation(found.network.config._name_or_path, model).save_pretrained(folder)
+        load_preparation(found.network.config._name_or_path, model.backbone).save_pretrained(folder)
     _save(model.head.state_dict(), folder, "head")
     return _loading(found)
 

@@ -14,7 +14,8 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, Pixels, Ragged, real_of
-from frostline.data.speech.recordings import Hearing, read_some
+from frostline.data.speech.hearing import Hearing
+from frostline.data.speech.recordings import read_some
 from frostline.data.text import characters
 from frostline.errors import UserError
 

@@ -15,14 +15,34 @@ from frostline.data.base import Contents, DataModule, Facts, Loading, Preparatio
 from frostline.data.divide import divide, duplicates
 from frostline.data.folders import Columns, read_folder, read_manifest
 from frostline.data.image.augment import Augment, Batched, augment_images, describe
-from frostline.data.image.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
-from frostline.data.image.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared, rows
+from frostline.data.image.headers import (
+    BEYOND,
+    MAX_MEGAPIXELS,
+    Limits,
+    Look,
+    count_losses,
+    exceeds_span,
+    find_span,
+    limits_for,
+    look,
+)
+from frostline.data.image.pixels import (
+    Images,
+    adapt_pixels,
+    decode_all,
+    decode_in_threads,
+    decode_some,
+    digest,
+    encode_png,
+    take_images,
+)
 from frostline.data.index import DataIndex, digests
 from frostline.data.inputs import Pixels, fits
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
+from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices, named
 from frostline.files.atomic import sha256_json
 from frostline.tasks.base import Task
@@ -49,7 +69,7 @@ class ImageOptions(Options):
     batch_size: int = 64
     views: int | None = 4
     symlinks: bool = False
-    max_megapixels: float = 50.0
+    max_megapixels: float = MAX_MEGAPIXELS
     fit: str = "squash"
     crop: float | None = 1.0
     background: str = "white"
@@ -60,12 +80,12 @@ class ImageOptions(Options):
             raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
-        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what will not do
+        adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid
 
     @property
     def wanted(self) -> Pixels:
         """The backbone's preprocessing, with what data asks for in place of its own."""
-        return prepared(self.preprocess, self.size, self.fit, self.crop, self.background)
+        return adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)
 
     @property
     def limits(self) -> Limits:
@@ -126,12 +146,12 @@ class ImageSplit:
         Raises UserError naming an image that cannot be decoded.
         """
         if self._pixels is not None:
-            return rows(self._pixels, indices)
+            return take_images(self._pixels, indices)
         return decode_some(self._images, indices.tolist(), self._options.wanted)
 
     def preview(self, index: int) -> bytes:
         """Return one image as the backbone sees it, as a PNG."""
-        return png(self.peek(torch.tensor([index]))[0])
+        return encode_png(self.peek(torch.tensor([index]))[0])
 
 
 def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
@@ -140,14 +160,14 @@ def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Loo
         return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
     question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
     seen = options.index.ask(
-        question, images, lambda paths: in_threads(lambda path: [*look(path, options.limits, decode)], paths)
+        question, images, lambda paths: decode_in_threads(lambda path: [*look(path, options.limits, decode)], paths)
     )
     return [Look(*one) for one in seen]
 
 
 def content_digests(images: Images, index: DataIndex) -> list[str]:
     """Return the SHA-256 of each file's content, or of each array's shape and values."""
-    return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
+    return digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:

@@ -16,8 +16,9 @@ from frostline.data.inputs import fits
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
-from frostline.data.speech.recordings import Hearing, Recordings
-from frostline.data.speech.sound import Extent, Shape, describe_losses, problem, read_shape
+from frostline.data.speech.hearing import Hearing
+from frostline.data.speech.recordings import Recordings
+from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
@@ -39,7 +40,7 @@ class AudioOptions(Options):
     preprocess: Hearing
     augment: Any = None
     seconds: float = 4.0
-    min_seconds: float = 0.1
+    min_seconds: float = MIN_SECONDS
     views: int | None = 4
     symlinks: bool = False
 

@@ -1,41 +1,25 @@
 """One split's recordings: decoded once into memory where they fit and batch by batch where they do not."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from frostline.data.base import unusable
 from frostline.data.folders import RECORDINGS, Folder
-from frostline.data.image.pixels import in_threads, png
-from frostline.data.inputs import Preprocess, Ragged, pad_sequences
+from frostline.data.image.pixels import encode_png
+from frostline.data.inputs import Ragged
 from frostline.data.listing import Listing
 from frostline.data.speech.augment import Sound, augment_sequences
+from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.sound import FORMATS, Extent, Unusable, read
+from frostline.data.threads import run_in_threads
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 
 SEEN = 80  # bands of the picture that stands for a recording
 AT_ONCE = 64  # recordings that are made into frames together
-
-
-class Hearing(Preprocess, Protocol):
-    """How a backbone wants its speech, from waves [B, N] at ``rate`` samples a second."""
-
-    @property
-    def rate(self) -> int: ...
-
-    def example(self, count: int, size: int) -> Ragged: ...
-
-    def encode(self, waves: Ragged) -> Ragged:
-        """Return what the network takes of waves [B, N]."""
-        ...
-
-    def steps(self, samples: Tensor) -> Tensor:
-        """Return how many steps the network makes of so many samples."""
-        ...
 
 
 class Recordings:
@@ -78,7 +62,7 @@ class Recordings:
     def check(self) -> list[str]:
         """Decode all recordings, once; keep them where they fit. Return one line for each that cannot be used."""
         if self._problems is None:
-            found = in_threads(self._attempt, self._paths)
+            found = run_in_threads(self._attempt, self._paths)
             self._problems = [
                 f"{name} {reason}" for name, reason in zip(self.names, found, strict=True) if isinstance(reason, str)
             ]
@@ -146,12 +130,7 @@ class Recordings:
         frames = Mel(self._extent.size, self._extent.rate, bands=SEEN).encode(wave)
         logs = frames.values[0, : int(frames.lengths[0])].T.flip(0)
         shown = ((logs - logs.amin()) / (logs.amax() - logs.amin()) * 255).byte()
-        return png(shown.expand(3, -1, -1))
-
-
-def pad_waves(waves: Sequence[Tensor], size: int) -> Ragged:
-    """Return waves [B, size], padded to the length that all samples of a run have."""
-    return pad_sequences(waves).pad(size)
+        return encode_png(shown.expand(3, -1, -1))
 
 
 def read_some(key: str, root: str, preprocess: Hearing, most: int) -> Ragged:

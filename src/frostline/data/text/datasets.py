@@ -11,7 +11,7 @@ from torch import Tensor
 
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation
 from frostline.data.divide import divide, duplicates
-from frostline.data.image.pixels import png
+from frostline.data.image.pixels import encode_png
 from frostline.data.inputs import Inputs, Preprocess, Ragged, digest, fits
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
@@ -92,9 +92,7 @@ class TextSplit:
     @cached_property
     def cut(self) -> int:
         """How many texts are longer than allowed, or than their pictures have room for."""
-        if isinstance(self._preprocess, Rendered):
-            return self._preprocess.cut(self._texts)
-        return 0 if self._encoded is None else self._encoded.cut
+        return self._preprocess.count_cut(self._texts, []) if self._encoded is None else self._encoded.cut
 
     def check(self) -> list[str]:
         """Draw all texts that are wanted as pictures, once, where they fit; nothing can be wrong with one."""
@@ -115,7 +113,7 @@ class TextSplit:
 
     def preview(self, index: int) -> bytes:
         """Return a text drawn on a small page, as a PNG."""
-        return png(PAGE.encode([self._texts[index]])[0])
+        return encode_png(PAGE.encode([self._texts[index]])[0])
 
     def _drawn(self, indices: Iterable[int]) -> Tensor:
         pictures = self._preprocess.encode([self._texts[index] for index in indices])
@@ -140,21 +138,21 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
     }
     lengths = splits["train"].lengths
     repeated = duplicates({split: samples.digests for split, samples in splits.items()})
+    notes = [*found.notes, *divided.notes, *repeated, *describe_cuts(splits, preprocess)]
     transforms: dict[str, str] = dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}")
     typical = None if lengths is None else math.ceil(lengths.double().mean())
     return Contents(
         splits,
-        Facts(divided.classes, divided.counts, [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)]),
+        Facts(divided.classes, divided.counts, notes),
         Preparation(preprocess, transforms, typical=typical),
         Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
     )
 
 
-def _cut(splits: Mapping[str, TextSplit], preprocess: Preprocess) -> list[str]:
+def describe_cuts(splits: Mapping[str, TextSplit], preprocess: Writing) -> list[str]:
     """Return a note that counts the texts that were cut."""
-    room = "their pictures have room for" if isinstance(preprocess, Rendered) else f"data.tokens={preprocess.size}"
     counts = [f"{split.cut} of {len(split)} texts of {name}" for name, split in splits.items() if split.cut]
-    return [f"longer than {room} and cut: {', '.join(counts)}"] if counts else []
+    return [f"longer than {preprocess.room} and cut: {', '.join(counts)}"] if counts else []
 
 
 class TextCSV(DataModule):
