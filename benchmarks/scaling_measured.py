@@ -37,7 +37,7 @@ from frostline.data.image.pixels import decode_in_threads, decode_some, digest
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, Order, Share, permutation
 from frostline.features.cache import Store, Writer
-from frostline.features.prefix import Features, Rows
+from frostline.features.prefix import Activations, CachedSplit
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
@@ -148,10 +148,10 @@ def cache(folder: Path) -> dict[str, float]:
     file.write_bytes(content.tobytes())
     tensor = torch.from_numpy(content)
     found = {"write_rate": total / write_s, "sum_rate": total / best(lambda: sha256_file(file))}
-    found["memory_rate"] = total / best(lambda: read(Rows([tensor])))
-    found["mapped_rate"] = total / best(lambda: read(Rows([mapped(file)])))
+    found["memory_rate"] = total / best(lambda: read(Activations([tensor])))
+    found["mapped_rate"] = total / best(lambda: read(Activations([mapped(file)])))
     parts = list(tensor.split(-(-ROWS // FILES)))
-    one, many = best(lambda: read(Rows([tensor]), 50)), best(lambda: read(Rows(parts), 50))
+    one, many = best(lambda: read(Activations([tensor]), 50)), best(lambda: read(Activations(parts), 50))
     found["files_s"] = (many - one) / 50 / len(parts)
     return found | {"cold_bytes": cold(file)}
 
@@ -161,9 +161,9 @@ def mapped(file: Path) -> torch.Tensor:
     return torch.from_numpy(np.memmap(file, np.uint8, "c")).view(torch.float32).view(-1, NUMBERS)
 
 
-def read(rows: Rows, batches: int | None = None) -> None:
+def read(rows: Activations, batches: int | None = None) -> None:
     """Read an epoch of shuffled batches, or the first few, through Frostline's loader."""
-    source = Features({0: rows}, 0.0)
+    source = CachedSplit({0: rows}, 0.0)
     order = EpochBatches(Order(ROWS, BATCH), shuffle=True)
     loader = DataLoader(Served(source, torch.zeros(ROWS)), sampler=order, batch_size=None)
     for index, _ in enumerate(loader):
@@ -177,7 +177,7 @@ def cold(file: Path, count: int = 16) -> float:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     before = _read_from_disk()
-    Features({0: Rows([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
+    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
     return (_read_from_disk() - before) / count
 
 

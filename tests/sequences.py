@@ -12,7 +12,7 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
-from frostline.data.inputs import Preprocess, Ragged, pad_sequences, same
+from frostline.data.inputs import Preprocess, Ragged, make_generator, pad_sequences
 from frostline.data.splits import SPLITS
 
 KNOWN, WIDTH = 30, 12
@@ -35,7 +35,7 @@ class Numbers(Preprocess):
     normalisation: str = ""
 
     def example(self, count: int, size: int) -> Ragged:
-        values = torch.randint(3, KNOWN, (count, size), generator=same())
+        values = torch.randint(3, KNOWN, (count, size), generator=make_generator())
         return Ragged(values, torch.tensor([max(1, size - 2 * place) for place in range(count)]))
 
 

@@ -13,6 +13,7 @@ from frostline.data.inputs import (
     count,
     equals,
     item_shape,
+    items_of,
     map_tensors,
     map_values,
     pad_sequences,
@@ -35,7 +36,8 @@ def test_a_batch_of_sequences_holds_each_as_it_is(lengths: list[int]) -> None:
     each = sequences(lengths)
     batch = pad_sequences(each)
     assert batch.values.shape == (len(each), max(lengths), 3) and batch.lengths.tolist() == lengths
-    assert torch.equal(batch.real, torch.cat(each)) and not batch.values[~batch.mask].any()
+    assert all(map(torch.equal, items_of(batch), each)) and torch.equal(batch.real, torch.cat(each))
+    assert not batch.values[~batch.mask].any()
     assert count(batch) == len(each) and item_shape(batch) == (3,)
     for mean, sequence in zip(batch.mean(), each, strict=True):
         assert torch.allclose(mean, sequence.mean(dim=0))

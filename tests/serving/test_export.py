@@ -12,7 +12,7 @@ from frostline.commands import main
 from frostline.data.reading import Item
 from frostline.errors import UserError
 from frostline.serving import formats
-from frostline.serving.export import export, imported
+from frostline.serving.export import export, import_program
 from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored, restore
 from frostline.serving.runs import find_run
@@ -40,7 +40,7 @@ def own(run: Path, samples: Sequence[str]) -> list[dict[str, Any]]:
 
 def said(folder: Path, samples: Sequence[str]) -> list[dict[str, Any]]:
     """Return what an export's example says of samples that are one batch."""
-    example = imported(folder / "example.py")
+    example = import_program(folder / "example.py")
     return example.answers(*example.load()(*example.prepare(samples)))
 
 

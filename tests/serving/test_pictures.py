@@ -16,7 +16,7 @@ from frostline.config.compose import compose, resolve
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.reading import Item
 from frostline.files.atomic import write_json
-from frostline.serving.export import imported
+from frostline.serving.export import import_program
 from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored, restore
 from frostline.serving.runs import find_run
@@ -92,7 +92,7 @@ def test_all_that_reads_a_picture_reads_it_alike(
     batch = make_reader(model).read([Item(name, name) for name in expected])
     assert isinstance(batch.inputs, torch.Tensor) and torch.equal(batch.inputs, torch.stack([*expected.values()]))
     assert main(["export", str(odd_run), "--format", format, "--output", str(tmp_path / "out")]) == 0
-    example = imported(tmp_path / "out" / "example.py")
+    example = import_program(tmp_path / "out" / "example.py")
     made = example.prepare(list(expected))
     assert np.array_equal(made[0], batch.inputs.numpy())
     answers = example.answers(*example.load()(*made))

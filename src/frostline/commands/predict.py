@@ -16,7 +16,7 @@ from frostline.config.allow import allow
 from frostline.errors import UserError, printable
 from frostline.files.atomic import NAMES
 from frostline.files.leftovers import temporary_beside
-from frostline.serving.runs import find_run, made_again
+from frostline.serving.runs import find_run, refuse_misfits
 
 ABOUT = """\
 Label new samples with the network of a run, at its best epoch, prepared as in the run's test split. A PATH is a file,
@@ -55,7 +55,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     from frostline.serving.reading import make_reader
     from frostline.serving.restored import restore
 
-    with made_again(folder):
+    with refuse_misfits(folder):
         model = restore(folder, record)
         reader = make_reader(model, args.text_column)
     size = args.batch_size or record["config"]["data"]["batch_size"]

@@ -51,7 +51,7 @@ class Split(Source, Protocol):
         ...
 
 
-def unusable(problems: Sequence[str]) -> str:
+def describe_unusable(problems: Sequence[str]) -> str:
     """Return what to say of samples that cannot be served."""
     return (
         f"data: {len(problems)} samples cannot be used: {named(problems)}. Repair or remove them, or set "
@@ -175,7 +175,7 @@ class DataModule(pl.LightningDataModule):
         """
         problems = [line for name in splits if name not in self._sources for line in self.splits[name].check()]
         if problems:
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
 
     def setup(self, stage: str) -> None:
         """Check before training, not in the middle of it, the splits that are used: see ``prepare_only``."""
@@ -207,7 +207,7 @@ class DataModule(pl.LightningDataModule):
         ahead = pinned or device is None
         return Loader(Served(source, labels), self._batches(split, shuffle), 0, None, ahead, pin_memory=pinned)
 
-    def ordered(
+    def serve_in_order(
         self, split: str, view: int, batch_size: int, share: Share = ALL, pinned: bool = False
     ) -> Generator[tuple[Tensor, Inputs, bool]]:
         """Return (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
@@ -221,7 +221,7 @@ class DataModule(pl.LightningDataModule):
         samples = self.splits[split]
         problems = samples.check()
         if problems:
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         lengths = samples.lengths
         windows = torch.arange(len(samples)).split(batch_size * (1 if lengths is None else WINDOW))
         each = math.ceil(len(windows) / share.world)

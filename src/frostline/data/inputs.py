@@ -102,6 +102,18 @@ def map_tensors(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return Ragged(*map(function, inputs)) if isinstance(inputs, Ragged) else function(inputs)
 
 
+def items_of(inputs: Inputs) -> list[Tensor]:
+    """Return the samples [...] of a batch one by one, sequences without their padding."""
+    if not isinstance(inputs, Ragged):
+        return list(inputs)
+    return [values[:length] for values, length in zip(inputs.values, inputs.lengths.tolist(), strict=True)]
+
+
+def pad_batch(inputs: Inputs, size: int) -> Inputs:
+    """Return sequences padded with zeros to ``size`` positions or more; other batches are as they are."""
+    return inputs.pad(size) if isinstance(inputs, Ragged) else inputs
+
+
 def chunks(inputs: Inputs, size: int) -> list[Inputs]:
     """Return a batch as smaller ones, of at most ``size`` samples each."""
     if not isinstance(inputs, Ragged):
@@ -196,7 +208,7 @@ class Pixels:
 
     def example(self, count: int, size: int) -> Tensor:
         """Return uint8 images [count, 3, size, size]."""
-        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=make_generator())
 
     def reader(self, run: "RunData") -> "Reader":
         from frostline.data.image.reading import ImageReader  # which decodes, as most of those who want this do not
@@ -239,7 +251,7 @@ def send_numbers(values: Tensor, device: torch.device) -> Tensor:
     return (values.pin_memory() if ahead else values).to(device, non_blocking=ahead)
 
 
-def same() -> torch.Generator:
+def make_generator() -> torch.Generator:
     """Return a generator that gives the same numbers each time."""
     return torch.Generator().manual_seed(0)
 
@@ -249,7 +261,7 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def fits(preprocess: Preprocess, modality: str, where: str) -> None:
+def check_modality(preprocess: Preprocess, modality: str, where: str) -> None:
     """Refuse data of one modality for a backbone of another.
 
     Raises UserError that names ``where`` the data are from, both modalities, and the adapters between them.
@@ -258,10 +270,10 @@ def fits(preprocess: Preprocess, modality: str, where: str) -> None:
         return
     raise UserError(
         f"{where}: this is {modality} data, and the network takes {preprocess.modality}; choose a backbone for "
-        f"{modality}, or let the data in by {ways(modality, preprocess.modality)}."
+        f"{modality}, or let the data in by {name_adapters(modality, preprocess.modality)}."
     )
 
 
-def ways(data: str, network: str) -> str:
+def name_adapters(data: str, network: str) -> str:
     """Return what to choose as ``adapter`` between data of one modality and a network of one."""
     return " or ".join(f"adapter={name}" for name in ADAPTERS.get((data, network), ("none",)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.inputs import Inputs, map_tensors, values_of
-from frostline.features.activations import in_order
+from frostline.features.activations import sort_outputs
 from frostline.features.cache import Writer
 
 Batches = Generator[tuple[Tensor, Inputs, bool]]
@@ -35,7 +35,7 @@ class Collector:
 
     def add(self, outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> None:
         """Take a window's outputs, each of the samples at these indices. Raises OSError when the disk is full."""
-        content, lengths = in_order(outputs, indices)
+        content, lengths = sort_outputs(outputs, indices)
         if self.writer is not None:
             self.writer.append(content.contiguous().flatten().view(torch.uint8).numpy().data)
             content = content[:0]

@@ -14,7 +14,7 @@ from frostline.backbones.cuts import suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.policy import Choice
-from frostline.features.prefix import Features
+from frostline.features.prefix import CachedSplit
 from frostline.files.sheet import write_sheet
 from frostline.results.record import Cost, Record, git_state, versions
 from frostline.run.assemble import assemble
@@ -80,10 +80,10 @@ def train_phase(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> N
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
 
-def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, Features]:
+def prepare(parts: Parts, index: int, splits: tuple[str, ...]) -> dict[str, CachedSplit]:
     """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
     cut = parts.choices[index].cut
-    sources: dict[str, Features] = {}
+    sources: dict[str, CachedSplit] = {}
     parts.cache.begin()
     if cut is not None:
         try:
@@ -106,7 +106,7 @@ def body(parts: Parts, index: int) -> torch.nn.Module:
     return parts.backbone if cut is None else suffix(parts.backbone, cut.name)
 
 
-def fixed(parts: Parts, index: int, sources: dict[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
+def fixed(parts: Parts, index: int, sources: dict[str, CachedSplit]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.

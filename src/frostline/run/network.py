@@ -12,7 +12,7 @@ from frostline.backbones.base import Backbone
 from frostline.config.allow import locate
 from frostline.config.schema import Run, instantiate
 from frostline.data.base import DataModule
-from frostline.data.inputs import UNITS, ways
+from frostline.data.inputs import UNITS, name_adapters
 from frostline.errors import UserError
 from frostline.freeze.plan import Plan
 
@@ -84,5 +84,6 @@ def check_adapter(adapter: dict[str, Any], own: Mapping[str, Any], data: Mapping
     if takes and there and takes != there:
         name = adapter["_target_"].rpartition(".")[2].lower()
         raise UserError(
-            f"adapter={name}: it takes {takes} data, and these are {there} data; choose {ways(there, network)}."
+            f"adapter={name}: it takes {takes} data, and these are {there} data; choose "
+            f"{name_adapters(there, network)}."
         )

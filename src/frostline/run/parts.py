@@ -15,7 +15,7 @@ from frostline.config.schema import Run
 from frostline.data.base import DataModule
 from frostline.errors import printable
 from frostline.features.policy import Choice
-from frostline.features.prefix import Features, PrefixCache
+from frostline.features.prefix import CachedSplit, PrefixCache
 from frostline.freeze.plan import HEAD, Phase, Plan, learning_rates
 from frostline.freeze.table import plan_table
 from frostline.heads import Head
@@ -91,12 +91,12 @@ class Parts:
     def _kept(self, start: int, index: int) -> Cut | None:
         return kept(self.plan, self.backbone, self.choices, start, index)
 
-    def serve(self, index: int, sources: dict[str, Features]) -> None:
+    def serve(self, index: int, sources: dict[str, CachedSplit]) -> None:
         """Let the loaders serve these sources, and the ledger count what they save."""
         self.data.use(sources)
         self.ledger.begin(index, {name: source.seconds_per_sample for name, source in sources.items()})
 
-    def features(self, split: str, index: int, sources: dict[str, Features]) -> Features:
+    def features(self, split: str, index: int, sources: dict[str, CachedSplit]) -> CachedSplit:
         """Return the backbone's output for a phase's views, from ``sources`` or computed here and kept in memory."""
         cut = self.choices[index].cut
         if cut is not None and cut.name == self.cuts[-1].name:

@@ -44,7 +44,7 @@ def labels(model: Restored) -> dict[str, Any]:
 
 def program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:
     """Return the text of example.py. What is data stands in the files beside it."""
-    environment = jinja2.Environment(loader=TEMPLATES, finalize=printed, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(loader=TEMPLATES, finalize=print_value, trim_blocks=True, lstrip_blocks=True)
     imports = [*recipe.imports, *written["imports"]]
     packages = sorted({"numpy", *(line.split()[1].partition(".")[0] for line in imports)})
     lines = sorted({"import numpy as np", *imports}, key=lambda line: (line.startswith("from"), line.lower()))
@@ -63,17 +63,17 @@ def program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> s
         "task": model.task.name,
         "head": type(model.head).__name__,
     }
-    shown |= {key: coded(shown[key]) for key in CODE if key in shown}
+    shown |= {key: mark_code(shown[key]) for key in CODE if key in shown}
     text = environment.get_template("example.py.j2").render(shown)
     return re.sub("\n{4,}", "\n\n\n", text) + "\n"
 
 
-def coded(value: str | list[str]) -> Code | list[Code]:
+def mark_code(value: str | list[str]) -> Code | list[Code]:
     """Return text of our own as what may become code."""
     return Code(value) if isinstance(value, str) else [Code(line) for line in value]
 
 
-def printed(value: object) -> str:
+def print_value(value: object) -> str:
     """Return a value as it stands in a program: our own text, and plain numbers. Raises TypeError for any other."""
     if isinstance(value, Code):
         return value

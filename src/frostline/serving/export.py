@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frostline.data.inputs import Inputs, Preprocess, Ragged, tensors_of, values_of
+from frostline.data.inputs import Inputs, Preprocess, pad_batch, tensors_of, values_of
 from frostline.data.reading import Item, Reader
 from frostline.errors import UserError
 from frostline.files.leftovers import private_folder, temporary_folder_beside
 from frostline.files.sheet import read_sheet
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
-from frostline.serving.network import Network, quiet, refusal
+from frostline.serving.network import Network, make_refusal, silence_warnings
 from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored
 
@@ -51,22 +51,22 @@ def compare(model: Restored, reader: Reader, folder: Path) -> float:
 
     Raises UserError where they, or the inputs that the example makes of the samples, are not the same.
     """
-    example = imported(folder / EXAMPLE)
-    with private_folder() as private, quiet():
+    example = import_program(folder / EXAMPLE)
+    with private_folder() as private, silence_warnings():
         items = find_samples(model, reader, private)
         batch = reader.read(items)
         assert batch.inputs is not None, batch.bad
         sound = [item.content for item in items if item.name in batch.names]
-        inputs = arrays(batch.inputs, shortest(reader.preprocess))
+        inputs = to_arrays(batch.inputs, least_length(reader.preprocess))
         check("inputs", inputs, example.prepare(sound))
         try:
             found = example.load()(*inputs)
         except Exception as error:  # of another package, on what was written for it
-            raise refusal(model, "the package that should load it", error) from error
+            raise make_refusal(model, "the package that should load it", error) from error
         return check("outputs", own_outputs(model, inputs), found)
 
 
-def imported(path: Path) -> ModuleType:
+def import_program(path: Path) -> ModuleType:
     """Return a program as a module."""
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
@@ -84,15 +84,14 @@ def find_samples(model: Restored, reader: Reader, scratch: Path) -> list[Item]:
     return reader.find_tested(tested) or reader.make_samples(scratch)
 
 
-def shortest(preprocess: Preprocess) -> int:
+def least_length(preprocess: Preprocess) -> int:
     """Return how long sequences are at least outside: as long as all are, or 2, since tracers take 1 for a constant."""
     return 2 if preprocess.any_length else values_of(preprocess.example(1, preprocess.size)).shape[1]
 
 
-def arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
+def to_arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
     """Return a batch as a network outside takes it, sequences padded to ``least`` positions or more."""
-    padded = inputs.pad(least) if isinstance(inputs, Ragged) else inputs
-    return [tensor.numpy() for tensor in tensors_of(padded)]
+    return [tensor.numpy() for tensor in tensors_of(pad_batch(inputs, least))]
 
 
 @torch.no_grad()

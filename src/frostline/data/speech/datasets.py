@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import torch
 
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split
-from frostline.data.divide import divide, duplicates
+from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.image.augment import describe
 from frostline.data.index import DataIndex, ask_each, digests
-from frostline.data.inputs import fits
+from frostline.data.inputs import check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.recordings import Recordings
-from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, problem, read_shape
+from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, find_problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
@@ -48,22 +48,22 @@ class AudioOptions(Options):
         super().__post_init__()
         if not self.min_seconds < self.seconds <= 600:
             raise UserError(
-                f"data.seconds: {self.seconds} will not do; it is above data.min_seconds={self.min_seconds:g} and at "
-                "most 600."
+                f"data.seconds: {self.seconds} is invalid: expected more than data.min_seconds={self.min_seconds:g}, "
+                "and at most 600."
             )
         if self.augment is not None and not isinstance(self.augment, Sound):
             raise UserError(
                 f"augment: {type(self.augment).__name__} is for images; with speech it is none, speech_light, "
                 "specaugment, or a class derived from frostline.data.speech.augment.Sound."
             )
-        if self.augment is not None and self.augment.masks and not self.masked:
+        if self.augment is not None and self.augment.masks and not self.takes_frames:
             raise UserError(
                 f"augment: {type(self.augment).__name__} masks frames, and the backbone takes waves; choose "
                 "augment=speech_light."
             )
 
     @property
-    def masked(self) -> bool:
+    def takes_frames(self) -> bool:
         """Whether the backbone takes frames [B, T, bands]."""
         return self.preprocess.example(1, self.preprocess.size).values.ndim == 3
 
@@ -73,9 +73,9 @@ class AudioOptions(Options):
         return Extent(self.preprocess.rate, self.preprocess.size, self.min_seconds, whole=self.task.whole)
 
 
-def audio_options(values: Mapping[str, Any], where: str) -> AudioOptions:
+def read_options(values: Mapping[str, Any], where: str) -> AudioOptions:
     """Return the shared keys as options; raises UserError for a key that is not one, or a backbone for other data."""
-    fits(values["preprocess"], "speech", where)
+    check_modality(values["preprocess"], "speech", where)
     return AudioOptions.read(values)
 
 
@@ -90,37 +90,38 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
 
     def reasons(listing: Listing) -> list[str | None]:
         found = ask_each(
-            options.index, question, list(listing.content), lambda path: problem(path, extent, decode=skip)
+            options.index, question, list(listing.content), lambda path: find_problem(path, extent, decode=skip)
         )
         if not options.task.whole:
             return found
         sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
-        lasts = {path: shape.seconds for path, shape in zip(sound, shapes(sound, options.index), strict=True)}
+        lasts = {path: shape.seconds for path, shape in zip(sound, read_shapes(sound, options.index), strict=True)}
         samples = zip(listing.content, listing.labels, found, strict=True)
-        return [reason or too_short(lasts[path], label, options) for path, label, reason in samples]
+        return [reason or explain_too_short(lasts[path], label, options) for path, label, reason in samples]
 
     return leave_out(found, reasons, "recordings", skip)
 
 
-def shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
+def read_shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
     """Return what each recording holds, by its header."""
     return [Shape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
 
 
-def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
+def explain_too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
     """Return why a transcript does not fit into the steps that the network makes of so many seconds, or None."""
     needed = options.task.steps(transcript)
     made = int(options.preprocess.steps(torch.tensor(round(lasts * options.extent.rate))))
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
+def note_losses(paths: Sequence[str], options: AudioOptions) -> list[str]:
     """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
-    lost = Counter(what for shape in shapes(paths, options.index) for what in describe_losses(shape, options.extent))
+    shapes = read_shapes(paths, options.index)
+    lost = Counter(what for shape in shapes for what in describe_losses(shape, options.extent))
     return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
 
 
-def transforms(options: AudioOptions) -> dict[str, str]:
+def describe_transforms(options: AudioOptions) -> dict[str, str]:
     """Return the text that stands for all that is done to the recordings, by split."""
     plain = f"speech {PIPELINE}: {options.preprocess}"
     augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
@@ -146,11 +147,12 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    lost = loss_notes([path for listing in divided.listings.values() for path in listing.content], options)
+    lost = note_losses([path for listing in divided.listings.values() for path in listing.content], options)
+    notes = [*found.notes, *bad, *divided.notes, *count_duplicates(contents), *lost]
     return Contents(
         splits,
-        Facts(divided.classes, divided.counts, [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost]),
-        Preparation(options.preprocess, transforms(options)),
+        Facts(divided.classes, divided.counts, notes),
+        Preparation(options.preprocess, describe_transforms(options)),
         Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
     )
 
@@ -172,7 +174,7 @@ class AudioFolder(DataModule):
         test_fraction: float = 0.2,
         **common: Any,
     ) -> None:
-        options = audio_options(common, "data=audiofolder")
+        options = read_options(common, "data=audiofolder")
         if manifest is None:
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:

@@ -19,8 +19,8 @@ from frostline.data.speech.sound import (
     Extent,
     Unusable,
     describe_losses,
-    read,
     read_shape,
+    read_wave,
     soundfile,
 )
 from frostline.data.threads import run_in_threads
@@ -49,7 +49,7 @@ class SoundReader(Reader):
     def _attempt(self, path: str) -> tuple[Tensor, list[str]] | str:
         """Return a wave [n] and what is lost of it, or why it cannot be used."""
         try:
-            return torch.from_numpy(read(path, self.extent)), describe_losses(read_shape(path), self.extent)
+            return torch.from_numpy(read_wave(path, self.extent)), describe_losses(read_shape(path), self.extent)
         except Unusable as error:
             return str(error)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.base import unusable
+from frostline.data.base import describe_unusable
 from frostline.data.folders import RECORDINGS, Folder
 from frostline.data.image.pixels import encode_png
 from frostline.data.inputs import Ragged
@@ -13,7 +13,7 @@ from frostline.data.listing import Listing
 from frostline.data.speech.augment import Sound, augment_sequences
 from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.sound import FORMATS, Extent, Unusable, read
+from frostline.data.speech.sound import FORMATS, Extent, Unusable, read_wave
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -73,7 +73,7 @@ class Recordings:
     def _attempt(self, path: str) -> Tensor | str | None:
         """Return a wave [n], where waves are kept; text where there is something wrong with it."""
         try:
-            wave = read(path, self._extent)
+            wave = read_wave(path, self._extent)
         except Unusable as error:
             return str(error)
         return torch.from_numpy(wave) if self._small else None
@@ -87,7 +87,7 @@ class Recordings:
         made = [self._preprocess.encode(pad_waves(waves[start : start + AT_ONCE], size)) for start in starts]
         self._made = Ragged(*map(torch.cat, zip(*made, strict=True)))
 
-    def _of(self, indices: Tensor) -> Ragged:
+    def _waves_of(self, indices: Tensor) -> Ragged:
         """Return the waves of these recordings, decoded now where they are not kept.
 
         Raises UserError naming a file that cannot be used, or no longer.
@@ -97,7 +97,7 @@ class Recordings:
         waves = []
         for index in indices.tolist():
             try:
-                waves.append(torch.from_numpy(read(self._paths[index], self._extent)))
+                waves.append(torch.from_numpy(read_wave(self._paths[index], self._extent)))
             except Unusable as error:
                 raise UserError(f"{self._paths[index]} {error}; it cannot be used.") from error
         return pad_waves(waves, self._extent.size)
@@ -108,10 +108,10 @@ class Recordings:
         Raises UserError naming the recordings of the split that cannot be used.
         """
         if problems := self.check():
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         if self._augment is None:
             return self.peek(indices)
-        waves = augment_sequences(self._augment.wave, self._of(indices), indices, self._seed, view, "wave")
+        waves = augment_sequences(self._augment.wave, self._waves_of(indices), indices, self._seed, view, "wave")
         made = self._preprocess.encode(waves)
         if not self._augment.masks:
             return made
@@ -122,11 +122,11 @@ class Recordings:
 
         Raises UserError naming a recording that cannot be used.
         """
-        return self._preprocess.encode(self._of(indices)) if self._made is None else self._made.take(indices)
+        return self._preprocess.encode(self._waves_of(indices)) if self._made is None else self._made.take(indices)
 
     def preview(self, index: int) -> bytes:
         """Return the spectrogram of one recording, low tones at the bottom, as a PNG."""
-        wave = self._of(torch.tensor([index]))
+        wave = self._waves_of(torch.tensor([index]))
         frames = Mel(self._extent.size, self._extent.rate, bands=SEEN).encode(wave)
         logs = frames.values[0, : int(frames.lengths[0])].T.flip(0)
         shown = ((logs - logs.amin()) / (logs.amax() - logs.amin()) * 255).byte()
@@ -145,7 +145,7 @@ def read_some(key: str, root: str, preprocess: Hearing, most: int) -> Ragged:
     waves = []
     for place in torch.linspace(0, len(paths) - 1, min(most, len(paths))).round().int().tolist():
         try:
-            waves.append(torch.from_numpy(read(paths[place], Extent(preprocess.rate, preprocess.size, 0.0))))
+            waves.append(torch.from_numpy(read_wave(paths[place], Extent(preprocess.rate, preprocess.size, 0.0))))
         except Unusable as error:
             raise UserError(f"{key}: {paths[place]} {error}; remove it, or name another folder.") from error
     return preprocess.encode(pad_waves(waves, preprocess.size))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, same
+from frostline.data.inputs import Ragged, make_generator
 from frostline.data.reading import Recipe, RunData
 from frostline.data.speech.reading import SoundReader, describe_sounds
 
@@ -69,7 +69,7 @@ def sum_real(values: Tensor, kept: Tensor) -> Tensor:
 def make_noise(count: int, size: int) -> Ragged:
     """Return the same noise each time, as waves [count, size] of which the last is half as long as the first."""
     lengths = size - torch.arange(count) * (size // 2) // max(1, count - 1)
-    waves = Ragged(torch.randn(count, size, generator=same()) / 10, lengths)
+    waves = Ragged(torch.randn(count, size, generator=make_generator()) / 10, lengths)
     return waves.map(lambda values: values * waves.mask)
 
 

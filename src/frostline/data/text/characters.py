@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, same
+from frostline.data.inputs import Ragged, make_generator
 from frostline.data.reading import Recipe, RunData
 from frostline.data.text.encoded import count_cut
 from frostline.data.text.reading import TextReader
@@ -51,5 +51,5 @@ class Characters:
 
     def example(self, count: int, size: int) -> Ragged:
         """Return texts of random bytes, the first ``size`` long and each other one shorter."""
-        values = torch.randint(0, BYTES, (count, size), generator=same())
+        values = torch.randint(0, BYTES, (count, size), generator=make_generator())
         return Ragged(values, torch.tensor([max(1, size * (count - place) // count) for place in range(count)]))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from frostline.data.inputs import same
+from frostline.data.inputs import make_generator
 from frostline.data.reading import Recipe, RunData
 from frostline.data.text.reading import TextReader
 
@@ -84,7 +84,7 @@ class Rendered:
 
     def example(self, count: int, size: int) -> Tensor:
         """Return random uint8 pictures [count, 3, size, size]."""
-        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=make_generator())
 
 
 def wrap_words(text: str, measure: Callable[[str], float], width: int) -> Iterator[str]:

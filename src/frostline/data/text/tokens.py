@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, digest, same
+from frostline.data.inputs import Ragged, digest, make_generator
 from frostline.data.reading import Recipe, RunData
 from frostline.data.text.encoded import count_cut
 from frostline.data.text.reading import TextReader
@@ -92,5 +92,5 @@ class Tokens:
 
     def example(self, count: int, size: int) -> Ragged:
         """Return texts of random tokens, the first ``size`` long and each other one shorter."""
-        values = torch.randint(0, self.vocabulary, (count, size), generator=same())
+        values = torch.randint(0, self.vocabulary, (count, size), generator=make_generator())
         return Ragged(values, torch.tensor([max(1, size * (count - place) // count) for place in range(count)]))
