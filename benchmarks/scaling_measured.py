@@ -36,8 +36,8 @@ from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_in_threads, decode_some, digest
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, Order, Share, permutation
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store, Writer
-from frostline.features.prefix import Activations, CachedSplit
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear

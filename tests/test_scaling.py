@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from frostline.data.image.datasets import Digits
+from frostline.features.activations import Activations
 from frostline.features.cache import Store
-from frostline.features.prefix import Activations, PrefixCache
+from frostline.features.prefix import PrefixCache
 from frostline.heads import Linear
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from frostline.backbones.cuts import find_cuts
 from frostline.data.base import DataModule
 from frostline.data.inputs import Ragged
 from frostline.data.threads import make_ahead
-from frostline.features.activations import Activations
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store
-from frostline.features.prefix import SHARE, CachedSplit, PrefixCache
+from frostline.features.prefix import SHARE, PrefixCache
 
 CUDA = torch.device("cuda", 0)
 

@@ -1,6 +1,6 @@
 """The activations of a split: rows of one shape, or sequences of which only what is real is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,27 @@ class Activations:
             start, end = end, end + len(part)
             held[start:end] = part
         return Activations([held])
+
+
+class CachedSplit:
+    """Activations of one split at one cut; a data source like the split itself.
+
+    ``seconds_per_sample`` is what one process took to compute one of them, by which the savings are counted.
+    """
+
+    def __init__(self, views: Mapping[int, Activations], seconds_per_sample: float):
+        self.views = dict(views)
+        self.seconds_per_sample = seconds_per_sample
+
+    @property
+    def device(self) -> torch.device | None:
+        """In which memory all of it lies; None: some is read from files."""
+        rows = self.views.values()
+        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
+
+    def inputs(self, indices: Tensor, view: int) -> Inputs:
+        """Return the activations [B, ...] of these samples in this view."""
+        return self.views[view].select(indices)
 
 
 def sort_outputs(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -18,7 +18,7 @@ from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, send
 from frostline.data.order import Share
-from frostline.features.activations import Activations
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
@@ -33,27 +33,6 @@ SHARE = 0.25
 """Of a GPU's free memory, what activations may take before training has taken anything."""
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
-
-
-class CachedSplit:
-    """Activations of one split at one cut; a data source like the split itself.
-
-    ``seconds_per_sample`` is what one process took to compute one of them, by which the savings are counted.
-    """
-
-    def __init__(self, views: Mapping[int, Activations], seconds_per_sample: float):
-        self.views = dict(views)
-        self.seconds_per_sample = seconds_per_sample
-
-    @property
-    def device(self) -> torch.device | None:
-        """In which memory all of it lies; None: some is read from files."""
-        rows = self.views.values()
-        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
-
-    def inputs(self, indices: Tensor, view: int) -> Inputs:
-        """Return the activations [B, ...] of these samples in this view."""
-        return self.views[view].select(indices)
 
 
 @dataclass

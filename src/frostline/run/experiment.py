@@ -13,8 +13,8 @@ from torch import Tensor
 from frostline.backbones.cuts import suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
+from frostline.features.activations import CachedSplit
 from frostline.features.policy import Choice
-from frostline.features.prefix import CachedSplit
 from frostline.files.sheet import write_sheet
 from frostline.results.record import Cost, Record, git_state, versions
 from frostline.run.assemble import assemble

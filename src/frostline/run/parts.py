@@ -14,8 +14,9 @@ from frostline.backbones.cuts import Cut
 from frostline.config.schema import Run
 from frostline.data.base import DataModule
 from frostline.errors import printable
+from frostline.features.activations import CachedSplit
 from frostline.features.policy import Choice
-from frostline.features.prefix import CachedSplit, PrefixCache
+from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import HEAD, Phase, Plan, learning_rates
 from frostline.freeze.table import plan_table
 from frostline.heads import Head
