@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
-from frostline.data.inputs import Preprocess, Ragged, make_generator, pad_sequences
+from frostline.data.inputs import Ragged, make_generator, pad_sequences
 from frostline.data.splits import SPLITS
+from frostline.data.text.characters import Characters
 
 KNOWN, WIDTH = 30, 12
 SMALL: dict[str, Any] = {
@@ -27,12 +28,10 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Numbers(Preprocess):
-    """Sequences of numbers from 3 up to ``KNOWN``."""
+class Numbers(Characters):
+    """Sequences of numbers from 3 up to ``KNOWN``, which stand for texts."""
 
     size: int = 10
-    modality: ClassVar[str] = "text"
-    normalisation: str = ""
 
     def example(self, count: int, size: int) -> Ragged:
         values = torch.randint(3, KNOWN, (count, size), generator=make_generator())

@@ -108,7 +108,7 @@ class Copies(TorchDispatchMode):
 def stored(rows: int) -> tuple[DataModule, PrefixCache, dict[str, CachedSplit]]:
     """Return data and features [rows, 4] of its training samples, for a run that trains on a GPU."""
     data = sequences(count=rows)
-    data.splits["train"].lengths = None
+    data.splits["train"].lengths = None  # type: ignore[misc]
     cache = PrefixCache(None, tiny(), data, device=CUDA)
     parts = [torch.arange(4.0 * rows).view(rows, 4)[: rows // 2], torch.zeros(rows - rows // 2, 4)]
     views = {view: Activations(parts, mapped=True) for view in (0, 1)}

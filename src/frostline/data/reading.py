@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from frostline.data.folders import Folder, Kind
 from frostline.data.inputs import Inputs, Preprocess
@@ -96,7 +96,10 @@ class Recipe:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Reader(ABC):
+P = TypeVar("P", bound=Preprocess)
+
+
+class Reader(ABC, Generic[P]):
     """Finds and reads new samples of one modality. ``kind`` says which files are some.
 
     ``noun`` and ``argument`` are what a program's help calls them. ``preprocess`` is what is done to them, with what
@@ -106,7 +109,7 @@ class Reader(ABC):
     kind: ClassVar[Kind]
     noun: ClassVar[str]
     argument: ClassVar[str]
-    preprocess: Preprocess
+    preprocess: P
     run: RunData
 
     @abstractmethod

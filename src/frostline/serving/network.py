@@ -27,7 +27,7 @@ class Network(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         outputs = self.head(self.backbone(inputs if lengths is None else Ragged(inputs, lengths)))
         tensors = tensors_of(outputs)
         return tensors[0] if len(tensors) == 1 else tensors

@@ -23,7 +23,8 @@ from frostline.files.atomic import irregular
 
 FITS = ("crop", "squash", "pad")
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 Images = Sequence[str] | NDArray[np.uint8]
 """Where a split's images are: paths of files, or one array [N, H, W] or [N, H, W, 3]."""

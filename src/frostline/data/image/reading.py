@@ -19,12 +19,11 @@ IMPORT = "from PIL import Image"
 SIZES = ((91, 64), (40, 133), (64, 64), (300, 201))
 
 
-class ImageReader(Reader):
+class ImageReader(Reader[Pixels]):
     """Reads image files. Records of old know no other fit than the backbone's crop."""
 
     kind = IMAGES
     noun, argument = "images", "FILE"
-    preprocess: Pixels
 
     def __init__(self, preprocess: Pixels, run: RunData) -> None:
         data, self.run = run.options, run

@@ -26,12 +26,11 @@ from frostline.data.speech.sound import (
 from frostline.data.threads import run_in_threads
 
 
-class SoundReader(Reader):
+class SoundReader(Reader[Hearing]):
     """Reads sound files."""
 
     kind = RECORDINGS
     noun, argument = "sounds", "FILE"
-    preprocess: Hearing
 
     def __init__(self, preprocess: Hearing, run: RunData) -> None:
         self.preprocess, self.run = preprocess, run

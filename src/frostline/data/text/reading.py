@@ -19,12 +19,11 @@ LINES = ".txt"
 SAMPLES = ("a", "Half a sentence of some length, and", "no more than this.", "words " * 40)
 
 
-class TextReader(Reader):
+class TextReader(Reader[Writing]):
     """Reads texts: lines of text files and of standard input, and cells of tables, in the column ``text_column``."""
 
     kind = Kind("texts", frozenset({LINES, *READERS}))
     noun, argument = "texts", "TEXT"
-    preprocess: Writing
 
     def __init__(self, preprocess: Writing, run: RunData) -> None:
         self.preprocess, self.run = preprocess, run
