@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from frostline.data.image.augment import Batched, Light, apply
+from frostline.data.image.augment import Batched, Light, augment_images
 from frostline.data.image.policies import RandAugment, TrivialAugment
 
 
@@ -73,7 +73,10 @@ def main() -> None:
                 for batch in options.batches:
                     images = torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
                     planes, there, indices = images.contiguous(), images.to(options.device), torch.arange(batch)
-                    ways = [lambda: apply(one, planes, indices, 0, 1), lambda: apply(many, there, indices, 0, 1)]  # noqa: B023
+                    ways = [
+                        lambda: augment_images(one, 0, planes, indices, 1),  # noqa: B023
+                        lambda: augment_images(many, 0, there, indices, 1),  # noqa: B023
+                    ]
                     loop, whole = (1e6 * each / batch for each in best(ways, options.seconds, options.device))
                     row = f"{name:12} {size:4} {batch:5} {threads:7} {loop:8.1f} {whole:9.1f} {loop / whole:6.1f}"
                     print(row, flush=True)

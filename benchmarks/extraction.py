@@ -51,7 +51,7 @@ def overlapped(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collec
     def ready(inputs: Inputs, indices: Tensor) -> Inputs:
         return data.augment_batch("train", inputs, indices, 0)
 
-    run_pass(network, data.ordered("train", 0, BATCH), ready, torch.no_grad, collectors)
+    run_pass(network, data.serve_in_order("train", 0, BATCH), ready, torch.no_grad, collectors)
 
 
 def timed(way: object, backbone: Backbone, data: DataModule, cuts: Sequence[Cut]) -> float:

@@ -34,11 +34,11 @@ from frostline.config.compose import compose, resolve
 from frostline.data.base import Served
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
-from frostline.data.image.pixels import decode_some, digest, in_threads
+from frostline.data.image.pixels import decode_in_threads, decode_some
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, permutation
+from frostline.data.order import EpochBatches, Order, Share, permutation
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store, Writer
-from frostline.features.prefix import Features, Rows
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
@@ -86,8 +86,8 @@ def images(folder: Path, count: int = 64) -> dict[str, float]:
     clock = time.process_time
     return {
         "decode_s": best(lambda: decode_some(paths, range(count), LOOK), clock) / count,
-        "check_s": best(lambda: in_threads(see, paths), clock) / count,
-        "digest_rate": size / best(lambda: in_threads(digest, paths), clock),
+        "check_s": best(lambda: decode_in_threads(see, paths), clock) / count,
+        "digest_rate": size / best(lambda: decode_in_threads(lambda path: sha256_file(Path(path)), paths), clock),
     }
 
 
@@ -120,7 +120,7 @@ def listed(folder: Path, count: int) -> tuple[int, int]:
 def order(count: int = 10_000_000) -> dict[str, float]:
     """Measure an epoch's order: its permutation, and its batches as views of that."""
     before, started = _resident(), time.perf_counter()
-    batches = iter(EpochBatches(count, 8 * BATCH, 0, True, 0, 8))
+    batches = iter(EpochBatches(Order(count, 8 * BATCH), True, Share(0, 8)))
     next(batches)
     return {"order_s": (time.perf_counter() - started) / count, "order_bytes": (_resident() - before) / count}
 
@@ -152,10 +152,10 @@ def cache(folder: Path) -> dict[str, float]:
     file.write_bytes(content.tobytes())
     tensor = torch.from_numpy(content)
     found = {"write_rate": total / write_s, "sum_rate": total / best(lambda: sha256_file(file))}
-    found["memory_rate"] = total / best(lambda: read(Rows([tensor])))
-    found["mapped_rate"] = total / best(lambda: read(Rows([mapped(file)])))
+    found["memory_rate"] = total / best(lambda: read(Activations([tensor])))
+    found["mapped_rate"] = total / best(lambda: read(Activations([mapped(file)])))
     parts = list(tensor.split(-(-ROWS // FILES)))
-    one, many = best(lambda: read(Rows([tensor]), 50)), best(lambda: read(Rows(parts), 50))
+    one, many = best(lambda: read(Activations([tensor]), 50)), best(lambda: read(Activations(parts), 50))
     found["files_s"] = (many - one) / 50 / len(parts)
     return found | {"cold_bytes": cold(file)}
 
@@ -165,10 +165,10 @@ def mapped(file: Path) -> torch.Tensor:
     return torch.from_numpy(np.memmap(file, np.uint8, "c")).view(torch.float32).view(-1, NUMBERS)
 
 
-def read(rows: Rows, batches: int | None = None) -> None:
+def read(rows: Activations, batches: int | None = None) -> None:
     """Read an epoch of shuffled batches, or the first few, through Frostline's loader."""
-    source = Features({0: rows}, 0.0)
-    order = EpochBatches(ROWS, BATCH, 0, shuffle=True)
+    source = CachedSplit({0: rows}, 0.0)
+    order = EpochBatches(Order(ROWS, BATCH), shuffle=True)
     loader = DataLoader(Served(source, torch.zeros(ROWS)), sampler=order, batch_size=None)
     for index, _ in enumerate(loader):
         if index + 1 == batches:
@@ -181,7 +181,7 @@ def cold(file: Path, count: int = 16) -> float:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     before = _read_from_disk()
-    Features({0: Rows([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
+    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
     return (_read_from_disk() - before) / count
 
 

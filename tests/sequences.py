@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
-from frostline.data.base import DataModule, Loading
-from frostline.data.inputs import Ragged, padded, same
+from frostline.data.base import DataModule, Facts, Loading, Preparation
+from frostline.data.inputs import Ragged, make_generator, pad_sequences
 from frostline.data.splits import SPLITS
+from frostline.data.text.characters import Characters
 
 KNOWN, WIDTH = 30, 12
 SMALL: dict[str, Any] = {
@@ -27,15 +28,13 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Sequences of numbers from 3 up to ``KNOWN``."""
+class Numbers(Characters):
+    """Sequences of numbers from 3 up to ``KNOWN``, which stand for texts."""
 
     size: int = 10
-    modality: ClassVar[str] = "text"
-    normalisation: str = ""
 
     def example(self, count: int, size: int) -> Ragged:
-        values = torch.randint(3, KNOWN, (count, size), generator=same())
+        values = torch.randint(3, KNOWN, (count, size), generator=make_generator())
         return Ragged(values, torch.tensor([max(1, size - 2 * place) for place in range(count)]))
 
 
@@ -113,7 +112,7 @@ class Sequences:
         return []
 
     def inputs(self, indices: Tensor, view: int) -> Ragged:
-        return padded([self.rows[place] for place in indices.tolist()])
+        return pad_sequences([self.rows[place] for place in indices.tolist()])
 
     def peek(self, indices: Tensor) -> Ragged:
         return self.inputs(indices, 0)
@@ -125,8 +124,8 @@ class Sequences:
 def sequences(count: int = 90, batch_size: int = 8) -> DataModule:
     """Return a data set of random sequences."""
     splits = {name: Sequences(count, seed) for seed, name in enumerate(SPLITS)}
-    loading = Loading(batch_size, 0, 1, 0)
-    return DataModule(splits, ["small", "large"], Numbers(), loading, dict.fromkeys(SPLITS, "none"), typical=6)
+    preparation = Preparation(Numbers(), dict.fromkeys(SPLITS, "none"), typical=6)
+    return DataModule(splits, Facts(["small", "large"]), preparation, Loading(batch_size, 0, 1, 0))
 
 
 def save_bert(folder: Path, **options: Any) -> Path:

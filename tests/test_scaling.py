@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from frostline.data.image.datasets import Digits
+from frostline.features.activations import Activations
 from frostline.features.cache import Store
-from frostline.features.prefix import PrefixCache, Rows
+from frostline.features.prefix import PrefixCache
 from frostline.heads import Linear
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def test_the_cache_writes_as_many_bytes_for_a_sample_as_its_cut_says(lite: Any, 
 def test_rows_of_several_files_are_those_of_one() -> None:
     whole = torch.randn(20, 3)
     places = torch.randperm(20)
-    assert torch.equal(Rows(list(whole.split([7, 0, 12, 1]))).select(places), whole[places])
+    assert torch.equal(Activations(list(whole.split([7, 0, 12, 1]))).select(places), whole[places])
 
 
 def test_an_all_reduce_sends_each_byte_twice_less_one_part() -> None:

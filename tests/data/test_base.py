@@ -15,7 +15,7 @@ from torch import Tensor
 from frostline.data.image.augment import Light
 from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.inputs import Pixels, Ragged
-from frostline.data.order import EpochBatches
+from frostline.data.order import EpochBatches, Order, Share
 from frostline.errors import UserError
 
 
@@ -31,9 +31,9 @@ def test_an_epoch_is_all_samples_once_in_batches_of_nearly_equal_size(
 ) -> None:
     if shuffle and n // math.ceil(n / size) < world:
         with pytest.raises(UserError, match="data.batch_size"):
-            EpochBatches(n, size, 0, shuffle, 0, world)
+            EpochBatches(Order(n, size), shuffle, Share(0, world))
         return
-    ranks = [EpochBatches(n, size, 0, shuffle, rank, world) for rank in range(world)]
+    ranks = [EpochBatches(Order(n, size), shuffle, Share(rank, world)) for rank in range(world)]
     for rank in ranks:
         rank.set_epoch(epoch)
     shares = [[indices for _, indices, _ in rank] for rank in ranks]
@@ -41,7 +41,7 @@ def test_an_epoch_is_all_samples_once_in_batches_of_nearly_equal_size(
     batches = [torch.cat(parts) for parts in zip(*shares, strict=True)]
     assert sorted(torch.cat(batches).tolist()) == list(range(n))
     if not shuffle:
-        alone = {tuple(indices.tolist()) for _, indices, _ in EpochBatches(n, size, 0, False)}
+        alone = {tuple(indices.tolist()) for _, indices, _ in EpochBatches(Order(n, size), False)}
         assert {tuple(indices.tolist()) for share in shares for indices in share if len(indices)} == alone
         return
     assert len(batches) == math.ceil(n / size)
@@ -54,7 +54,7 @@ def test_an_epoch_is_all_samples_once_in_batches_of_nearly_equal_size(
 def test_the_mean_over_ranks_of_their_weighted_means_is_the_mean_of_the_batch(n: int, size: int, world: int) -> None:
     if n // math.ceil(n / size) < world:
         return
-    ranks = [EpochBatches(n, size, 0, True, rank, world) for rank in range(world)]
+    ranks = [EpochBatches(Order(n, size), True, Share(rank, world)) for rank in range(world)]
     for parts in zip(*ranks, strict=True):
         whole = torch.cat([indices for _, indices, _ in parts]).double().mean()
         weighted = sum(weight * indices.double().mean() for _, indices, weight in parts) / world
@@ -67,12 +67,12 @@ def order(batches: EpochBatches, epoch: int) -> list[int]:
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
-    first, second, other = (EpochBatches(50, 8, seed, True) for seed in (3, 3, 4))
+    first, second, other = (EpochBatches(Order(50, 8, seed), True) for seed in (3, 3, 4))
     in_turn = [order(first, epoch) for epoch in range(4)]
     torch.manual_seed(99)
     assert order(second, 3) == in_turn[3]
     assert order(other, 3) != in_turn[3] != in_turn[2]
-    assert order(EpochBatches(50, 8, 3, False), 7) == list(range(50))
+    assert order(EpochBatches(Order(50, 8, 3), False), 7) == list(range(50))
 
 
 def test_views_follow_the_epoch(preprocess: Pixels) -> None:

@@ -43,7 +43,7 @@ def test_a_batch_that_does_not_come_ends_the_epoch_and_names_the_key(photos: Pat
     data = stuck(photos, preprocess, timeout_s=1)
     loader = data.train_dataloader()
     assert loader.persistent_workers
-    for batches in (iter(loader), data.ordered("train", 1, 4)):
+    for batches in (iter(loader), data.serve_in_order("train", 1, 4)):
         began = time.monotonic()
         with pytest.raises(UserError, match=r"data\.timeout_s: no batch came .* \(data\.workers\) in 1 s"):
             next(batches)

@@ -7,7 +7,7 @@ import torch
 
 from frostline.data.image.datasets import Digits, ImageCSV, ImageFolder
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, drawn, permutation
+from frostline.data.order import EpochBatches, Order, Share, draw_samples, permutation
 from frostline.errors import UserError
 from frostline.tasks.multiclass import Multiclass
 from frostline.tasks.multilabel import Multilabel
@@ -67,7 +67,7 @@ def test_the_folders_of_classes_can_be_numbers_too(photos: Path, preprocess: Pix
 
 def test_balanced_epochs_hold_every_class_alike_and_are_functions_of_seed_and_epoch() -> None:
     labels = torch.tensor([0] * 80 + [1] * 15 + [2] * 5)
-    batches = EpochBatches(100, 20, seed=3, shuffle=True, draws=Multiclass().draws(labels))
+    batches = EpochBatches(Order(100, 20, seed=3, draws=Multiclass().draws(labels)), shuffle=True)
     epochs = []
     for epoch in (0, 1, 0):
         batches.set_epoch(epoch)
@@ -86,13 +86,14 @@ def test_balanced_epochs_hold_every_class_alike_and_are_functions_of_seed_and_ep
 
 def test_alike_draws_are_every_sample_once() -> None:
     order = permutation(50, "order")
-    assert drawn(order, torch.full((50,), 0.3)).tolist() == order.tolist()
+    assert draw_samples(order, torch.full((50,), 0.3)).tolist() == order.tolist()
 
 
 def test_ranks_share_out_a_balanced_epoch(preprocess: Pixels) -> None:
     draws = torch.rand(40, generator=torch.Generator().manual_seed(0))
-    whole = [indices for _, indices, _ in EpochBatches(40, 8, 0, True, draws=draws)]
-    parts = [[indices for _, indices, _ in EpochBatches(40, 8, 0, True, rank, 2, draws=draws)] for rank in (0, 1)]
+    order = Order(40, 8, draws=draws)
+    whole = [indices for _, indices, _ in EpochBatches(order, True)]
+    parts = [[indices for _, indices, _ in EpochBatches(order, True, Share(rank, 2))] for rank in (0, 1)]
     for batch, first, second in zip(whole, *parts, strict=True):
         assert torch.equal(batch[0::2], first) and torch.equal(batch[1::2], second)
 

@@ -12,12 +12,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from frostline.backbones.cuts import find_cuts
-from frostline.data.ahead import make_ahead
 from frostline.data.base import DataModule
 from frostline.data.inputs import Ragged
-from frostline.features.activations import Rows
+from frostline.data.threads import make_ahead
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store
-from frostline.features.prefix import SHARE, Features, PrefixCache
+from frostline.features.prefix import SHARE, PrefixCache
 
 CUDA = torch.device("cuda", 0)
 
@@ -105,13 +105,14 @@ class Copies(TorchDispatchMode):
         return result
 
 
-def stored(rows: int) -> tuple[DataModule, PrefixCache, dict[str, Features]]:
+def stored(rows: int) -> tuple[DataModule, PrefixCache, dict[str, CachedSplit]]:
     """Return data and features [rows, 4] of its training samples, for a run that trains on a GPU."""
     data = sequences(count=rows)
-    data.splits["train"].lengths = None
+    data.splits["train"].lengths = None  # type: ignore[misc]
     cache = PrefixCache(None, tiny(), data, device=CUDA)
     parts = [torch.arange(4.0 * rows).view(rows, 4)[: rows // 2], torch.zeros(rows - rows // 2, 4)]
-    return data, cache, {"train": Features({0: Rows(parts, mapped=True), 1: Rows(parts, mapped=True)}, 0.0)}
+    views = {view: Activations(parts, mapped=True) for view in (0, 1)}
+    return data, cache, {"train": CachedSplit(views, 0.0)}
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
@@ -147,7 +148,7 @@ def test_what_is_kept_on_a_gpu_is_indexed_there_and_nothing_goes_over_in_a_step(
 def test_what_does_not_fit_a_gpu_or_has_lengths_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     _, cache, sources = stored(100)
     allow(monkeypatch, 2 * 1600 / SHARE - 8)
-    sources["val"] = Features({0: Rows([torch.zeros(6, 4)], torch.tensor([1, 2, 3]))}, 0.0)
+    sources["val"] = CachedSplit({0: Activations([torch.zeros(6, 4)], torch.tensor([1, 2, 3]))}, 0.0)
     cache.move_to_device(sources)
     assert sources["train"].device is None and sources["val"].device == torch.device("cpu")
     cache.begin()
@@ -157,6 +158,6 @@ def test_what_does_not_fit_a_gpu_or_has_lengths_stays(monkeypatch: pytest.Monkey
 def test_rows_in_one_piece_are_those_of_their_files() -> None:
     parts = [torch.randn(3, 2, 2), torch.randn(1, 2, 2), torch.randn(4, 2, 2)]
     chosen = torch.tensor([7, 0, 3, 3, 2])
-    held = Rows(parts, mapped=True).to(torch.device("cpu"))
+    held = Activations(parts, mapped=True).to(torch.device("cpu"))
     assert not held.mapped and held.bytes == 4 * 8 * 4
-    assert torch.equal(held.select(chosen), Rows(parts).select(chosen))  # type: ignore[arg-type]
+    assert torch.equal(held.select(chosen), Activations(parts).select(chosen))  # type: ignore[arg-type]

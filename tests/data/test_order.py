@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.data.order import EpochBatches
+from frostline.data.order import EpochBatches, Order, Share
 
 
 def lengths_of(n: int) -> torch.Tensor:
@@ -16,7 +16,7 @@ def test_each_sample_is_seen_once_by_one_rank(n: int, size: int, epoch: int, wor
     for shuffle in (True, False):
         seen: list[int] = []
         for rank in range(world):
-            batches = EpochBatches(n, size, 0, shuffle, rank, world, lengths=lengths_of(n))
+            batches = EpochBatches(Order(n, size, lengths=lengths_of(n)), shuffle, Share(rank, world))
             batches.set_epoch(epoch)
             seen += [index for _, own, _ in batches for index in own.tolist()]
         assert sorted(seen) == list(range(n))
@@ -24,8 +24,8 @@ def test_each_sample_is_seen_once_by_one_rank(n: int, size: int, epoch: int, wor
 
 def test_a_batch_holds_little_padding_and_batches_are_shuffled() -> None:
     lengths = lengths_of(2000)
-    plain = EpochBatches(2000, 20, 0, True)
-    sorted_ = EpochBatches(2000, 20, 0, True, lengths=lengths)
+    plain = EpochBatches(Order(2000, 20), True)
+    sorted_ = EpochBatches(Order(2000, 20, lengths=lengths), True)
 
     def padding(batches: EpochBatches) -> float:
         padded = sum(len(own) * int(lengths[own].max()) for _, own, _ in batches)
@@ -39,7 +39,7 @@ def test_a_batch_holds_little_padding_and_batches_are_shuffled() -> None:
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int, skip: int = 0) -> list[list[int]]:
-        batches = EpochBatches(60, 8, seed, True, skip=skip, lengths=lengths_of(60))
+        batches = EpochBatches(Order(60, 8, seed, lengths_of(60)), True, skip=skip)
         batches.set_epoch(epoch)
         return [own.tolist() for _, own, _ in batches]
 

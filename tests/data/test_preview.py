@@ -56,7 +56,7 @@ def test_looks_before_and_after_decoding_are_the_same() -> None:
 
 def test_a_split_that_is_not_used_is_not_made_ready() -> None:
     data = Digits(preprocess=LOOK)
-    data.used = ("train", "val")
+    data.prepare_only(("train", "val"))
     data.setup("fit")
     ready = {name: vars(split)["_pixels"] is not None for name, split in data.splits.items()}
     assert ready == {"train": True, "val": True, "test": False}

@@ -7,8 +7,9 @@ import torch
 from tests.sequences import WIDTH, sequences, tiny
 
 from frostline.backbones.cuts import find_cuts, prefix
-from frostline.data.inputs import Ragged, padded
-from frostline.features.activations import Rows, in_order
+from frostline.data.inputs import Ragged, pad_sequences
+from frostline.data.order import Share
+from frostline.features.activations import Activations, sort_outputs
 from frostline.features.cache import CONTENT, Store
 from frostline.features.prefix import PrefixCache
 
@@ -63,10 +64,10 @@ def test_a_flipped_bit_among_the_lengths_is_found(tmp_path: Path) -> None:
 def test_rows_of_several_files_are_found() -> None:
     rows = [torch.arange(float(length))[:, None] + 10 * place for place, length in enumerate([3, 1, 2, 4])]
     lengths = torch.tensor([3, 1, 2, 4])
-    whole = Rows([torch.cat(rows)], lengths)
-    parts = Rows([torch.cat(rows[:1]), torch.cat(rows[1:3]), rows[3]], lengths)
+    whole = Activations([torch.cat(rows)], lengths)
+    parts = Activations([torch.cat(rows[:1]), torch.cat(rows[1:3]), rows[3]], lengths)
     for chosen in ([2, 0], [3], [1, 1, 2, 3, 0]):
-        expected = padded([rows[place] for place in chosen])
+        expected = pad_sequences([rows[place] for place in chosen])
         for held in (whole, parts):
             found = held.select(torch.tensor(chosen))
             assert isinstance(found, Ragged)
@@ -78,9 +79,10 @@ def test_batches_that_came_by_length_go_back_into_order(ragged: bool) -> None:
     rows = [torch.full((place + 1, 2), float(place)) for place in range(5)]
     batches = [torch.tensor([4, 1]), torch.tensor([0, 3, 2])]
     outputs = [
-        padded([rows[place] for place in batch.tolist()]) if ragged else batch[:, None].float() for batch in batches
+        pad_sequences([rows[place] for place in batch.tolist()]) if ragged else batch[:, None].float()
+        for batch in batches
     ]
-    content, lengths = in_order(outputs, batches)
+    content, lengths = sort_outputs(outputs, batches)
     if ragged:
         assert lengths is not None and lengths.tolist() == [1, 2, 3, 4, 5]
         assert torch.equal(content, torch.cat(rows))
@@ -94,7 +96,7 @@ def test_the_parts_of_a_pass_make_the_whole(parts: int) -> None:
     seen: list[int] = []
     for part in range(parts):
         window: list[int] = []
-        for indices, inputs, complete in data.ordered("train", 0, 8, part, parts):
+        for indices, inputs, complete in data.serve_in_order("train", 0, 8, Share(part, parts)):
             assert isinstance(inputs, Ragged) and inputs.values.shape[1] == int(inputs.lengths.max())
             window += indices.tolist()
             if complete:

@@ -19,6 +19,7 @@ from frostline.backbones.cuts import find_cuts, prefix, suffix
 from frostline.data.base import DataModule
 from frostline.features.cache import CONTENT, MANIFEST, Store
 from frostline.features.prefix import PrefixCache
+from frostline.ranks.collectives import Group
 
 FULL_DISK = Callable[[int], AbstractContextManager[None]]
 networks = pytest.mark.parametrize(
@@ -184,3 +185,15 @@ def test_activations_of_mixed_precision_are_kept_as_they_are(make, load, tmp_pat
     plain = PrefixCache(None, backbone, data, autocast=nullcontext).collect("train", cut, [0])
     assert len(Store(tmp_path).entries()) == 1 and features.dtype in (torch.bfloat16, torch.float32)
     torch.testing.assert_close(features.float(), plain.inputs(torch.arange(80), 0), rtol=0.1, atol=0.1)
+
+
+def test_a_rank_by_itself_collects_everything_and_keeps_what_it_used(make, load, tmp_path: Path) -> None:
+    backbone = make()
+    data, cut = load(backbone), find_cuts(backbone, 32)[-1]
+    expected = PrefixCache(Store(tmp_path), backbone, data).collect("val", cut, [0]).views[0].whole()
+    shared = PrefixCache(Store(tmp_path), backbone, data, max_bytes=1, group=Group(1, 2))
+    alone = shared.without_group()
+    assert torch.equal(alone.collect("val", cut, [0]).views[0].whole(), expected)
+    assert shared.group.world == 2 and alone.group.world == 1
+    alone.without_group().collect("train", cut, [0])
+    assert len(Store(tmp_path).entries()) == 2, "what the rank read before stays"

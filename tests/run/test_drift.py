@@ -26,7 +26,7 @@ from frostline.heads import Linear
 from frostline.results.store import run_folder, run_id
 from frostline.run import experiment, outcome
 from frostline.run.build import Builder
-from frostline.run.drift import cka, group_outputs, pooled
+from frostline.run.drift import cka, group_outputs
 from frostline.run.experiment import run_experiment
 from frostline.run.flops import backward_flops, head_flops
 from frostline.run.setup import set_up
@@ -163,14 +163,6 @@ def test_cka_sees_what_is_not_a_rotation() -> None:
     assert cka(x, features(1, 200, 4)) < 0.1
     assert cka(x, x * torch.tensor([1.0, 10.0, 1.0, 1.0])) < 0.9
     assert cka(x, torch.ones(200, 4)) != cka(x, torch.ones(200, 4)), "NaN for features that do not vary"
-
-
-def test_maps_and_sequences_are_pooled_over_their_places() -> None:
-    value = torch.rand(2, 5, 3, 3)
-    assert torch.equal(pooled(value), value.mean(dim=(2, 3)))
-    assert torch.equal(pooled(value.permute(0, 2, 3, 1)), value.permute(0, 2, 3, 1).mean(dim=(1, 2)))
-    assert torch.equal(pooled(torch.ones(2, 7, 5)), torch.ones(2, 5))
-    assert pooled(torch.rand(2, 5)).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])

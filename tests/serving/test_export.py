@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from frostline.commands import main
+from frostline.data.reading import Item
 from frostline.errors import UserError
 from frostline.serving import formats
-from frostline.serving.export import export, imported
-from frostline.serving.reading import reader
+from frostline.serving.export import export, import_program
+from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored, restore
 from frostline.serving.runs import find_run
-from frostline.serving.sources import Item
 
 Alone = Callable[[Path, Sequence[str]], list[dict[str, Any]]]
 Make = Callable[..., Path]
@@ -33,14 +33,14 @@ def exported(run: Path, format: str, folder: Path) -> Path:
 def own(run: Path, samples: Sequence[str]) -> list[dict[str, Any]]:
     """Return what Frostline says of samples."""
     model = restored(run)
-    batch = reader(model)([Item(sample, sample) for sample in samples])
+    batch = make_reader(model).read([Item(sample, sample) for sample in samples])
     assert batch.inputs is not None and not batch.bad
     return [answer._asdict() for answer in model.task.answers(model.classes, model.outputs(batch.inputs))]
 
 
 def said(folder: Path, samples: Sequence[str]) -> list[dict[str, Any]]:
     """Return what an export's example says of samples that are one batch."""
-    example = imported(folder / "example.py")
+    example = import_program(folder / "example.py")
     return example.answers(*example.load()(*example.prepare(samples)))
 
 

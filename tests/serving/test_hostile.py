@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.sequences import save_bert
 
 from frostline.commands import main
-from frostline.serving.example import Code, printed
+from frostline.serving.example import Code, print_value
 from frostline.training.checkpoint import Checkpoints
 
 Alone = Callable[[Path, Sequence[str]], list[dict[str, Any]]]
@@ -134,8 +134,8 @@ def test_a_strangers_record_names_no_code(
 def test_nothing_but_numbers_and_our_own_text_is_printed_into_a_program(value: object) -> None:
     """Promise 33: a template that would print a config's value cannot be written by mistake."""
     with pytest.raises(TypeError, match="has no place in a program"):
-        printed(value)
-    assert printed(Code("import json")) == "import json" and printed(0.97) == "0.97" and printed(3) == "3"
+        print_value(value)
+    assert print_value(Code("import json")) == "import json" and print_value(0.97) == "0.97" and print_value(3) == "3"
 
 
 @pytest.mark.parametrize(

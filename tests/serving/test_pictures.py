@@ -14,12 +14,12 @@ from tests.runs import finished, rows
 from frostline.commands import main
 from frostline.config.compose import compose, resolve
 from frostline.data.image.datasets import ImageFolder
+from frostline.data.reading import Item
 from frostline.files.atomic import write_json
-from frostline.serving.export import imported
-from frostline.serving.reading import pixels, reader
+from frostline.serving.export import import_program
+from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored, restore
 from frostline.serving.runs import find_run
-from frostline.serving.sources import Item
 
 SPLITS = ("train", "val", "test")
 FITS = {"crop": [], "squash": [], "pad": ["data.background=navy", "data.crop=0.9"]}
@@ -89,10 +89,10 @@ def test_all_that_reads_a_picture_reads_it_alike(
     """Promise 46."""
     model = restored(odd_run)
     expected = trained_on(model, odd_pictures)
-    batch = reader(model)([Item(name, name) for name in expected])
+    batch = make_reader(model).read([Item(name, name) for name in expected])
     assert isinstance(batch.inputs, torch.Tensor) and torch.equal(batch.inputs, torch.stack([*expected.values()]))
     assert main(["export", str(odd_run), "--format", format, "--output", str(tmp_path / "out")]) == 0
-    example = imported(tmp_path / "out" / "example.py")
+    example = import_program(tmp_path / "out" / "example.py")
     made = example.prepare(list(expected))
     assert np.array_equal(made[0], batch.inputs.numpy())
     answers = example.answers(*example.load()(*made))
@@ -153,7 +153,7 @@ def test_a_run_of_old_reads_as_it_did(odd_run: Path, tmp_path: Path) -> None:
         del record["config"]["data"][key]
     del record["data"]["span"]
     write_json(run / "record.json", record)
-    found, own = pixels(restored(run)), restored(run).backbone.preprocess
+    found, own = make_reader(restored(run)).preprocess, restored(run).backbone.preprocess
     assert (found.fit, found.crop, found.span) == ("crop", own.crop, None)  # type: ignore[attr-defined]
 
 

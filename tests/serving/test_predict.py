@@ -253,7 +253,9 @@ def test_a_run_that_cannot_be_used_is_refused(
 
 def test_only_a_batch_is_read_ahead(image_run: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
     from frostline.serving.predict import chunks
-    from frostline.serving.sources import items
+    from frostline.serving.reading import make_reader
+    from frostline.serving.restored import restore
+    from frostline.serving.runs import find_run
 
     path = str(pictures / "test" / "a" / "2.png")
     taken = []
@@ -263,7 +265,8 @@ def test_only_a_batch_is_read_ahead(image_run: Path, monkeypatch: pytest.MonkeyP
             taken.append(place)
             yield path
 
-    first = next(chunks(items(["-"], "image", "", lines()), 8))
+    reader = make_reader(restore(*find_run(str(image_run), image_run.parent)))
+    first = next(chunks(reader.list_items(["-"], lines()), 8))
     assert len(first) == 8 and len(taken) == 8
 
 

@@ -29,7 +29,9 @@ class Cut:
     of one sample's activation (of one of its frames, where samples are sequences), ``bytes`` its size in float32 at a
     typical length; ``flops`` is the cost of one such sample's forward pass up to here. ``layout`` lists the
     activation's dimensions as they lie in memory, outermost first (for channels-last (0, 2, 3, 1)): a suffix brings a
-    stored activation back into it, for speed and bit-equality.
+    stored activation back into it, for speed and bit-equality. ``places`` are the dimensions that are places of a map,
+    or tokens: (2, 3) of [B, C, H, W], (1, 2) of [B, H, W, C], (1,) of [B, tokens, C]; none of vectors, nor of
+    sequences, which say by themselves what of them is real.
     """
 
     name: str
@@ -39,12 +41,20 @@ class Cut:
     flops: int
     buffers: frozenset[str] = frozenset()
     layout: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
 
 
-def dense_cut(name: str, value: Tensor, flops: int, parameters: frozenset[str], buffers: frozenset[str]) -> Cut:
+def dense_cut(
+    name: str,
+    value: Tensor,
+    flops: int,
+    parameters: frozenset[str],
+    buffers: frozenset[str],
+    places: tuple[int, ...] = (),
+) -> Cut:
     """Return the cut at which one sample's activation is ``value`` [1, ...]."""
     layout = tuple(sorted(range(value.ndim), key=lambda dimension: -value.stride(dimension)))
-    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout)
+    return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout, places)
 
 
 class Backbone(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
 from frostline.backbones.flops import counting
-from frostline.data.inputs import Inputs, Ragged, count
+from frostline.data.inputs import Inputs, Ragged, count, equals, map_tensors, map_values
 
 SAMPLES = 3
 _FOUND: WeakKeyDictionary[Backbone, dict[int, list[Cut]]] = WeakKeyDictionary()
@@ -73,26 +73,19 @@ def check_cut(backbone: Backbone, name: str, size: int) -> bool:
         if count(activation) != SAMPLES:
             return False
         try:
-            found, whole = suffix(backbone, name)(stored(activation)), backbone(inputs)
+            found = suffix(backbone, name)(map_tensors(Tensor.contiguous, activation))  # as it lies in a store
         except Exception:  # a network that looks at more than the activation can do anything with what it is given
             return False
-    return all(torch.equal(one, other) for one, other in zip(tensors(found), tensors(whole), strict=True))
+        return equals(found, backbone(inputs))
 
 
-def stored(activation: Inputs) -> Inputs:
-    """Return an activation as it lies in a store."""
-    return (
-        Ragged(*(each.contiguous() for each in activation))
-        if isinstance(activation, Ragged)
-        else (activation.contiguous())
-    )
-
-
-def tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return what a batch is made of; what stands beyond a sequence's end does not count."""
-    if not isinstance(inputs, Ragged):
-        return (inputs,)
-    return (inputs.lengths, inputs.values[inputs.mask])
+def pool_activation(activation: Inputs, cut: Cut) -> Tensor:
+    """Return the activations of a batch at a cut as vectors [B, D]: the mean over the places of a map, the tokens of a
+    picture, or the real positions of a sequence.
+    """
+    if isinstance(activation, Ragged):
+        return activation.mean()
+    return activation.mean(dim=cut.places) if cut.places else activation.flatten(1)
 
 
 class _Part(nn.Module):
@@ -161,10 +154,8 @@ class Suffix(_Part):
             self.refresh()
             training = any(self.traced_modes)
         graph = self.train_graph if training else self.eval_graph
-        return graph(self._copy(activation))[0]
+        return graph(map_values(self._copy, activation))[0]
 
-    def _copy(self, activation: Inputs) -> Inputs:
-        if isinstance(activation, Ragged):
-            return Ragged(activation.values.clone(), activation.lengths)
-        like = {"dtype": activation.dtype, "device": activation.device}
-        return torch.empty_permuted(activation.shape, self.cut.layout, **like).copy_(activation)
+    def _copy(self, values: Tensor) -> Tensor:
+        layout = self.cut.layout or tuple(range(values.ndim))
+        return torch.empty_permuted(values.shape, layout, dtype=values.dtype, device=values.device).copy_(values)

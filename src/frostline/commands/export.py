@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frostline.config.allow import allow
-from frostline.serving.runs import find_run, made_again
+from frostline.serving.runs import find_run, refuse_misfits
 
 ABOUT = """\
 Write the network of a run, at its best epoch, into a folder: as ONNX, as a program of torch.export, as safetensors for
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     from frostline.serving.restored import restore
 
     target = args.output or folder / "export" / args.format
-    with made_again(folder):
+    with refuse_misfits(folder):
         model = restore(folder, record, accelerator="cpu")
     apart = export(model, args.format, target)
     print(f"{target}: its outputs are at most {apart:.1g} from Frostline's.")

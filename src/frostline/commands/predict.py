@@ -16,7 +16,7 @@ from frostline.config.allow import allow
 from frostline.errors import UserError, printable
 from frostline.files.atomic import NAMES
 from frostline.files.leftovers import temporary_beside
-from frostline.serving.runs import find_run, made_again
+from frostline.serving.runs import find_run, refuse_misfits
 
 ABOUT = """\
 Label new samples with the network of a run, at its best epoch, prepared as in the run's test split. A PATH is a file,
@@ -50,17 +50,15 @@ def main(argv: Sequence[str]) -> int:
 
 def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
     """Write the predictions that are asked for."""
+    from frostline.data.reading import Batch, Item, Untaken
     from frostline.serving.predict import predict, writer
-    from frostline.serving.reading import Batch, reader
+    from frostline.serving.reading import make_reader
     from frostline.serving.restored import restore
-    from frostline.serving.sources import KINDS, Item, Untaken, items
 
-    with made_again(folder):
+    with refuse_misfits(folder):
         model = restore(folder, record)
-        read = reader(model)
-    data = record["config"]["data"]
-    column = args.text_column or data.get("text_column", "text")
-    size = args.batch_size or data["batch_size"]
+        reader = make_reader(model, args.text_column)
+    size = args.batch_size or record["config"]["data"]["batch_size"]
     console = Console(stderr=True, highlight=False)
     skipped: list[int] = []
 
@@ -69,17 +67,16 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
         for line in lines:
             console.print(f"left out: {printable(line)}", markup=False, soft_wrap=True)
 
-    modality, untaken = model.backbone.preprocess.modality, Untaken()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
-    lost = Counter[str]()
+    lost, untaken = Counter[str](), Untaken()
 
     def reading(samples: Sequence[Item]) -> Batch:
-        batch = read(samples)
+        batch = reader.read(samples)
         lost.update(batch.lost)
         return batch
 
-    found = items(args.paths, modality, column, sys.stdin, untaken)
+    found = reader.list_items(args.paths, sys.stdin, untaken)
     write = writer(args.format, model.task, file)
     with progress(console) as bar:
         task = bar.add_task("samples", total=None)
@@ -92,7 +89,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
     if untaken.count:
-        said = printable(untaken.said(KINDS[modality]))
+        said = printable(untaken.describe(reader.kind))
         console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 

@@ -1,18 +1,18 @@
 """What every data set offers, whatever its modality: splits, batches in a fixed order, and Lightning's loaders."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from frostline.data.image.augment import Batched, apply
 from frostline.data.inputs import Inputs, Preprocess, send
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
-from frostline.data.order import WINDOW, EpochBatches, by_length
+from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, sort_by_length, view_of
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, choices, named
 from frostline.files.atomic import sha256_json
@@ -27,7 +27,9 @@ class Split(Source, Protocol):
     labels: Tensor
     names: list[str]
     fingerprint: str
-    lengths: Tensor | None
+
+    @property
+    def lengths(self) -> Tensor | None: ...
 
     def __len__(self) -> int: ...
 
@@ -49,7 +51,7 @@ class Split(Source, Protocol):
         ...
 
 
-def unusable(problems: Sequence[str]) -> str:
+def describe_unusable(problems: Sequence[str]) -> str:
     """Return what to say of samples that cannot be served."""
     return (
         f"data: {len(problems)} samples cannot be used: {named(problems)}. Repair or remove them, or set "
@@ -57,41 +59,67 @@ def unusable(problems: Sequence[str]) -> str:
     )
 
 
-class DataModule(pl.LightningDataModule):
-    """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}.
+BatchAugment = Callable[[Any, Tensor, int], Inputs]
+"""From training samples on the device where the network is, their indices [B] on the host, and a view, to that view
+of them: of each sample a function of its index and the view."""
 
-    ``notes`` holds what the user should be told; ``transforms`` the text that stands for what is done to the samples
-    of each split; ``augment`` what is yet to be done to training samples, in batches where the network is; ``views`` is
-    1 where nothing is augmented; ``used`` the splits that are made ready before training; ``typical`` the size of a
-    usual sample, by which costs are reckoned; ``class_counts`` the samples of each class, by split; ``known`` what was
-    measured in the training samples and is needed to prepare others.
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found in a data set.
+
+    ``class_counts`` holds the samples of each class, by split; ``notes`` what the user should be told; ``known`` what
+    was measured in the training samples and is needed to prepare others.
     """
 
-    def __init__(
-        self,
-        splits: Mapping[str, Split],
-        classes: Sequence[str],
-        preprocess: Preprocess,
-        loading: Loading,
-        transforms: Mapping[str, str],
-        notes: Sequence[str] = (),
-        typical: int | None = None,
-        known: Mapping[str, Any] | None = None,
-        class_counts: Mapping[str, Mapping[str, int]] | None = None,
-        augment: Batched | None = None,
-    ) -> None:
+    classes: Sequence[str]
+    class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to samples before the network sees them.
+
+    ``transforms`` holds text that stands for all of it, by split; ``augment`` is what is left for ``augment_batch`` to
+    do; ``typical`` is the size of a usual sample, by which costs are estimated (None: that of ``preprocess``).
+    """
+
+    preprocess: Preprocess
+    transforms: Mapping[str, str]
+    augment: BatchAugment | None = None
+    typical: int | None = None
+
+
+class Contents(NamedTuple):
+    """All that a data set is made of."""
+
+    splits: Mapping[str, Split]
+    facts: Facts
+    preparation: Preparation
+    loading: Loading
+
+
+class DataModule(pl.LightningDataModule):
+    """A data set in its three splits, served in batches {"inputs", "label" [B], "index" [B], "weight" []}."""
+
+    def __init__(self, splits: Mapping[str, Split], facts: Facts, preparation: Preparation, loading: Loading) -> None:
         super().__init__()
-        assert set(splits) == set(SPLITS) == set(transforms)
-        self.splits, self.classes, self.preprocess = dict(splits), list(classes), preprocess
-        self.loading, self.notes = loading, list(notes)
-        self.typical = typical or preprocess.size
-        self.known = dict(known or {})
-        self.class_counts = {name: dict(counts) for name, counts in (class_counts or {}).items()}
-        self.augment = augment
-        self._transforms = dict(transforms)
+        assert set(splits) == set(SPLITS) == set(preparation.transforms)
+        self.splits, self.preparation, self.loading = dict(splits), preparation, loading
+        self.preprocess = preparation.preprocess
+        self.typical = preparation.typical or self.preprocess.size
+        self.classes, self.notes = list(facts.classes), list(facts.notes)
+        self.class_counts, self.known = dict(facts.class_counts), dict(facts.known)
         self._sources: dict[str, Stored] = {}
-        self.used: tuple[str, ...] = SPLITS
+        self._used: tuple[str, ...] = SPLITS
         self._skip = 0
+
+    @property
+    def modality(self) -> str:
+        """What the samples are: ``image``, ``text`` or ``speech``."""
+        return self.preprocess.modality
 
     @property
     def views(self) -> int | None:
@@ -112,17 +140,13 @@ class DataModule(pl.LightningDataModule):
         said = f"data: {sizes} samples (train/val/test)"
         return f"{said} of {len(classes)} classes: {named(classes, 12)}" if classes else said
 
-    def prepare_only(self, splits: Sequence[str]) -> None:
-        """Make only these splits ready before training."""
-        self.used = tuple(splits)
-
     def transform_id(self, split: str) -> str:
         """Return text that changes with anything which changes this split's samples, for a cache's key."""
-        return self._transforms[split]
+        return self.preparation.transforms[split]
 
     def view(self, epoch: int) -> int:
         """Return the view of the training samples that is served in an epoch."""
-        return epoch if self.views is None else epoch % self.views
+        return view_of(epoch, self.views)
 
     def use(self, sources: Mapping[str, Stored]) -> None:
         """Let the loaders serve these sources, by split, in place of the splits themselves; {} undoes it."""
@@ -131,8 +155,17 @@ class DataModule(pl.LightningDataModule):
                 raise choices("split", name, SPLITS)
         self._sources = dict(sources)
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Return the splits that are made ready before training."""
+        return self._used
+
+    def prepare_only(self, splits: Sequence[str]) -> None:
+        """Make no other splits ready before training than these: a trial never looks at its test split."""
+        self._used = tuple(splits)
+
     def skip_batches(self, count: int) -> None:
-        """Let loaders of training samples leave out the first batches of an epoch: they were served before a pause."""
+        """Leave out the first ``count`` training batches of the next epochs: they were served before a run stopped."""
         self._skip = count
 
     def check(self, splits: Sequence[str] = SPLITS) -> None:
@@ -142,11 +175,11 @@ class DataModule(pl.LightningDataModule):
         """
         problems = [line for name in splits if name not in self._sources for line in self.splits[name].check()]
         if problems:
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
 
     def setup(self, stage: str) -> None:
-        """Check before training, not in the middle of it: the test split as well, unless ``used`` leaves it out."""
-        self.check(("test",) if stage == "test" else self.used)
+        """Check before training, not in the middle of it, the splits that are used: see ``prepare_only``."""
+        self.check(("test",) if stage == "test" else self._used)
 
     def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Any]]:
         """Return a loader of one split; it works in this process where batches cost nothing to make."""
@@ -155,10 +188,10 @@ class DataModule(pl.LightningDataModule):
         self.check((split,))
         samples, pinned = self.splits[split], self._feeds_gpu()
         if split in self._sources:
-            return self._stored_loader(self._sources[split], samples.labels, self._batches(split, shuffle), pinned)
+            return self._stored_loader(self._sources[split], split, shuffle, pinned)
         workers = self.loading.workers if samples.costly else 0
         return Loader(
-            Served(samples, samples.labels, self.augment is not None and split == "train"),
+            Served(samples, samples.labels, self.preparation.augment is not None and split == "train"),
             self._batches(split, shuffle),
             workers,
             self.loading.timeout_s,
@@ -166,36 +199,36 @@ class DataModule(pl.LightningDataModule):
             pin_memory=pinned,
         )
 
-    def _stored_loader(self, source: Stored, labels: Tensor, batches: EpochBatches, pinned: bool) -> Loader:
+    def _stored_loader(self, source: Stored, split: str, shuffle: bool, pinned: bool) -> Loader:
         """Return a loader of what lies where it is used, or whose next batches a thread reads, and pins, meanwhile."""
-        if source.device is not None and source.device.type == "cuda":
-            batches.device = source.device
-            return Loader(Served(source, labels.to(source.device)), batches, 0, None)
-        ahead = pinned or source.device is None
-        return Loader(Served(source, labels), batches, 0, None, ahead, pin_memory=pinned)
+        labels, device = self.splits[split].labels, source.device
+        if device is not None and device.type == "cuda":
+            return Loader(Served(source, labels.to(device)), self._batches(split, shuffle, device), 0, None)
+        ahead = pinned or device is None
+        return Loader(Served(source, labels), self._batches(split, shuffle), 0, None, ahead, pin_memory=pinned)
 
-    def ordered(
-        self, split: str, view: int, batch_size: int, part: int = 0, parts: int = 1, pinned: bool = False
+    def serve_in_order(
+        self, split: str, view: int, batch_size: int, share: Share = ALL, pinned: bool = False
     ) -> Generator[tuple[Tensor, Inputs, bool]]:
         """Return (indices, inputs, whether a window ends) of a split under one view, whatever ``use`` says.
 
         What comes of them is for :meth:`augment_batch`, on the device where the network is.
 
-        In order, but sorted by length within windows of ``WINDOW`` batches. Of ``parts`` equal parts one: they end
-        where windows end, so that each batch is what it would be in the whole; the last ones may be empty. The next
-        batches are made, and with ``pinned`` put into pinned memory, while one is used.
+        In order, but sorted by length within windows of ``WINDOW`` batches. The parts of those who share them are
+        equal, and end where windows end, so that each batch is what it would be in the whole; the last ones may be
+        empty. The next batches are made, and with ``pinned`` put into pinned memory, while one is used.
         """
         samples = self.splits[split]
         problems = samples.check()
         if problems:
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         lengths = samples.lengths
         windows = torch.arange(len(samples)).split(batch_size * (1 if lengths is None else WINDOW))
-        each = math.ceil(len(windows) / parts)
+        each = math.ceil(len(windows) / share.world)
         own: list[tuple[int, Tensor, Tensor]] = []
         ends: list[bool] = []
-        for window in windows[part * each : (part + 1) * each]:
-            batches = by_length(window, lengths).split(batch_size)
+        for window in windows[share.rank * each : (share.rank + 1) * each]:
+            batches = sort_by_length(window, lengths).split(batch_size)
             own += [(view, indices, torch.tensor(1.0)) for indices in batches]
             ends += [False] * (len(batches) - 1) + [True]
         workers = self.loading.workers if samples.costly else 0
@@ -208,10 +241,8 @@ class DataModule(pl.LightningDataModule):
 
         Of each sample it is a function of (seed, index, view), and the same for batches that are cached.
         """
-        if self.augment is None or split != "train" or not len(indices):
-            return inputs
-        assert isinstance(inputs, Tensor)
-        return apply(self.augment, inputs, indices, self.loading.seed, view)
+        augment = self.preparation.augment
+        return inputs if augment is None or split != "train" or not len(indices) else augment(inputs, indices, view)
 
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch and augment it there; a GPU is not waited for, which Lightning sees to with tensors alone.
@@ -236,14 +267,14 @@ class DataModule(pl.LightningDataModule):
         trainer: Any = self.trainer
         return trainer is not None and trainer.strategy.root_device.type == "cuda"
 
-    def _batches(self, split: str, shuffle: bool) -> EpochBatches:
+    def _batches(self, split: str, shuffle: bool, device: torch.device = CPU) -> EpochBatches:
         trainer: Any = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        size, samples = self.loading.batch_size, self.splits[split]
-        view, skip = (self.view, self._skip) if split == "train" else (lambda epoch: 0, 0)
-        seed, lengths = self.loading.seed, samples.lengths
-        draws = self.loading.draws if shuffle else None
-        return EpochBatches(len(samples), size, seed, shuffle, rank, world, view, skip, lengths, draws)
+        share = ALL if trainer is None else Share(trainer.global_rank, trainer.world_size)
+        samples, loading = self.splits[split], self.loading
+        draws = loading.draws if shuffle else None
+        order = Order(len(samples), loading.batch_size, loading.seed, samples.lengths, draws)
+        views, skip = (self.views, self._skip) if split == "train" else (1, 0)
+        return EpochBatches(order, shuffle, share, views, skip, device)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("train", shuffle=True)

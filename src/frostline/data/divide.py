@@ -42,7 +42,7 @@ def divide(found: Found, fractions: Mapping[str, float], options: Options, files
     lacking = check_labels(listings, classes, task, found.where)
     if files:
         check_overlap(listings, found.where)
-    listings["train"] = subset(listings["train"], options.num_per_class, options.fraction, options.seed, task)
+    listings["train"] = draw_subset(listings["train"], options.num_per_class, options.fraction, options.seed, task)
     labels = {name: task.encode(listing.labels, classes) for name, listing in listings.items()}
     draws = task.draws(labels["train"]) if options.balanced else None
     counts = count_classes(listings, classes, task)
@@ -58,7 +58,7 @@ def count_classes(listings: Mapping[str, Listing], classes: Sequence[str], task:
     return found
 
 
-def by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:
+def group_by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:
     """Return the indices of each class's samples, in order; of all under one name where there are no such classes."""
     members: dict[str, list[int]] = {}
     for index, stratum in enumerate(task.strata(labels) or [""] * len(labels)):
@@ -66,7 +66,7 @@ def by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:
     return members
 
 
-def shuffled(members: Sequence[int], seed: int, purpose: str, label: str) -> list[int]:
+def shuffle_members(members: Sequence[int], seed: int, purpose: str, label: str) -> list[int]:
     """Return a class's samples in an order of its own, so that adding a class does not shuffle the others anew."""
     return [members[place] for place in permutation(len(members), seed, purpose, label).tolist()]
 
@@ -88,9 +88,9 @@ def draw_missing(
     if not missing:
         return dict(found.splits), []
     drawn: dict[str, list[int]] = {name: [] for name in ("train", *missing)}
-    strata = by_stratum(found.splits["train"].labels, task)
+    strata = group_by_stratum(found.splits["train"].labels, task)
     for label, members in strata.items():
-        order = shuffled(members, seed, "splits", label)
+        order = shuffle_members(members, seed, "splits", label)
         for name in missing:
             count = max(1, round(fractions[name] * len(members)))
             drawn[name] += order[:count]
@@ -105,7 +105,7 @@ def draw_missing(
     return splits, [f"drew {' and '.join(missing)} from train, {how}, with data.split_seed={seed}"]
 
 
-def subset(train: Listing, num_per_class: int | None, fraction: float | None, seed: int, task: Task) -> Listing:
+def draw_subset(train: Listing, num_per_class: int | None, fraction: float | None, seed: int, task: Task) -> Listing:
     """Return a small training set, drawn by class and seed; a larger one contains every smaller one of the same seed.
 
     Raises UserError where both are given, one is out of range, or a class has fewer samples than asked for.
@@ -121,13 +121,13 @@ def subset(train: Listing, num_per_class: int | None, fraction: float | None, se
     if num_per_class is not None and task.strata(train.labels) is None:
         raise UserError(f"data.num_per_class: with task={task.name} samples are of no single class; use data.fraction.")
     chosen: list[int] = []
-    for label, members in by_stratum(train.labels, task).items():
+    for label, members in group_by_stratum(train.labels, task).items():
         count = num_per_class if num_per_class is not None else max(1, round((fraction or 0) * len(members)))
         if count > len(members):
             raise UserError(
                 f"data.num_per_class: {count} is more than the {len(members)} training samples of class {label!r}."
             )
-        chosen += shuffled(members, seed, "subset", label)[:count]
+        chosen += shuffle_members(members, seed, "subset", label)[:count]
     return train.take(sorted(chosen))
 
 
@@ -172,7 +172,7 @@ def check_overlap(splits: Mapping[str, Listing], where: str) -> None:
         )
 
 
-def duplicates(digests: Mapping[str, Sequence[str]]) -> list[str]:
+def count_duplicates(digests: Mapping[str, Sequence[str]]) -> list[str]:
     """Return notes that count samples of equal contents, within the data set and between train and the others."""
     counts = Counter(digest for split in SPLITS for digest in digests[split])
     repeats = sum(counts.values()) - len(counts)

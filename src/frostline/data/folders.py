@@ -8,7 +8,7 @@ from pathlib import Path
 from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS
-from frostline.data.tables.rows import SPLIT, read_rows, without_bad
+from frostline.data.tables.rows import SPLIT, note_bad_rows, read_rows
 from frostline.errors import UserError, named
 
 
@@ -226,7 +226,7 @@ def read_manifest(
         listing.labels.append(row.cell(columns.label))
         listing.content.append(folder.follow(os.path.join(folder.real, path)))  # type: ignore[union-attr]
     where = f"data.manifest: {manifest}"
-    notes = [*rows.notes, *without_bad(bad, where, skip)]
+    notes = [*rows.notes, *note_bad_rows(bad, where, skip)]
     if not splits:
         raise UserError(f"{where} lists no {kind.noun}.")
     return replace(from_rows(splits, where, columns.split or SPLIT), notes=notes)

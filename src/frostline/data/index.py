@@ -8,16 +8,15 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from frostline.data.threads import run_in_threads
 from frostline.files.atomic import irregular, sha256_file, write_atomic
 
 log = logging.getLogger(__name__)
 FORMAT = 1
-THREADS = min(8, os.cpu_count() or 1)
 MOST_SETS = 200
 """Places, such as data sets, that are remembered; the one not used for longest goes first."""
 
@@ -102,12 +101,7 @@ class DataIndex:
 
 def ask_each(index: DataIndex, question: str, paths: Sequence[str], answer: Callable[[str], Any]) -> list[Any]:
     """Return ``answer`` of each file, in order, as ``DataIndex.ask`` does; threads find what is not known."""
-
-    def answer_all(unknown: list[str]) -> list[Any]:
-        with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(answer, unknown))
-
-    return index.ask(question, paths, answer_all)
+    return index.ask(question, paths, lambda unknown: run_in_threads(answer, unknown))
 
 
 def digests(index: DataIndex, paths: Sequence[str]) -> list[str]:

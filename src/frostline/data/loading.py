@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from frostline.data.ahead import make_ahead
 from frostline.data.inputs import Inputs
+from frostline.data.threads import make_ahead
 from frostline.errors import UserError
 
 

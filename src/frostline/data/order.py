@@ -2,7 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,12 +29,12 @@ WINDOW = 8
 """Batches among which samples are sorted by length, so that little of a batch is padding."""
 
 
-def by_length(indices: Tensor, lengths: Tensor | None) -> Tensor:
+def sort_by_length(indices: Tensor, lengths: Tensor | None) -> Tensor:
     """Return these indices sorted by the samples' lengths, where they have any."""
     return indices if lengths is None else indices[lengths[indices].argsort(stable=True)]
 
 
-def drawn(order: Tensor, draws: Tensor) -> Tensor:
+def draw_samples(order: Tensor, draws: Tensor) -> Tensor:
     """Return as many samples as ``order`` [n] has, each as often as its share of ``draws`` [n] says, or once more.
 
     Systematic sampling: evenly spaced marks on the shares, laid end to end, each pick their sample. Samples of equal
@@ -44,45 +46,87 @@ def drawn(order: Tensor, draws: Tensor) -> Tensor:
     return order[torch.searchsorted(ends, marks)]
 
 
+def view_of(epoch: int, views: int | None) -> int:
+    """Return which of ``views`` versions of the training samples an epoch sees; None: one of its own."""
+    return epoch if views is None else epoch % views
+
+
+class Share(NamedTuple):
+    """One of ``world`` processes that share the batches."""
+
+    rank: int = 0
+    world: int = 1
+
+
+ALL = Share()
 CPU = torch.device("cpu")
 
 
-class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
-    """Batches of an epoch as (view, indices, weight): their order is a function of (seed, epoch) alone.
+@dataclass(frozen=True)
+class Order:
+    """Which samples of a split stand together in a batch, as a function of (seed, epoch) alone.
 
-    An epoch is divided into ceil(n / batch_size) batches of nearly equal size: no sample is dropped, and no tiny last
-    batch upsets BatchNorm. ``batch_size`` counts the samples of all ranks together. Where they are shuffled, to train,
-    each batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when
-    its parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end),
-    so that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
-    batches to train on are left out. With ``lengths`` [n] a batch holds samples of similar length: shuffled ones are
-    sorted within windows, then the batches are shuffled. With ``draws`` [n] as many samples are drawn in these
-    proportions, some of them several times, others not at all. The indices [B] and the weight [] of each batch are on
-    ``device``, where all of an epoch's go at once.
+    An epoch of ``count`` samples is divided into ceil(count / batch_size) batches of nearly equal size: no sample is
+    dropped, and no tiny last batch upsets BatchNorm. With ``lengths`` [n] a batch holds samples of similar length:
+    shuffled ones are sorted within windows, then the batches are shuffled. With ``draws`` [n] as many samples are
+    drawn in these proportions, some of them several times, others not at all.
+    """
+
+    count: int
+    batch_size: int
+    seed: int = 0
+    lengths: Tensor | None = None
+    draws: Tensor | None = None
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(self.count / self.batch_size)
+
+    def sort(self) -> list[Tensor]:
+        """Return the indices [B] of each batch to evaluate on: in order, or by length."""
+        return list(sort_by_length(torch.arange(self.count), self.lengths).tensor_split(self.batches))
+
+    def shuffle(self, epoch: int) -> list[Tensor]:
+        """Return the indices [B] of each batch to train on in an epoch."""
+        order = permutation(self.count, self.seed, "order", epoch)
+        if self.draws is not None:
+            order = draw_samples(order, self.draws)[permutation(self.count, self.seed, "drawn", epoch)]
+        if self.lengths is None:
+            return list(order.tensor_split(self.batches))
+        windows = order.tensor_split(max(1, self.batches // WINDOW))
+        batches = torch.cat([sort_by_length(window, self.lengths) for window in windows]).tensor_split(self.batches)
+        return [batches[place] for place in permutation(self.batches, self.seed, "batches", epoch).tolist()]
+
+
+class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
+    """One rank's batches of an epoch as (view, indices, weight).
+
+    The ``batch_size`` of an order counts the samples of all ranks together. Where they are shuffled, to train, each
+    batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when its
+    parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end), so
+    that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
+    batches to train on are left out. ``views`` is how many versions of the samples there are, see ``view_of``. The
+    indices [B] and the weight [] of each batch are on ``device``, where all of an epoch's go at once.
     """
 
     def __init__(
         self,
-        n: int,
-        batch_size: int,
-        seed: int,
+        order: Order,
         shuffle: bool,
-        rank: int = 0,
-        world: int = 1,
-        view: Callable[[int], int] = lambda epoch: 0,
+        share: Share = ALL,
+        views: int | None = 1,
         skip: int = 0,
-        lengths: Tensor | None = None,
-        draws: Tensor | None = None,
         device: torch.device = CPU,
     ) -> None:
-        self.skip, self.lengths, self.draws, self.device = skip, lengths, draws, device
-        self.n, self.seed, self.shuffle, self.rank, self.world, self.view = n, seed, shuffle, rank, world, view
-        self.batches = math.ceil(n / batch_size)
+        self.order, self.shuffle, self.share, self.views = order, shuffle, share, views
+        self.skip, self.device = skip, device
         self.epoch = 0
-        if shuffle and n // self.batches < world:
+        if shuffle and order.count // order.batches < share.world:
             raise UserError(
-                f"data.batch_size: batches of {batch_size} from {n} samples leave some of {world} processes without "
-                f"any; it counts the samples of all processes together and must be larger."
+                f"data.batch_size: batches of {order.batch_size} from {order.count} samples leave some of "
+                f"{share.world} processes without any; it counts the samples of all processes together and must be "
+                "larger."
             )
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,29 +134,20 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batches - self.skip if self.shuffle else math.ceil(self.batches / self.world)
+        batches = self.order.batches
+        return batches - self.skip if self.shuffle else math.ceil(batches / self.share.world)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        view = self.view(self.epoch)
+        rank, world = self.share
         if self.shuffle:
-            whole = self._shuffled()[self.skip :]
-            batches = [batch[self.rank :: self.world] for batch in whole]
-            shares = [len(own) * self.world / len(batch) for own, batch in zip(batches, whole, strict=True)]
+            whole = self.order.shuffle(self.epoch)[self.skip :]
+            batches = [batch[rank::world] for batch in whole]
+            shares = [len(own) * world / len(batch) for own, batch in zip(batches, whole, strict=True)]
         else:
-            ordered = by_length(torch.arange(self.n), self.lengths)
-            batches = list(ordered.tensor_split(self.batches)[self.rank :: self.world])
+            batches = self.order.sort()[rank::world]
             batches += [torch.arange(0)] * (len(self) - len(batches))
             shares = [1.0] * len(batches)
+        view = view_of(self.epoch, self.views)
         moved = torch.cat([torch.arange(0), *batches]).to(self.device).split([len(batch) for batch in batches])
         for batch, weight in zip(moved, torch.tensor(shares).to(self.device), strict=True):
             yield view, batch, weight
-
-    def _shuffled(self) -> list[Tensor]:
-        order = permutation(self.n, self.seed, "order", self.epoch)
-        if self.draws is not None:
-            order = drawn(order, self.draws)[permutation(self.n, self.seed, "drawn", self.epoch)]
-        if self.lengths is None:
-            return list(order.tensor_split(self.batches))
-        windows = order.tensor_split(max(1, self.batches // WINDOW))
-        batches = torch.cat([by_length(window, self.lengths) for window in windows]).tensor_split(self.batches)
-        return [batches[place] for place in permutation(self.batches, self.seed, "batches", self.epoch).tolist()]

@@ -1,15 +1,15 @@
 """The activations of a split: rows of one shape, or sequences of which only what is real is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, padded
+from frostline.data.inputs import Inputs, Ragged, items_of, pad_sequences, values_of
 
 
-class Rows:
-    """The activations of one view, in memory one tensor, mapped from disk one for each file.
+class Activations:
+    """The activations of one view: one tensor in memory, or one for each file that is mapped from disk.
 
     Without ``lengths`` each part is [n, ...], a row for each sample. With them [N], parts are [frames, ...]: the
     samples' sequences one after the other, without padding.
@@ -26,7 +26,7 @@ class Rows:
         if self.lengths is not None:
             ends = self.ends[indices].tolist()
             lengths = self.lengths[indices].tolist()
-            return padded([self._stretch(end - length, end) for end, length in zip(ends, lengths, strict=True)])
+            return pad_sequences([self._stretch(end - length, end) for end, length in zip(ends, lengths, strict=True)])
         if len(self.parts) == 1:
             return self.parts[0].index_select(0, indices)
         selected = self.parts[0].new_empty((len(indices), *self.parts[0].shape[1:]))
@@ -51,33 +51,48 @@ class Rows:
         """How much memory the activations take."""
         return sum(part.nbytes for part in self.parts)
 
-    def to(self, device: torch.device) -> "Rows":
-        """Return the same rows in the memory of a device, part after part: the host never holds them all."""
+    def to(self, device: torch.device) -> "Activations":
+        """Return the same in the memory of a device, part after part: the host never holds them all."""
         assert self.lengths is None, "sequences are padded to a length that the host must know"
         first, end = self.parts[0], 0
         held = torch.empty((sum(map(len, self.parts)), *first.shape[1:]), dtype=first.dtype, device=device)
         for part in self.parts:
             start, end = end, end + len(part)
             held[start:end] = part
-        return Rows([held])
+        return Activations([held])
 
 
-def in_order(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+class CachedSplit:
+    """Activations of one split at one cut; a data source like the split itself.
+
+    ``seconds_per_sample`` is what one process took to compute one of them, by which the savings are counted.
+    """
+
+    def __init__(self, views: Mapping[int, Activations], seconds_per_sample: float):
+        self.views = dict(views)
+        self.seconds_per_sample = seconds_per_sample
+
+    @property
+    def device(self) -> torch.device | None:
+        """In which memory all of it lies; None: some is read from files."""
+        rows = self.views.values()
+        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
+
+    def inputs(self, indices: Tensor, view: int) -> Inputs:
+        """Return the activations [B, ...] of these samples in this view."""
+        return self.views[view].select(indices)
+
+
+def sort_outputs(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Return the outputs of some batches in the order of their samples' indices.
 
     As rows [n, ...] and None, or as frames [sum of lengths, ...] without padding and lengths [n].
     """
     order = torch.cat(list(indices)).argsort()
-    rows = [output for output in outputs if not isinstance(output, Ragged)]
-    if rows:
-        joined = torch.cat(rows)
+    if not isinstance(outputs[0], Ragged):
+        joined = torch.cat(list(map(values_of, outputs)))
         ascending = bool((order[1:] > order[:-1]).all())
         return joined if ascending else joined.index_select(0, order), None
-    sequences = [
-        values[:length]
-        for output in outputs
-        if isinstance(output, Ragged)
-        for values, length in zip(output.values, output.lengths.tolist(), strict=True)
-    ]
+    sequences = [sequence for output in outputs for sequence in items_of(output)]
     chosen = [sequences[place] for place in order.tolist()]
     return torch.cat(chosen), torch.tensor([len(one) for one in chosen])

@@ -137,7 +137,7 @@ class Store:
         if not (self.root / key).exists():
             return None
         entry = self.find(key)
-        if entry is None or not self.sound(entry):
+        if entry is None or not self.is_sound(entry):
             if self.remove(key):
                 log.warning("The cache entry %s is damaged; it is built anew.", key)
             return None
@@ -147,7 +147,7 @@ class Store:
             return None
         return entry
 
-    def sound(self, entry: Entry) -> bool:
+    def is_sound(self, entry: Entry) -> bool:
         """Return whether the content is what the manifest says."""
         try:
             parts = list(zip(entry.contents, entry.manifest["parts"], strict=True))
@@ -158,7 +158,7 @@ class Store:
 
     def verify(self) -> list[str]:
         """Return the keys of damaged entries, which are left in place."""
-        return [key for key in self._keys() if (entry := self.find(key)) is None or not self.sound(entry)]
+        return [key for key in self._keys() if (entry := self.find(key)) is None or not self.is_sound(entry)]
 
     def remove(self, key: str) -> bool:
         """Remove an entry in one step, as a reader sees it; return whether there was one. Raises WriteError."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from frostline.data.inputs import Inputs, Ragged
-from frostline.features.activations import in_order
+from frostline.data.inputs import Inputs, map_tensors, values_of
+from frostline.features.activations import sort_outputs
 from frostline.features.cache import Writer
 
 Batches = Generator[tuple[Tensor, Inputs, bool]]
@@ -35,7 +35,7 @@ class Collector:
 
     def add(self, outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> None:
         """Take a window's outputs, each of the samples at these indices. Raises OSError when the disk is full."""
-        content, lengths = in_order(outputs, indices)
+        content, lengths = sort_outputs(outputs, indices)
         if self.writer is not None:
             self.writer.append(content.contiguous().flatten().view(torch.uint8).numpy().data)
             content = content[:0]
@@ -100,15 +100,15 @@ def _take(window: Sequence[PendingBatch], collectors: Sequence[Collector]) -> No
 
 def _send(indices: Tensor, outputs: Sequence[Inputs]) -> PendingBatch:
     """Send a batch's outputs to the host; from CUDA into pinned memory, behind what computes them, without waiting."""
-    sent = [Ragged(*map(_host, output)) if isinstance(output, Ragged) else _host(output) for output in outputs]
-    first = outputs[0].values if isinstance(outputs[0], Ragged) else outputs[0]
-    if first.device.type != "cuda":
+    sent = [map_tensors(_host, output) for output in outputs]
+    device = values_of(outputs[0]).device
+    if device.type != "cuda":
         return PendingBatch(indices, sent, lambda: None)
     arrived = torch.cuda.Event(blocking=True)
-    arrived.record(torch.cuda.current_stream(first.device))
+    arrived.record(torch.cuda.current_stream(device))
 
     def wait() -> None:
-        with torch.cuda.device(first.device):  # a thread begins with the first GPU, and would make a context there
+        with torch.cuda.device(device):  # a thread begins with the first GPU, and would make a context there
             arrived.synchronize()
 
     return PendingBatch(indices, sent, wait)

@@ -17,7 +17,8 @@ from frostline.backbones.cuts import Cut, prefix
 from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, send
-from frostline.features.activations import Rows
+from frostline.data.order import Share
+from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
@@ -32,27 +33,6 @@ SHARE = 0.25
 """Of a GPU's free memory, what activations may take before training has taken anything."""
 ATTEMPTS = 3
 """An entry may be damaged, or dropped by another process just when it is to be read."""
-
-
-class Features:
-    """Activations of one split at one cut; a data source like the split itself.
-
-    ``seconds_per_sample`` is what one process took to compute one of them, by which the savings are counted.
-    """
-
-    def __init__(self, views: Mapping[int, Rows], seconds_per_sample: float):
-        self.views = dict(views)
-        self.seconds_per_sample = seconds_per_sample
-
-    @property
-    def device(self) -> torch.device | None:
-        """In which memory all of it lies; None: some is read from files."""
-        rows = self.views.values()
-        return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
-
-    def inputs(self, indices: Tensor, view: int) -> Inputs:
-        """Return the activations [B, ...] of these samples in this view."""
-        return self.views[view].select(indices)
 
 
 @dataclass
@@ -73,17 +53,13 @@ class PrefixCache:
     memory_bytes: float = 1e9
     max_bytes: float = 20e9
     group: Group = ALONE
-    seconds: float = 0.0
-    _on_device: list[Features] = field(default_factory=list)
-    _opened: set[str] = field(default_factory=set)
-    _weights: dict[str, str] = field(default_factory=dict)
+    seconds: float = field(default=0.0, init=False)
+    _on_device: list[CachedSplit] = field(default_factory=list, init=False)
+    _opened: set[str] = field(default_factory=set, init=False)
+    _weights: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.begin()
-
-    def without_group(self) -> "PrefixCache":
-        """Return the same cache for a rank that is by itself."""
-        return replace(self, group=ALONE)
 
     def begin(self) -> None:
         """Start a phase: weights may have changed since the last one, and its activations are held no more."""
@@ -93,7 +69,13 @@ class PrefixCache:
             features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
         self._on_device.clear()
 
-    def move_to_device(self, sources: Mapping[str, Features]) -> None:
+    def without_group(self) -> "PrefixCache":
+        """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
+        alone = replace(self, group=ALONE)
+        alone._opened |= self._opened
+        return alone
+
+    def move_to_device(self, sources: Mapping[str, CachedSplit]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
 
         A GPU gives ``SHARE`` of its free memory; training needs the rest. A split goes with all its views or not at
@@ -110,7 +92,7 @@ class PrefixCache:
                 features.views = {view: own.to(self.device) for view, own in features.views.items()}
                 self._on_device.append(features)
 
-    def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> Features:
+    def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> CachedSplit:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
 
         A pass stores the activations at the cuts ``ahead``, which later phases need, as well. Raises OSError when
@@ -123,14 +105,14 @@ class PrefixCache:
         finally:
             self.seconds += time.monotonic() - started
         pace = next(iter(found.values()))[1]
-        return Features({view: rows for view, (rows, _) in found.items()}, pace)
+        return CachedSplit({view: rows for view, (rows, _) in found.items()}, pace)
 
-    def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Rows, float]:
+    def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Activations, float]:
         """Return the activations of one view, and the seconds a sample took."""
         if self.store is None:
             done = self._compute(split, [cut], view, None)[0]
             lengths = self.group.rows(done.lengths) if any(self.group.each(done.ragged)) else None
-            return Rows([self.group.rows(done.rows)], lengths), done.seconds
+            return Activations([self.group.rows(done.rows)], lengths), done.seconds
         store, key = self.store, self.key(split, cut, view)
         for attempt in range(ATTEMPTS + 1):
             if attempt:
@@ -165,7 +147,7 @@ class PrefixCache:
                 self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
 
-    def _load(self, store: Store, key: str) -> tuple[Rows, float] | None:
+    def _load(self, store: Store, key: str) -> tuple[Activations, float] | None:
         entry = store.open(key)
         if entry is None:
             return None
@@ -176,7 +158,7 @@ class PrefixCache:
         self._opened.add(key)
         return rows, entry.manifest["seconds_per_sample"]
 
-    def _read(self, entry: Entry) -> Rows:
+    def _read(self, entry: Entry) -> Activations:
         """Return an entry's rows, in memory while the budget lasts, else mapped from its files."""
         dtype, shape = getattr(torch, entry.manifest["dtype"]), entry.manifest["about"]["shape"]
         held = [pair for pair in zip(entry.contents, entry.manifest["parts"], strict=True) if pair[1]["bytes"]]
@@ -190,7 +172,7 @@ class PrefixCache:
             lengths = torch.from_numpy(np.frombuffer(b"".join(each), LENGTH).copy())
             parts = [part[: len(part) - tail] for part, tail in zip(parts, tails, strict=True)]
         rows = [torch.from_numpy(part).view(dtype).view(-1, *shape) for part in parts]
-        return Rows(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths, mapped)
+        return Activations(rows if mapped or len(rows) < 2 else [torch.cat(rows)], lengths, mapped)
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
@@ -203,7 +185,7 @@ class PrefixCache:
                     writers.append(Writer(store, key, self._about(split, cut, view), token, self.group.rank))
                     stack.callback(writers[-1].abandon)
                 results = self._compute(split, list(cuts.values()), view, writers)
-                return [(done, _finished(writer, done)) for writer, done in zip(writers, results, strict=True)]
+                return [(done, _finish_part(writer, done)) for writer, done in zip(writers, results, strict=True)]
 
             written = self._together(write)
             parts = self.group.each([part for _, part in written])
@@ -250,8 +232,8 @@ class PrefixCache:
         self.backbone.to(self.device)
         network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
         collectors = [Collector(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
-        started, (rank, world) = time.monotonic(), (self.group.rank, self.group.world)
-        batches = self.data.ordered(split, view, BATCH, rank, world, pinned=self.device.type == "cuda")
+        started, share = time.monotonic(), Share(self.group.rank, self.group.world)
+        batches = self.data.serve_in_order(split, view, BATCH, share, pinned=self.device.type == "cuda")
 
         def ready(inputs: Inputs, indices: Tensor) -> Inputs:
             return self.data.augment_batch(split, send(inputs, self.device), indices, view)
@@ -293,7 +275,7 @@ def free_bytes(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
-def _finished(writer: Writer, done: Computed) -> dict[str, Any]:
+def _finish_part(writer: Writer, done: Computed) -> dict[str, Any]:
     """Write the lengths of sequences after their frames, and return what the manifest says of the part."""
     if done.ragged:
         writer.append(done.lengths.numpy().astype(LENGTH).tobytes())

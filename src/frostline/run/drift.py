@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.chains.backbone import mean
-from frostline.backbones.cuts import Cut, between
-from frostline.data.inputs import Inputs, Ragged, chunks
+from frostline.backbones.cuts import Cut, between, pool_activation
+from frostline.data.inputs import Inputs, chunks, map_values
 from frostline.data.order import permutation
 from frostline.features.policy import CachePolicy
 from frostline.features.prefix import PrefixCache
@@ -75,8 +74,7 @@ def draw_samples(cache: PrefixCache, start: Cut | None) -> Inputs:
     chosen = permutation(len(split), "similarity")[:SAMPLES]
     if start is None:
         return split.peek(chosen)
-    held = cache.collect("val", start, [0]).inputs(chosen, 0)
-    return Ragged(held.values.float(), held.lengths) if isinstance(held, Ragged) else held.float()
+    return map_values(Tensor.float, cache.collect("val", start, [0]).inputs(chosen, 0))
 
 
 def group_features(cache: PrefixCache, start: Cut | None, cuts: Sequence[Cut], samples: Inputs) -> list[Tensor]:
@@ -88,17 +86,10 @@ def group_features(cache: PrefixCache, start: Cut | None, cuts: Sequence[Cut], s
     network = between(backbone, None if start is None else start.name, names)
     with torch.inference_mode(), evaluating(backbone):
         outputs = [network(batch.to(cache.device)) for batch in chunks(samples, BATCH)]
-    return [torch.cat([pooled(batch).cpu() for batch in batches]) for batches in zip(*outputs, strict=True)]
-
-
-def pooled(activation: Inputs) -> Tensor:
-    """Return [B, D] of a map [B, D, S, S] or [B, S, S, D], a sequence [B, tokens, D] or a vector [B, D]."""
-    if isinstance(activation, Ragged):
-        return mean(activation)
-    if activation.ndim == 4:
-        _, first, second, last = activation.shape
-        return activation.mean(dim=(1, 2) if first == second != last else (2, 3))  # images are square, so maps are
-    return activation.mean(dim=1) if activation.ndim == 3 else activation.flatten(1)
+    return [
+        torch.cat([pool_activation(batch, cut).cpu() for batch in batches])
+        for cut, *batches in zip(cuts, *outputs, strict=True)
+    ]
 
 
 def cka(x_ND: Tensor, y_NE: Tensor) -> float:

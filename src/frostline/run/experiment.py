@@ -13,7 +13,7 @@ from torch import Tensor
 from frostline.backbones.cuts import suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
-from frostline.features.prefix import Features
+from frostline.features.activations import CachedSplit
 from frostline.files.sheet import write_sheet
 from frostline.results.record import Record
 from frostline.run.build import Builder
@@ -86,10 +86,10 @@ def enter(run: Experiment, index: int, optimizer: dict[str, Any] | None = None) 
     run.module.enter(made.plan.phases[index], made.plan.start(index), body, optimizer)
 
 
-def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, Features]:
+def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, CachedSplit]:
     """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
     cut = run.policy.cut(index)
-    sources: dict[str, Features] = {}
+    sources: dict[str, CachedSplit] = {}
     run.cache.begin()
     if cut is not None:
         try:
@@ -107,7 +107,7 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, F
     return sources
 
 
-def solver_inputs(run: Experiment, index: int, sources: dict[str, Features]) -> dict[str, tuple[Tensor, Tensor]]:
+def solver_inputs(run: Experiment, index: int, sources: dict[str, CachedSplit]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.
@@ -122,7 +122,7 @@ def solver_inputs(run: Experiment, index: int, sources: dict[str, Features]) -> 
     return found
 
 
-def collect_features(run: Experiment, split: str, index: int, sources: dict[str, Features]) -> Features:
+def collect_features(run: Experiment, split: str, index: int, sources: dict[str, CachedSplit]) -> CachedSplit:
     """Return the backbone's output for a phase's views, from ``sources`` or computed here and kept in memory."""
     if run.policy.has_features(index):
         return sources[split]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.flops import counting
-from frostline.data.inputs import Inputs, Ragged
+from frostline.data.inputs import Inputs, Ragged, values_of
 from frostline.features.policy import CachePolicy
 from frostline.freeze.plan import HEAD, Phase, learning_rates
 from frostline.heads import Head
@@ -130,8 +130,7 @@ def backward_flops(backbone: Backbone, head: Head, phase: Phase, size: int) -> f
         with torch.enable_grad():
             outputs = head(backbone(backbone.example(1, size)))
         with counting() as counter:  # of any loss: only products are counted
-            values = outputs.values if isinstance(outputs, Ragged) else outputs
-            torch.autograd.grad(values.sum(), wanted, allow_unused=True)
+            torch.autograd.grad(values_of(outputs).sum(), wanted, allow_unused=True)
     return counter.get_total_flops()
 
 

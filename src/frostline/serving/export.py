@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frostline.data.inputs import Inputs, Preprocess, Ragged
-from frostline.data.text.characters import Characters
+from frostline.data.inputs import Inputs, Preprocess, pad_batch, tensors_of, values_of
+from frostline.data.reading import Item, Reader
 from frostline.errors import UserError
 from frostline.files.leftovers import private_folder, temporary_folder_beside
+from frostline.files.sheet import read_sheet
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
-from frostline.serving.network import Network, arguments, quiet, refusal
-from frostline.serving.reading import reader
+from frostline.serving.network import Network, make_refusal, silence_warnings
+from frostline.serving.reading import make_reader
 from frostline.serving.restored import Restored
-from frostline.serving.samples import samples
 
 TOLERANCE = 1e-4
 
@@ -35,9 +35,9 @@ def export(model: Restored, format: str, target: Path) -> float:
         raise UserError(f"--output: {target} is there already; remove it, or choose another folder.")
     try:
         with temporary_folder_beside(target) as folder:
-            written = FORMATS[format](model, folder)
-            describe(model, {**written, "format": format}, folder)
-            apart = compare(model, folder)
+            written, reader = FORMATS[format](model, folder), make_reader(model)
+            describe(model, reader, {**written, "format": format}, folder)
+            apart = compare(model, reader, folder)
             folder.chmod(0o755)
             folder.replace(target)
     except OSError as error:
@@ -46,27 +46,27 @@ def export(model: Restored, format: str, target: Path) -> float:
     return apart
 
 
-def compare(model: Restored, folder: Path) -> float:
+def compare(model: Restored, reader: Reader, folder: Path) -> float:
     """Return the largest difference of the exported network's outputs from Frostline's, on samples of the run.
 
     Raises UserError where they, or the inputs that the example makes of the samples, are not the same.
     """
-    example = imported(folder / EXAMPLE)
-    with private_folder() as private, quiet():
-        items = samples(model, private)
-        batch = reader(model)(items)
+    example = import_program(folder / EXAMPLE)
+    with private_folder() as private, silence_warnings():
+        items = find_samples(model, reader, private)
+        batch = reader.read(items)
         assert batch.inputs is not None, batch.bad
         sound = [item.content for item in items if item.name in batch.names]
-        inputs = arrays(batch.inputs, least(model.backbone.preprocess))
+        inputs = to_arrays(batch.inputs, least_length(reader.preprocess))
         check("inputs", inputs, example.prepare(sound))
         try:
             found = example.load()(*inputs)
         except Exception as error:  # of another package, on what was written for it
-            raise refusal(model, "the package that should load it", error) from error
+            raise make_refusal(model, "the package that should load it", error) from error
         return check("outputs", own_outputs(model, inputs), found)
 
 
-def imported(path: Path) -> ModuleType:
+def import_program(path: Path) -> ModuleType:
     """Return a program as a module."""
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
@@ -75,18 +75,23 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-def least(preprocess: Preprocess) -> int:
-    """Return how long sequences are at least outside: bytes all of one length, and a single token is given a second."""
-    return preprocess.size if isinstance(preprocess, Characters) else 2
+def find_samples(model: Restored, reader: Reader, scratch: Path) -> list[Item]:
+    """Return a few samples that the run was tested on, where they are still to be found, else made-up ones.
+
+    ``scratch`` is a folder for those that are made up.
+    """
+    tested = (row["sample"] for row in read_sheet(model.folder / "predictions.csv"))
+    return reader.find_tested(tested) or reader.make_samples(scratch)
 
 
-def arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
-    """Return a batch as a network outside takes it, sequences padded to ``least`` steps or more."""
-    values = [tensor.numpy() for tensor in arguments(inputs)]
-    if isinstance(inputs, Ragged):
-        more = max(0, least - values[0].shape[1])
-        values[0] = np.pad(values[0], ((0, 0), (0, more), *[(0, 0)] * (values[0].ndim - 2)))
-    return values
+def least_length(preprocess: Preprocess) -> int:
+    """Return how long sequences are at least outside: as long as all are, or 2, since tracers take 1 for a constant."""
+    return 2 if preprocess.any_length else values_of(preprocess.example(1, preprocess.size)).shape[1]
+
+
+def to_arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
+    """Return a batch as a network outside takes it, sequences padded to ``least`` positions or more."""
+    return [tensor.numpy() for tensor in tensors_of(pad_batch(inputs, least))]
 
 
 @torch.no_grad()

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from frostline.backbones.origin import Origin, find_model, find_origin, load_preparation
 from frostline.errors import UserError
 from frostline.heads import MLP, Cosine, Frames, Linear
-from frostline.serving.network import Network, quiet, refusal, traced
-from frostline.serving.origin import Origin, loadable, origin, preparation
+from frostline.serving.network import Network, make_refusal, silence_warnings, trace_network
 from frostline.serving.restored import Restored
 
 LARGEST = 1_900_000_000
@@ -32,7 +32,7 @@ def onnx(model: Restored, folder: Path) -> Part:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
             raise UserError(f"--format onnx needs the package {package}; run: pip install 'frostline[export]'.")
-    graph = traced(model)
+    graph = trace_network(model)
     signature = graph.graph_signature
     names: dict[str, Any] = {
         "input_names": ["inputs", "lengths"][: len(signature.user_inputs)],
@@ -40,10 +40,10 @@ def onnx(model: Restored, folder: Path) -> Part:
     }
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with quiet():
+        with silence_warnings():
             made = torch.onnx.export(graph, dynamo=True, verbose=False, **names)
     except Exception as error:  # of one operator that ONNX lacks, of anything in a graph that it cannot say
-        raise refusal(model, "ONNX", error) from error
+        raise make_refusal(model, "ONNX", error) from error
     assert made is not None
     made.save(folder / "model.onnx", external_data=weight(Network(model)) > LARGEST)
     return {"load": "onnx.j2", "imports": ["import onnxruntime"]}
@@ -51,8 +51,8 @@ def onnx(model: Restored, folder: Path) -> Part:
 
 def program(model: Restored, folder: Path) -> Part:
     """Write model.pt2, which torch.export.load reads. Raises UserError where the network cannot be done."""
-    graph = traced(model)
-    with quiet():
+    graph = trace_network(model)
+    with silence_warnings():
         torch.export.save(graph, folder / "model.pt2")
     return {"load": "torch.j2", "imports": ["import torch"]}
 
@@ -63,7 +63,7 @@ def safetensors(model: Restored, folder: Path) -> Part:
     Raises UserError for those that only Frostline can.
     """
     _check_plain(model)
-    found = origin(model)
+    found = find_origin(model.backbone, model.config.backbone, model.config.data.get("size"))
     if found is None:
         raise UserError(f"--format safetensors: {model.backbone.name} has parts that only Frostline makes; {ANY}.")
     tensors = {f"network.{name}": tensor for name, tensor in found.network.state_dict().items()}
@@ -78,14 +78,14 @@ def transformers(model: Restored, folder: Path) -> Part:
     Raises UserError for a network of another kind.
     """
     _check_plain(model)
-    found = loadable(model)
+    found = find_model(model.backbone, model.config.backbone)
     if found is None:
         raise UserError(
             f"--format transformers: {model.backbone.name} is no network that AutoModel loads as a whole; {ANY}."
         )
-    with quiet():
+    with silence_warnings():
         found.network.save_pretrained(folder)
-        preparation(found.network.config._name_or_path, model).save_pretrained(folder)
+        load_preparation(found.network.config._name_or_path, model.backbone).save_pretrained(folder)
     _save(model.head.state_dict(), folder, "head")
     return _loading(found)
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from frostline.data.inputs import Inputs, Ragged
-from frostline.data.text.tokens import Tokens
+from frostline.data.inputs import Ragged, tensors_of
 from frostline.errors import UserError
 from frostline.serving.restored import Restored
 
@@ -28,36 +27,31 @@ class Network(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         outputs = self.head(self.backbone(inputs if lengths is None else Ragged(inputs, lengths)))
-        return (outputs.values, outputs.lengths) if isinstance(outputs, Ragged) else outputs
+        tensors = tensors_of(outputs)
+        return tensors[0] if len(tensors) == 1 else tensors
 
 
-def arguments(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return a batch as the arguments of a network's forward."""
-    return tuple(inputs) if isinstance(inputs, Ragged) else (inputs,)
+def trace_network(model: Restored) -> ExportedProgram:
+    """Return the network as a graph over any number of samples and, where that may differ, any length up to the run's.
 
-
-def traced(model: Restored) -> ExportedProgram:
-    """Return the network as a graph over any number of samples and, of tokens, any length up to the run's.
-
-    Sounds, and the bytes of texts that stand for sounds, keep their length: what a network makes of one may depend on
-    it. Raises UserError for a network whose code cannot be followed.
+    Raises UserError for a network whose code cannot be followed.
     """
     preprocess = model.backbone.preprocess
-    inputs = preprocess.example(TRACED, preprocess.size)
-    shapes: tuple[dict[int, Dim], ...] = ({0: Dim("batch")},)
-    if isinstance(inputs, Ragged):
-        length = {1: Dim("length", max=preprocess.size)} if isinstance(preprocess, Tokens) else {}
-        shapes = ({0: shapes[0][0], **length}, shapes[0])
+    inputs = tensors_of(preprocess.example(TRACED, preprocess.size))
+    batch = Dim("batch")
+    shapes: list[dict[int, Dim]] = [{0: batch} for _ in inputs]
+    if preprocess.any_length:
+        shapes[0][1] = Dim("length", max=preprocess.size)
     try:
-        with quiet(), torch.no_grad():
-            return torch.export.export(Network(model), arguments(inputs), dynamic_shapes=shapes, strict=False)
+        with silence_warnings(), torch.no_grad():
+            return torch.export.export(Network(model), inputs, dynamic_shapes=tuple(shapes), strict=False)
     except Exception as error:  # the tracer, or the network's own code, may raise anything
-        raise refusal(model, "torch.export", error) from error
+        raise make_refusal(model, "torch.export", error) from error
 
 
-def refusal(model: Restored, exporter: str, error: Exception) -> UserError:
+def make_refusal(model: Restored, exporter: str, error: Exception) -> UserError:
     """Return what to say of a network that an exporter cannot do."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = (lines or [type(error).__name__])[0].rstrip(".:")
@@ -65,7 +59,7 @@ def refusal(model: Restored, exporter: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_warnings() -> Iterator[None]:
     """Keep warnings of exporters to their own authors away from users: what is written is checked instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

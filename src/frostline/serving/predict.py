@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TextIO
 
+from frostline.data.reading import Batch, Item
 from frostline.errors import UserError, named
 from frostline.files.atomic import escaped
 from frostline.files.sheet import Sheet
-from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
-from frostline.serving.sources import Item
 from frostline.tasks.base import Answer, Task
 
 Said = tuple[str, Answer]
+Read = Callable[[Sequence[Item]], Batch]
 FORMATS = ("csv", "jsonl")
 
 

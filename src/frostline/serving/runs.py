@@ -61,7 +61,7 @@ def check(path: Path, record: dict[str, Any]) -> None:
 
 
 @contextmanager
-def made_again(folder: Path) -> Iterator[None]:
+def refuse_misfits(folder: Path) -> Iterator[None]:
     """Raise UserError where a network is made again of a record whose fields, each as it should be, fit no network."""
     try:
         yield

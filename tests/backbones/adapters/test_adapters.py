@@ -18,9 +18,9 @@ from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.datasets import Digits
-from frostline.data.inputs import Ragged, count, padded
+from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.sound import Extent, read
+from frostline.data.speech.sound import Extent, read_wave
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
 
@@ -152,7 +152,7 @@ def test_what_is_padded_beside_a_sample_does_not_change_its_frames(kind: type, o
 def test_silence_after_a_sound_is_the_mean_of_its_picture() -> None:
     adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
     adapter.mean.fill_(-3.0)
-    frames = padded([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
+    frames = pad_sequences([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
     short, full = adapter(frames)
     assert short[:, :, 20:].abs().max() < 1e-6 < full.min()
 
@@ -224,7 +224,7 @@ class Samples:
 
 def test_what_never_varies_is_not_divided_by_zero() -> None:
     adapter = Frames(bands=2, backbone=speech(), seconds=0.3)
-    adapter.fit(cast(Any, Samples(padded([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
+    adapter.fit(cast(Any, Samples(pad_sequences([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
     assert adapter.deviation[0] > 8 and adapter.deviation[1] == 1 and adapter.mean[1] == 7
 
 
@@ -271,7 +271,7 @@ def test_frames_of_recordings_are_what_a_network_of_sounds_knows(tmp_path: Path)
     folders(tmp_path, count=2, seconds=0.125)
     adapter = Rows(str(tmp_path), backbone=backbone, size=16)
     known = adapter.own_features()
-    wave = torch.from_numpy(read(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
+    wave = torch.from_numpy(read_wave(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
     frames = cast(Mel, backbone.preprocess).encode(Ragged(wave[None], torch.tensor([len(wave)])))
     length = int(frames.lengths[0])
     torch.testing.assert_close(known[:length], frames.values[0, :length])
@@ -287,7 +287,7 @@ def test_a_text_is_printed_word_by_word_and_cut_off_below() -> None:
     assert one.shape == (3, 64, 64) and one.dtype == torch.uint8
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert empty.min() == 255 and long[:, 52:].min() < 128, "the last of five lines is full"
-    assert page.cut(["ab cd", "word " * 100, "ab"]) == 1
+    assert page.count_cut(["ab cd", "word " * 100, "ab"], []) == 1
     assert page.encode(["w" * 60])[0, 0, 14:24].min() < 128, "a word longer than a line goes on in the next"
 
 

@@ -20,7 +20,7 @@ from transformers import (
 
 from frostline.backbones.chains.backbone import POOLING, SequenceBackbone
 from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
-from frostline.data.inputs import Ragged, padded
+from frostline.data.inputs import Ragged, pad_sequences
 from frostline.errors import UserError
 
 ENDS: dict[str, Any] = {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
@@ -132,7 +132,7 @@ def test_a_network_whose_blocks_share_more_than_their_output_is_not_cut_there() 
 
 
 def test_pooling_sees_only_what_is_real() -> None:
-    hidden = padded([torch.tensor([[1.0, 5.0], [3.0, 1.0]]), torch.tensor([[-2.0, -4.0]])])
+    hidden = pad_sequences([torch.tensor([[1.0, 5.0], [3.0, 1.0]]), torch.tensor([[-2.0, -4.0]])])
     expected = {
         "mean": [[2.0, 3.0], [-2.0, -4.0]],
         "first": [[1.0, 5.0], [-2.0, -4.0]],

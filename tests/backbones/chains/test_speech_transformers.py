@@ -17,7 +17,7 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.speech_transformers import transformers_audio
 from frostline.backbones.cuts import between, check_cut, find_cuts, prefix
 from frostline.data.inputs import Ragged
-from frostline.data.speech.recordings import some
+from frostline.data.speech.recordings import read_some
 from frostline.errors import UserError
 
 transformers: Any = import_module("transformers")
@@ -113,7 +113,7 @@ def test_an_adapter_is_told_what_the_convolutions_make_of_recordings(
     backbone, own = build(saved("wav2vec2")), transformers.AutoModel.from_pretrained(saved("wav2vec2")).eval()
     adapter = Rows(str(folders(tmp_path, count=1)), backbone=backbone, size=16)
     backbone.attach(adapter)
-    given = some("adapter.source", str(tmp_path), adapter.hearing, 64)
+    given = read_some("adapter.source", str(tmp_path), adapter.hearing, 64)
     assert isinstance(given, Ragged)
     with torch.inference_mode():
         wanted = own.feature_extractor(given.values).transpose(1, 2)

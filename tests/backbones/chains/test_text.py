@@ -12,7 +12,7 @@ from torch import Tensor
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.text import minilm, transformers_text
 from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
-from frostline.data.inputs import Ragged, padded
+from frostline.data.inputs import Ragged, pad_sequences
 
 transformers: Any = import_module("transformers")
 
@@ -58,20 +58,20 @@ def test_groups_are_embeddings_blocks_and_the_last_norm(family: str, backbone: S
 
 def test_a_text_alone_and_in_a_batch_has_the_same_features(backbone: SequenceBackbone) -> None:
     each = texts(backbone)
-    together = features(backbone, padded(each))
+    together = features(backbone, pad_sequences(each))
     for text, row in zip(each, together, strict=True):
-        assert torch.allclose(features(backbone, padded([text]))[0], row, atol=1e-5)
+        assert torch.allclose(features(backbone, pad_sequences([text]))[0], row, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
 def test_what_stands_in_the_padding_changes_nothing(backbone: SequenceBackbone) -> None:
-    batch = padded(texts(backbone))
+    batch = pad_sequences(texts(backbone))
     filled = Ragged(batch.values.masked_fill(~batch.mask, 39), batch.lengths)
     assert torch.allclose(features(backbone, batch), features(backbone, filled), atol=1e-5)
 
 
 def test_parts_give_the_whole_back(family: str, backbone: SequenceBackbone) -> None:
-    batch = padded(texts(backbone))
+    batch = pad_sequences(texts(backbone))
     whole = features(backbone, batch)
     cuts = [cut.name for cut in find_cuts(backbone, 12) if check_cut(backbone, cut.name, 12)]
     assert cuts == UNCUT.get(family, ["embeddings", "block1", "block2", "block3", "features"])
@@ -86,7 +86,7 @@ def test_it_is_the_library_s_own_output(family: str, backbone: SequenceBackbone)
         with torch.inference_mode():
             hidden = backbone.chain.model(input_ids=text[None]).last_hidden_state[0]  # type: ignore[operator]
         wanted = hidden[-1] if family in DECODERS else hidden.mean(dim=0)
-        assert torch.allclose(features(backbone, padded([text]))[0], wanted, atol=1e-5)
+        assert torch.allclose(features(backbone, pad_sequences([text]))[0], wanted, atol=1e-5)
 
 
 def test_gradients_reach_what_trains_and_nothing_else(backbone: SequenceBackbone) -> None:
@@ -95,7 +95,7 @@ def test_gradients_reach_what_trains_and_nothing_else(backbone: SequenceBackbone
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad = name in backbone.groups[last]
         parameter.grad = None
-    found = backbone(padded(texts(backbone)))
+    found = backbone(pad_sequences(texts(backbone)))
     assert isinstance(found, Tensor)
     found.square().sum().backward()
     moved = {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
@@ -107,7 +107,7 @@ def test_pooling_sees_real_tokens_only(tmp_path: Path, pooling: str) -> None:
     made = transformers_text(saved(tmp_path), pooling=pooling, tokens=12).eval()
     each = texts(made)
     with torch.inference_mode():
-        together = made(padded(each))
+        together = made(pad_sequences(each))
         for place, text in enumerate(each):
             hidden = made.chain.model(input_ids=text[None]).last_hidden_state[0]  # type: ignore[operator]
             pooled = {"mean": hidden.mean(0), "first": hidden[0], "last": hidden[-1], "max": hidden.amax(0)}
@@ -155,6 +155,6 @@ def test_minilm_tells_texts_apart() -> None:
     """The embedded backbone, as its authors use it: what is alike is near."""
     made = minilm().eval()
     each = ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "Interest rates rose again."]
-    found = torch.nn.functional.normalize(features(made, padded(made.preprocess.encode(each))))  # type: ignore
+    found = torch.nn.functional.normalize(features(made, pad_sequences(made.preprocess.encode(each))))  # type: ignore
     near = found @ found.T
     assert made.num_features == 384 and near[0, 1] > 0.6 and near[0, 2] < 0.2 and near[1, 2] < 0.2

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from frostline.data.image import augment as augmentations
-from frostline.data.image.augment import Augment, Batched, Light, apply, describe, draw
+from frostline.data.image.augment import Augment, Batched, Light, augment_images, describe, draw
 from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.image.policies import RandAugment, TrivialAugment
 from frostline.data.inputs import Pixels
@@ -45,23 +45,23 @@ def test_what_stands_beside_an_image_in_its_batch_is_nothing_to_it(augment: Batc
     images = torch.randint(0, 256, (80, 3, size, size), dtype=torch.uint8)
     whole = images.clone()
     indices = torch.randperm(1000)[:80]
-    made = apply(augment, images, indices, 4, 2)
+    made = augment_images(augment, 4, images, indices, 2)
     assert torch.equal(images, whole), "what it was given stays as it was"
     for width in (1, 3, 11):
         parts = zip(images.split(width), indices.split(width), strict=True)
-        assert torch.equal(torch.cat([apply(augment, *part, 4, 2) for part in parts]), made)
+        assert torch.equal(torch.cat([augment_images(augment, 4, *part, 2) for part in parts]), made)
     last = images.contiguous(memory_format=torch.channels_last)
     order = torch.randperm(80)
-    assert torch.equal(apply(augment, last[order], indices[order], 4, 2), made[order])
+    assert torch.equal(augment_images(augment, 4, last[order], indices[order], 2), made[order])
     with torch.inference_mode():
-        assert torch.equal(apply(augment, last, indices, 4, 2), made)
+        assert torch.equal(augment_images(augment, 4, last, indices, 2), made)
 
 
 @pytest.mark.parametrize("augment", BATCHED, ids=describe)
 def test_no_value_of_an_image_is_waited_for(augment: Batched) -> None:
     """On the device that has no values, where whoever asks for one fails, as on a GPU he would have to wait for it."""
     images = torch.empty(80, 3, 24, 24, dtype=torch.uint8, device="meta")
-    made = apply(augment, images, torch.arange(80), 0, 1)
+    made = augment_images(augment, 0, images, torch.arange(80), 1)
     assert made.device.type == "meta" and made.shape == images.shape and made.dtype == torch.uint8
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.extras import need
 
 from frostline.data.base import DataModule
-from frostline.data.divide import draw_missing, subset
+from frostline.data.divide import draw_missing, draw_subset
 from frostline.data.image.augment import Light
 from frostline.data.image.datasets import Digits, ImageFolder, Mnist5k
 from frostline.data.inputs import Pixels
@@ -110,9 +110,10 @@ def test_drawn_splits_share_out_every_class(sizes: list[int], val: float, test: 
     assert sorted(name for split in splits.values() for name in split.names) == sorted(whole.names)
     assert all(set(split.labels) == set(labels) for split in splits.values())
     grown = Listing([*whole.names, "new"], [*labels, "new"], np.zeros((len(labels) + 1, 1, 1), np.uint8))
-    small, large = (subset(listing, 2, None, seed, Multiclass()) for listing in (whole, whole))
-    assert small.names == large.names and set(small.names) <= set(subset(whole, 3, None, seed, Multiclass()).names)
-    assert subset(grown, 1, None, seed, Multiclass()).names[:-1] == subset(whole, 1, None, seed, Multiclass()).names
+    small, large = (draw_subset(listing, 2, None, seed, Multiclass()) for listing in (whole, whole))
+    assert small.names == large.names and set(small.names) <= set(draw_subset(whole, 3, None, seed, Multiclass()).names)
+    one, other = (draw_subset(listing, 1, None, seed, Multiclass()).names for listing in (grown, whole))
+    assert one[:-1] == other
 
 
 def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels) -> None:

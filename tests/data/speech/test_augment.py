@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frostline.data.image.augment import describe
 from frostline.data.inputs import Ragged
-from frostline.data.speech.augment import Sound, SpecAugment, Wave, changed, moved
+from frostline.data.speech.augment import Sound, SpecAugment, Wave, augment_sequences, move_wave
 from frostline.errors import UserError
 
 
@@ -21,7 +21,7 @@ def given() -> Ragged:
 
 def wave(given: Ragged, indices: list[int], view: int = 0, change: Sound | None = None) -> Tensor:
     rows = Ragged(given.values[indices], given.lengths[indices])
-    return changed((change or Wave()).wave, rows, torch.tensor(indices), 7, view, "wave").values
+    return augment_sequences((change or Wave()).wave, rows, torch.tensor(indices), 7, view, "wave").values
 
 
 def test_a_change_is_a_function_of_seed_index_and_view(given: Ragged) -> None:
@@ -51,9 +51,9 @@ def test_gain_and_noise_stay_within_their_strength(given: Ragged) -> None:
 
 def test_a_wave_moves_and_silence_follows() -> None:
     given = torch.arange(1.0, 6.0)
-    assert moved(given, 2).tolist() == [0, 0, 1, 2, 3]
-    assert moved(given, -2).tolist() == [3, 4, 5, 0, 0]
-    assert moved(given, 0).tolist() == given.tolist()
+    assert move_wave(given, 2).tolist() == [0, 0, 1, 2, 3]
+    assert move_wave(given, -2).tolist() == [3, 4, 5, 0, 0]
+    assert move_wave(given, 0).tolist() == given.tolist()
 
 
 def test_masks_cover_stretches_up_to_their_width() -> None:

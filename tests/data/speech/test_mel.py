@@ -9,9 +9,9 @@ import torch
 import transformers
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, padded
+from frostline.data.inputs import Ragged, pad_sequences
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.waves import Waves, louder
+from frostline.data.speech.waves import Waves, raise_level
 
 VOICE = Mel(8000, bands=40, compression="none")
 # librosa 0.11: feature.melspectrogram(y=wave, sr=16000, n_fft=400, hop_length=160, n_mels=40), some frames and bands.
@@ -48,7 +48,7 @@ def wave() -> Tensor:
 
 
 def batch(*waves: Tensor) -> Ragged:
-    return padded(list(waves))
+    return pad_sequences(list(waves))
 
 
 def some(mel: Mel, wave: Tensor, where: dict[str, Any]) -> Tensor:
@@ -121,11 +121,11 @@ def test_frames_do_not_depend_on_the_rest_of_a_batch(mel: Mel, wave: Tensor) -> 
 
 def test_quiet_waves_are_raised_to_a_level_and_loud_ones_left(wave: Tensor) -> None:
     given = batch(wave, wave[:4000] / 100)
-    raised = louder(given, -30.0)
+    raised = raise_level(given, -30.0)
     assert torch.equal(raised.values[0], wave)
     level = raised.values[1, :4000].square().mean().log10() * 10
     assert level.item() == pytest.approx(-30.0, abs=1e-3)
-    assert louder(batch(torch.zeros(100)), -30.0).values.sum() == 0
+    assert raise_level(batch(torch.zeros(100)), -30.0).values.sum() == 0
 
 
 @pytest.mark.parametrize(("samples", "wanted"), [(400, 3), (401, 3), (159, 1), (160, 2), (8000, 51)])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.sounds import tone
 
-from frostline.data.speech.sound import Extent, Unusable, problem, read, read_shape
+from frostline.data.speech.sound import Extent, Unusable, find_problem, read_shape, read_wave
 
 RATE = 16000
 EXTENT = Extent(RATE, RATE, 0.1)
@@ -58,10 +58,10 @@ STREAMED = [
 )
 def test_a_streamed_wav_is_read_to_its_end(tmp_path: Path, whole: int, data: int, subtype: str, kind: str) -> None:
     path = tmp_path / "a.wav"
-    finished = read(put(path, written(path, subtype, kind, 2)), EXTENT)
+    finished = read_wave(put(path, written(path, subtype, kind, 2)), EXTENT)
     streamed = put(path, lengths(written(path, subtype, kind, 2), whole, data))
     before = path.read_bytes()
-    assert np.array_equal(read(streamed, EXTENT), finished) and read_shape(streamed) == (8000, RATE, 2)
+    assert np.array_equal(read_wave(streamed, EXTENT), finished) and read_shape(streamed) == (8000, RATE, 2)
     assert path.read_bytes() == before
 
 
@@ -69,22 +69,22 @@ def test_a_streamed_wav_is_read_to_its_end(tmp_path: Path, whole: int, data: int
 def test_a_streamed_rf64_is_read_to_its_end(tmp_path: Path, long: int) -> None:
     path = tmp_path / "a.wav"
     content = written(path, kind="RF64")
-    finished = read(str(path), EXTENT)
+    finished = read_wave(str(path), EXTENT)
     at = content.index(b"ds64") + 8
     content[at : at + 24] = struct.pack("<QQQ", long, long, 0)
-    assert np.array_equal(read(put(path, content), EXTENT), finished) and read_shape(str(path)).frames == 8000
+    assert np.array_equal(read_wave(put(path, content), EXTENT), finished) and read_shape(str(path)).frames == 8000
 
 
 def test_a_flac_that_does_not_say_its_length_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, WAVE, RATE)
-    finished = read(str(path), EXTENT)
+    finished = read_wave(str(path), EXTENT)
     content = bytearray(path.read_bytes())
     content[21] &= 0xF0
     content[22:26] = bytes(4)  # the 36 bits of the number of samples
     put(path, content)
-    assert read_shape(str(path)) == (8000, RATE, 1) and np.array_equal(read(str(path), EXTENT), finished)
-    assert len(read(str(path), Extent(RATE, 1000, 0.0))) == 1000
+    assert read_shape(str(path)) == (8000, RATE, 1) and np.array_equal(read_wave(str(path), EXTENT), finished)
+    assert len(read_wave(str(path), Extent(RATE, 1000, 0.0))) == 1000
 
 
 TRUNCATED: dict[str, Callable[[bytearray], bytearray]] = {
@@ -101,32 +101,32 @@ TRUNCATED: dict[str, Callable[[bytearray], bytearray]] = {
 def test_what_is_truncated_is_refused(tmp_path: Path, how: str, kind: str) -> None:
     path = tmp_path / "a.wav"
     put(path, TRUNCATED[how](written(path, kind=kind)))
-    reason = problem(str(path), EXTENT, decode=False)
+    reason = find_problem(str(path), EXTENT, decode=False)
     assert reason is not None and any(word in reason for word in ("truncated", "damaged")), reason
 
 
 def test_a_truncated_rf64_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     put(path, written(path, kind="RF64")[:9000])
-    assert "is truncated (9000 of 16" in str(problem(str(path), EXTENT, decode=False))
+    assert "is truncated (9000 of 16" in str(find_problem(str(path), EXTENT, decode=False))
 
 
 def test_chunks_beside_the_samples_are_no_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     content = written(path)
-    finished = read(str(path), EXTENT)
+    finished = read_wave(str(path), EXTENT)
     note = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"  # of odd length, and filled up
     at = content.index(b"fmt ")
     content = content[:at] + note + content[at:] + note
     content[4:8] = struct.pack("<I", len(content) - 8)
-    assert np.array_equal(read(put(path, content), EXTENT), finished) and read_shape(str(path)).frames == 8000
+    assert np.array_equal(read_wave(put(path, content), EXTENT), finished) and read_shape(str(path)).frames == 8000
 
 
 @pytest.mark.parametrize("name", ["pipe", "device", "folder"])
 def test_what_is_no_file_is_named_without_being_opened(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.wav"
     {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[name](path)
-    assert problem(str(path), EXTENT, decode=True) == f"is a {name}, not a file"
+    assert find_problem(str(path), EXTENT, decode=True) == f"is a {name}, not a file"
 
 
 @given(st.integers(0, 43), st.binary(min_size=1, max_size=24), st.integers(44, 3000))
@@ -139,6 +139,6 @@ def test_a_hostile_header_is_read_or_refused(
     content[at : at + len(spoilt)] = spoilt
     put(path, content[:cut])
     try:
-        assert len(read(str(path), EXTENT)) <= EXTENT.size
+        assert len(read_wave(str(path), EXTENT)) <= EXTENT.size
     except Unusable as error:
         assert "\n" not in str(error)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs, Preprocess, Ragged
+from frostline.data.inputs import Inputs, Preprocess, real_of, values_of
 from frostline.data.speech.mel import Mel
 from frostline.errors import UserError
 
@@ -50,7 +50,7 @@ class Adapter(nn.Module):
 
     def measured(self, inputs: Inputs) -> Tensor:
         """Return what the statistics are over, [N, ...], one row for each value that is real."""
-        return flat(inputs).flatten()[:, None]
+        return real_of(inputs).float().flatten()[:, None]
 
     def own_features(self) -> Tensor:
         """Return what the network knew as inputs where it was pretrained, as vectors [N, D].
@@ -67,14 +67,7 @@ class Adapter(nn.Module):
 
         To leave it out here would be to wait for the device: only there is it known how much is left.
         """
-        return flat(outputs.values if isinstance(outputs, Ragged) else outputs)
-
-
-def flat(inputs: Inputs) -> Tensor:
-    """Return what is real of a batch, without the dimensions of samples and time."""
-    if isinstance(inputs, Ragged):
-        return inputs.values[inputs.mask].float()
-    return inputs.flatten(0, 1).float()
+        return values_of(outputs).flatten(0, 1).float()
 
 
 def speech_inputs(seconds: float, bands: int) -> Mel:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline.backbones.adapters.base import SECONDS, Adapter, flat, speech_inputs
+from frostline.backbones.adapters.base import SECONDS, Adapter, speech_inputs
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs, Pixels, Ragged
-from frostline.data.speech.recordings import Hearing, some
+from frostline.data.inputs import Inputs, Pixels, Ragged, real_of
+from frostline.data.speech.hearing import Hearing
+from frostline.data.speech.recordings import read_some
 from frostline.data.text import characters
 from frostline.errors import UserError
 
@@ -78,10 +79,9 @@ class FrameAdapter(Adapter):
         """
         if self.source is None:
             return self.known if len(self.known) else super().own_features()
-        sounds = some("adapter.source", self.source, self.hearing, HEARD)
-        assert isinstance(sounds, Ragged)
+        sounds = read_some("adapter.source", self.source, self.hearing, HEARD)
         with torch.no_grad():
-            frames = flat(self.front(sounds))
+            frames = self.front(sounds).real.float()
         return frames[spread(len(frames), KEPT)].to(self.mean.device)
 
 
@@ -195,7 +195,7 @@ class Frames(FrameAdapter):
         scaled(self.convolution, self.scale)
 
     def measured(self, inputs: Inputs) -> Tensor:
-        return flat(inputs)
+        return real_of(inputs).float()
 
     def forward(self, frames: Ragged) -> Ragged:
         """Return frames [B, ceil(T / stride), width] of log-mel frames [B, T, bands]; the last may be partly empty."""

@@ -9,14 +9,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain
 from frostline.backbones.flops import counting
-from frostline.data.inputs import Inputs, Preprocess, Ragged
+from frostline.data.inputs import Inputs, Preprocess, Ragged, item_shape, values_of
 from frostline.errors import UserError, choices
-
-
-def mean(hidden: Ragged) -> Tensor:
-    """Return the mean [B, D] over what is real."""
-    values = hidden.values.masked_fill(~hidden.mask[..., None], 0)
-    return values.sum(dim=1) / hidden.lengths.clamp_min(1)[:, None].to(values.dtype)
 
 
 def first(hidden: Ragged) -> Tensor:
@@ -41,7 +35,7 @@ def unpooled(hidden: Ragged) -> Ragged:
 
 
 POOLING: dict[str, Callable[[Ragged], Inputs]] = {
-    "mean": mean,
+    "mean": Ragged.mean,
     "first": first,
     "last": last,
     "max": largest,
@@ -97,7 +91,7 @@ class SequenceBackbone(Backbone):
     def count_features(self) -> int:
         with evaluating(self), torch.inference_mode():
             features = self(self.example(1, self.preprocess.size))
-        return (features.values if isinstance(features, Ragged) else features).shape[-1]
+        return values_of(features).shape[-1]
 
     def measure(self, size: int) -> list[Cut]:
         """Return the cuts, with what one sample of ``size`` costs up to each."""
@@ -113,11 +107,10 @@ class SequenceBackbone(Backbone):
         return cuts
 
     def _cut(self, name: str, value: Inputs, flops: int) -> Cut:
-        tensor = value.values if isinstance(value, Ragged) else value
-        shape = tensor.shape[2:] if isinstance(value, Ragged) else tensor.shape[1:]
         names = [name for name, _ in self.named_parameters()]
         buffers = [name for name, _ in self.named_buffers()]
-        return Cut(name, self._up_to(name, names), tuple(shape), 4 * tensor.numel(), flops, self._up_to(name, buffers))
+        size, used = 4 * values_of(value).numel(), self._up_to(name, buffers)
+        return Cut(name, self._up_to(name, names), item_shape(value), size, flops, used)
 
     def _up_to(self, cut: str, names: Sequence[str]) -> frozenset[str]:
         """Return those of ``names`` that are used up to a cut."""

@@ -21,8 +21,8 @@ from frostline.backbones.chains.hub import (
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.weights.loading import chosen_weights
 from frostline.data.inputs import Ragged
+from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.recordings import Hearing
 from frostline.data.speech.waves import Waves
 from frostline.errors import UserError
 

@@ -9,7 +9,7 @@ import torch
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site
 from frostline.config.allow import instantiate, locate
-from frostline.data.inputs import UNITS, ways
+from frostline.data.inputs import UNITS, name_adapters
 from frostline.errors import UserError
 
 
@@ -55,7 +55,5 @@ def check_modality(node: Mapping[str, Any], own: Mapping[str, Any], data: Mappin
     """
     takes, there = stated_modality(own), stated_modality(data)
     if takes and there and takes != there:
-        name = node["_target_"].rpartition(".")[2].lower()
-        raise UserError(
-            f"adapter={name}: it takes {takes} data, and these are {there} data; choose {ways(there, network)}."
-        )
+        name, fitting = node["_target_"].rpartition(".")[2].lower(), name_adapters(there, network)
+        raise UserError(f"adapter={name}: it takes {takes} data, and these are {there} data; choose {fitting}.")

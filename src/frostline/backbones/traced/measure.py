@@ -1,6 +1,6 @@
 """The cuts of a traced backbone with what each costs, found by running one sample through its graph."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -22,17 +22,26 @@ def measure_cuts(backbone: Backbone, size: int) -> list[Cut]:
     with evaluating(backbone), torch.inference_mode(), counting() as counter:
         measure = _Measure(whole, counter)
         measure.run(backbone.example(1, size))
-    return list(_keep_unspoilt(backbone, found, allowed, measure).values())
+    with evaluating(backbone), torch.inference_mode():
+        finder = _PlaceFinder(whole)
+        finder.run(backbone.example(1, size))
+    return list(_keep_unspoilt(backbone, found, allowed, measure, finder.places).values())
 
 
-def _keep_unspoilt(backbone: Backbone, found: Trace, allowed: Collection[str], measure: "_Measure") -> dict[int, Cut]:
+def _keep_unspoilt(
+    backbone: Backbone,
+    found: Trace,
+    allowed: Collection[str],
+    measure: "_Measure",
+    places: Mapping[str, tuple[int, ...]],
+) -> dict[int, Cut]:
     parameters = _accumulate(found, _name_owned(backbone, backbone.named_parameters(), nn.Module.parameters))
     buffers = _accumulate(found, _name_owned(backbone, backbone.named_buffers(), nn.Module.buffers))
     cuts: dict[int, Cut] = {}
     for name, (value, before, flops) in measure.kept.items():
         if name in allowed and torch.allclose(value, before, rtol=0, atol=0, equal_nan=True):
             node = found.cuts[name]
-            cuts[id(value)] = dense_cut(name, value, flops, parameters[node], buffers[node])
+            cuts[id(value)] = dense_cut(name, value, flops, parameters[node], buffers[node], places[name])
     return cuts
 
 
@@ -62,6 +71,40 @@ class _Measure(fx.Interpreter):
         if "cut" in n.meta and isinstance(value, Tensor) and value.is_floating_point() and value.shape[:1] == (1,):
             self.kept[n.meta["cut"]] = (value, value.clone(), self.counter.get_total_flops())
         return value
+
+
+class _PlaceFinder(fx.Interpreter):
+    """Runs a graph node by node and finds out, at each cut, which dimensions are places.
+
+    Images, and what a convolution makes, are [B, C, H, W]. Here they lie in memory with the channels innermost, as
+    after a linear layer. Whatever follows, a permutation or a flattening, leaves them there: so they are found again.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.places: dict[str, tuple[int, ...]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "call_method" and "memory_format" in n.kwargs:  # a copy into another layout, which is left out
+            value = self.fetch_args_kwargs_from_env(n)[0][0]
+        else:
+            value = super().run_node(n)
+        convolved = n.op == "call_module" and isinstance(self.fetch_attr(str(n.target)), nn.Conv2d)
+        if convolved or (n.op == "placeholder" and isinstance(value, Tensor)):
+            value = value.contiguous(memory_format=torch.channels_last)
+        if "cut" in n.meta and isinstance(value, Tensor):
+            self.places[n.meta["cut"]] = find_places(value)
+        return value
+
+
+def find_places(value: Tensor) -> tuple[int, ...]:
+    """Return the dimensions of [B, ...] that are neither the samples' nor the innermost one in memory, the channels'.
+
+    A dimension of size 1 has no place in memory, and is not taken for the channels' where another one is larger.
+    """
+    own = range(1, value.ndim)
+    channels = min(own, key=lambda dimension: (value.shape[dimension] == 1, value.stride(dimension)), default=None)
+    return tuple(dimension for dimension in own if dimension != channels)
 
 
 def _name_owned(

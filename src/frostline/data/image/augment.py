@@ -88,7 +88,7 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def apply(augment: Augment, images: Tensor, indices: Tensor, seed: int, view: int) -> Tensor:
+def augment_images(augment: Augment, seed: int, images: Tensor, indices: Tensor, view: int) -> Tensor:
     """Return uint8 images [B, 3, S, S] augmented, each as (seed, its index, view) says; the RNG is left untouched.
 
     The images may be on any device, ``indices`` [B] are on the host. Raises UserError where size or type change.

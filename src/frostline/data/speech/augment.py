@@ -43,14 +43,14 @@ class Wave(Sound):
 
     def wave(self, wave: Tensor) -> Tensor:
         up, move, noise = torch.rand(3).tolist()
-        wave = moved(wave, round((2 * move - 1) * self.shift * len(wave)))
+        wave = move_wave(wave, round((2 * move - 1) * self.shift * len(wave)))
         if self.snr is not None:
             level = wave.square().mean().sqrt() * 10 ** (-(self.snr + 30 * noise) / 20)
             wave = wave + level * torch.randn_like(wave)
         return wave * 10 ** ((2 * up - 1) * self.gain / 20)
 
 
-def moved(wave: Tensor, by: int) -> Tensor:
+def move_wave(wave: Tensor, by: int) -> Tensor:
     """Return a wave [n] that comes ``by`` samples later, with silence before it, or earlier."""
     other = torch.zeros_like(wave)
     if by >= 0:
@@ -105,12 +105,13 @@ def _check_share(key: str, value: float) -> None:
         raise UserError(f"augment.{key}: {value} is not a share; it lies between 0 and 1.")
 
 
-def changed(
+def augment_sequences(
     change: Callable[[Tensor], Tensor], inputs: Ragged, indices: Tensor, seed: int, view: int, stage: str
 ) -> Ragged:
     """Return sequences [B, T, ...] changed where they are real, each as (seed, its index, view, stage) says.
 
-    The global generator is left as it was; only the CPU's is seeded, see :func:`frostline.data.image.augment.apply`.
+    The global generator is left as it was; only the CPU's is seeded, as
+    :func:`frostline.data.image.augment.augment_images` does.
     """
     made = inputs.values.clone()
     with torch.random.fork_rng(devices=[]):

@@ -7,17 +7,18 @@ from typing import Any, ClassVar
 
 import torch
 
-from frostline.data.base import DataModule, Loading, Split
-from frostline.data.divide import divide, duplicates
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split
+from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.image.augment import describe
 from frostline.data.index import DataIndex, ask_each, digests
-from frostline.data.inputs import Ragged, fits
+from frostline.data.inputs import check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
-from frostline.data.speech.recordings import Hearing, Recordings
-from frostline.data.speech.sound import Extent, Shape, describe_losses, problem, read_shape
+from frostline.data.speech.hearing import Hearing
+from frostline.data.speech.recordings import Recordings
+from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, find_problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
@@ -39,7 +40,7 @@ class AudioOptions(Options):
     preprocess: Hearing
     augment: Any = None
     seconds: float = 4.0
-    min_seconds: float = 0.1
+    min_seconds: float = MIN_SECONDS
     views: int | None = 4
     symlinks: bool = False
 
@@ -55,17 +56,16 @@ class AudioOptions(Options):
                 f"augment: {type(self.augment).__name__} is for images; with speech it is none, speech_light, "
                 "specaugment, or a class derived from frostline.data.speech.augment.Sound."
             )
-        if self.augment is not None and self.augment.masks and not self.masked:
+        if self.augment is not None and self.augment.masks and not self.takes_frames:
             raise UserError(
                 f"augment: {type(self.augment).__name__} masks frames, and the backbone takes waves; choose "
                 "augment=speech_light."
             )
 
     @property
-    def masked(self) -> bool:
+    def takes_frames(self) -> bool:
         """Whether the backbone takes frames [B, T, bands]."""
-        made = self.preprocess.example(1, self.preprocess.size)
-        return isinstance(made, Ragged) and made.values.ndim == 3
+        return self.preprocess.example(1, self.preprocess.size).values.ndim == 3
 
     @property
     def extent(self) -> Extent:
@@ -73,9 +73,9 @@ class AudioOptions(Options):
         return Extent(self.preprocess.rate, self.preprocess.size, self.min_seconds, whole=self.task.whole)
 
 
-def audio_options(values: Mapping[str, Any], where: str) -> AudioOptions:
+def read_options(values: Mapping[str, Any], where: str) -> AudioOptions:
     """Return the shared keys as options; raises UserError for a key that is not one, or a backbone for other data."""
-    fits(values["preprocess"], "speech", where)
+    check_modality(values["preprocess"], "speech", where)
     return AudioOptions.read(values)
 
 
@@ -90,44 +90,45 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
 
     def reasons(listing: Listing) -> list[str | None]:
         found = ask_each(
-            options.index, question, list(listing.content), lambda path: problem(path, extent, decode=skip)
+            options.index, question, list(listing.content), lambda path: find_problem(path, extent, decode=skip)
         )
         if not options.task.whole:
             return found
         sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
-        lasts = {path: shape.seconds for path, shape in zip(sound, shapes(sound, options.index), strict=True)}
+        lasts = {path: shape.seconds for path, shape in zip(sound, read_shapes(sound, options.index), strict=True)}
         samples = zip(listing.content, listing.labels, found, strict=True)
-        return [reason or too_short(lasts[path], label, options) for path, label, reason in samples]
+        return [reason or explain_too_short(lasts[path], label, options) for path, label, reason in samples]
 
     return leave_out(found, reasons, "recordings", skip)
 
 
-def shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
+def read_shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
     """Return what each recording holds, by its header."""
     return [Shape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
 
 
-def too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
+def explain_too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
     """Return why a transcript does not fit into the steps that the network makes of so many seconds, or None."""
     needed = options.task.steps(transcript)
     made = int(options.preprocess.steps(torch.tensor(round(lasts * options.extent.rate))))
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def loss_notes(paths: Sequence[str], options: AudioOptions) -> list[str]:
+def note_losses(paths: Sequence[str], options: AudioOptions) -> list[str]:
     """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
-    lost = Counter(what for shape in shapes(paths, options.index) for what in describe_losses(shape, options.extent))
+    shapes = read_shapes(paths, options.index)
+    lost = Counter(what for shape in shapes for what in describe_losses(shape, options.extent))
     return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
 
 
-def transforms(options: AudioOptions) -> dict[str, str]:
+def describe_transforms(options: AudioOptions) -> dict[str, str]:
     """Return the text that stands for all that is done to the recordings, by split."""
     plain = f"speech {PIPELINE}: {options.preprocess}"
     augmented = f"{plain} augment={describe(options.augment)} seed={options.seed}"
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
 
-def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions) -> dict[str, Any]:
+def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions) -> Contents:
     """Return what a DataModule is made of: bad files dropped, missing splits drawn, all of it checked and digested."""
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
@@ -146,16 +147,14 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    lost = loss_notes([path for listing in divided.listings.values() for path in listing.content], options)
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": options.preprocess,
-        "loading": Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
-        "transforms": transforms(options),
-        "notes": [*found.notes, *bad, *divided.notes, *duplicates(contents), *lost],
-    }
+    lost = note_losses([path for listing in divided.listings.values() for path in listing.content], options)
+    notes = [*found.notes, *bad, *divided.notes, *count_duplicates(contents), *lost]
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, notes),
+        Preparation(options.preprocess, describe_transforms(options)),
+        Loading(options.batch_size, options.workers, views, options.seed, divided.draws, options.timeout_s),
+    )
 
 
 class AudioFolder(DataModule):
@@ -175,11 +174,11 @@ class AudioFolder(DataModule):
         test_fraction: float = 0.2,
         **common: Any,
     ) -> None:
-        options = audio_options(common, "data=audiofolder")
+        options = read_options(common, "data=audiofolder")
         if manifest is None:
             found = read_folder(root, options.symlinks, RECORDINGS)
         else:
             columns = Columns(path_column, label_column, split_column)
             blank, skip = options.task.blank, options.on_bad == "skip"
             found = read_manifest(manifest, root, columns, options.symlinks, blank, RECORDINGS, skip)
-        super().__init__(**prepare(found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))

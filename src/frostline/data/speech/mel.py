@@ -2,15 +2,18 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from frostline.data.inputs import Ragged
-from frostline.data.speech.waves import louder, noise
+from frostline.data.reading import Recipe, RunData
+from frostline.data.speech.reading import SoundReader, describe_sounds
+from frostline.data.speech.waves import make_noise, raise_level
 
 COMPRESSIONS = ("none", "log", "whisper")
 FLOOR = {"none": 0.0, "log": 1e-10, "whisper": 1e-10}
@@ -34,6 +37,7 @@ class Mel:
     """
 
     modality: ClassVar[str] = "speech"
+    any_length: ClassVar[bool] = False
 
     size: int
     rate: int = 16000
@@ -60,7 +64,7 @@ class Mel:
 
     def example(self, count: int, size: int) -> Ragged:
         """Return the frames [count, T, bands] of noise of ``size`` samples, each but the first a little shorter."""
-        return self.encode(noise(count, size))
+        return self.encode(make_noise(count, size))
 
     def frames(self, samples: Tensor) -> Tensor:
         """Return how many frames so many samples [...] make."""
@@ -74,16 +78,36 @@ class Mel:
         """Return how many steps a network makes of so many samples [...], where each gives a letter at most."""
         return -(-self.frames(samples) // self.stride)
 
+    def reader(self, run: RunData) -> SoundReader:
+        return SoundReader(self, run)
+
+    def describe(self, folder: Path) -> Recipe:
+        """Return how frames are made outside of Frostline; the filters of their bands are written into ``folder``."""
+        np.save(folder / "filters.npy", self._filters.numpy())
+        values = {
+            "kaldi": self.kaldi,
+            "reflect": self.reflect,
+            "compression": self.compression,
+            "floor": KALDI_FLOOR if self.kaldi else FLOOR[self.compression],
+            "preemphasis": PREEMPHASIS,
+            "range": WHISPER_RANGE,
+        }
+        return describe_sounds(type(self).__name__, asdict(self), values)
+
+    @property
+    def _filters(self) -> Tensor:
+        return filters(self.rate, self.fft, self.bands, self.low, self.high or self.rate / 2, self.kaldi)
+
     def encode(self, waves: Ragged) -> Ragged:
         """Return the frames [B, T, bands] of waves [B, N]."""
         if self.level is not None:
-            waves = louder(waves, self.level)
-        values = functional.pad(waves.values, (0, max(0, self._least - waves.values.shape[1])))
+            waves = raise_level(waves, self.level)
+        values = waves.pad(self._least).values
         power = self._kaldi(values) if self.kaldi else self._librosa(values)
-        mels = power @ filters(self.rate, self.fft, self.bands, self.low, self.high or self.rate / 2, self.kaldi)
+        mels = power @ self._filters
         frames = Ragged(self._compressed(mels), self.frames(waves.lengths))
         if self.blank:
-            frames = Ragged(frames.values * frames.mask[:, :, None], frames.lengths)
+            frames = frames.map(lambda values: values * frames.mask[:, :, None])
         lengths = torch.full_like(frames.lengths, frames.values.shape[1]) if self.whole else frames.lengths
         return Ragged((frames.values - self.mean) / self.std, lengths)
 

@@ -11,7 +11,7 @@ from frostline.data.archives import check_archive
 from frostline.data.base import DataModule
 from frostline.data.folders import RECORDINGS, Folder
 from frostline.data.listing import Found, Listing
-from frostline.data.speech.datasets import audio_options, prepare
+from frostline.data.speech.datasets import prepare, read_options
 from frostline.errors import UserError
 from frostline.files.leftovers import temporary_folder_beside
 
@@ -68,7 +68,7 @@ class SpeechCommands(DataModule):
     """
 
     def __init__(self, root: str = "~/.cache/frostline/data", download: bool = True, **common: Any) -> None:
-        options = audio_options(common, "data=speechcommands")
+        options = read_options(common, "data=speechcommands")
         folder = Path(root).expanduser() / PLACE
         if not all((folder / file).is_file() for file in LISTS.values()):
             if not download or folder.exists():
@@ -76,4 +76,4 @@ class SpeechCommands(DataModule):
                     f"data.root: {root} holds no whole {PLACE}; remove what is there and set data.download=true."
                 )
             fetch(folder)
-        super().__init__(**prepare(find(folder), {}, options))
+        super().__init__(*prepare(find(folder), {}, options))

@@ -1,38 +1,25 @@
 """One split's recordings: decoded once into memory where they fit and batch by batch where they do not."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from frostline.data.base import unusable
+from frostline.data.base import describe_unusable
 from frostline.data.folders import RECORDINGS, Folder
-from frostline.data.image.pixels import in_threads, png
-from frostline.data.inputs import Inputs, Preprocess, Ragged, padded
+from frostline.data.image.pixels import encode_png
+from frostline.data.inputs import Ragged
 from frostline.data.listing import Listing
-from frostline.data.speech.augment import Sound, changed
+from frostline.data.speech.augment import Sound, augment_sequences
+from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.sound import FORMATS, Extent, Unusable, read
+from frostline.data.speech.sound import FORMATS, Extent, Unusable, read_wave
+from frostline.data.threads import run_in_threads
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 
 SEEN = 80  # bands of the picture that stands for a recording
 AT_ONCE = 64  # recordings that are made into frames together
-
-
-class Hearing(Preprocess, Protocol):
-    """How a backbone wants its speech, from waves [B, N] at ``rate`` samples a second."""
-
-    @property
-    def rate(self) -> int: ...
-
-    def encode(self, waves: Ragged) -> Inputs: ...
-
-    def steps(self, samples: Tensor) -> Tensor:
-        """Return how many steps the network makes of so many samples."""
-        ...
 
 
 class Recordings:
@@ -57,14 +44,12 @@ class Recordings:
         self._preprocess, self._extent, self._augment, self._seed = preprocess, extent, augment, seed
         self._small = len(listing) * self._bytes() <= memory_gb * 2**30
         self._waves: Ragged | None = None  # kept where they are augmented
-        self._made: Inputs | None = None  # kept where they are not
+        self._made: Ragged | None = None  # kept where they are not
         self._problems: list[str] | None = None
 
     def _bytes(self) -> int:
         """Return what one recording takes in memory, at most."""
-        made = self._preprocess.example(1, self._extent.size)
-        values = made.values if isinstance(made, Ragged) else made
-        return max(4 * self._extent.size, values.numel() * values.element_size())
+        return max(4 * self._extent.size, self._preprocess.example(1, self._extent.size).values.nbytes)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,7 +62,7 @@ class Recordings:
     def check(self) -> list[str]:
         """Decode all recordings, once; keep them where they fit. Return one line for each that cannot be used."""
         if self._problems is None:
-            found = in_threads(self._attempt, self._paths)
+            found = run_in_threads(self._attempt, self._paths)
             self._problems = [
                 f"{name} {reason}" for name, reason in zip(self.names, found, strict=True) if isinstance(reason, str)
             ]
@@ -88,74 +73,67 @@ class Recordings:
     def _attempt(self, path: str) -> Tensor | str | None:
         """Return a wave [n], where waves are kept; text where there is something wrong with it."""
         try:
-            wave = read(path, self._extent)
+            wave = read_wave(path, self._extent)
         except Unusable as error:
             return str(error)
         return torch.from_numpy(wave) if self._small else None
 
     def _keep(self, waves: list[Tensor]) -> None:
         if self._augment is not None:
-            self._waves = full(waves, self._extent.size)
+            self._waves = pad_waves(waves, self._extent.size)
             return
         starts = range(0, len(waves), AT_ONCE)
         size = self._extent.size
-        made = [self._preprocess.encode(full(waves[start : start + AT_ONCE], size)) for start in starts]
-        self._made = joined(made)
+        made = [self._preprocess.encode(pad_waves(waves[start : start + AT_ONCE], size)) for start in starts]
+        self._made = Ragged(*map(torch.cat, zip(*made, strict=True)))
 
-    def _of(self, indices: Tensor) -> Ragged:
+    def _waves_of(self, indices: Tensor) -> Ragged:
         """Return the waves of these recordings, decoded now where they are not kept.
 
         Raises UserError naming a file that cannot be used, or no longer.
         """
         if self._waves is not None:
-            return Ragged(self._waves.values.index_select(0, indices), self._waves.lengths[indices])
+            return self._waves.take(indices)
         waves = []
         for index in indices.tolist():
             try:
-                waves.append(torch.from_numpy(read(self._paths[index], self._extent)))
+                waves.append(torch.from_numpy(read_wave(self._paths[index], self._extent)))
             except Unusable as error:
                 raise UserError(f"{self._paths[index]} {error}; it cannot be used.") from error
-        return full(waves, self._extent.size)
+        return pad_waves(waves, self._extent.size)
 
-    def inputs(self, indices: Tensor, view: int) -> Inputs:
+    def inputs(self, indices: Tensor, view: int) -> Ragged:
         """Return what the backbone takes, or this view of it where train is augmented.
 
         Raises UserError naming the recordings of the split that cannot be used.
         """
         if problems := self.check():
-            raise UserError(unusable(problems))
+            raise UserError(describe_unusable(problems))
         if self._augment is None:
             return self.peek(indices)
-        waves = changed(self._augment.wave, self._of(indices), indices, self._seed, view, "wave")
+        waves = augment_sequences(self._augment.wave, self._waves_of(indices), indices, self._seed, view, "wave")
         made = self._preprocess.encode(waves)
         if not self._augment.masks:
             return made
-        assert isinstance(made, Ragged)
-        return changed(self._augment.frames, made, indices, self._seed, view, "frames")
+        return augment_sequences(self._augment.frames, made, indices, self._seed, view, "frames")
 
-    def peek(self, indices: Tensor) -> Inputs:
+    def peek(self, indices: Tensor) -> Ragged:
         """Return what the backbone takes of a few recordings as they are, decoding no others.
 
         Raises UserError naming a recording that cannot be used.
         """
-        return self._preprocess.encode(self._of(indices)) if self._made is None else taken(self._made, indices)
+        return self._preprocess.encode(self._waves_of(indices)) if self._made is None else self._made.take(indices)
 
     def preview(self, index: int) -> bytes:
         """Return the spectrogram of one recording, low tones at the bottom, as a PNG."""
-        wave = self._of(torch.tensor([index]))
+        wave = self._waves_of(torch.tensor([index]))
         frames = Mel(self._extent.size, self._extent.rate, bands=SEEN).encode(wave)
         logs = frames.values[0, : int(frames.lengths[0])].T.flip(0)
         shown = ((logs - logs.amin()) / (logs.amax() - logs.amin()) * 255).byte()
-        return png(shown.expand(3, -1, -1))
+        return encode_png(shown.expand(3, -1, -1))
 
 
-def full(waves: Sequence[Tensor], size: int) -> Ragged:
-    """Return waves [B, size], padded to the length that all samples of a run have."""
-    values, lengths = padded(waves)
-    return Ragged(functional.pad(values, (0, size - values.shape[1])), lengths)
-
-
-def some(key: str, root: str, preprocess: Hearing, most: int) -> Inputs:
+def read_some(key: str, root: str, preprocess: Hearing, most: int) -> Ragged:
     """Return at most ``most`` recordings of a folder, evenly spaced by name, as a backbone takes them.
 
     Raises UserError, naming ``key``, where there is no recording, or one that cannot be used.
@@ -167,21 +145,7 @@ def some(key: str, root: str, preprocess: Hearing, most: int) -> Inputs:
     waves = []
     for place in torch.linspace(0, len(paths) - 1, min(most, len(paths))).round().int().tolist():
         try:
-            waves.append(torch.from_numpy(read(paths[place], Extent(preprocess.rate, preprocess.size, 0.0))))
+            waves.append(torch.from_numpy(read_wave(paths[place], Extent(preprocess.rate, preprocess.size, 0.0))))
         except Unusable as error:
             raise UserError(f"{key}: {paths[place]} {error}; remove it, or name another folder.") from error
-    return preprocess.encode(full(waves, preprocess.size))
-
-
-def taken(inputs: Inputs, indices: Tensor) -> Inputs:
-    """Return some samples of a batch."""
-    if isinstance(inputs, Ragged):
-        return Ragged(inputs.values.index_select(0, indices), inputs.lengths[indices])
-    return inputs.index_select(0, indices)
-
-
-def joined(batches: Sequence[Inputs]) -> Inputs:
-    """Return batches of one length as one."""
-    values = torch.cat([each.values if isinstance(each, Ragged) else each for each in batches])
-    lengths = [each.lengths for each in batches if isinstance(each, Ragged)]
-    return Ragged(values, torch.cat(lengths)) if lengths else values
+    return preprocess.encode(pad_waves(waves, preprocess.size))

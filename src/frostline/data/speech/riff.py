@@ -77,7 +77,7 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
             return
 
 
-def mended(file: BinaryIO, found: Wave) -> mmap.mmap:
+def mend_header(file: BinaryIO, found: Wave) -> mmap.mmap:
     """Return the content of an open file, its lengths those that it has; the file itself stays as it is."""
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     left = (found.size - found.start) // found.block * found.block

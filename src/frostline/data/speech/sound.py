@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.data.speech.riff import mended, wave
+from frostline.data.speech.riff import mend_header, wave
 from frostline.errors import UserError
 from frostline.files.atomic import irregular
 
@@ -28,6 +28,7 @@ SIGNATURES = (
     b"\xff\xfa",
 )
 SIGNATURES += (b"\xff\xfb",)
+MIN_SECONDS = 0.1
 RATES = (1_000, 768_000)
 CHANNELS = 32
 SILENT = 1e-3  # 60 dB below full scale
@@ -83,7 +84,7 @@ def soundfile() -> Any:
 
 
 def describe_losses(shape: Shape, extent: Extent) -> list[str]:
-    """Return what is lost of a recording that is read, as a note says it of several: nothing, most often."""
+    """Return what is lost when a recording is read, each as the predicate of a note; usually nothing."""
     lost = {
         f"are longer than data.seconds={extent.seconds:g} and were cut": shape.seconds > extent.seconds,
         "have several channels, which were mixed to one": shape.channels > 1,
@@ -94,10 +95,10 @@ def describe_losses(shape: Shape, extent: Extent) -> list[str]:
     return [what for what, is_lost in lost.items() if is_lost]
 
 
-def problem(path: str, extent: Extent, decode: bool) -> str | None:
+def find_problem(path: str, extent: Extent, decode: bool) -> str | None:
     """Return why a file cannot be used, or None; without ``decode`` only its header is read."""
     try:
-        read(path, extent) if decode else _header(path, extent)
+        read_wave(path, extent) if decode else _header(path, extent)
     except Unusable as error:
         return str(error)
     return None
@@ -117,14 +118,14 @@ def _header(path: str, extent: Extent) -> Shape:
 
 def read_shape(path: str) -> Shape:
     """Return what a sound file holds, by its header, or by its samples where that does not say. Raises Unusable."""
-    with opened(path) as sound:
-        frames = sound.frames if sound.frames < ENDLESS else sum(len(block) for block in blocks(sound, sound.frames))
+    with open_sound(path) as sound:
+        frames = sound.frames if sound.frames < ENDLESS else sum(map(len, read_blocks(sound, sound.frames)))
         return Shape(frames, sound.samplerate, sound.channels)
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """Give a sound file to read from, one whose header does not know its length as one that does. Raises Unusable."""
+def open_sound(path: str) -> Iterator[Any]:
+    """Open a sound file; one whose header does not say its length is given one that does. Raises Unusable."""
     _check_file(path)
     library = soundfile()
     try:
@@ -132,14 +133,14 @@ def opened(path: str) -> Iterator[Any]:
             found = wave(file)
             if found is not None and found.promised > found.size:
                 raise Unusable(f"is truncated ({found.size} of {found.promised} bytes)")
-            source = stack.enter_context(mended(file, found)) if found is not None and found.streamed else path
+            source = stack.enter_context(mend_header(file, found)) if found is not None and found.streamed else path
             with library.SoundFile(source) as sound:
                 yield sound
     except (library.LibsndfileError, OSError) as error:
         raise Unusable(f"is damaged or not a {FORMATS} file ({_reason(error)})") from error
 
 
-def blocks(sound: Any, frames: int) -> Iterator[NDArray[np.float32]]:
+def read_blocks(sound: Any, frames: int) -> Iterator[NDArray[np.float32]]:
     """Yield the samples [n, channels] of an open file, ``frames`` at most.
 
     A stream of FLAC may not say where it ends; libsndfile then gives its last samples, and fails to stand behind them.
@@ -189,18 +190,18 @@ def _reason(error: Exception) -> str:
     return said.rpartition(": ")[2].rstrip(".")
 
 
-def read(path: str, extent: Extent) -> NDArray[np.float32]:
+def read_wave(path: str, extent: Extent) -> NDArray[np.float32]:
     """Return the wave [n] of a file: mono, at ``extent.rate``, its first ``extent.size`` samples at most.
 
     Raises Unusable for a file that is damaged, holds no numbers, or is silent.
     """
     shape = _header(path, extent)
     wanted = min(math.ceil((extent.seconds + MARGIN) * shape.rate), shape.frames)
-    with opened(path) as sound:
-        samples = np.concatenate([*blocks(sound, wanted)])
+    with open_sound(path) as sound:
+        samples = np.concatenate([*read_blocks(sound, wanted)])
     if len(samples) < WHOLE * wanted:
         raise Unusable(f"is truncated ({len(samples)} of {shape.frames} samples)")
-    made = _resampled(samples.mean(axis=1), shape.rate, extent.rate)[: extent.size]
+    made = _resample(samples.mean(axis=1), shape.rate, extent.rate)[: extent.size]
     if not np.isfinite(made).all():
         raise Unusable("holds samples that are no numbers (NaN or infinite)")
     if np.abs(made).max(initial=0) < SILENT:
@@ -208,7 +209,7 @@ def read(path: str, extent: Extent) -> NDArray[np.float32]:
     return made
 
 
-def _resampled(wave: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+def _resample(wave: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
     if rate == wanted:
         return wave
     import soxr

@@ -39,7 +39,7 @@ PEEKED = 1 << 16
 UTF16 = "it begins as UTF-16 does; save it in UTF-8"
 
 
-def _opened(file: Path) -> TextIO:
+def _open_text(file: Path) -> TextIO:
     """Open a file as text; bytes that are no UTF-8 stay, as halves of characters, so that their row can be named."""
     binary = file.open("rb")
     start = binary.read(PEEKED)
@@ -80,7 +80,7 @@ def _csv(file: Path, choose: Choose) -> Found:
     csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KiB that csv allows a cell
     comma = "\t" if file.suffix.lower() == ".tsv" else ","
     header: list[str] = []
-    with _opened(file) as opened:
+    with _open_text(file) as opened:
         for place, cells in _records(_Lines(opened), comma):
             if not header:
                 header = [name.strip() for name in cells]
@@ -121,7 +121,7 @@ def _records(lines: _Lines, comma: str) -> Iterator[tuple[Place, list[str]]]:
 
 
 def _json_lines(file: Path, choose: Choose) -> Found:
-    with _opened(file) as opened:
+    with _open_text(file) as opened:
         for number, line in enumerate(opened, 1):
             if not line.strip():
                 continue

@@ -75,7 +75,7 @@ class Row:
         return None if self.split else "has no split"
 
 
-def without_bad(bad: Sequence[str], where: str, skip: bool) -> list[str]:
+def note_bad_rows(bad: Sequence[str], where: str, skip: bool) -> list[str]:
     """Return a note that counts the rows that are left out. Raises UserError with them, unless they are skipped."""
     if not bad:
         return []

@@ -9,7 +9,7 @@ from frostline.data.folders import TABLES, Folder
 from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, USUAL, split_called
 from frostline.data.tables.formats import READERS
-from frostline.data.tables.rows import SPLIT, Row, check_columns, read_rows, without_bad
+from frostline.data.tables.rows import SPLIT, Row, check_columns, note_bad_rows, read_rows
 from frostline.errors import UserError, named
 
 
@@ -49,9 +49,9 @@ class Collected:
         text, label = row.cell(self.reading.text), row.cell(self.reading.label)
         self.splits.setdefault(split, []).append((row.name, label, text))
 
-    def found(self, where: str, classes: Sequence[str] | None = None) -> Found:
+    def finish(self, where: str, classes: Sequence[str] | None = None) -> Found:
         """Return all of it. Raises UserError for rows that lack something, unless they are to be left out."""
-        notes = [*self.notes, *without_bad(self.bad, where, self.reading.skip)]
+        notes = [*self.notes, *note_bad_rows(self.bad, where, self.reading.skip)]
         if not self.splits:
             raise UserError(f"{where} holds no texts.")
         listings = {}
@@ -68,7 +68,7 @@ def read_file(file: str, reading: Reading) -> Found:
     for row in rows:
         collected.add(row.split, row)
     collected.notes += rows.notes
-    return collected.found(f"data.file: {file}")
+    return collected.finish(f"data.file: {file}")
 
 
 def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) -> dict[str, Path]:
@@ -109,7 +109,7 @@ def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
         collected.notes += rows.notes
     if ignored:
         collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {named(ignored, 3)}")
-    return collected.found(f"data.root: {root}")
+    return collected.finish(f"data.root: {root}")
 
 
 def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: Reading) -> Found:
@@ -119,9 +119,9 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
     UserError for a set, split or column that is not there.
     """
     where = f"data.path: {path}"
-    loaded = _loaded(path, subset)
+    loaded = _load_set(path, subset)
     collected, classes = Collected(reading), None
-    chosen = _chosen(loaded, splits, where)
+    chosen = _choose_splits(loaded, splits, where)
     if unused := [name for name in loaded if name not in chosen.values()]:
         collected.notes.append(f"left out the splits that are not used: {named(unused)}")
     for split, name in chosen.items():
@@ -134,10 +134,10 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
                 label = None if label is None or label < 0 else classes[label]
             cells = {reading.text: row[reading.text], reading.label: label}
             collected.add(split, Row(f"{name}/{index}", f"{where}: row {index} of {name}", cells))
-    return collected.found(where, classes)
+    return collected.finish(where, classes)
 
 
-def _loaded(path: str, subset: str | None) -> Mapping[str, Any]:
+def _load_set(path: str, subset: str | None) -> Mapping[str, Any]:
     try:
         import datasets
     except ModuleNotFoundError as error:
@@ -153,20 +153,20 @@ def _loaded(path: str, subset: str | None) -> Mapping[str, Any]:
     return {"train": loaded} if isinstance(loaded, datasets.Dataset) else loaded  # type: ignore[return-value]
 
 
-def _chosen(loaded: Mapping[str, Any], splits: Mapping[str, str | None], where: str) -> dict[str, str]:
+def _choose_splits(loaded: Mapping[str, Any], splits: Mapping[str, str | None], where: str) -> dict[str, str]:
     """Return the set's name of each split that is there: the one that is given, else the first that is called so."""
     chosen = {}
     for split in SPLITS:
         name = splits[split]
         if name is not None and name not in loaded:
             raise UserError(f"data.{split}_split: {where} has no {name!r}; its splits are: {', '.join(loaded)}.")
-        usual = next((one for one in _by_custom(loaded) if split_called(one) == split), None)
+        usual = next((one for one in _sort_by_custom(loaded) if split_called(one) == split), None)
         if name or usual:
             chosen[split] = name or usual
     return chosen
 
 
-def _by_custom(names: Iterable[str]) -> list[str]:
+def _sort_by_custom(names: Iterable[str]) -> list[str]:
     """Return the names of splits in the order of how usual they are: validation comes before dev."""
     usual = [one for names in USUAL.values() for one in names]
     return sorted((one for one in names if split_called(one)), key=lambda one: usual.index(one.strip().lower()))

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from frostline.data.base import DataModule, Loading
-from frostline.data.divide import divide, duplicates
-from frostline.data.image.pixels import png
-from frostline.data.inputs import Inputs, Preprocess, Ragged, digest, fits
+from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation
+from frostline.data.divide import count_duplicates, divide
+from frostline.data.image.pixels import encode_png
+from frostline.data.inputs import Inputs, Preprocess, Ragged, check_modality, digest
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
@@ -55,7 +55,7 @@ class TextOptions(Options):
         """Where tokens are kept."""
         return None if self.token_cache is None else Path(self.token_cache).expanduser()
 
-    def reading(self, text: str, label: str, split: str | None = None) -> Reading:
+    def make_reading(self, text: str, label: str, split: str | None = None) -> Reading:
         """Return how rows with these columns become texts."""
         return Reading(text, label, split, self.task.blank, self.on_bad == "skip")
 
@@ -92,14 +92,12 @@ class TextSplit:
     @cached_property
     def cut(self) -> int:
         """How many texts are longer than allowed, or than their pictures have room for."""
-        if isinstance(self._preprocess, Rendered):
-            return self._preprocess.cut(self._texts)
-        return 0 if self._encoded is None else self._encoded.cut
+        return self._preprocess.count_cut(self._texts, []) if self._encoded is None else self._encoded.cut
 
     def check(self) -> list[str]:
         """Draw all texts that are wanted as pictures, once, where they fit; nothing can be wrong with one."""
         if self._encoded is None and self._small and self._pictures is None:
-            self._pictures = self._drawn(range(len(self)))
+            self._pictures = self._draw(range(len(self)))
         return []
 
     def inputs(self, indices: Tensor, view: int) -> Inputs:
@@ -111,13 +109,13 @@ class TextSplit:
         """Return the inputs of a few texts, drawing no others."""
         if self._encoded is not None:
             return self._encoded.take(indices)
-        return self._drawn(indices.tolist()) if self._pictures is None else self._pictures.index_select(0, indices)
+        return self._draw(indices.tolist()) if self._pictures is None else self._pictures.index_select(0, indices)
 
     def preview(self, index: int) -> bytes:
         """Return a text drawn on a small page, as a PNG."""
-        return png(PAGE.encode([self._texts[index]])[0])
+        return encode_png(PAGE.encode([self._texts[index]])[0])
 
-    def _drawn(self, indices: Iterable[int]) -> Tensor:
+    def _draw(self, indices: Iterable[int]) -> Tensor:
         pictures = self._preprocess.encode([self._texts[index] for index in indices])
         assert isinstance(pictures, Tensor)
         return pictures
@@ -129,9 +127,9 @@ class TextSplit:
             raise UserError(f"data: {self.names[empty[0]]} has no tokens; {len(empty)} texts are like that.")
 
 
-def prepare(name: str, found: Found, fractions: Mapping[str, float], options: TextOptions) -> dict[str, Any]:
+def prepare(name: str, found: Found, fractions: Mapping[str, float], options: TextOptions) -> Contents:
     """Return what a DataModule is made of: missing splits drawn, all of it checked, digested and tokenised."""
-    fits(options.preprocess, "text", f"data={name}")
+    check_modality(options.preprocess, "text", f"data={name}")
     preprocess = cast(Writing, options.preprocess)
     divided = divide(found, fractions, options, files=False)
     splits = {
@@ -139,24 +137,22 @@ def prepare(name: str, found: Found, fractions: Mapping[str, float], options: Te
         for split, listing in divided.listings.items()
     }
     lengths = splits["train"].lengths
-    repeated = duplicates({split: samples.digests for split, samples in splits.items()})
-    return {
-        "splits": splits,
-        "classes": divided.classes,
-        "class_counts": divided.counts,
-        "preprocess": preprocess,
-        "loading": Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
-        "transforms": dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}"),
-        "notes": [*found.notes, *divided.notes, *repeated, *_cut(splits, preprocess)],
-        "typical": None if lengths is None else math.ceil(lengths.double().mean()),
-    }
+    repeated = count_duplicates({split: samples.digests for split, samples in splits.items()})
+    notes = [*found.notes, *divided.notes, *repeated, *describe_cuts(splits, preprocess)]
+    transforms: dict[str, str] = dict.fromkeys(SPLITS, f"texts {PIPELINE}: {preprocess}")
+    typical = None if lengths is None else math.ceil(lengths.double().mean())
+    return Contents(
+        splits,
+        Facts(divided.classes, divided.counts, notes),
+        Preparation(preprocess, transforms, typical=typical),
+        Loading(options.batch_size, options.workers, 1, options.seed, divided.draws, options.timeout_s),
+    )
 
 
-def _cut(splits: Mapping[str, TextSplit], preprocess: Preprocess) -> list[str]:
+def describe_cuts(splits: Mapping[str, TextSplit], preprocess: Writing) -> list[str]:
     """Return a note that counts the texts that were cut."""
-    room = "their pictures have room for" if isinstance(preprocess, Rendered) else f"data.tokens={preprocess.size}"
     counts = [f"{split.cut} of {len(split)} texts of {name}" for name, split in splits.items() if split.cut]
-    return [f"longer than {room} and cut: {', '.join(counts)}"] if counts else []
+    return [f"longer than {preprocess.room} and cut: {', '.join(counts)}"] if counts else []
 
 
 class TextCSV(DataModule):
@@ -179,14 +175,14 @@ class TextCSV(DataModule):
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)
-        reading = options.reading(text_column, label_column, split_column)
+        reading = options.make_reading(text_column, label_column, split_column)
         if file is not None and root is None:
             found = read_file(file, reading)
         elif root is not None and file is None:
             found = read_root(root, symlinks, reading)
         else:
             raise UserError("data.file and data.root: set one of them, to a table or to a folder of tables.")
-        super().__init__(**prepare("text_csv", found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare("text_csv", found, {"val": val_fraction, "test": test_fraction}, options))
 
 
 class HubText(DataModule):
@@ -206,6 +202,6 @@ class HubText(DataModule):
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)
-        reading = options.reading(text_column, label_column)
+        reading = options.make_reading(text_column, label_column)
         found = read_hub(path, subset, {"train": train_split, "val": val_split, "test": test_split}, reading)
-        super().__init__(**prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))
+        super().__init__(*prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))

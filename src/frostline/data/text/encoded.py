@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Preprocess, Ragged, digest, padded
+from frostline.data.inputs import Preprocess, Ragged, digest, pad_sequences
 from frostline.errors import UserError
 from frostline.files.atomic import write_atomic
 
@@ -25,6 +25,15 @@ class Writing(Preprocess, Protocol):
 
     def encode(self, texts: Sequence[str]) -> list[Tensor] | Tensor:
         """Return one sequence, at most ``size`` long, or one picture, for each text."""
+        ...
+
+    @property
+    def room(self) -> str:
+        """What bounds a text, as a note says it: "longer than ..."."""
+        ...
+
+    def count_cut(self, texts: Sequence[str], made: list[Tensor] | Tensor) -> int:
+        """Return how many of the texts that were ``made`` into inputs lost their end."""
         ...
 
 
@@ -45,7 +54,7 @@ class Encoded:
         ends = self._ends[indices]
         starts = ends - self.lengths[indices]
         rows = zip(starts.tolist(), ends.tolist(), strict=True)
-        return padded([self.values[start:end].long() for start, end in rows])
+        return pad_sequences([self.values[start:end].long() for start, end in rows])
 
 
 def encode(preprocess: Writing, texts: Sequence[str], fingerprint: str, folder: Path | None) -> Encoded:
@@ -74,11 +83,11 @@ def encode(preprocess: Writing, texts: Sequence[str], fingerprint: str, folder: 
 def _encode(preprocess: Writing, texts: Sequence[str]) -> Encoded:
     sequences = preprocess.encode(texts)
     assert isinstance(sequences, list)
-    cut = count_cut(preprocess, texts, sequences)
+    cut = preprocess.count_cut(texts, sequences)
     return Encoded(torch.cat(sequences).int(), torch.tensor([len(sequence) for sequence in sequences]), cut)
 
 
-def count_cut(preprocess: Writing, texts: Sequence[str], sequences: Sequence[Tensor]) -> int:
+def count_cut(preprocess: Writing, texts: Sequence[str], sequences: Sequence[Tensor] | Tensor) -> int:
     """Return how many of the texts that were made into ``sequences`` were longer than allowed."""
     full = [text for text, sequence in zip(texts, sequences, strict=True) if len(sequence) == preprocess.size]
     longer = replace(preprocess, size=preprocess.size + 1).encode(full)  # type: ignore[type-var]

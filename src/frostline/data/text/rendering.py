@@ -1,8 +1,10 @@
 """Text drawn as a picture, as a person would read it, for image networks."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +12,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from frostline.data.inputs import same
+from frostline.data.inputs import make_generator
+from frostline.data.reading import Recipe, RunData
+from frostline.data.text.reading import TextReader
 
 SPACING = 1.2
 """From one line to the next, in sizes of the font."""
@@ -26,6 +30,7 @@ class Rendered:
     """
 
     modality: ClassVar[str] = "text"
+    any_length: ClassVar[bool] = False
 
     size: int
     font: int
@@ -45,26 +50,44 @@ class Rendered:
         measure = cache(font.getlength)  # words come again, and to measure one takes as long as to draw it
         return torch.stack([self._draw(text, font, measure) for text in texts])
 
-    def cut(self, texts: Sequence[str]) -> int:
+    @property
+    def room(self) -> str:
+        return "their pictures have room for"
+
+    def count_cut(self, texts: Sequence[str], made: list[Tensor] | Tensor) -> int:
         """Return how many texts do not fit on their pictures."""
         measure = cache(ImageFont.load_default(self.font).getlength)
-        return sum(len(list(wrapped(text, measure, self.size))) > self.lines for text in texts)
+        return sum(len(list(wrap_words(text, measure, self.size))) > self.lines for text in texts)
 
     def _draw(
         self, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, measure: Callable[[str], float]
     ) -> Tensor:
         picture = Image.new("L", (self.size, self.size), 255)
         pen = ImageDraw.Draw(picture)
-        for place, line in zip(range(self.lines), wrapped(text, measure, self.size), strict=False):
+        for place, line in zip(range(self.lines), wrap_words(text, measure, self.size), strict=False):
             pen.text((0, round(place * SPACING * self.font)), line, fill=0, font=font)
         return torch.from_numpy(np.array(picture)).expand(3, -1, -1)
 
+    def reader(self, run: RunData) -> TextReader:
+        return TextReader(self, run)
+
+    def describe(self, folder: Path) -> Recipe:
+        source = inspect.getsource(wrap_words).replace(
+            ": str, measure: Callable[[str], float], width: int)", ", measure, width)"
+        )
+        return Recipe(
+            {**asdict(self), "lines": self.lines, "spacing": SPACING},
+            "data/text/templates/rendered.j2",
+            imports=("from PIL import Image, ImageDraw, ImageFont",),
+            source=source.replace(" -> Iterator[str]:", ":").rstrip(),
+        )
+
     def example(self, count: int, size: int) -> Tensor:
         """Return random uint8 pictures [count, 3, size, size]."""
-        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=same())
+        return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=make_generator())
 
 
-def wrapped(text: str, measure: Callable[[str], float], width: int) -> Iterator[str]:
+def wrap_words(text: str, measure: Callable[[str], float], width: int) -> Iterator[str]:
     """Yield the lines of a text that is ``width`` pixels wide; a word that is longer than a line is divided."""
     space = measure(" ")
     line, used = "", 0.0

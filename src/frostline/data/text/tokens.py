@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, digest, same
+from frostline.data.inputs import Ragged, digest, make_generator
+from frostline.data.reading import Recipe, RunData
+from frostline.data.text.encoded import count_cut
+from frostline.data.text.reading import TextReader
 from frostline.errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+TOKENIZER = "tokenizer.json"
 AT_ONCE = 4096
 """Texts that are tokenised in one call: the library's own objects take kilobytes a text."""
 
@@ -27,6 +32,7 @@ class Tokens:
     """
 
     modality: ClassVar[str] = "text"
+    any_length: ClassVar[bool] = True
 
     size: int
     tokenizer: str = field(repr=False)
@@ -68,7 +74,23 @@ class Tokens:
             for one in self._backend.encode_batch_fast(list(texts[start : start + AT_ONCE]))
         ]
 
+    @property
+    def room(self) -> str:
+        return f"data.tokens={self.size}"
+
+    def count_cut(self, texts: Sequence[str], made: list[Tensor] | Tensor) -> int:
+        return count_cut(self, texts, made)
+
+    def reader(self, run: RunData) -> TextReader:
+        return TextReader(self, run)
+
+    def describe(self, folder: Path) -> Recipe:
+        """Return how tokens are made outside of Frostline; the tokenizer is written into ``folder``."""
+        (folder / TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
+        wanted = {"size": self.size, "tokenizer": TOKENIZER}
+        return Recipe(wanted, "data/text/templates/tokens.j2", imports=("from tokenizers import Tokenizer",))
+
     def example(self, count: int, size: int) -> Ragged:
         """Return texts of random tokens, the first ``size`` long and each other one shorter."""
-        values = torch.randint(0, self.vocabulary, (count, size), generator=same())
+        values = torch.randint(0, self.vocabulary, (count, size), generator=make_generator())
         return Ragged(values, torch.tensor([max(1, size * (count - place) // count) for place in range(count)]))

@@ -1,13 +1,22 @@
-"""Make things by a thread while others of them are used."""
+"""Work that threads do: on many files at once, and ahead of what is used."""
 
+import os
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+THREADS = min(8, os.cpu_count() or 1)
 T = TypeVar("T")
+R = TypeVar("R")
 DEPTH = 2
 END = object()
+
+
+def run_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return ``function`` of each item, in order; reading, hashing and decoding all leave Python's lock."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, items))
 
 
 def make_ahead(items: Iterable[T], depth: int = DEPTH) -> Generator[T]:
