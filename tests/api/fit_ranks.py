@@ -40,7 +40,8 @@ def main(folder: Path, epochs: int, step: int, *ways: str) -> None:
     """Fit, and write what each rank has."""
     net = make_net() if "drift" not in ways else Drifting()
     watch = Watch()
-    trainer = make_trainer(folder, epochs, Break(step), watch, strategy="ddp", devices=2)
+    options = {"strategy": "ddp", "devices": 2, "limit_val_batches": 0}  # validation would share the buffers
+    trainer = make_trainer(folder, epochs, Break(step), watch, **options)
     found: dict[str, Any] = {}
     try:
         done = fit(trainer, net, Data(), "gradual", head="classifier", resume="last")

@@ -36,7 +36,7 @@ class Groups:
         self.names = tuple(name for name, own in found.items() if own and name != HEAD)
         self.owner = find_owners(module, found)
         self.parameters = {name: own for name, own in module.named_parameters() if own.requires_grad}
-        self.norms = find_norms(module)
+        self.kinds = find_kinds(module)
         self.modes = {path: part.training for path, part in module.named_modules()}
 
     def members(self) -> dict[str, list[str]]:
@@ -49,7 +49,7 @@ class Groups:
         Raises UserError where a kind of parameter that the phase asks for is not there.
         """
         members = self.members()
-        rates = learning_rates(phase, members, self.norms)
+        rates = learning_rates(phase, members, self.kinds["norm"])
         if HEAD in phase.train:
             rates |= dict.fromkeys(members[HEAD], phase.train[HEAD].lr)
         return rates
@@ -149,11 +149,13 @@ def find_owners(module: nn.Module, found: Mapping[str, Sequence[str]]) -> dict[s
     return owner
 
 
-def find_norms(module: nn.Module) -> set[str]:
-    """Return the names of the parameters that normalisation modules own."""
-    return {
+def find_kinds(module: nn.Module) -> dict[str, set[str]]:
+    """Return the names of the parameters of each kind that a plan can train: ``all``, ``norm`` and ``bias``."""
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    norms = {
         name
         for path, part in module.named_modules()
         if isinstance(part, NORMS) or "norm" in type(part).__name__.lower()
         for name, _ in part.named_parameters(path, recurse=False)
     }
+    return {"all": names, "norm": norms, "bias": {name for name in names if name.endswith("bias")}}
