@@ -4,8 +4,9 @@
     PYTHONPATH=FOLDER python benchmarks/fit_contract.py
 
 The head trains for 2 epochs, then all for 2 more, the backbone at a tenth of the rate; Frostline's `fit`, Lightning's
-BackboneFinetuning and BaseFinetuning (with train_bn=False, as BatchNorm is to be frozen), and the package
-finetuning-scheduler, which wants the package lightning, on the same small module with BatchNorm and dropout.
+BackboneFinetuning and BaseFinetuning (with train_bn=False, as BatchNorm is to be frozen; the former forgets it when it
+freezes), and the package finetuning-scheduler, which wants the package lightning, on the same small module with
+BatchNorm and dropout.
 """
 
 import argparse
@@ -112,7 +113,7 @@ class Unfreeze(callbacks.BaseFinetuning):
             self.unfreeze_and_add_param_group(pl_module.backbone, optimizer, lr=BODY_RATE)
 
 
-def loaders(shuffle: bool) -> tuple[DataLoader, DataLoader]:
+def make_loaders(shuffle: bool) -> tuple[DataLoader, DataLoader]:
     """Return loaders of a small training and a smaller validation set."""
     random = torch.Generator().manual_seed(1)
     rows = torch.randn(96, 8, generator=random)
@@ -135,7 +136,7 @@ def make_trainer(folder: Path, extra: list[Any], keeps: Any, ranks: int) -> Any:
     )
 
 
-def keeping(folder: Path, kind: str = "ModelCheckpoint", room: Any = callbacks) -> Any:
+def make_checkpoints(folder: Path, kind: str = "ModelCheckpoint", room: Any = callbacks) -> Any:
     """Return what keeps the last checkpoint."""
     return getattr(room, kind)(
         dirpath=str(folder), save_last=True, monitor="val_loss", filename="{epoch}", save_top_k=-1
@@ -144,7 +145,7 @@ def keeping(folder: Path, kind: str = "ModelCheckpoint", room: Any = callbacks) 
 
 def by_frostline(net: Net, folder: Path, data: tuple[DataLoader, DataLoader], ranks: int) -> None:
     phases = [{"epochs": HEAD_EPOCHS, "train": {"head": 1.0}}, {"train": {"head": 1.0, "*": BODY_RATE / HEAD_RATE}}]
-    trainer = make_trainer(folder, [], keeping(folder), ranks)
+    trainer = make_trainer(folder, [], make_checkpoints(folder), ranks)
     options = {"head": "classifier", "resume": "last", "phases": phases}
     fit(trainer, net, data[0], "custom", val_dataloaders=data[1], **options)
 
@@ -153,7 +154,7 @@ def by_callback(make: Callable[[], Any]) -> Callable[..., None]:
     """Return what trains by a callback of Lightning's."""
 
     def train(net: Net, folder: Path, data: tuple[DataLoader, DataLoader], ranks: int) -> None:
-        trainer = make_trainer(folder, [make()], keeping(folder), ranks)
+        trainer = make_trainer(folder, [make()], make_checkpoints(folder), ranks)
         trainer.fit(net, *data, ckpt_path="last")
 
     return train
@@ -164,7 +165,7 @@ def by_scheduler(net: Net, folder: Path, data: tuple[DataLoader, DataLoader], ra
     path = folder / "schedule.yaml"
     path.write_text(SCHEDULE)
     rule = scheduler.FinetuningScheduler(ft_schedule=str(path), epoch_transitions_only=True, restore_best=False)
-    trainer = make_trainer(folder, [rule], keeping(folder, "FTSCheckpoint", scheduler), ranks)
+    trainer = make_trainer(folder, [rule], make_checkpoints(folder, "FTSCheckpoint", scheduler), ranks)
     trainer.fit(net, *data, ckpt_path="last")
 
 
@@ -196,7 +197,7 @@ def work(way: str, folder: Path, random: bool, kill: int, ranks: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     net = Net(0.3 if random else 0.0, kill)
     try:
-        WAYS[way](net, folder, loaders(random), ranks)
+        WAYS[way](net, folder, make_loaders(random), ranks)
     except Exception as error:
         (folder / "error.txt").write_text(f"{type(error).__name__}: {error}")
         raise
@@ -218,32 +219,32 @@ def start(way: str, folder: Path, random: bool = True, kill: int = -1, ranks: in
     return torch.load(folder / "rank-0.pt") if (folder / "rank-0.pt").exists() else None
 
 
-def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
+def compare_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
     """Return yes where two sets of tensors are equal to the bit, or how many differ."""
     apart = sum(not torch.equal(value, other[name]) for name, value in one.items())
     return "yes" if not apart and one.keys() == other.keys() else f"no: {apart} of {len(one)} tensors differ"
 
 
-def resumed(way: str, root: Path, random: bool, kill: int) -> str:
+def measure_resume(way: str, root: Path, random: bool, kill: int) -> str:
     """Return whether a run killed before a step, and started again, ends as one that was not."""
     name = f"{random}-{kill}"
     whole = start(way, root / f"whole-{name}", random)
     if start(way, root / f"parts-{name}", random, kill) is not None:
         return "not measured: it was not killed"
     parts = start(way, root / f"parts-{name}", random)
-    return "not measured" if whole is None or parts is None else differing(whole["tensors"], parts["tensors"])
+    return "not measured" if whole is None or parts is None else compare_tensors(whole["tensors"], parts["tensors"])
 
 
-def ranks_equal(way: str, root: Path) -> str:
+def measure_ranks(way: str, root: Path) -> str:
     """Return whether two ranks end with the same parameters."""
     if start(way, root / "ranks", ranks=2) is None:
         return "not measured"
     first, second = (torch.load(root / "ranks" / f"rank-{rank}.pt")["tensors"] for rank in (0, 1))
     own = [name for name in first if "running" not in name and "num_batches" not in name]
-    return differing({name: first[name] for name in own}, {name: second[name] for name in own})
+    return compare_tensors({name: first[name] for name in own}, {name: second[name] for name in own})
 
 
-def rates_asked(rates: dict[str, float], net: Net) -> str:
+def check_rates(rates: dict[str, float], net: Net) -> str:
     """Return whether every parameter ends with the rate that was asked for it."""
     asked = {name: HEAD_RATE if "classifier" in name else BODY_RATE for name, _ in net.named_parameters()}
     wrong = {f"{rates[name]:g}" if name in rates else "none" for name in asked if rates.get(name) != asked[name]}
@@ -260,13 +261,13 @@ def measure(way: str, root: Path) -> dict[str, str]:
         "frozen BatchNorm: normalises by them in training": says[found["batch_norm"]],
         "frozen dropout drops nothing": says[found["dropout"]],
         "optimizer holds only what trains": says[found["only"]],
-        "rates as asked after unfreezing": rates_asked(found["rates"], Net(0.0, -1)),
-        "2 ranks (DDP): equal weights after unfreezing": ranks_equal(way, root),
+        "rates as asked after unfreezing": check_rates(found["rates"], Net(0.0, -1)),
+        "2 ranks (DDP): equal weights after unfreezing": measure_ranks(way, root),
     }
     for random in (False, True):
         what = "with shuffling and dropout" if random else "nothing random"
         for when, kill in KILLS.items():
-            cells[f"killed {when}, resumed: same bits, {what}"] = resumed(way, root, random, kill)
+            cells[f"killed {when}, resumed: same bits, {what}"] = measure_resume(way, root, random, kill)
     return cells
 
 

@@ -84,16 +84,16 @@ def fit(
     keeper = Keeper(own, chosen)
     path = find_checkpoint(trainer, resume)
     first = 0 if path is None else read_phase(path, keeper)
-    with attached(keeper, trainer, module):
+    with attach_keeper(keeper, trainer, module):
         for index in range(first, len(chosen.phases)):
             keeper.enter(module, index)
-            announce(keeper)
+            log_phase(keeper)
             trainer.fit_loop.max_epochs = keeper.end
             trainer.fit(
                 module, datamodule, val_dataloaders, ckpt_path=path, weights_only=None if path is None else True
             )
             path = None
-            if keeper.leave(trainer) and not out_of_patience(trainer):
+            if keeper.leave(trainer) and not is_out_of_patience(trainer):
                 break
             go_to(trainer, keeper.end, trainer.global_step)
             renew_patience(trainer)
@@ -157,7 +157,9 @@ def plan_strategy(name: str, groups: Groups, epochs: int, options: Mapping[str, 
 def check_plan(plan: Plan, groups: Groups) -> None:
     """Raise UserError for a plan that asks for what a module of one's own does not have."""
     if not plan.pretrained:
-        raise UserError("plan: it starts from random weights, and the module's are yours; give them, and plan='full'.")
+        raise UserError(
+            "plan: it changes the network first, and this one is yours; change it yourself, and choose another plan."
+        )
     if any(phase.objective != "task" for phase in plan.phases):
         raise UserError("plan: a LightningModule has an objective of its own, so a phase cannot have another.")
     for phase in plan.phases:
@@ -166,20 +168,20 @@ def check_plan(plan: Plan, groups: Groups) -> None:
 
 def check_trainer(trainer: Any, module: Any) -> None:
     """Raise UserError for a Trainer or a module that no plan can be followed with."""
-    if "LightningModule" not in kinds(module):
+    if "LightningModule" not in list_classes(module):
         raise UserError(
             f"module: {type(module).__name__} is invalid: expected a LightningModule, not compiled as a whole."
         )
-    if "Trainer" not in kinds(trainer):
+    if "Trainer" not in list_classes(trainer):
         raise UserError(f"trainer: {type(trainer).__name__} is invalid: expected a Trainer of Lightning.")
     if trainer.current_epoch or trainer.global_step:
         raise UserError(f"trainer: it has trained {trainer.current_epoch} epochs already; give a new one.")
     if trainer.max_steps != -1:
         raise UserError("trainer.max_steps: a plan counts epochs; use max_epochs, and limit_train_batches for a trial.")
     strategy = trainer.strategy
-    if not {"SingleDeviceStrategy", "DDPStrategy"} & kinds(strategy):
+    if not {"SingleDeviceStrategy", "DDPStrategy"} & list_classes(strategy):
         raise UserError(f"trainer.strategy: {type(strategy).__name__} is invalid: expected one device, or ddp.")
-    if "_MultiProcessingLauncher" in kinds(strategy.launcher):
+    if "_MultiProcessingLauncher" in list_classes(strategy.launcher):
         raise UserError("trainer.strategy: its processes live for one fit, and a plan has several; use ddp.")
     left = list(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"))
     if left:
@@ -188,17 +190,17 @@ def check_trainer(trainer: Any, module: Any) -> None:
             "SLURMEnvironment(auto_requeue=False) and resume='last'."
         )
     for callback in trainer.callbacks:
-        for kind in kinds(callback) & UNFIT.keys():
-            raise UserError(f"trainer.callbacks: {type(callback).__name__} is invalid with a plan: {UNFIT[kind]}.")
+        for name in list_classes(callback) & UNFIT.keys():
+            raise UserError(f"trainer.callbacks: {type(callback).__name__} is invalid with a plan: {UNFIT[name]}.")
 
 
-def kinds(value: Any) -> set[str]:
+def list_classes(value: Any) -> set[str]:
     """Return the names of the classes of a value: the same in the packages pytorch_lightning and lightning."""
-    return {kind.__name__ for kind in type(value).__mro__}
+    return {ancestor.__name__ for ancestor in type(value).__mro__}
 
 
 def find_checkpoint(trainer: Any, resume: str | Path | None) -> Path | None:
-    """Return what to go on from: a file, or the newest that was written at the end of an epoch. Raises UserError."""
+    """Return the file to go on from: for ``last`` the newest, None where there is none yet. Raises UserError."""
     if resume is None:
         return None
     if resume != "last":
@@ -242,7 +244,7 @@ def read_phase(path: Path, keeper: Keeper) -> int:
 
 
 @contextmanager
-def attached(keeper: Keeper, trainer: Any, module: Any) -> Iterator[None]:
+def attach_keeper(keeper: Keeper, trainer: Any, module: Any) -> Iterator[None]:
     """Let the keeper be the Trainer's first callback for a while; give the module its modes back at the end."""
     trainer.callbacks.insert(0, keeper)
     with warnings.catch_warnings():
@@ -255,19 +257,19 @@ def attached(keeper: Keeper, trainer: Any, module: Any) -> Iterator[None]:
             keeper.release(module)
 
 
-def out_of_patience(trainer: Any) -> bool:
+def is_out_of_patience(trainer: Any) -> bool:
     """Return whether the Trainer was stopped by an EarlyStopping whose patience has run out."""
-    return any(one.wait_count >= one.patience for one in trainer.callbacks if "EarlyStopping" in kinds(one))
+    return any(one.wait_count >= one.patience for one in trainer.callbacks if "EarlyStopping" in list_classes(one))
 
 
 def renew_patience(trainer: Any) -> None:
     """Give each EarlyStopping its patience back, as the next phase trains something else."""
     for callback in trainer.callbacks:
-        if "EarlyStopping" in kinds(callback):
+        if "EarlyStopping" in list_classes(callback):
             callback.load_state_dict({**callback.state_dict(), "wait_count": 0})
 
 
-def announce(keeper: Keeper) -> None:
+def log_phase(keeper: Keeper) -> None:
     """Say which phase begins, and what it trains."""
     phase, start = keeper.plan.phases[keeper.index], keeper.plan.start(keeper.index)
     trained = ", ".join(f"{name} x{how.lr:.3g}" for name, how in phase.train.items())

@@ -28,7 +28,7 @@ class Groups:
         """
         if groups is not None:
             check_names(groups)
-        self.patterns = {name: listed(own) for name, own in {HEAD: head, **(groups or {})}.items()}
+        self.patterns = {name: list_patterns(own) for name, own in {HEAD: head, **(groups or {})}.items()}
         found = find_members(module, self.patterns)
         if groups is None:
             taken = set(found[HEAD])
@@ -75,7 +75,7 @@ class Groups:
             yield path, part, held or {said[0] if said else last}
 
 
-def listed(patterns: Patterns) -> list[str]:
+def list_patterns(patterns: Patterns) -> list[str]:
     """Return patterns as a list. Raises UserError for anything but text."""
     texts = [patterns] if isinstance(patterns, str) else patterns
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
@@ -104,7 +104,7 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
             if not own and pattern not in bare:
                 raise UserError(
                     f"{where}: {pattern!r} matches no parameter of the module; expected the path of a module or "
-                    f"parameter, or a glob. The module's own parts are: {', '.join(top_parts(names))}."
+                    f"parameter, or a glob. The module's own parts are: {', '.join(list_parts(names))}."
                 )
             if own and not left.keys() & set(own):
                 raise UserError(f"{where}: {pattern!r} only matches what groups before it have; put it before them.")
@@ -113,7 +113,7 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
     return found
 
 
-def top_parts(names: Sequence[str]) -> list[str]:
+def list_parts(names: Sequence[str]) -> list[str]:
     """Return the names of the parts of a module that hold its parameters."""
     return list(dict.fromkeys(name.partition(".")[0] for name in names)) or ["none"]
 

@@ -41,11 +41,11 @@ def apply_rates(
                 "are no parameters of the module; register them, so that they belong to a group."
             )
         before = len(optimizer.param_groups)
-        parts = divide(optimizer, kept)
+        parts = divide_groups(optimizer, kept)
         own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
         if parts != [Part(place, 1.0) for place in range(before)]:
             for scheduler in own:
-                follow(scheduler, parts)
+                adapt_scheduler(scheduler, parts)
     held = {p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     left = [names[parameter] for parameter in kept if parameter not in held]
     if left:
@@ -54,7 +54,7 @@ def apply_rates(
         )
 
 
-def divide(optimizer: Optimizer, scales: Scales) -> list[Part]:
+def divide_groups(optimizer: Optimizer, scales: Scales) -> list[Part]:
     """Divide an optimizer's groups by the scales of their parameters; return what became of each, in the new order."""
     parts: list[Part] = []
     groups: list[dict[str, Any]] = []
@@ -87,24 +87,24 @@ def scale_rates(group: dict[str, Any], scale: float, divided: bool) -> None:
         group["name"] = f"{group['name']} x{scale:.3g}"
 
 
-def follow(scheduler: Any, parts: Sequence[Part]) -> None:
+def adapt_scheduler(scheduler: Any, parts: Sequence[Part]) -> None:
     """Give a scheduler of torch's the groups that its optimizer has now. Raises UserError where that cannot be."""
-    kind = type(scheduler)
-    if kind.__module__ != "torch.optim.lr_scheduler":
+    name = type(scheduler).__name__
+    if type(scheduler).__module__ != "torch.optim.lr_scheduler":
         raise UserError(
-            f"configure_optimizers: the rates of {kind.__name__} cannot be divided by the plan; take a scheduler of "
+            f"configure_optimizers: the rates of {name} cannot be divided by the plan; take a scheduler of "
             "torch.optim.lr_scheduler, or a plan that trains all groups of the optimizer at scale 1."
         )
     for inner in getattr(scheduler, "_schedulers", ()):  # SequentialLR's and ChainedScheduler's
-        follow(inner, parts)
+        adapt_scheduler(inner, parts)
     held = vars(scheduler)
-    held.update({name: [held[name][part.place] for part in parts] for name in COPIED if name in held})
-    held.update({name: [held[name][part.place] * part.scale for part in parts] for name in SCALED if name in held})
+    held.update({key: [held[key][part.place] for part in parts] for key in COPIED if key in held})
+    held.update({key: [held[key][part.place] * part.scale for part in parts] for key in SCALED if key in held})
     if held.get("eta_min"):  # one lowest rate for all groups
         scales = {part.scale for part in parts}
         if len(scales) > 1:
             raise UserError(
-                f"configure_optimizers: {kind.__name__}(eta_min={scheduler.eta_min}) is one lowest rate for groups "
+                f"configure_optimizers: {name}(eta_min={scheduler.eta_min}) is one lowest rate for groups "
                 "that have different ones by the plan; use eta_min=0."
             )
         held["eta_min"] *= scales.pop()
