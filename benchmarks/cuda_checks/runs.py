@@ -15,7 +15,7 @@ from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_diff
 
 from frostline.commands.doctor import present
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import environment, set_up, share
 from frostline.launchers.pool.launcher import Pool
 from frostline.processes.lifetime import end_group
@@ -83,7 +83,7 @@ def check_precision(outputs: Path) -> Rows:
 
 def begin(config: Run) -> subprocess.Popen:
     """Start a run's worker."""
-    folder = Task("", config).folder
+    folder = Job("", config).folder
     set_up(folder, config)
     words = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)]
     return subprocess.Popen(words, env=environment(share(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True)
@@ -91,7 +91,7 @@ def begin(config: Run) -> subprocess.Popen:
 
 def epochs_done(config: Run) -> int:
     """Return how many epochs a run has in its metrics."""
-    path = Task("", config).folder / "metrics.csv"
+    path = Job("", config).folder / "metrics.csv"
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 

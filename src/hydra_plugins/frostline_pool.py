@@ -32,26 +32,26 @@ class PoolLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
         from frostline.commands.run import close, leave, prepare
-        from frostline.launchers.base import Task, make_launcher
+        from frostline.launchers.base import Job, make_launcher
         from frostline.launchers.progress import run_all
 
         setup_globals()
-        folders: dict[Task, Path] = {}
+        folders: dict[Job, Path] = {}
 
         def collect(composed: DictConfig) -> None:
             config = prepare(composed)
             if config is not None:
                 name = names[HydraConfig.get().job.num - initial_job_idx]
-                folders[Task(name, config)] = Path(HydraConfig.get().runtime.output_dir)
+                folders[Job(name, config)] = Path(HydraConfig.get().runtime.output_dir)
 
         names = distinct(job_overrides)
         returned = [self._job(collect, one, number) for number, one in enumerate(job_overrides, initial_job_idx)]
         if folders:
-            tasks = list(folders)
-            with make_launcher([task.config for task in tasks]) as launcher:
-                ended = run_all(tasks, launcher, lambda task, outcome, seconds: close(folders[task], outcome))
-            for task in folders.keys() - {task for task, _, _ in ended}:  # those that a detached launcher has left
-                leave(folders[task], task.folder)
+            jobs = list(folders)
+            with make_launcher([job.config for job in jobs]) as launcher:
+                ended = run_all(jobs, launcher, lambda job, outcome, seconds: close(folders[job], outcome))
+            for job in folders.keys() - {job for job, _, _ in ended}:  # those that a detached launcher has left
+                leave(folders[job], job.folder)
         return returned
 
     def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:

@@ -18,7 +18,7 @@ from frostline.commands import main
 from frostline.config.allow import all_targets, instantiate
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
 from frostline.results.store import run_id
 from frostline.run.assemble import make_trainer
@@ -174,9 +174,9 @@ class Pretend:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome, float]]:
-        for task in tasks:
-            yield task, prepared(task.config), 0.0
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome, float]]:
+        for job in jobs:
+            yield job, prepared(job.config), 0.0
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from frostline.config.schema import Run
 from frostline.files.sheet import write_sheet
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude, set_up, settled
 from frostline.results.pruning import ask
 from frostline.results.record import Record
@@ -21,7 +21,7 @@ from frostline.tuning.study import open_study
 
 SMALL = ["backbone=timm", "backbone.name=test_resnet", "data=digits", "epochs=4"]
 RATE = "optimizer.lr=tag(log,interval(1e-4,1.0))"
-Ended = tuple[Task, Outcome, float]
+Ended = tuple[Job, Outcome, float]
 
 
 def quality(config: Run) -> float:
@@ -36,7 +36,7 @@ class Pretend:
     def __init__(self, workers: int = 1, fails: Callable[[Run], str | None] = lambda config: None, leaves: int = 10**6):
         self.workers, self.fails, self.leaves = workers, fails, leaves
         self.ran: list[Run] = []
-        self._on: dict[Future[None], Task] = {}
+        self._on: dict[Future[None], Job] = {}
 
     def __enter__(self) -> "Pretend":
         return self
@@ -44,8 +44,8 @@ class Pretend:
     def __exit__(self, *_: object) -> None: ...
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
-        return [(task, 0.0) for task in self._on.values()]
+    def running(self) -> list[tuple[Job, float]]:
+        return [(job, 0.0) for job in self._on.values()]
 
     def call(self, function: str, *arguments: Any) -> Any:
         assert function == "frostline.run.survey.survey"
@@ -54,28 +54,28 @@ class Pretend:
     def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
         raise AssertionError("a study fills no caches")
 
-    def run(self, tasks: Iterable[Task]) -> Generator[Ended]:
-        coming = iter(tasks)
+    def run(self, jobs: Iterable[Job]) -> Generator[Ended]:
+        coming = iter(jobs)
         with ThreadPoolExecutor(self.workers) as threads:
             while True:
-                while len(self._on) < self.workers and (task := next(coming, None)) is not None:
-                    if (known := settled(task.config, task.folder)) is not None:
-                        yield task, known, 0.0
+                while len(self._on) < self.workers and (job := next(coming, None)) is not None:
+                    if (known := settled(job.config, job.folder)) is not None:
+                        yield job, known, 0.0
                         continue
-                    set_up(task.folder, task.config)
-                    self.ran.append(task.config)
+                    set_up(job.folder, job.config)
+                    self.ran.append(job.config)
                     if len(self.ran) > self.leaves:
                         raise Killed
-                    self._on[threads.submit(self._work, task)] = task
+                    self._on[threads.submit(self._work, job)] = job
                 if not self._on:
                     return
                 for done in wait(self._on, return_when=FIRST_COMPLETED).done:
                     done.result()
-                    task = self._on.pop(done)
-                    yield task, conclude(task.folder, task.config, None), 1.0
+                    job = self._on.pop(done)
+                    yield job, conclude(job.folder, job.config, None), 1.0
 
-    def _work(self, task: Task) -> None:
-        config, folder = task.config, task.folder
+    def _work(self, job: Job) -> None:
+        config, folder = job.config, job.folder
         record = Record(id=folder.name, status="done", config=config.plain(), epochs=config.epochs)
         reason = self.fails(config)
         if reason is not None:

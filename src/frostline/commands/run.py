@@ -18,7 +18,7 @@ from frostline.config.schema import Run
 from frostline.config.secrets import without_credentials
 from frostline.errors import UserError, printable
 from frostline.files.atomic import make_folder, read_json, write_json, writing
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import Outcome, dispatch
 from frostline.results.store import RECORD
 
@@ -40,7 +40,7 @@ def alone(config: Run) -> int:
     """Do one run, where its launcher says: of this machine's no pool is needed; return the exit code."""
     if config.launcher["_target_"] == LOCAL:
         return finish(dispatch(config))
-    single = Task("run", config)
+    single = Job("run", config)
     with make_launcher([config]) as launcher:
         for _, outcome, _ in launcher.run([single]):
             return finish(outcome)

@@ -14,8 +14,8 @@ from frostline.config.compose import compose, expanded, explained, parse_overrid
 from frostline.config.schema import Compare, Run, Varied
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
-from frostline.launchers.dispatch import settled
-from frostline.results.store import WHERE_NOT_WHAT, identity, run_folder, run_id
+from frostline.launchers.base import Job
+from frostline.results.store import WHERE_NOT_WHAT, identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
@@ -31,27 +31,15 @@ class Level:
     options: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a comparison; a trial serves to choose and leaves the test split alone."""
+@dataclass(frozen=True, eq=False)
+class CellJob(Job):
+    """One run of a cell; a trial serves to choose and leaves the test split alone."""
 
     cell: "Cell"
     seed: int
     lr: float
     epochs: int
     trial: bool
-    id: str
-    config: Run
-
-    @property
-    def name(self) -> str:
-        """What a person calls the run."""
-        return self.config.label or ""
-
-    def record(self) -> dict[str, Any] | None:
-        """Return the run's record where it need not run again."""
-        known = settled(self.config, run_folder(Path(self.config.outputs), self.id))
-        return known.record if known else None
 
 
 @dataclass(frozen=True)
@@ -74,14 +62,14 @@ class Cell:
         """What tells cells apart: the label and the block's text."""
         return self.label, block_text(self.block)
 
-    def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> Job:
+    def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> CellJob:
         """Return the run with this seed; None stands for what the config says. Raises UserError for bad values."""
         rate, length = lr or self.lr, epochs or self.epochs
         values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
         for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
             OmegaConf.update(self.composed, key, value)
         config = resolve(self.composed)
-        return Job(self, seed, rate, length, trial, run_id(config), config)
+        return CellJob(config.label or "", config, self, seed, rate, length, trial)
 
     def _run_name(self, seed: int, lr: float, trial: bool) -> str:
         return f"{self.name} seed {seed}" + (f" lr {lr:g}" if trial else "")
@@ -236,7 +224,7 @@ def make_cell(
 
 def check_distinct(found: Design) -> None:
     """Raise UserError when two cells or seeds come to the same run, which would be counted twice."""
-    seen: dict[str, Job] = {}
+    seen: dict[str, CellJob] = {}
     for job in (cell.job(seed) for cell in found.cells for seed in found.seeds):
         other = seen.setdefault(job.id, job)
         if other is not job:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frostline.comparison.cells import Cell, Design, Job
+from frostline.comparison.cells import Cell, CellJob, Design
 from frostline.comparison.index import Index
 from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
 from frostline.config.schema import Varied
 from frostline.errors import UserError
-from frostline.launchers.base import Launcher, Task
+from frostline.launchers.base import Launcher
 from frostline.launchers.progress import run_all
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -63,7 +63,9 @@ class Sitting:
     def fill(self, facts: Facts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
         left = [
-            job.config.plain() for job in self.expected() if facts[job.cell.key].get("entries") and job.record() is None
+            job.config.plain()
+            for job in self.expected()
+            if facts[job.cell.key].get("entries") and job.final_record() is None
         ]
         if not left:
             return
@@ -84,7 +86,7 @@ class Sitting:
         """Return how many passes there are to share; 1 where there is nobody to share them with, who will see."""
         return self.launcher.call("frostline.run.survey.count_passes", left) if self.launcher.workers > 1 else 1
 
-    def expected(self) -> list[Job]:
+    def expected(self) -> list[CellJob]:
         """Return the runs to come, as far as that is known before the trials, and one trial for each cell."""
         rates = {one.key: one.lr for one in self.index.tuned()}
         cells = self.design.cells
@@ -137,15 +139,15 @@ class Sitting:
             for cell in cells
         ]
 
-    def _trial(self, cell: Cell, rate: float) -> Job:
+    def _trial(self, cell: Cell, rate: float) -> CellJob:
         return cell.job(self.design.trial_seed, lr=rate, trial=True)
 
-    def run(self, jobs: Sequence[Job]) -> Records:
+    def run(self, jobs: Sequence[CellJob]) -> Records:
         """Run the jobs, whatever becomes of each; return their records. Raises Detached where some go on instead."""
-        tasks = {job.id: Task(job.name, job.config) for job in jobs}
-        records = {outcome.id: outcome.record for _, outcome, _ in run_all(list(tasks.values()), self.launcher)}
-        if len(records) < len(tasks):
-            raise Detached(len(tasks) - len(records))
+        different = {job.id: job for job in jobs}
+        records = {outcome.id: outcome.record for _, outcome, _ in run_all(list(different.values()), self.launcher)}
+        if len(records) < len(different):
+            raise Detached(len(different) - len(records))
         return records
 
     @property

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from frostline.comparison.cells import Design, Job, block_text
+from frostline.comparison.cells import CellJob, Design, block_text
 from frostline.comparison.tuning import Tuned
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
 from frostline.results.indexes import load_comparison
-from frostline.results.store import FINAL, read_record, run_folder
+from frostline.results.store import FINAL, read_record
 
 FORMAT = 2
 NAME = "comparison.json"
@@ -58,15 +58,14 @@ class Index:
         self.content |= found
         write_json(self.folder / NAME, self.content)
 
-    def set_runs(self, jobs: Iterable[Job]) -> None:
+    def set_runs(self, jobs: Iterable[CellJob]) -> None:
         """Keep which runs there are: ``jobs`` and, where these are no trials, the trials that led to them."""
         rows = [self._row(job) for job in jobs]
         if rows and not rows[0]["trial"]:
             rows += [row for row in self.content["runs"] if row["trial"]]
         self.set(runs=rows)
 
-    def _row(self, job: Job) -> dict[str, Any]:
-        folder = run_folder(Path(job.config.outputs), job.id)
+    def _row(self, job: CellJob) -> dict[str, Any]:
         return {
             "label": job.cell.label,
             "block": job.cell.block,
@@ -75,7 +74,7 @@ class Index:
             "epochs": job.epochs,
             "trial": job.trial,
             "id": job.id,
-            "path": os.path.relpath(folder, self.folder),
+            "path": os.path.relpath(job.folder, self.folder),
         }
 
     def add_extraction(self, found: Sequence[Mapping[str, Any]]) -> None:

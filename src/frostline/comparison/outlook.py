@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from frostline.comparison.cells import Cell, Design, Job
+from frostline.comparison.cells import Cell, CellJob, Design
 from frostline.comparison.tuning import Tuned
 
 START_S = 15.0
@@ -38,12 +38,12 @@ class Row:
 def outlook(design: Design, facts: Facts, tuned: Sequence[Tuned]) -> list[Row]:
     """Return a row for each cell. Runs whose learning rate is still to be chosen count as not there."""
     jobs = {cell.key: jobs_of(cell, design, facts[cell.key], tuned) for cell in design.cells}
-    records = {job.id: record for found in jobs.values() for job in found if (record := job.record()) is not None}
+    records = {job.id: record for found in jobs.values() for job in found if (record := job.final_record()) is not None}
     rate = median([*paces(jobs, records, facts)] or [RATE])
     return [row(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
 
 
-def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence[Tuned]) -> list[Job]:
+def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence[Tuned]) -> list[CellJob]:
     """Return the trials of a cell, and its runs as far as their learning rate is known."""
     node = design.config.compare
     grid = node.lr_grid if fact.get("stepped", True) else []
@@ -54,7 +54,7 @@ def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence
     return trials + [cell.job(seed, lr=rates.get(cell.key)) for seed in design.seeds]
 
 
-def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
+def paces(jobs: Mapping[Any, Sequence[CellJob]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
     """Yield the FLOPs per second of finished runs long enough to tell."""
     for key, found in jobs.items():
         for job in found:
@@ -64,7 +64,12 @@ def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: 
 
 
 def row(
-    cell: Cell, jobs: Sequence[Job], design: Design, fact: Mapping[str, Any], records: Mapping[str, Any], rate: float
+    cell: Cell,
+    jobs: Sequence[CellJob],
+    design: Design,
+    fact: Mapping[str, Any],
+    records: Mapping[str, Any],
+    rate: float,
 ) -> Row:
     """Return a cell's row; its seconds are the mean of its own finished runs, or go by its FLOPs."""
     trials = [job for job in jobs if job.trial]

@@ -17,7 +17,7 @@ from frostline.results.store import run_folder, run_id
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Job:
     """One run to do: the name that is shown, and the resolved config."""
 
     name: str
@@ -27,6 +27,16 @@ class Task:
     def folder(self) -> Path:
         """The run's folder, named by its ID."""
         return run_folder(Path(self.config.outputs), run_id(self.config))
+
+    @property
+    def id(self) -> str:
+        """The run's ID."""
+        return self.folder.name
+
+    def final_record(self) -> dict[str, Any] | None:
+        """Return the run's record where it need not run again, else None."""
+        known = settled(self.config, self.folder)
+        return known.record if known else None
 
 
 class Launcher(Protocol):
@@ -42,15 +52,15 @@ class Launcher(Protocol):
         ...
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was started."""
         ...
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+        """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
-        folder raises (UserError). ``tasks`` is asked for the next one when there is room for it. Runs that are on
+        folder raises (UserError). ``jobs`` is asked for the next one when there is room for it. Runs that are on
         when the caller leaves are stopped and recorded as interrupted.
         """
         ...
@@ -88,9 +98,9 @@ class Workers(ABC):
         """See `Launcher.call`."""
         return only_result(self.call_many(1, function, *arguments))
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
         """See `Launcher.run`."""
-        coming = iter(tasks)
+        coming = iter(jobs)
         try:
             yield from self._fill(coming)
             while self._running:
@@ -99,24 +109,24 @@ class Workers(ABC):
         finally:
             self._abandon()
 
-    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+    def _fill(self, coming: Iterator[Job]) -> Iterator[tuple[Job, Outcome, float]]:
         """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
         while not self._running or len(self._running) < self.workers:
-            task = next(coming, None)
-            if task is None:
+            job = next(coming, None)
+            if job is None:
                 return
-            known = settled(task.config, task.folder)
+            known = settled(job.config, job.folder)
             if known is not None:
-                yield task, known, 0.0
+                yield job, known, 0.0
             else:
-                self._begin(task)
+                self._begin(job)
 
     @abstractmethod
-    def _begin(self, task: Task) -> None:
+    def _begin(self, job: Job) -> None:
         """Start a run that there is room for; UserError where its folder cannot be used."""
 
     @abstractmethod
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
 
     @abstractmethod

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.files.sheet import read_sheet
-from frostline.launchers.base import Launcher, Task
+from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 
-Ended = tuple[Task, Outcome, float]
+Ended = tuple[Job, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
 FRAME = 7
 """Lines of the terminal that no run has: the table's head, the counts below it."""
@@ -25,39 +25,39 @@ NUMBERS = 44
 
 
 def run_all(
-    tasks: Sequence[Task], launcher: Launcher, say: Callable[[Task, Outcome, float], None] | None = None
+    jobs: Sequence[Job], launcher: Launcher, say: Callable[[Job, Outcome, float], None] | None = None
 ) -> list[Ended]:
-    """Run every task, shown as they go on; return how each ended, in the order in which they did.
+    """Run every job, shown as they go on; return how each ended, in the order in which they did.
 
     A terminal shows one table of all runs, kept up to date from their folders; elsewhere each run that ends is a
     line. ``say`` is told of each end besides.
     """
     console, ended = Console(highlight=False), []
-    view = View(tasks, launcher, console)
+    view = View(jobs, launcher, console)
     watched = sys.stdout.isatty() and not console.is_dumb_terminal
     with Live(get_renderable=view.render, console=console, refresh_per_second=1) if watched else nullcontext():
-        for task, outcome, seconds in launcher.run(tasks):
-            view.end(task, outcome, seconds)
-            ended.append((task, outcome, seconds))
-            line = f"[{len(ended)}/{len(tasks)}] {describe(task, outcome, seconds)}"
+        for job, outcome, seconds in launcher.run(jobs):
+            view.end(job, outcome, seconds)
+            ended.append((job, outcome, seconds))
+            line = f"[{len(ended)}/{len(jobs)}] {describe(job, outcome, seconds)}"
             if not watched:
                 print(line, flush=True)
             elif outcome.record["status"] != "done":
                 console.print(line, markup=False)  # above the table, whose cell is too narrow for a reason
             if say is not None:
-                say(task, outcome, seconds)
+                say(job, outcome, seconds)
     return ended
 
 
-def describe(task: Task, outcome: Outcome, seconds: float) -> str:
+def describe(job: Job, outcome: Outcome, seconds: float) -> str:
     """Return the line that says how a run ended."""
-    record, metric = outcome.record, task.config.metric
+    record, metric = outcome.record, job.config.metric
     if record["status"] != "done":
-        return f"{task.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
+        return f"{job.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
     split = "test" if "test" in record["metrics"] else "val"
     before, score = "" if outcome.fresh else " before", record["metrics"][split].get(metric)
     said = "is no number" if score is None else f"{score:.4f}"
-    return f"{task.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
+    return f"{job.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
 
 
 def duration(seconds: float | None) -> str:
@@ -80,7 +80,7 @@ def shortened(text: str, width: int) -> str:
 class Row:
     """One run as it is watched: how far it is by its metrics.csv, and how it ended."""
 
-    task: Task
+    job: Job
     first: int | None = None
     epoch: int = 0
     value: float | None = None
@@ -90,21 +90,21 @@ class Row:
 
     def look(self) -> None:
         """Read how far the run is, where that has changed."""
-        path = self.task.folder / "metrics.csv"
+        path = self.job.folder / "metrics.csv"
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed and changed != self._read:
             self._read = changed
             with suppress(LookupError, ValueError):  # an earlier sitting's may be damaged; this one writes it anew
                 last = list(read_sheet(path))[-1]
                 self.epoch = int(last["epoch"]) + 1
-                self.value = float(last[f"val/{self.task.config.metric}"])
+                self.value = float(last[f"val/{self.job.config.metric}"])
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 
     def left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
-        return elapsed / done * (self.task.config.epochs - self.epoch) if done > 0 else None
+        return elapsed / done * (self.job.config.epochs - self.epoch) if done > 0 else None
 
     def cells(self, elapsed: float | None) -> list[Text]:
         """Return state, epoch, metric, time and time left; ``elapsed`` is None unless the run is on."""
@@ -112,7 +112,7 @@ class Row:
         if self.outcome is not None:
             record, seconds = self.outcome.record, self.seconds
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
-        epoch = f"{self.epoch}/{self.task.config.epochs}" if seconds is not None else ""
+        epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
         left = "" if elapsed is None else duration(self.left(elapsed))
         numbers = [Text(word) for word in (epoch, value, duration(seconds), left)]
@@ -122,15 +122,15 @@ class Row:
 class View:
     """What is shown of many runs, at any moment."""
 
-    def __init__(self, tasks: Sequence[Task], launcher: Launcher, console: Console):
-        self.rows = {task: Row(task) for task in tasks}
+    def __init__(self, jobs: Sequence[Job], launcher: Launcher, console: Console):
+        self.rows = {job: Row(job) for job in jobs}
         self.ended: list[Row] = []
         self.launcher, self.console = launcher, console
         self.began = time.monotonic()
 
-    def end(self, task: Task, outcome: Outcome, seconds: float) -> None:
+    def end(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Take in how a run ended."""
-        row = self.rows[task]
+        row = self.rows[job]
         row.look()
         row.outcome, row.seconds = outcome, seconds
         self.ended.append(row)
@@ -138,7 +138,7 @@ class View:
     def render(self) -> Group:
         """Return the table of the runs that fit, and a line of counts."""
         now = time.monotonic()
-        on = {self.rows[task]: now - since for task, since in self.launcher.running if task in self.rows}
+        on = {self.rows[job]: now - since for job, since in self.launcher.running if job in self.rows}
         for row in on:
             row.look()
         room = self.console.width - NUMBERS
@@ -148,7 +148,7 @@ class View:
         for name in ("epoch", "validation", "time", "left"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in self.shown(list(on), self.console.height - FRAME):
-            table.add_row(Text(shortened(row.task.name, room * 3 // 5)), *row.cells(on.get(row)))
+            table.add_row(Text(shortened(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
         return Group(table, Text(self.counts(on, now - self.began)))
 
     def shown(self, on: Sequence[Row], room: int) -> list[Row]:

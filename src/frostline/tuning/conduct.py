@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Launcher, Task
+from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome, settled
 from frostline.launchers.progress import describe
 from frostline.results.store import run_folder, run_id
@@ -41,14 +41,14 @@ class Sitting:
         """Do all that is left to do; return the final run's record, None where no trial has a value."""
         self.survey()
         with Judge(self.search.judged).sitting() as judge:
-            for task, outcome, seconds in self.launcher.run(self.tasks(judge)):
+            for job, outcome, seconds in self.launcher.run(self.jobs(judge)):
                 judge.check()
-                judge.leave(task)
+                judge.leave(job)
                 first, *others = self.on.pop(outcome.id)
                 self.tell(first, outcome, seconds)
                 for trial in others:
                     self.copy(trial, self.study.get_trials(deepcopy=False)[first.number])
-                self.say(task, outcome, seconds)
+                self.say(job, outcome, seconds)
         self.index.close(self.study)
         return self.final()
 
@@ -71,15 +71,15 @@ class Sitting:
             if fact.get("error"):
                 raise UserError(f"{(config.label or '').partition(' 0 ')[2]}: {fact['error']}")
 
-    def tasks(self, judge: Judge) -> Iterator[Task]:
+    def jobs(self, judge: Judge) -> Iterator[Job]:
         """Yield the runs that trials ask for, one when there is room for it."""
         for trial in self.trials():
             point = self.search.space.point(trial)
             trial.set_user_attr("overrides", self.search.space.overrides(point))
-            task = self.task(trial, point)
-            if task is None:
+            job = self.job(trial, point)
+            if job is None:
                 continue
-            run = task.folder.name
+            run = job.folder.name
             known = next((one for one in self.ended() if one.user_attrs.get("run") == run), None)
             trial.set_user_attr("run", run)
             if known is not None:
@@ -88,8 +88,8 @@ class Sitting:
                 self.on[run].append(trial)
             else:
                 self.on[run] = [trial]
-                judge.follow(task, trial)
-                yield task
+                judge.follow(job, trial)
+                yield job
 
     def trials(self) -> Iterator["Trial"]:
         """Yield the trials that an earlier sitting left unfinished, then new ones, as many as there are to be."""
@@ -110,7 +110,7 @@ class Sitting:
             self.study.sampler = make_sampler(self.search, number)
             yield self.study.ask()
 
-    def task(self, trial: "Trial", point: Point) -> Task | None:
+    def job(self, trial: "Trial", point: Point) -> Job | None:
         """Return a trial's run; None for a point that is no run's, which is told as failed."""
         try:
             config = self.search.trial(point, trial.number)
@@ -118,7 +118,7 @@ class Sitting:
             self.fail(trial, "failed", str(error))
             print(f"trial {trial.number}: failed: {error}", flush=True)
             return None
-        return Task(config.label or "", config)
+        return Job(config.label or "", config)
 
     def ended(self) -> "list[FrozenTrial]":
         """Return the trials that have ended."""
@@ -156,12 +156,12 @@ class Sitting:
         self.study.tell(trial, known.value if scored else None, state=None if scored else known.state)
         print(f"trial {trial.number}: the same run as trial {known.number}", flush=True)
 
-    def say(self, task: Task, outcome: Outcome, seconds: float) -> None:
+    def say(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Say how a trial ended and what is best so far, and keep it."""
         self.index.update(self.study)
         ended, best = len(self.ended()), self.index.best()
         so_far = f" (best {best['value']:.4f}, trial {best['number']})" if best else ""
-        print(f"[{ended}/{self.search.trials}] {describe(task, outcome, seconds)}{so_far}", flush=True)
+        print(f"[{ended}/{self.search.trials}] {describe(job, outcome, seconds)}{so_far}", flush=True)
 
     def final(self) -> Mapping[str, Any] | None:
         """Run the best point once more, with the final run's seed and the test split."""
@@ -170,8 +170,8 @@ class Sitting:
             return None
         config = self.search.final(best["point"])
         self.index.set_final(config)
-        task = Task(config.label or "", config)
-        for _, outcome, seconds in self.launcher.run([task]):
-            print(describe(task, outcome, seconds), flush=True)
+        job = Job(config.label or "", config)
+        for _, outcome, seconds in self.launcher.run([job]):
+            print(describe(job, outcome, seconds), flush=True)
             return outcome.record
-        raise AssertionError("a launcher yields every task")
+        raise AssertionError("a launcher yields every job")

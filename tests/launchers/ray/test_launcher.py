@@ -25,7 +25,7 @@ from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import Outcome, dispatch
 from frostline.launchers.ray.cluster import SESSIONS
 from frostline.launchers.ray.launcher import Ray
@@ -62,9 +62,9 @@ def make(outputs: Path, *overrides: str) -> Run:
     return resolve(compose("run", [*SMALL, "freeze=linear_probe", f"outputs={outputs}", *overrides]))
 
 
-def misbehave(outputs: Path, how: str, *overrides: str) -> Task:
+def misbehave(outputs: Path, how: str, *overrides: str) -> Job:
     config = make(outputs, "freeze=full", *overrides)
-    return Task(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 3}))
+    return Job(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 3}))
 
 
 def on(folder: Path) -> int:
@@ -80,10 +80,10 @@ def on(folder: Path) -> int:
 @pytest.mark.slow
 def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_that(ray: Ray, tmp_path: Path) -> None:
     """Promises 12 and 13. What a node makes is what `frostline run` makes."""
-    good = [Task(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
+    good = [Job(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
     bad = [misbehave(tmp_path, "SIGKILL"), misbehave(tmp_path, "hang", "launcher.timeout_s=15")]
-    tasks = [good[0], *bad, good[1]]
-    ends: dict[str, Outcome] = {task.name: outcome for task, outcome, _ in ray.run(tasks)}
+    jobs = [good[0], *bad, good[1]]
+    ends: dict[str, Outcome] = {job.name: outcome for job, outcome, _ in ray.run(jobs)}
     assert {name: end.record["status"] for name, end in ends.items()} == {
         **{"good 1": "done", "good 2": "done", "SIGKILL": "failed", "hang": "failed"}
     }
@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_th
     assert "stopped after launcher.timeout_s=15 seconds" in ends["hang"].record["reason"]
     assert all(read_record(end.folder) == end.record for end in ends.values())
     assert "Phase head ended" in (ends["good 1"].folder / "log.txt").read_text()
-    again = {task.name: outcome.fresh for task, outcome, _ in ray.run([*good, bad[0]])}
+    again = {job.name: outcome.fresh for job, outcome, _ in ray.run([*good, bad[0]])}
     assert again == {"good 1": False, "good 2": False, "SIGKILL": True}
     alone = dispatch(make(tmp_path / "alone", "seed=1"))
     assert alone.record["metrics"] == ends["good 1"].record["metrics"]
@@ -100,9 +100,9 @@ def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_th
 @pytest.mark.slow
 def test_a_run_whose_node_process_is_killed_is_recorded(ray: Ray, tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    going = ray.run(iter([hanging, Task("good", make(tmp_path))]))
+    going = ray.run(iter([hanging, Job("good", make(tmp_path))]))
     assert next(going)[1].record["status"] == "done"
-    assert [task for task, _ in ray.running] == [hanging]
+    assert [job for job, _ in ray.running] == [hanging]
     process = on(hanging.folder)
     parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_a_run_whose_node_process_is_killed_is_recorded(ray: Ray, tmp_path: Path
 @pytest.mark.slow
 def test_leaving_early_stops_what_is_on_and_records_it(ray: Ray, tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    going = ray.run([Task("good", make(tmp_path)), hanging, Task("never", make(tmp_path, "seed=9"))])
+    going = ray.run([Job("good", make(tmp_path)), hanging, Job("never", make(tmp_path, "seed=9"))])
     assert next(going)[1].record["status"] == "done"
     process = on(hanging.folder)
     going.close()
@@ -170,10 +170,10 @@ def test_all_that_a_cluster_of_our_own_opens_is_for_this_machine_and_this_user(r
 
 def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer\.num_nodes=2: launcher=ray has one node"):
-        list(ray.run([Task("two", make(tmp_path, "trainer.num_nodes=2"))]))
+        list(ray.run([Job("two", make(tmp_path, "trainer.num_nodes=2"))]))
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="outputs: .* cannot be written"):
-        list(ray.run([Task("one", make(tmp_path / "file"))]))
+        list(ray.run([Job("one", make(tmp_path / "file"))]))
     assert not (tmp_path / "runs").exists()
     for override, why in (
         ("launcher.cpus=0", r"launcher\.cpus"),
@@ -193,7 +193,7 @@ def test_an_address_where_nobody_answers_is_said_at_once(tmp_path: Path) -> None
     for address, why in (("127.0.0.1:1", "nobody answers at '127.0.0.1:1'"), ("somewhere", "takes auto, HOST:PORT or")):
         with make_launcher([make(tmp_path, f"launcher.address={address}")]) as launcher:
             with pytest.raises(UserError, match=why):
-                list(launcher.run([Task("one", make(tmp_path))]))
+                list(launcher.run([Job("one", make(tmp_path))]))
     assert time.monotonic() - began < 10 and not (tmp_path / "runs").exists()
 
 
@@ -265,11 +265,11 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
     (tmp_path / "resolved.json").write_text(json.dumps(config.plain()))
     code = (
         "import json; from frostline.config.schema import Run\n"
-        "from frostline.launchers.base import Task, make_launcher\n"
+        "from frostline.launchers.base import Job, make_launcher\n"
         "config = Run.read(json.load(open('resolved.json')))\n"
-        "with make_launcher([config]) as launcher:\n    list(launcher.run([Task('one', config)]))"
+        "with make_launcher([config]) as launcher:\n    list(launcher.run([Job('one', config)]))"
     )
-    folder = Task("one", config).folder
+    folder = Job("one", config).folder
     for number, everyone in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)):
         before = set(Path("/tmp").glob("frost-*"))
         deaf = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if number == signal.SIGTERM else []

@@ -10,7 +10,7 @@ import pytest
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.slurm.meeting import mourn
 from frostline.launchers.slurm.queue import Place, look
 from frostline.ranks.place import leave_status, origin, read_statuses
@@ -94,7 +94,7 @@ def test_without_slurm_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.
 def test_an_output_folder_that_is_a_pattern_is_refused(tmp_path: Path, commands: Path) -> None:
     config = make(tmp_path / "%j")
     with make_launcher([config]) as launcher, pytest.raises(UserError, match="outputs: .* no %"):
-        list(launcher.run([Task("one", config)]))
+        list(launcher.run([Job("one", config)]))
 
 
 def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
@@ -111,11 +111,11 @@ def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
 def test_a_run_whose_job_slurm_forgot_is_recorded_and_run_again(tmp_path: Path, commands: Path) -> None:
     """As after a crash of slurmctld: the job is in no list, and there is no record."""
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
-    task = Task("one", make(tmp_path))
-    with make_launcher([task.config]) as launcher:
-        ((_, outcome, _),) = launcher.run([task])
+    job = Job("one", make(tmp_path))
+    with make_launcher([job.config]) as launcher:
+        ((_, outcome, _),) = launcher.run([job])
     assert outcome.record["status"] == "failed" and "SLURM no longer knows the job" in outcome.record["reason"]
-    assert read_record(task.folder) == outcome.record
+    assert read_record(job.folder) == outcome.record
     script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
     assert "#SBATCH --signal=USR2@120" in script and "#SBATCH --requeue" in script and "ntasks-per-node=1" in script
 

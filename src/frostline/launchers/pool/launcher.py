@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Task, Workers, only_result
+from frostline.launchers.base import Job, Workers, only_result
 from frostline.launchers.dispatch import Outcome, conclude, environment, set_up, share
 from frostline.launchers.pool.server import start_server
 from frostline.launchers.pool.slot import Slot
@@ -41,7 +41,7 @@ class Pool(Workers):
     ):
         self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices
         self._handler: Any = None
-        self._running: dict[Slot, Task] = {}
+        self._running: dict[Slot, Job] = {}
 
     def __enter__(self) -> "Pool":
         if threading.current_thread() is threading.main_thread():
@@ -77,30 +77,30 @@ class Pool(Workers):
         return self.wanted or len(self.slots)
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was started."""
-        return [(task, slot.started) for slot, task in list(self._running.items())]
+        return [(job, slot.started) for slot, job in list(self._running.items())]
 
-    def _begin(self, task: Task) -> None:
-        set_up(task.folder, task.config)
+    def _begin(self, job: Job) -> None:
+        set_up(job.folder, job.config)
         slot = next(slot for slot in self.slots if slot not in self._running)
-        self._running[slot] = task
-        path = str((task.folder / RESOLVED).absolute())
-        slot.begin("frostline.launchers.pool.warm.run", path, limit=task.config.launcher["timeout_s"])
+        self._running[slot] = job
+        path = str((job.folder / RESOLVED).absolute())
+        slot.begin("frostline.launchers.pool.warm.run", path, limit=job.config.launcher["timeout_s"])
 
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
         wait([slot.future for slot in self._running], LOOK_S, FIRST_COMPLETED)
         found = []
         for slot in [slot for slot in self._running if slot.ended()]:
             seconds = time.monotonic() - slot.started
-            task = self._running[slot]
-            accident = slot.accident(task.folder, task.config)
+            job = self._running[slot]
+            accident = slot.accident(job.folder, job.config)
             if not slot.well():
                 slot.stop()
-            outcome = conclude(task.folder, task.config, accident)
+            outcome = conclude(job.folder, job.config, accident)
             del self._running[slot]
-            found.append((task, outcome, seconds))
+            found.append((job, outcome, seconds))
         return found
 
     def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
@@ -125,9 +125,9 @@ class Pool(Workers):
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
         _stop(list(self._running))
-        for task in self._running.values():
-            if not (task.folder / RECORD).exists():
-                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        for job in self._running.values():
+            if not (job.folder / RECORD).exists():
+                conclude(job.folder, job.config, "stopped with the command that ran it", "interrupted")
         self._running.clear()
 
 

@@ -16,7 +16,7 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, set_up, settled
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.slurm.call import CALL, RESULT
@@ -81,7 +81,7 @@ class Slurm:
             raise UserError(f"launcher.signal_s: {signal_s} will not do; it takes seconds below launcher.time_min.")
         self.wanted, self.max_requeues, self.signal_s = workers, max_requeues, signal_s
         self.threads, self.timeout_s, self.detach = threads, timeout_s, detach
-        self._on: dict[Task, Watched] = {}
+        self._on: dict[Job, Watched] = {}
         self._after: str | None = None
         self._asked = self._began = 0.0
         self._handler: Any = None
@@ -104,20 +104,20 @@ class Slurm:
         return self.wanted
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was first seen to be."""
-        return [(task, one.started) for task, one in list(self._on.items()) if one.runs() and one.started is not None]
+        return [(job, one.started) for job, one in list(self._on.items()) if one.runs() and one.started is not None]
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+        """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again, and one that a job has already is not submitted again. A list
-        goes in at once, as one array for each kind of resources; other ``tasks`` are asked for when there is room.
+        goes in at once, as one array for each kind of resources; other ``jobs`` are asked for when there is room.
         Jobs of runs that are on when the caller leaves are cancelled, and the runs recorded as interrupted; with
         ``detach`` they go on, and nothing is yielded of them.
         """
-        coming = iter(tasks)
-        whole = isinstance(tasks, Sequence)
+        coming = iter(jobs)
+        whole = isinstance(jobs, Sequence)
         self._began = time.monotonic()
         try:
             while True:
@@ -129,35 +129,35 @@ class Slurm:
         finally:
             self._leave()
 
-    def _take(self, coming: Iterator[Task], room: int | None) -> Iterator[tuple[Task, Outcome, float]]:
+    def _take(self, coming: Iterator[Job], room: int | None) -> Iterator[tuple[Job, Outcome, float]]:
         """Submit what there is room for; yield what is done already."""
-        fresh: list[Task] = []
+        fresh: list[Job] = []
         while room is None or len(fresh) < room:
-            task = next(coming, None)
-            if task is None:
+            job = next(coming, None)
+            if job is None:
                 break
-            known = settled(task.config, task.folder)
+            known = settled(job.config, job.folder)
             if known is not None:
-                yield task, known, 0.0
+                yield job, known, 0.0
             else:
-                fresh.append(task)
+                fresh.append(job)
         if fresh:
             self._submit(fresh)
 
-    def _submit(self, tasks: Sequence[Task]) -> None:
+    def _submit(self, jobs: Sequence[Job]) -> None:
         """Have a job for each of these runs: one that has it already, or a new one."""
-        places = held({task.folder for task in tasks})
-        self._watch(tasks, places)
-        kinds: dict[Any, dict[Path, Task]] = {}
-        for task in tasks:
-            if task.folder not in places:
-                kinds.setdefault(self._kind(task.config), {})[task.folder] = task
+        places = held({job.folder for job in jobs})
+        self._watch(jobs, places)
+        kinds: dict[Any, dict[Path, Job]] = {}
+        for job in jobs:
+            if job.folder not in places:
+                kinds.setdefault(self._kind(job.config), {})[job.folder] = job
         for kind, found in kinds.items():
             for start in range(0, len(found), ARRAY):
-                self._watch(tasks, self._array(kind, list(found.values())[start : start + ARRAY]))
+                self._watch(jobs, self._array(kind, list(found.values())[start : start + ARRAY]))
 
-    def _watch(self, tasks: Sequence[Task], places: Mapping[Path, Place]) -> None:
-        self._on |= {task: Watched(task, places[task.folder]) for task in tasks if task.folder in places}
+    def _watch(self, jobs: Sequence[Job], places: Mapping[Path, Place]) -> None:
+        self._on |= {job: Watched(job, places[job.folder]) for job in jobs if job.folder in places}
 
     def _kind(self, config: Run) -> Kind:
         """Return the output folder, nodes, tasks on each node and GPUs on each node of a run."""
@@ -165,15 +165,15 @@ class Slurm:
         gpus = self.gpus or count_gpus(config) or None
         return config.outputs, trainer.get("num_nodes", 1), trainer.get("devices", 1), gpus
 
-    def _array(self, kind: Kind, tasks: Sequence[Task]) -> dict[Path, Place]:
+    def _array(self, kind: Kind, jobs: Sequence[Job]) -> dict[Path, Place]:
         """Submit runs with the same resources; what an earlier sitting said of their end is removed before."""
         name = f"frostline-{secrets.token_hex(4)}"
-        places = {task.folder: Place(name, index if len(tasks) > 1 else None) for index, task in enumerate(tasks)}
-        for task in tasks:
-            set_up(task.folder, calm(task.config))
-            clear(task.folder, task.config.force)
-            places[task.folder].write(task.folder)
-        self._sbatch(kind, name, [RunWork(str((task.folder / RESOLVED).absolute())) for task in tasks])
+        places = {job.folder: Place(name, index if len(jobs) > 1 else None) for index, job in enumerate(jobs)}
+        for job in jobs:
+            set_up(job.folder, calm(job.config))
+            clear(job.folder, job.config.force)
+            places[job.folder].write(job.folder)
+        self._sbatch(kind, name, [RunWork(str((job.folder / RESOLVED).absolute())) for job in jobs])
         return places
 
     def _sbatch(self, kind: Kind, name: str, works: Sequence[Work]) -> None:
@@ -209,15 +209,15 @@ class Slurm:
         except submitit.core.utils.FailedJobError as error:
             raise refusal(str(error)) from error
 
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Return the runs that have ended: their records are there, or their jobs are gone."""
         now, (least, most) = time.monotonic(), ASK_S
         jobs = None
         if now - self._asked > min(most, least + (now - self._began) / 20):
             jobs, self._asked = look(), now
-        found = [(task, one.end(jobs)) for task, one in self._on.items()]
-        ended = [(task, end, self._on.pop(task)) for task, end in found if end is not None]
-        return [(task, end, time.monotonic() - (one.started or one.submitted)) for task, end, one in ended]
+        found = [(job, one.end(jobs)) for job, one in self._on.items()]
+        ended = [(job, end, self._on.pop(job)) for job, end in found if end is not None]
+        return [(job, end, time.monotonic() - (one.started or one.submitted)) for job, end, one in ended]
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Return what a top-level function returns in a process here.

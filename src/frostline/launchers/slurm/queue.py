@@ -62,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     """A job as SLURM sees it."""
 
     id: str
@@ -89,7 +89,7 @@ class Job:
         return f"job {self.id} ({self.state}{why})"
 
 
-Queue = Mapping[Place, Job]
+Queue = Mapping[Place, SlurmJob]
 
 
 def look() -> Queue | None:
@@ -110,7 +110,7 @@ def _parsed(text: str) -> Queue:
     found = {}
     for line in text.splitlines():
         name, index, number, state, why = line.rsplit("|", 4)
-        found[Place(name, int(index) if index.isdecimal() else None)] = Job(number, state, why)
+        found[Place(name, int(index) if index.isdecimal() else None)] = SlurmJob(number, state, why)
     return found
 
 
@@ -122,7 +122,7 @@ def queue() -> Queue:
     return found
 
 
-def cancel(jobs: Iterable[Job]) -> None:
+def cancel(jobs: Iterable[SlurmJob]) -> None:
     """Ask SLURM to end these jobs."""
     ids = [job.id for job in jobs]
     if ids:

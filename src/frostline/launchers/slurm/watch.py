@@ -9,10 +9,10 @@ from typing import Any
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude
 from frostline.launchers.slurm.call import RESULT
-from frostline.launchers.slurm.queue import Job, Place, Queue, cancel, look, queue
+from frostline.launchers.slurm.queue import Place, Queue, SlurmJob, cancel, look, queue
 from frostline.results.owner import OWNER
 from frostline.results.store import read_record
 
@@ -28,16 +28,16 @@ CANCEL_S = 90.0
 class Watched:
     """A run and its job; times are those of `time.monotonic`."""
 
-    task: Task
+    job: Job
     place: Place
     submitted: float = field(default_factory=time.monotonic)
     started: float | None = None
     gone: float | None = None
-    job: Job | None = None
+    seen: SlurmJob | None = None
 
     def runs(self) -> bool:
         """Return whether a worker has the run at this moment: SLURM's word for it comes later."""
-        on = (self.task.folder / OWNER).exists()
+        on = (self.job.folder / OWNER).exists()
         if on and self.started is None:
             self.started = time.monotonic()
         return on
@@ -45,14 +45,14 @@ class Watched:
     def end(self, jobs: Queue | None) -> Outcome | None:
         """Return how the run ended, if it has, as far as its record says it or these jobs."""
         self.runs()
-        if over(self.task.folder):
+        if over(self.job.folder):
             return self._conclude(None)
         if jobs is None:
             return None
-        self.job = jobs.get(self.place, self.job)
-        if self.job is not None and self.job.stuck:
-            cancel([self.job])
-            return self._conclude(f"SLURM can never start {self.job}, which was cancelled")
+        self.seen = jobs.get(self.place, self.seen)
+        if self.seen is not None and self.seen.stuck:
+            cancel([self.seen])
+            return self._conclude(f"SLURM can never start {self.seen}, which was cancelled")
         if self.place in jobs and not jobs[self.place].ended:
             self.gone = None
             return None
@@ -62,19 +62,19 @@ class Watched:
     def interrupt(self) -> Outcome:
         """Record that the run was stopped, unless it has come to an end."""
         stopped = "stopped with the command that ran it"
-        return self._conclude(None if over(self.task.folder) else stopped, "interrupted")
+        return self._conclude(None if over(self.job.folder) else stopped, "interrupted")
 
     def _conclude(self, accident: str | None, status: str = "failed") -> Outcome:
-        stopped = self.job is not None and self.job.state == "CANCELLED"
-        return conclude(self.task.folder, calm(self.task.config), accident, "interrupted" if stopped else status)
+        stopped = self.seen is not None and self.seen.state == "CANCELLED"
+        return conclude(self.job.folder, calm(self.job.config), accident, "interrupted" if stopped else status)
 
     def _why(self) -> str:
         """Return what SLURM says of a job that left no record, and where to look."""
-        if self.job is None:
+        if self.seen is None:
             return f"SLURM no longer knows the job {self.place.name} of this run, and it left no record"
-        log = Path(self.task.config.outputs).absolute() / "slurm" / f"{self.job.id}_0_log.err"
+        log = Path(self.job.config.outputs).absolute() / "slurm" / f"{self.seen.id}_0_log.err"
         where = f"see {log}" if log.exists() else f"its log {log} is not there: is outputs shared by all nodes?"
-        return f"SLURM ended {self.job} before the run had; {where}"
+        return f"SLURM ended {self.seen} before the run had; {where}"
 
 
 def over(folder: Path) -> bool:
@@ -103,7 +103,7 @@ def held(folders: Iterable[Path]) -> dict[Path, Place]:
 def withdraw(places: Collection[Place]) -> None:
     """Cancel these jobs, and wait until they are gone, for a while."""
     deadline = time.monotonic() + CANCEL_S
-    asked: set[Job] = set()
+    asked: set[SlurmJob] = set()
     while places and time.monotonic() < deadline:
         jobs = look()
         left = [] if jobs is None else [jobs[place] for place in places if place in jobs and not jobs[place].ended]
