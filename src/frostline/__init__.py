@@ -1,3 +1,51 @@
 """Frostline: how much of a pretrained network should be frozen, and what does that cost?"""
 
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from frostline.api.comparisons import compare as compare
+    from frostline.api.results import records as records
+    from frostline.api.runs import run as run
+    from frostline.api.studies import tune as tune
+    from frostline.errors import UserError as UserError
+
+PLACES = {
+    "run": "frostline.api.runs",
+    "compare": "frostline.api.comparisons",
+    "tune": "frostline.api.studies",
+    "records": "frostline.api.results",
+    "UserError": "frostline.errors",
+}
+"""Where the Python API stands, which is imported when it is first used: the program and its workers start sooner."""
+
+__all__ = ["UserError", "compare", "records", "run", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PLACES})
+
+
+class _Package(ModuleType):
+    """This package, in which ``run`` is the function: Python would put the room of that name in its place."""
+
+    @property
+    def run(self) -> Any:
+        return __getattr__("run")
+
+    @run.setter
+    def run(self, room: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

@@ -31,27 +31,29 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
-        from frostline.commands.run import close, leave, prepare
+        from frostline.commands.run import resolve_swept, write_outcome, write_submitted
         from frostline.launchers.base import Job, make_launcher
-        from frostline.launchers.progress import run_all
+        from frostline.launchers.progress import Screen, run_all
 
         setup_globals()
         folders: dict[Job, Path] = {}
 
         def collect(composed: DictConfig) -> None:
-            config = prepare(composed)
+            config = resolve_swept(composed)
             if config is not None:
                 name = names[HydraConfig.get().job.num - initial_job_idx]
                 folders[Job(name, config)] = Path(HydraConfig.get().runtime.output_dir)
 
-        names = distinct(job_overrides)
+        names = name_jobs(job_overrides)
         returned = [self._job(collect, one, number) for number, one in enumerate(job_overrides, initial_job_idx)]
         if folders:
             jobs = list(folders)
             with make_launcher([job.config for job in jobs]) as launcher:
-                ended = run_all(jobs, launcher, lambda job, outcome, seconds: close(folders[job], outcome))
-            for job in folders.keys() - {job for job, _, _ in ended}:  # those that a detached launcher has left
-                leave(folders[job], job.folder)
+                ends = run_all(
+                    jobs, launcher, Screen(), lambda job, outcome, seconds: write_outcome(folders[job], outcome)
+                )
+            for job in folders.keys() - {job for job, _, _ in ends}:  # those that a detached launcher has left
+                write_submitted(folders[job], job)
         return returned
 
     def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:
@@ -68,7 +70,7 @@ class PoolLauncher(Launcher):
         )
 
 
-def distinct(jobs: Sequence[Sequence[str]]) -> list[str]:
+def name_jobs(jobs: Sequence[Sequence[str]]) -> list[str]:
     """Return a name for each job: those of its overrides that not all jobs have."""
     shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
     return [" ".join(one for one in job if one not in shared) for job in jobs]

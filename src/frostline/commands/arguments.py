@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline.config.allow import allow
 from frostline.config.compose import groups, references, search_path, searching
+from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import conf_dir
 
 OVERRIDES = """\
@@ -80,5 +81,5 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     extra = [searching(search_path(args.config_dir))] if args.config_dir else []
     sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with references():
+    with borrowing_hydra(root), references():
         hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()

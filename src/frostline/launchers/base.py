@@ -1,7 +1,7 @@
 """What every launcher offers: runs go in, outcomes come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,15 @@ from frostline.config.allow import instantiate
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.errors import UserError
-from frostline.launchers.dispatch import Outcome, settled
+from frostline.launchers.dispatch import Outcome, find_outcome, share_threads
 from frostline.results.store import run_folder, run_id
+
+Plain = Sequence[Mapping[str, Any]]
+Question = Callable[[Plain, bool], Any]
+"""A function that is given resolved configs as plain containers, and whether their runs will be on another machine."""
+
+Work = Callable[[Plain, int, int], Any]
+"""A function that is given resolved configs, its threads, and how many workers do the same at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,7 @@ class Job:
 
     def final_record(self) -> dict[str, Any] | None:
         """Return the run's record where it need not run again, else None."""
-        known = settled(self.config, self.folder)
+        known = find_outcome(self.config, self.folder)
         return known.record if known else None
 
 
@@ -65,22 +72,30 @@ class Launcher(Protocol):
         """
         ...
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function, named with its module, returns in a worker; all of it is plain.
+    def run_one(self, job: Job) -> Outcome | None:
+        """Do one run, and nothing else, with this launcher, which is not entered; return how it ended.
+
+        None: it goes on by itself.
+        """
+        ...
+
+    def ask(self, question: Question, configs: Sequence[Run]) -> Any:
+        """Return what a worker answers to a question about runs, which it puts together for that but does not do.
 
         A UserError comes back as it was raised. Raises UserError when the worker dies.
         """
         ...
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many workers at the same time; a UserError stands where a result would.
+    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+        """Have so many workers, on devices such as the runs have, do shares of some work for runs at the same time.
 
-        There may be fewer: what has not begun when the first one is done is taken to have nothing left to do.
+        Return what each returned; a UserError stands where a result would. There may be fewer: what has not begun
+        when the first one is done is taken to have nothing left to do.
         """
         ...
 
 
-class Workers(ABC):
+class Workers(Launcher, ABC):
     """How a launcher with room for so many runs goes through them: it starts the next one when there is room."""
 
     _running: dict[Any, Any]
@@ -91,12 +106,28 @@ class Workers(ABC):
         """How many runs can be on at the same time."""
 
     @abstractmethod
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """See `Launcher.call_many`."""
+    def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Return what a top-level function returns in so many workers at the same time; all of it is plain.
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """See `Launcher.call`."""
+        A UserError stands where a result would, also where a worker died; a defect is raised.
+        """
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a top-level function returns in a worker. Raises UserError as the function does."""
         return only_result(self.call_many(1, function, *arguments))
+
+    def ask(self, question: Question, configs: Sequence[Run]) -> Any:
+        """See `Launcher.ask`."""
+        return self.call(question, [config.plain() for config in configs], False)
+
+    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+        """See `Launcher.share`."""
+        plain = [config.plain() for config in configs]
+        return self.call_many(times, work, plain, share_threads(None, times), times)
+
+    def run_one(self, job: Job) -> Outcome | None:
+        """See `Launcher.run_one`."""
+        return run_first(self, job)
 
     def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
         """See `Launcher.run`."""
@@ -115,7 +146,7 @@ class Workers(ABC):
             job = next(coming, None)
             if job is None:
                 return
-            known = settled(job.config, job.folder)
+            known = find_outcome(job.config, job.folder)
             if known is not None:
                 yield job, known, 0.0
             else:
@@ -134,6 +165,12 @@ class Workers(ABC):
         """Stop the runs that are on, and record them as interrupted."""
 
 
+def run_first(launcher: Launcher, job: Job) -> Outcome | None:
+    """Do one run as the only one of a launcher's; return how it ended, or None where the launcher does not wait."""
+    with launcher:
+        return next((outcome for _, outcome, _ in launcher.run([job])), None)
+
+
 def only_result(results: Sequence[Any]) -> Any:
     """Return the one result of a call. Raises the UserError that stands in its place."""
     (found,) = results
@@ -143,7 +180,7 @@ def only_result(results: Sequence[Any]) -> Any:
 
 
 def make_launcher(configs: Sequence[Run]) -> Launcher:
-    """Return the launcher that the configs' node `launcher`, the same in all, names.
+    """Return the launcher that the node `launcher`, the same in all configs, names.
 
     It is told the most GPUs that any of these runs takes on a node. Raises UserError for a wrong key.
     """

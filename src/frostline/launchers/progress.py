@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -16,7 +17,7 @@ from frostline.files.sheet import read_sheet
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 
-Ended = tuple[Job, Outcome, float]
+End = tuple[Job, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
 FRAME = 7
 """Lines of the terminal that no run has: the table's head, the counts below it."""
@@ -24,32 +25,58 @@ NUMBERS = 44
 """Columns of the terminal for numbers and the space between them."""
 
 
+class Screen:
+    """Where a person sees how things go on: a terminal, a notebook, a file of lines, or nowhere (``quiet``)."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(highlight=False)
+
+    @property
+    def live(self) -> bool:
+        """Whether a table can be kept up to date here; rich needs ipywidgets for that in a notebook."""
+        if self.quiet:
+            return False
+        if self.console.is_jupyter:
+            return find_spec("ipywidgets") is not None
+        return sys.stdout.isatty() and not self.console.is_dumb_terminal
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Show a line on what is not as it should be."""
+        if not self.quiet:
+            print(f"frostline: {text}", file=sys.stderr, flush=True)
+
+
 def run_all(
-    jobs: Sequence[Job], launcher: Launcher, say: Callable[[Job, Outcome, float], None] | None = None
-) -> list[Ended]:
+    jobs: Sequence[Job], launcher: Launcher, screen: Screen, tell: Callable[[Job, Outcome, float], None] | None = None
+) -> list[End]:
     """Run every job, shown as they go on; return how each ended, in the order in which they did.
 
-    A terminal shows one table of all runs, kept up to date from their folders; elsewhere each run that ends is a
-    line. ``say`` is told of each end besides.
+    A terminal and a notebook show one table of all runs, kept up to date from their folders; elsewhere each run that
+    ends is a line. ``tell`` is told of each end besides.
     """
-    console, ended = Console(highlight=False), []
-    view = View(jobs, launcher, console)
-    watched = sys.stdout.isatty() and not console.is_dumb_terminal
-    with Live(get_renderable=view.render, console=console, refresh_per_second=1) if watched else nullcontext():
+    ends: list[End] = []
+    view, live, console = View(jobs, launcher, screen.console), screen.live, screen.console
+    with Live(get_renderable=view.render, console=console, refresh_per_second=1) if live else nullcontext():
         for job, outcome, seconds in launcher.run(jobs):
             view.end(job, outcome, seconds)
-            ended.append((job, outcome, seconds))
-            line = f"[{len(ended)}/{len(jobs)}] {describe(job, outcome, seconds)}"
-            if not watched:
-                print(line, flush=True)
+            ends.append((job, outcome, seconds))
+            line = f"[{len(ends)}/{len(jobs)}] {describe_end(job, outcome, seconds)}"
+            if not live:
+                screen.say(line)
             elif outcome.record["status"] != "done":
                 console.print(line, markup=False)  # above the table, whose cell is too narrow for a reason
-            if say is not None:
-                say(job, outcome, seconds)
-    return ended
+            if tell is not None:
+                tell(job, outcome, seconds)
+    return ends
 
 
-def describe(job: Job, outcome: Outcome, seconds: float) -> str:
+def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     """Return the line that says how a run ended."""
     record, metric = outcome.record, job.config.metric
     if record["status"] != "done":
@@ -69,7 +96,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return a text in at most ``width`` characters; what is left out is in the middle: a name's ends tell most."""
     if len(text) <= width:
         return text
@@ -77,7 +104,7 @@ def shortened(text: str, width: int) -> str:
 
 
 @dataclass(eq=False)
-class Row:
+class RunView:
     """One run as it is watched: how far it is by its metrics.csv, and how it ended."""
 
     job: Job
@@ -123,8 +150,8 @@ class View:
     """What is shown of many runs, at any moment."""
 
     def __init__(self, jobs: Sequence[Job], launcher: Launcher, console: Console):
-        self.rows = {job: Row(job) for job in jobs}
-        self.ended: list[Row] = []
+        self.rows = {job: RunView(job) for job in jobs}
+        self.ended: list[RunView] = []
         self.launcher, self.console = launcher, console
         self.began = time.monotonic()
 
@@ -148,17 +175,17 @@ class View:
         for name in ("epoch", "validation", "time", "left"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in self.shown(list(on), self.console.height - FRAME):
-            table.add_row(Text(shortened(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
+            table.add_row(Text(shorten(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
         return Group(table, Text(self.counts(on, now - self.began)))
 
-    def shown(self, on: Sequence[Row], room: int) -> list[Row]:
+    def shown(self, on: Sequence[RunView], room: int) -> list[RunView]:
         """Return all rows, or if there is no room for them those of the runs that are on, and the latest that ended."""
         if len(self.rows) <= room:
             return list(self.rows.values())
         latest = [row for row in self.ended if row not in on][-max(room - len(on), 1) :]
         return [*latest, *on]
 
-    def counts(self, on: dict[Row, float], elapsed: float) -> str:
+    def counts(self, on: dict[RunView, float], elapsed: float) -> str:
         """Return how many runs are in which state, and the time so far and to come."""
         failed = sum(row.outcome is not None and row.outcome.record["status"] != "done" for row in self.ended)
         waiting = len(self.rows) - len(self.ended) - sum(row.outcome is None for row in on)
@@ -168,7 +195,7 @@ class View:
         about = "" if left is None else f", about {duration(left)} left"
         return f"{', '.join(words)}; {duration(elapsed)} so far{about}"
 
-    def left(self, on: dict[Row, float], waiting: int) -> float | None:
+    def left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""
         took = [row.seconds for row in self.ended if row.outcome is not None and row.outcome.fresh]
         if not took or not (on or waiting):

@@ -48,7 +48,7 @@ def run(path: Path) -> int:
 
     What it changes in this process (handlers of signals and logs) it puts back.
     """
-    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else led)(config, folder))
+    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else lead_ranks)(config, folder))
 
 
 def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
@@ -56,7 +56,7 @@ def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
 
     As ``run``; SystemExit and KeyboardInterrupt out of ``execute`` pass through, and leave no record.
     """
-    return _own(path, lambda config, folder: gathered(config, folder, execute(config, folder)))
+    return _own(path, lambda config, folder: gather_record(config, folder, execute(config, folder)))
 
 
 def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
@@ -64,7 +64,7 @@ def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
     config = Run.read(yaml.safe_load(path.read_text()))
     with interruptible(), logging_to(folder / LOG, make_mask(config.plain())):
         try:
-            claim(folder)
+            claim_folder(folder)
         except Interrupted:
             return 1  # another worker has the run, and will leave its record
         try:
@@ -82,7 +82,7 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
     if not config.force and (before := sound_record(folder)) is not None and before["status"] in FINAL:
         return exit_code(before["status"])
     try:
-        clear(folder, config.force)
+        clear_folder(folder, config.force)
         reserve(folder)
         check_unchanged(config, folder)
         record = execute(config, folder)
@@ -109,7 +109,7 @@ def exit_code(status: str, user_error: bool = False) -> int:
     return done if status == "done" else mistake if user_error else other
 
 
-def clear(folder: Path, everything: bool) -> None:
+def clear_folder(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
     with writing(folder):
         (folder / RECORD).unlink(missing_ok=True)
@@ -119,25 +119,25 @@ def clear(folder: Path, everything: bool) -> None:
                 path.unlink(missing_ok=True)
 
 
-def led(config: Run, folder: Path) -> Record:
+def lead_ranks(config: Run, folder: Path) -> Record:
     """Return the record of a run of several ranks on this machine, however it ends (short of an interruption)."""
-    from frostline.launchers.spawn import execute
+    from frostline.launchers.spawn import run_ranks
 
     try:
-        return gathered(config, folder, execute(config, folder))
+        return gather_record(config, folder, run_ranks(config, folder))
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)
 
 
-def gathered(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
+def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
     """Return the record of a run whose ranks have ended: that of rank 0, or of the rank that failed first."""
     statuses = read_statuses(folder)
     rank = origin(statuses, exits)
     if rank is None and 0 in statuses:
         return Record.read(statuses[0])
     if rank is None or rank not in statuses:
-        how = "left no word" if rank is None else death(exits[rank], f"rank {rank}")
+        how = "left no word" if rank is None else describe_death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = replace(Record.read(statuses[rank]), config=config.plain())
     if found.status != "pruned":  # which all ranks are together
@@ -223,7 +223,7 @@ def _failure(config: Run, folder: Path, status: str, reason: str, user_error: bo
     )
 
 
-def death(code: int, who: str = "the worker") -> str:
+def describe_death(code: int, who: str = "the worker") -> str:
     """Return what an exit code says of a process's end."""
     if code >= 0:
         return f"{who} ended with exit code {code}"
@@ -239,7 +239,7 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def claim(folder: Path) -> None:
+def claim_folder(folder: Path) -> None:
     """Make this process the run's only worker; wait for another one on this machine to end first."""
     while not take(folder):
         time.sleep(0.2)

@@ -60,8 +60,8 @@ class Judge:
         self._work: Future[None] = Future()
 
     @contextmanager
-    def sitting(self) -> Iterator["Judge"]:
-        """Judge in the background for a while."""
+    def judging(self) -> Iterator["Judge"]:
+        """Judge in the background meanwhile."""
         if not self.active:
             yield self
             return
@@ -86,7 +86,7 @@ class Judge:
         with self._lock:
             self._cases[job.folder] = Case(job, trial)
 
-    def leave(self, job: Job) -> None:
+    def close(self, job: Job) -> None:
         """Take in what a run that has ended came to, and judge it no more."""
         with self._lock:
             case = self._cases.pop(job.folder)

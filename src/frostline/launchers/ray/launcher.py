@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 from frostline.errors import UserError
 from frostline.launchers.base import Job, Workers
-from frostline.launchers.dispatch import GRACE_S, Outcome, conclude, set_up
-from frostline.launchers.ray.cluster import Cluster, lost
+from frostline.launchers.calls import name_of
+from frostline.launchers.dispatch import GRACE_S, Outcome, conclude_run, make_run_folder
+from frostline.launchers.ray import node
+from frostline.launchers.ray.cluster import Cluster, describe_loss
 from frostline.results.owner import OWNER, dead
 from frostline.results.store import RECORD
 
@@ -118,10 +121,10 @@ class Ray(Workers):
         if nodes > 1:
             raise UserError(f"trainer.num_nodes={nodes}: launcher=ray has one node for a run; launcher=slurm has more.")
         assert self.workers > 0
-        node = job.config.launcher
-        config = replace(job.config, launcher={**node, "threads": node["threads"] or self.cpus})
-        set_up(job.folder, config)
-        reference = self.cluster.submit("frostline.launchers.ray.node.run", config.plain(), **self.needs)
+        wanted = job.config.launcher
+        config = replace(job.config, launcher={**wanted, "threads": wanted["threads"] or self.cpus})
+        make_run_folder(job.folder, config)
+        reference = self.cluster.submit(node.run, config.plain(), **self.needs)
         self._running[job] = reference, time.monotonic()
 
     def _ended(self) -> list[tuple[Job, Outcome, float]]:
@@ -144,28 +147,25 @@ class Ray(Workers):
         except errors.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            return conclude(job.folder, job.config, f"{type(error.cause).__name__}: {error.cause}")
+            return conclude_run(job.folder, job.config, f"{type(error.cause).__name__}: {error.cause}")
         except errors.RayError as error:
             _await_end(job.folder)
-            return conclude(job.folder, job.config, lost(error))
+            return conclude_run(job.folder, job.config, describe_loss(error))
         return Outcome(job.folder.name, job.folder, record, fresh)
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many processes on nodes, each with what a run takes.
-
-        A UserError stands where a result would, also where the process is lost.
-        """
+    def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See `Workers.call_many`; each process is on a node, with what a run takes."""
         assert self.workers > 0
         references = [self.cluster.submit(function, *arguments, **self.needs) for _ in range(times)]
         try:
-            return [self._result(reference, function) for reference in references]
+            return [self._result(reference, name_of(function)) for reference in references]
         except BaseException:
             self.cluster.cancel(references, CALL_LEFT_S)
             raise
 
-    def _result(self, reference: Any, function: str) -> Any:
+    def _result(self, reference: Any, name: str) -> Any:
         try:
-            return self.cluster.result(reference, function)
+            return self.cluster.result(reference, name)
         except UserError as error:
             return error
 
@@ -176,7 +176,7 @@ class Ray(Workers):
         self.cluster.cancel([reference for reference, _ in self._running.values()], LEFT_S)
         for job in self._running:
             if not (job.folder / RECORD).exists():
-                conclude(job.folder, job.config, "stopped with the command that ran it", "interrupted")
+                conclude_run(job.folder, job.config, "stopped with the command that ran it", "interrupted")
         self._running.clear()
 
 

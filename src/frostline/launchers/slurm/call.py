@@ -7,7 +7,7 @@ from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import write_json
-from frostline.launchers.pool.slot import by_name
+from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import interruptible
 from frostline.processes.lifetime import leave
 
@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     asked = json.loads((folder / CALL).read_text())
     try:
         with interruptible():
-            result = {"value": by_name(asked["function"], *asked["arguments"])}
+            result = {"value": call_by_name(asked["function"], *asked["arguments"])}
     except UserError as error:
         result = {"error": str(error)}
     write_json(folder / RESULT, result)

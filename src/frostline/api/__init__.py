@@ -1,0 +1,1 @@
+"""Frostline from Python: the program, one's own network and data, one's own LightningModule."""
