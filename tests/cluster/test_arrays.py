@@ -15,6 +15,7 @@ from conftest import Make, place, run, slurm_id
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
 from frostline.results.store import read_record
+from frostline.run.calls import count_passes, extract
 
 pytestmark = pytest.mark.slow
 Faulty = Callable[..., Job]
@@ -108,23 +109,22 @@ def test_the_caches_are_filled_by_a_job(lab: Lab, make: Make, tmp_path: Path) ->
     config = make("freeze=linear_probe", f"backbone.weights={tmp_path}/weights.safetensors")
     with make_launcher([config]) as launcher:
         for passes in (3, 0):
-            assert launcher.call("frostline.run.survey.extract", [config.plain()], 1)["passes"] == passes
+            (found,) = launcher.share(extract, [config], 1)
+            assert found["passes"] == passes
             wait_for(lambda: not lab("squeue", "-h"), 10)
         bad = replace(config, backbone={**config.backbone, "name": "nosuch"})
-        with pytest.raises(UserError, match="nosuch"):
-            launcher.call("frostline.run.survey.extract", [bad.plain()], 1)
+        (refused,) = launcher.share(extract, [bad], 1)
+        assert isinstance(refused, UserError) and "nosuch" in str(refused)
 
 
 def test_jobs_of_one_array_share_an_extraction(lab: Lab, make: Make) -> None:
     configs = [make("freeze=linear_probe", f"seed={seed}", "launcher.workers=2") for seed in (0, 1)]
-    plain = [config.plain() for config in configs]
-    asked = ("frostline.run.survey.extract", plain, 1, 5)
     with make_launcher(configs) as launcher:
-        assert launcher.call("frostline.run.survey.count_passes", plain) == 6  # weights are drawn by the seed
-        found = launcher.call_many(5, *asked)
+        assert launcher.ask(count_passes, configs) == 6  # weights are drawn by the seed
+        found = launcher.share(extract, configs, 5)
         assert sum(one["passes"] for one in found) == 6 and len(found) < 5, "who has not begun has nothing left to do"
-        assert launcher.call("frostline.run.survey.count_passes", plain) == 0
-        (again,) = launcher.call_many(1, *asked)
+        assert launcher.ask(count_passes, configs) == 0
+        again, *_ = launcher.share(extract, configs, 5)
         assert not isinstance(again, UserError), again
         assert again["passes"] == 0
     wait_for(lambda: not lab("squeue", "-h"), 60)

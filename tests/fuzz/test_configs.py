@@ -174,6 +174,9 @@ class Pretend:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def run_one(self, job: Job) -> Outcome:
+        return prepared(job.config)
+
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome, float]]:
         for job in jobs:
             yield job, prepared(job.config), 0.0
@@ -186,7 +189,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("CANARY", SECRET)
-    monkeypatch.setattr(frostline.commands.run, "dispatch", prepared)
+    monkeypatch.setattr(frostline.commands.run, "make_launcher", lambda configs: Pretend())
     monkeypatch.setattr(frostline.launchers.base, "make_launcher", lambda configs: Pretend())
     return tmp_path
 

@@ -9,6 +9,7 @@ from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.ray.launcher import Ray
+from frostline.run.calls import extract
 
 
 def make(launcher: str, outputs: Path, *overrides: str) -> Run:
@@ -68,8 +69,7 @@ def test_the_extraction_has_a_gpu_where_any_run_has_one(tmp_path: Path, commands
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
     configs = [make("slurm", tmp_path, f"trainer.accelerator={kind}") for kind in ("cpu", "gpu")]
     with make_launcher(configs) as launcher:
-        plain = [config.plain() for config in configs]
-        (lost,) = launcher.call_many(1, "frostline.run.survey.extract", plain, 1, 1)  # this cluster runs nothing
+        (lost,) = launcher.share(extract, configs, 1)  # this cluster runs nothing
     assert isinstance(lost, UserError)
     assert "#SBATCH --gpus-per-node=1" in next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
 

@@ -1,5 +1,6 @@
 """Whatever of the pool's processes is killed, the command goes on or ends in time, and every run has its record."""
 
+import math
 import os
 import signal
 import time
@@ -67,7 +68,7 @@ def test_the_pool_goes_on_where_one_of_its_helpers_is_killed(what: str, tmp_path
         kill(pool, what)
         found |= dict(map(first, going))
         assert time.monotonic() - killed < LIMIT_S + ENDS_S
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
     lost = "the process that starts workers was killed" if "server" in what else f"launcher.timeout_s={LIMIT_S}"
     assert found["hanging"]["status"] == "failed" and lost in found["hanging"]["reason"]
     assert ended(worker), "a run that is recorded as lost goes on"
@@ -125,9 +126,9 @@ def test_work_whose_pool_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("frostline.launchers.pool.slot.ProcessPool", lambda *_: made.append(Dead()) or made[-1])
     monkeypatch.setattr("frostline.launchers.pool.slot.start_server", lambda variables: None)
     slot = Slot({}, 1, None, False)
-    slot.begin("math.gcd", 4, 6)
+    slot.begin(math.gcd, 4, 6)
     deadline = time.monotonic() + 10
     while not slot.ended():
         assert time.monotonic() < deadline
-    assert len(made) == 3 and not slot.well()
-    assert "no process could be started" in str(slot.accident(Path(), Run()))
+    assert len(made) == 3 and not slot.succeeded()
+    assert "no process could be started" in str(slot.describe_end(Path(), Run()))

@@ -12,7 +12,7 @@ from rich.console import Console
 from frostline.config.compose import compose, resolve
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
-from frostline.launchers.progress import View, describe, duration, run_all, shortened
+from frostline.launchers.progress import Screen, View, describe_end, duration, run_all, shorten
 
 
 def job(outputs: Path, seed: int, name: str | None = None) -> Job:
@@ -122,7 +122,7 @@ def test_without_a_terminal_each_end_is_a_line(tmp_path: Path, capsys: pytest.Ca
     ends = [(one, outcome(one, fresh=False), 0.0), (other, outcome(other, "failed", "it broke"), 2.5)]
     said: list[str] = []
     stage: Any = Stage(ends)
-    found = run_all([one, other], stage, lambda job, outcome, seconds: said.append(job.name))
+    found = run_all([one, other], stage, Screen(), lambda job, outcome, seconds: said.append(job.name))
     assert found == ends and said == ["full seed 1", "full seed 2"]
     assert capsys.readouterr().out.splitlines() == [
         "[1/2] full seed 1: done before, test accuracy 0.2500, 0.0 s",
@@ -134,12 +134,12 @@ def test_a_trial_has_a_validation_score_only(tmp_path: Path) -> None:
     one = job(tmp_path, 1)
     ended = outcome(one)
     del ended.record["metrics"]["test"]
-    assert "val accuracy 0.5000" in describe(one, ended, 1.0)
+    assert "val accuracy 0.5000" in describe_end(one, ended, 1.0)
 
 
 @pytest.mark.parametrize(("width", "text"), [(9, "full se"), (7, "full se"), (6, "f...se"), (5, "f...e")])
 def test_a_long_name_keeps_both_its_ends(width: int, text: str) -> None:
-    assert shortened("full se", width) == text
+    assert shorten("full se", width) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.4, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])

@@ -1,7 +1,7 @@
 """A launcher that pretends: every run is a formula of its learning rate, so that studies are quick and known."""
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import pytest
 from frostline.config.schema import Run
 from frostline.files.sheet import write_sheet
 from frostline.launchers.base import Job
-from frostline.launchers.dispatch import Outcome, conclude, set_up, settled
+from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
+from frostline.launchers.progress import Screen
 from frostline.results.pruning import ask
 from frostline.results.record import Record
-from frostline.tuning.conduct import Sitting
-from frostline.tuning.index import Index
+from frostline.run.calls import survey
+from frostline.tuning.index import StudyIndex
 from frostline.tuning.search import Search, make_search
+from frostline.tuning.sitting import StudySitting
 from frostline.tuning.study import open_study
 
 SMALL = ["backbone=timm", "backbone.name=test_resnet", "data=digits", "epochs=4"]
@@ -47,22 +49,25 @@ class Pretend:
     def running(self) -> list[tuple[Job, float]]:
         return [(job, 0.0) for job in self._on.values()]
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        assert function == "frostline.run.survey.survey"
-        return [{} for _ in arguments[0]]
+    def ask(self, question: Any, configs: Sequence[Run]) -> Any:
+        assert question is survey
+        return [{} for _ in configs]
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+    def share(self, work: Any, configs: Sequence[Run], times: int) -> list[Any]:
         raise AssertionError("a study fills no caches")
+
+    def run_one(self, job: Job) -> Outcome | None:
+        raise AssertionError("a study has many runs")
 
     def run(self, jobs: Iterable[Job]) -> Generator[Ended]:
         coming = iter(jobs)
         with ThreadPoolExecutor(self.workers) as threads:
             while True:
                 while len(self._on) < self.workers and (job := next(coming, None)) is not None:
-                    if (known := settled(job.config, job.folder)) is not None:
+                    if (known := find_outcome(job.config, job.folder)) is not None:
                         yield job, known, 0.0
                         continue
-                    set_up(job.folder, job.config)
+                    make_run_folder(job.folder, job.config)
                     self.ran.append(job.config)
                     if len(self.ran) > self.leaves:
                         raise Killed
@@ -72,7 +77,7 @@ class Pretend:
                 for done in wait(self._on, return_when=FIRST_COMPLETED).done:
                     done.result()
                     job = self._on.pop(done)
-                    yield job, conclude(job.folder, job.config, None), 1.0
+                    yield job, conclude_run(job.folder, job.config, None), 1.0
 
     def _work(self, job: Job) -> None:
         config, folder = job.config, job.folder
@@ -97,7 +102,7 @@ class Killed(BaseException):
     """The parent is gone."""
 
 
-Conducted = Callable[..., tuple[Sitting, Any]]
+Conducted = Callable[..., tuple[StudySitting, Any]]
 
 
 @pytest.fixture
@@ -114,10 +119,11 @@ def search(tmp_path: Path) -> Callable[..., Search]:
 def conducted(tmp_path: Path) -> Conducted:
     """Conduct a search with a launcher; return the sitting and the final run's record."""
 
-    def conduct(search: Search, launcher: Pretend | None = None) -> tuple[Sitting, Any]:
+    def conduct(search: Search, launcher: Pretend | None = None) -> tuple[StudySitting, Any]:
         folder = tmp_path / "outputs" / "studies" / search.name
         folder.mkdir(parents=True, exist_ok=True)
-        sitting = Sitting(search, open_study(search, folder), Index.open(search, folder, "-"), launcher or Pretend())
-        return sitting, sitting.conduct()
+        study, index = open_study(search, folder), StudyIndex.open(search, folder, "-")
+        sitting = StudySitting(search, study, index, launcher or Pretend(), Screen())
+        return sitting, sitting.complete()
 
     return conduct

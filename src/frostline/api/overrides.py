@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import escape_special_characters
-
 from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import quoted
 from frostline.errors import UserError
@@ -31,13 +29,19 @@ def make_overrides(
     found = list(overrides)
     for key, value in keywords.items():
         full = f"{node}.{key}" if key in keys else key
-        if not KEY.fullmatch(full):
-            raise UserError(f"{key!r} is invalid: expected a key of the config, such as seed or freeze.k.")
         if isinstance(value, Mapping):
-            found += [f"{full}.{name}={write_value(inner, f'{full}.{name}')}" for name, inner in value.items()]
+            pairs = {f"{full}.{name}": inner for name, inner in value.items()}
         else:
-            found.append(f"{full}={write_value(value, full)}")
+            pairs = {full: value}
+        found += [f"{check_key(name)}={write_value(inner, name)}" for name, inner in pairs.items()]
     return found
+
+
+def check_key(key: Any) -> str:
+    """Return a key as it stands in an override. Raises UserError for what is none."""
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        raise UserError(f"{key!r} is invalid: expected a key of the config, such as seed or freeze.k.")
+    return key
 
 
 def write_value(value: Any, key: str) -> str:
@@ -53,8 +57,7 @@ def write_value(value: Any, key: str) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(write_value(one, key) for one in value)}]"
     if isinstance(value, Mapping):
-        pairs = (f"{escape_special_characters(str(name))}:{write_value(one, key)}" for name, one in value.items())
-        return f"{{{','.join(pairs)}}}"
+        return f"{{{','.join(f'{check_key(name)}:{write_value(one, key)}' for name, one in value.items())}}}"
     raise UserError(f"{key}: {type(value).__name__} is invalid: expected a text, a number, a list, a mapping or None.")
 
 

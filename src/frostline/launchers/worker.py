@@ -60,9 +60,22 @@ def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
 
 
 def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
-    folder = path.parent
-    config = Run.read(yaml.safe_load(path.read_text()))
-    with interruptible(), logging_to(folder / LOG, make_mask(config.plain())):
+    with interruptible():
+        try:
+            return do_run(Run.read(yaml.safe_load(path.read_text())), path.parent, execute)
+        finally:
+            kill_children()
+
+
+def do_run(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> int:
+    """Do a run in this process by ``execute``, and leave a record however it ends; return one of ``ENDED``.
+
+    ``folder`` is the run's, made by `dispatch.make_run_folder`; it is claimed meanwhile: another worker on this machine
+    is waited for. What is logged goes to its log.txt. ``execute`` is `attempt`, or that with an ``experiment`` which is
+    given objects that no YAML can hold. No handler of a signal is set: what is asked of a worker's process is not for
+    everybody's. KeyboardInterrupt is recorded as an interruption, and raised again.
+    """
+    with logging_to(folder / LOG, make_mask(config.plain())):
         try:
             claim_folder(folder)
         except Interrupted:
@@ -71,7 +84,6 @@ def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
             return work(config, folder, execute)
         finally:
             release(folder)
-            kill_children()
 
 
 def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> int:
@@ -92,6 +104,9 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
     except Interrupted as stop:
         deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
+    except KeyboardInterrupt:
+        _failure(config, folder, "interrupted", "stopped by Ctrl-C").write(folder)
+        raise
     except WriteError as error:
         log.error("%s", error)
         record = _failure(config, folder, "failed", str(error))
@@ -185,21 +200,28 @@ def _end_in_time(folder: Path, rank: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def attempt(config: Run, folder: Path) -> Record:
-    """Return the record of a run, however it ends (short of an interruption)."""
+def attempt(config: Run, folder: Path, experiment: Callable[[Run, str, Path], Record] | None = None) -> Record:
+    """Return the record of a run, however it ends (short of an interruption).
+
+    ``experiment`` does it, given the config, the run's ID and its folder; by default `run_experiment`.
+    """
     import frostline.processes.imports  # noqa: F401 (before Lightning)
     from frostline.run.experiment import run_experiment
     from frostline.training.module import Diverged
     from frostline.training.phases import Pruned
 
+    interrupts = signal.getsignal(signal.SIGINT)
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config.launcher["threads"])
-        return run_experiment(config, folder.name, folder)
+        return (experiment or run_experiment)(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)
     except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes an exit, deaf to the next one
+            signal.signal(signal.SIGINT, interrupts)
+            raise KeyboardInterrupt from error
         status = {Diverged: "diverged", Pruned: "pruned"}.get(type(error), "failed")
         log.log(
             logging.INFO if status == "pruned" else logging.ERROR, "The run %s.", status, exc_info=status != "pruned"

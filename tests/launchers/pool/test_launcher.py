@@ -1,13 +1,17 @@
 """The pool: many runs in warm workers, each as if it were the first, and whatever a run does costs that run alone."""
 
+import importlib
 import json
+import math
+import operator
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +24,8 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job
-from frostline.launchers.dispatch import Outcome, dispatch, share
-from frostline.launchers.pool.launcher import Pool, visible
+from frostline.launchers.dispatch import Outcome, dispatch, share_threads
+from frostline.launchers.pool.launcher import Pool, name_gpus
 from frostline.results.store import read_record
 
 
@@ -33,6 +37,11 @@ def faulty() -> Iterator[None]:
     yield
     allow([])
     sys.path.pop(0)
+
+
+def find(name: str) -> Callable[..., Any]:
+    """Return a function of tests/faulty.py, as a worker finds it."""
+    return getattr(importlib.import_module("faulty"), name)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +133,7 @@ def test_a_warm_worker_does_each_run_as_a_fresh_process_would(pool: Pool, tmp_pa
     workers, ends = [], {}
     for job in [jobs[0], other, misbehave(tmp_path, "leak", after=8), jobs[1]]:
         ends |= {job.name: outcome for job, outcome, _ in pool.run([job])}
-        workers.append(pool.call("os.getpid"))
+        workers.append(pool.call(os.getpid))
     assert len(set(workers)) == 1
     assert same(alone, ends["first"]) and same(alone, ends["again"])
     assert not same(alone, ends["other"])
@@ -132,10 +141,10 @@ def test_a_warm_worker_does_each_run_as_a_fresh_process_would(pool: Pool, tmp_pa
 
 def test_a_run_leaves_nothing_in_its_worker(pool: Pool, tmp_path: Path) -> None:
     list(pool.run([Job("warm up", make(tmp_path))]))
-    before, worker = pool.call("faulty.state"), pool.call("os.getpid")
+    before, worker = pool.call(find("state")), pool.call(os.getpid)
     ((_, outcome, _),) = pool.run([misbehave(tmp_path, "leak", after=8)])
     assert outcome.record["status"] == "done", outcome.record["reason"]
-    assert pool.call("faulty.state") == before and pool.call("os.getpid") == worker
+    assert pool.call(find("state")) == before and pool.call(os.getpid) == worker
 
 
 def test_a_run_computes_as_its_own_config_says_whatever_came_before(pool: Pool, tmp_path: Path) -> None:
@@ -161,7 +170,7 @@ def test_ddp_on_one_device_leaves_no_process_group(pool: Pool, tmp_path: Path) -
         config = make(tmp_path, f"trainer={trainer}", "trainer.devices=1", f"seed={seed}", "freeze=full")
         ((_, outcome, _),) = pool.run([Job("one", config)])
         assert outcome.record["status"] == "done", outcome.record["reason"]
-        assert not pool.call("torch.distributed.is_initialized")
+        assert not pool.call(torch.distributed.is_initialized)
 
 
 def test_a_log_holds_what_its_own_run_said(pool: Pool, tmp_path: Path) -> None:
@@ -190,26 +199,26 @@ def test_an_output_folder_that_cannot_be_written_stops_everything(pool: Pool, tm
 
 
 def test_a_call_returns_what_the_function_does(pool: Pool) -> None:
-    assert pool.call("math.gcd", 12, 18) == 6
+    assert pool.call(math.gcd, 12, 18) == 6
     with pytest.raises(UserError, match="word: 'yes' will not do"):
-        pool.call("faulty.refuse", "yes")
+        pool.call(find("refuse"), "yes")
     with pytest.raises(ZeroDivisionError):
-        pool.call("operator.truediv", 1, 0)
+        pool.call(operator.truediv, 1, 0)
     for code, why in ((0, "exit code 0"), (7, "exit code 7")):
-        with pytest.raises(UserError, match=rf"os\._exit: the worker ended with {why}\."):
-            pool.call("os._exit", code)
-    assert pool.call("math.gcd", 4, 6) == 2
+        with pytest.raises(UserError, match=rf"_exit: the worker ended with {why}\."):
+            pool.call(os._exit, code)
+    assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_a_worker_that_dies_between_two_runs_is_replaced(pool: Pool) -> None:
     for pause in (0.0, 1.0):  # before and after the pool has seen it
-        os.kill(pool.call("os.getpid"), signal.SIGKILL)
+        os.kill(pool.call(os.getpid), signal.SIGKILL)
         time.sleep(pause)
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_the_fork_server_has_one_thread_and_nothing_of_a_run(pool: Pool) -> None:
-    server = pool.call("os.getppid")
+    server = pool.call(os.getppid)
     assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
     assert b"frostline" in Path(f"/proc/{server}/cmdline").read_bytes()
 
@@ -223,7 +232,7 @@ def test_leaving_early_stops_what_is_on_and_records_it(tmp_path: Path) -> None:
         record = read_record(hanging.folder)
         assert record is not None and record["status"] == "interrupted"
         assert not list(tmp_path.glob("runs/*/owner.json")) and len(list(tmp_path.glob("runs/*"))) == 2
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_a_run_is_asked_for_only_when_there_is_room_for_it(pool: Pool, tmp_path: Path) -> None:
@@ -242,18 +251,18 @@ def test_a_run_is_asked_for_only_when_there_is_room_for_it(pool: Pool, tmp_path:
 def test_each_worker_has_its_own_gpu_and_threads_and_a_fresh_process_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frostline.launchers.pool.launcher.COUNT", "faulty.two")
+    monkeypatch.setattr("frostline.launchers.pool.warm.count_gpus", find("two"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
     with Pool(fresh=True) as pool:
-        seen = [slot.about[4] for slot in pool.slots]
+        seen = [slot.about[3] for slot in pool.slots]
         assert seen == ["3", "GPU-5"]
-        assert pool.call("os.getenv", "CUDA_VISIBLE_DEVICES") == "3"
-        assert pool.call("os.getpid") != pool.call("os.getpid")
-        assert pool.call("os.getenv", "OMP_NUM_THREADS") == str(share(None, 2))
+        assert pool.call(os.getenv, "CUDA_VISIBLE_DEVICES") == "3"
+        assert pool.call(os.getpid) != pool.call(os.getpid)
+        assert pool.call(os.getenv, "OMP_NUM_THREADS") == str(share_threads(None, 2))
 
 
 def test_a_gpu_is_known_by_the_name_that_it_has_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible(0) == [] and visible(2) == ["0", "1"]
+    assert name_gpus(0) == [] and name_gpus(2) == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,MIG-1")
-    assert visible(2) == ["2", "MIG-1"]
+    assert name_gpus(2) == ["2", "MIG-1"]

@@ -1,6 +1,9 @@
 """Ray: runs on a real cluster of this machine, and whatever a run does, or Ray does to it, costs that run alone."""
 
+import importlib
 import json
+import math
+import operator
 import os
 import re
 import shutil
@@ -26,7 +29,7 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
-from frostline.launchers.dispatch import Outcome, dispatch
+from frostline.launchers.dispatch import Outcome, dispatch, environment
 from frostline.launchers.ray.cluster import SESSIONS
 from frostline.launchers.ray.launcher import Ray
 from frostline.launchers.ray.node import carry_out
@@ -121,26 +124,26 @@ def test_leaving_early_stops_what_is_on_and_records_it(ray: Ray, tmp_path: Path)
     record = read_record(hanging.folder)
     assert record is not None and record["status"] == "interrupted" and "SIGTERM" in record["reason"]
     assert ended(process) and not list(tmp_path.glob("runs/*/owner.json"))
-    assert len(list(tmp_path.glob("runs/*"))) == 2 and ray.call("math.gcd", 4, 6) == 2
+    assert len(list(tmp_path.glob("runs/*"))) == 2 and ray.call(math.gcd, 4, 6) == 2
 
 
 @pytest.mark.slow
 def test_a_call_returns_what_the_function_does(ray: Ray) -> None:
-    assert ray.call("math.gcd", 12, 18) == 6
+    assert ray.call(math.gcd, 12, 18) == 6
     with pytest.raises(UserError, match="word: 'yes' will not do"):
-        ray.call("faulty.refuse", "yes")
+        ray.call(importlib.import_module("faulty").refuse, "yes")
     with pytest.raises(ZeroDivisionError):
-        ray.call("operator.truediv", 1, 0)
-    with pytest.raises(UserError, match=r"os\._exit: Ray lost the worker"):
-        ray.call("os._exit", 0)
-    assert ray.call("os.getcwd") == os.getcwd()
-    assert ray.call("os.getpid") != ray.call("os.getpid")
-    assert ray.call("os.getenv", "CUDA_VISIBLE_DEVICES") == ""
+        ray.call(operator.truediv, 1, 0)
+    with pytest.raises(UserError, match=r"_exit: Ray lost the worker"):
+        ray.call(os._exit, 0)
+    assert ray.call(os.getcwd) == os.getcwd()
+    assert ray.call(os.getpid) != ray.call(os.getpid)
+    assert ray.call(os.getenv, "CUDA_VISIBLE_DEVICES") == ""
 
 
 def test_a_runs_process_knows_nothing_of_ray(ray: Ray) -> None:
     """Nor has it the token, with which anything could be run on the cluster."""
-    found = ray.call("frostline.launchers.dispatch.environment", 1)
+    found = ray.call(environment, 1)
     assert not [name for name in found if name.startswith("RAY_")] and os.environ["RAY_AUTH_TOKEN"] not in str(found)
 
 
@@ -201,7 +204,7 @@ def test_resources_that_no_node_has_are_refused(ray: Ray, monkeypatch: pytest.Mo
     greedy = Ray(cpus=1000)
     monkeypatch.setitem(vars(greedy), "cluster", ray.cluster)
     with pytest.raises(UserError, match=r"launcher\.cpus=1000, .*no node of the Ray cluster has 1000 CPUs"):
-        greedy.call("os.getpid")
+        greedy.call(os.getpid)
     assert ray.workers == 2 and ray.needs == {"num_cpus": 1, "num_gpus": 0}
 
 

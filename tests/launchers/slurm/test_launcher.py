@@ -11,8 +11,8 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
-from frostline.launchers.slurm.meeting import mourn
-from frostline.launchers.slurm.queue import Place, look
+from frostline.launchers.slurm.meeting import report_death
+from frostline.launchers.slurm.queue import Place, read_queue
 from frostline.ranks.place import leave_status, origin, read_statuses
 from frostline.results.store import read_record
 
@@ -99,13 +99,13 @@ def test_an_output_folder_that_is_a_pattern_is_refused(tmp_path: Path, commands:
 
 def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
     (commands / "squeue.out").write_text("a|b|N/A|7|RUNNING|None\nfrostline-1|3|9_3|PENDING|PartitionTimeLimit\n")
-    jobs = look()
+    jobs = read_queue()
     assert jobs is not None
     assert jobs[Place("a|b", None)].state == "RUNNING" and not jobs[Place("a|b", None)].stuck
     assert str(jobs[Place("frostline-1", 3)]) == "job 9_3 (PENDING, PartitionTimeLimit)"
     assert jobs[Place("frostline-1", 3)].stuck and not jobs[Place("frostline-1", 3)].ended
     (commands / "squeue").write_text("#!/bin/sh\necho down >&2\nexit 1\n")
-    assert look() is None
+    assert read_queue() is None
 
 
 def test_a_run_whose_job_slurm_forgot_is_recorded_and_run_again(tmp_path: Path, commands: Path) -> None:
@@ -129,5 +129,5 @@ def test_a_rank_that_nccl_ends_comes_after_the_one_that_it_lost(
 ) -> None:
     """Of rank 0 only an exit code is known; rank 1 said a second before or after that why it failed."""
     leave_status(tmp_path, 1, {"status": "failed", "time": time.time() + word})
-    mourn(tmp_path, Run(), 0, code, None)
+    report_death(tmp_path, Run(), 0, code, None)
     assert origin(read_statuses(tmp_path), {}) == first
