@@ -161,7 +161,7 @@ def state() -> dict[str, object]:
 
 def refuse(word: str) -> None:
     """Be a user's mistake."""
-    raise UserError(f"word: {word!r} will not do.")
+    raise UserError(f"word: {word!r} is invalid: expected no.")
 
 
 def two() -> int:

@@ -1,9 +1,8 @@
 """Frostline: how much of a pretrained network should be frozen, and what does that cost?"""
 
-import importlib
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all else here
 
 __version__ = "0.1.0"
 
@@ -26,7 +25,9 @@ PLACES = {
 __all__ = ["UserError", "compare", "records", "run", "tune"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name not in PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(PLACES[name]), name)
@@ -36,15 +37,15 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *PLACES})
 
 
-class _Package(ModuleType):
+class _Package(type(sys)):
     """This package, in which ``run`` is the function: Python would put the room of that name in its place."""
 
     @property
-    def run(self) -> Any:
+    def run(self) -> object:
         return __getattr__("run")
 
     @run.setter
-    def run(self, room: ModuleType) -> None:
+    def run(self, room: object) -> None:
         pass
 
 

@@ -11,7 +11,7 @@ from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import quoted
 from frostline.errors import UserError
 
-KEY = re.compile(r"(\+\+?|~)?[A-Za-z_][\w./@-]*")
+KEY = re.compile(r"(\+\+?|~)?[A-Za-z_][\w./@-]*", re.ASCII)
 
 
 def make_overrides(

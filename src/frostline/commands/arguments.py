@@ -17,7 +17,7 @@ An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that
 --cfg job shows the whole config."""
 
 
-def choices_text(config_dir: Path | None) -> str:
+def list_choices(config_dir: Path | None) -> str:
     """Return the choices of every config group, one group a line."""
     found = groups(config_dir)
     width = max(len(name) for name in found)
@@ -54,7 +54,7 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
     if args.help:
-        parser.epilog = f"{OVERRIDES}\n\n{choices_text(args.config_dir)}"
+        parser.epilog = f"{OVERRIDES}\n\n{list_choices(args.config_dir)}"
         parser.print_help()
         raise SystemExit(0)
     if args.resolve and not args.cfg:

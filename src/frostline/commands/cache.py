@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if not args.max_gb >= 0:
-        raise UserError(f"--max-gb: {args.max_gb} will not do; it takes a number: 0 or more.")
+        raise UserError(f"--max-gb: {args.max_gb} is invalid: expected a number, 0 or more.")
     store = Store(args.outputs / "cache")
     if args.action == "list":
         return show(store)

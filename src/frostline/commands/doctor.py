@@ -89,7 +89,7 @@ def installed(name: str) -> str:
 
 
 def present(module: str) -> bool:
-    """Say whether a module can be imported, without importing it."""
+    """Return whether a module can be imported, without importing it."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # its parent package is not there

@@ -159,7 +159,7 @@ def check_varied(node: Varied) -> None:
         raise UserError("compare.budget: it holds epochs and seconds; give one of them and null for the other.")
     for key, value in asdict(budget).items():
         if value is not None and value <= 0:
-            raise UserError(f"compare.budget.{key}: {value!r} will not do; give a number above 0, or null.")
+            raise UserError(f"compare.budget.{key}: {value!r} is invalid: expected a number above 0, or null.")
 
 
 def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[list[str], dict[str, list[str]]]:

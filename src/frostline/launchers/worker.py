@@ -21,7 +21,7 @@ from frostline.config.schema import Run
 from frostline.config.secrets import make_mask
 from frostline.errors import UserError
 from frostline.files.atomic import WriteError, give_up_reserve, reserve, writing
-from frostline.processes.lifetime import kill_children, leave
+from frostline.processes.lifetime import exit_process, kill_children
 from frostline.processes.stopping import Interrupted, deaf, interruptible
 from frostline.ranks.place import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.log import left_out, logging_to
@@ -36,7 +36,7 @@ LEFT_S = 10.0
 def main(path: Path) -> int:
     """Be the process of one run, or one rank of it; stop early where the process that asked for it is gone.
 
-    Return the exit code to ``leave`` with.
+    Return the exit code to ``exit_process`` with.
     """
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     here = place()
@@ -277,4 +277,4 @@ def _follow_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

@@ -44,7 +44,7 @@ class Parameter:
     when: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def there(self, point: Mapping[str, Value]) -> bool:
-        """Say whether the key is there, by the values of the keys before it."""
+        """Return whether the key is there, by the values of the keys before it."""
         return all(str(point.get(key)) in texts for key, texts in self.when.items())
 
     def suggest(self, trial: "Trial") -> Value:
@@ -143,7 +143,7 @@ class Space:
 def make_space(node: Any, swept: Iterable[Override], config_dir: Path | None) -> Space:
     """Return the space of tune.space and of overrides that sweep. Raises UserError that names the key."""
     if not isinstance(node or {}, Mapping):
-        raise UserError(f"tune.space: {node!r} will not do; give keys, each with {SAID}.")
+        raise UserError(f"tune.space: {node!r} is invalid: expected keys, each with {SAID}.")
     named = [_parameter(str(key), spec) for key, spec in (node or {}).items()]
     found = [*named, *(_swept(one, config_dir) for one in swept)]
     if not found:
@@ -157,7 +157,7 @@ def make_space(node: Any, swept: Iterable[Override], config_dir: Path | None) ->
 
 
 def _check_key(one: Parameter, before: Sequence[Parameter]) -> None:
-    """Raise UserError for a key that is no part of what a run computes, or given twice, or that hangs on another which
+    """Raise UserError for a key that is no part of what a run computes, or given twice, or that depends on a key which
     does not come before it."""
     where = f"tune.space: {one.key}"
     if any(below(one.key.lstrip("+"), no) for no in (*FIXED, *WHERE_NOT_WHAT)):
@@ -177,13 +177,13 @@ def _parameter(key: str, spec: Any) -> Parameter:
         spec = {"choices": spec}
     kinds = [kind for kind in ("choices", *NUMBERS) if isinstance(spec, Mapping) and kind in spec]
     if len(kinds) != 1 or set(spec) - {kinds[0], "when", "step"}:
-        raise UserError(f"{where}: {spec!r} will not do; give {SAID}, and if need be step and when.")
+        raise UserError(f"{where}: {spec!r} is invalid: expected {SAID}, and if need be step and when.")
     when = {str(name): [text(one) for one in _listed(value)] for name, value in (spec.get("when") or {}).items()}
     values = _listed(spec[kinds[0]])
     if kinds[0] == "choices":
         texts = [text(one) for one in values]
         if not texts or len(set(texts)) != len(texts):
-            raise UserError(f"{where}: {values!r} will not do; give different choices, one at least.")
+            raise UserError(f"{where}: {values!r} is invalid: expected different choices, one at least.")
         return Parameter(key, texts, when=when)
     return _range(key, values, kinds[0], spec.get("step"), when)
 
@@ -197,7 +197,7 @@ def _range(key: str, ends: Sequence[Any], kind: str, step: Any, when: Mapping[st
         above = ", the first above 0" if log else ""
         raise UserError(f"tune.space: {key}.{kind}: {ends!r} is no range; give two {numbers} [LOW, HIGH]{above}.")
     if step is not None and (type(step) not in kinds or step <= 0 or log):
-        raise UserError(f"tune.space: {key}.step: {step!r} will not do; give one above 0 for float or int.")
+        raise UserError(f"tune.space: {key}.step: {step!r} is invalid: expected one above 0, for float or int.")
     return Parameter(key, (), *ends, whole=whole, log=log, step=step, when=when)
 
 

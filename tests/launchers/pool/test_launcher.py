@@ -200,7 +200,7 @@ def test_an_output_folder_that_cannot_be_written_stops_everything(pool: Pool, tm
 
 def test_a_call_returns_what_the_function_does(pool: Pool) -> None:
     assert pool.call(math.gcd, 12, 18) == 6
-    with pytest.raises(UserError, match="word: 'yes' will not do"):
+    with pytest.raises(UserError, match="word: 'yes' is invalid"):
         pool.call(find("refuse"), "yes")
     with pytest.raises(ZeroDivisionError):
         pool.call(operator.truediv, 1, 0)

@@ -130,7 +130,7 @@ def test_leaving_early_stops_what_is_on_and_records_it(ray: Ray, tmp_path: Path)
 @pytest.mark.slow
 def test_a_call_returns_what_the_function_does(ray: Ray) -> None:
     assert ray.call(math.gcd, 12, 18) == 6
-    with pytest.raises(UserError, match="word: 'yes' will not do"):
+    with pytest.raises(UserError, match="word: 'yes' is invalid"):
         ray.call(importlib.import_module("faulty").refuse, "yes")
     with pytest.raises(ZeroDivisionError):
         ray.call(operator.truediv, 1, 0)
@@ -180,10 +180,10 @@ def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path
     assert not (tmp_path / "runs").exists()
     for override, why in (
         ("launcher.cpus=0", r"launcher\.cpus"),
-        ("launcher.gpus=1.5", r"launcher\.gpus: 1\.5 will not do"),
-        ("launcher.gpus=-1", r"launcher\.gpus: -1 will not do"),
-        ("trainer=ddp launcher.gpus=0.5 trainer.accelerator=gpu", r"launcher\.gpus: 0\.5 will not do with 2 GPUs"),
-        ("launcher.gpus=0 trainer.accelerator=gpu", r"launcher\.gpus: 0 will not do"),
+        ("launcher.gpus=1.5", r"launcher\.gpus: 1\.5 is invalid"),
+        ("launcher.gpus=-1", r"launcher\.gpus: -1 is invalid"),
+        ("trainer=ddp launcher.gpus=0.5 trainer.accelerator=gpu", r"launcher\.gpus: 0\.5 is invalid with 2 GPUs"),
+        ("launcher.gpus=0 trainer.accelerator=gpu", r"launcher\.gpus: 0 is invalid"),
         ("launcher.dashboard=true launcher.address=auto", r"launcher\.dashboard"),
     ):
         with pytest.raises(UserError, match=why):

@@ -15,7 +15,7 @@ from frostline.launchers.dispatch import describe_exit, describe_timeout
 from frostline.launchers.pool import warm
 from frostline.launchers.pool.server import WorkerContext, start_server
 from frostline.launchers.worker import describe_death
-from frostline.processes.lifetime import end_group, running
+from frostline.processes.lifetime import end_group, is_running
 
 CONSTS.term_timeout = 5.0  # seconds that pebble leaves a process to end by itself, before it kills it
 TRIES = 3
@@ -82,7 +82,7 @@ class Slot:
 
     def _vanished(self) -> bool:
         """Return whether the process left with exit code 0 in the middle of its work, of which pebble says nothing."""
-        if self.worker.value == 0 or running(self.worker.value):
+        if self.worker.value == 0 or is_running(self.worker.value):
             self._gone = None
             return False
         self._gone = self._gone or time.monotonic()
@@ -104,7 +104,7 @@ class Slot:
         if isinstance(error, TimeoutError):
             return describe_timeout(config)
         if isinstance(error, ProcessExpired):
-            lost = error.exitcode == SERVER_GONE and not running(self.server.value)
+            lost = error.exitcode == SERVER_GONE and not is_running(self.server.value)
             return "the process that starts workers was killed" if lost else describe_exit(folder, error.exitcode)
         if error is not None:
             return f"the worker failed: {type(error).__name__}: {error}"

@@ -159,7 +159,7 @@ def _knock(address: str) -> None:
     """Raise UserError unless somebody listens at an address: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        raise UserError(f"launcher.address: {address!r} will not do; it takes auto, HOST:PORT or ray://HOST:PORT.")
+        raise UserError(f"launcher.address: {address!r} is invalid: expected auto, HOST:PORT or ray://HOST:PORT.")
     try:
         socket.create_connection((host, int(port)), KNOCK_S).close()
     except (OSError, OverflowError) as error:

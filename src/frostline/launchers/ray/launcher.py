@@ -53,14 +53,14 @@ class Ray(Workers):
 
     def _check(self) -> None:
         if self.cpus < 1:
-            raise UserError(f"launcher.cpus: {self.cpus} will not do; it takes 1 or more.")
+            raise UserError(f"launcher.cpus: {self.cpus} is invalid: expected 1 or more.")
         if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus < 1 >= self.devices)):
             raise UserError(
-                f"launcher.gpus: {self.gpus:g} will not do with {self.devices} GPUs in a run; "
-                "it takes 0, a whole number, or for a single device a fraction."
+                f"launcher.gpus: {self.gpus:g} is invalid with {self.devices} GPUs in a run: expected 0, a whole "
+                "number, or for a single device a fraction."
             )
         if self.gpus == 0 and self.devices:
-            raise UserError("launcher.gpus: 0 will not do where trainer.accelerator is a GPU; leave it null.")
+            raise UserError("launcher.gpus: 0 is invalid where trainer.accelerator is a GPU; leave it null.")
         if self.dashboard and self.address is not None:
             raise UserError("launcher.dashboard: only a cluster of our own has it; leave launcher.address null.")
 

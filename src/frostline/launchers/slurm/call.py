@@ -9,7 +9,7 @@ from frostline.errors import UserError
 from frostline.files.atomic import write_json
 from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import interruptible
-from frostline.processes.lifetime import leave
+from frostline.processes.lifetime import exit_process
 
 CALL, RESULT = "call.json", "result.json"
 
@@ -28,4 +28,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    leave(0)
+    exit_process(0)

@@ -78,7 +78,7 @@ class Slurm(Launcher):
         self.places, self.setup, self.time_min = places, list(setup), time_min
         self.gpus, self.cpus, self.mem_gb = gpus_per_node, cpus_per_task, mem_gb
         if not 0 < signal_s < 60 * time_min:
-            raise UserError(f"launcher.signal_s: {signal_s} will not do; it takes seconds below launcher.time_min.")
+            raise UserError(f"launcher.signal_s: {signal_s} is invalid: expected seconds below launcher.time_min.")
         self.wanted, self.max_requeues, self.signal_s = workers, max_requeues, signal_s
         self.threads, self.timeout_s, self.detach = threads, timeout_s, detach
         self._on: dict[Job, Watched] = {}

@@ -22,9 +22,9 @@ def check(options: Mapping[str, Any], setup: list[str]) -> None:
     """Refuse, with a UserError that names the key, what could be more than an option or a line of set-up."""
     for key, value in options.items():
         if isinstance(value, str) and not WORD.fullmatch(value):
-            raise UserError(f"launcher.{key}: {value!r} will not do; it takes one word without spaces or quotes.")
+            raise UserError(f"launcher.{key}: {value!r} is invalid: expected one word without spaces or quotes.")
         if isinstance(value, int | float) and value <= 0:
-            raise UserError(f"launcher.{key}: {value!r} will not do; it takes a number above 0, or null.")
+            raise UserError(f"launcher.{key}: {value!r} is invalid: expected a number above 0, or null.")
     for line in setup:
         if not SETUP.fullmatch(line):
             raise UserError(
@@ -46,4 +46,7 @@ def check_gpus(given: int | str | None, needed: int) -> None:
 def check_path(folder: str) -> None:
     """Refuse an output folder that SLURM could not write to its script, where ``%`` stands for a pattern."""
     if re.search(r"[\x00-\x1f%\\]", folder):
-        raise UserError(f"outputs: {folder!r} will not do with launcher=slurm: no line's end, no % and no backslash.")
+        raise UserError(
+            f"outputs: {folder!r} is invalid with launcher=slurm: expected a path with no %, no backslash and no "
+            "line's end."
+        )
