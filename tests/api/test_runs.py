@@ -74,7 +74,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "code").mkdir()
     (folder / "code" / "broken.py").write_text(
         "from torch import nn\n\n\nclass Head(nn.Linear):\n    solver = None\n\n"
-        "    def __init__(self, features, classes, dropout):\n        raise RuntimeError('no such luck')\n"
+        "    def __init__(self, features, classes, **options):\n        super().__init__(features, classes)\n\n"
+        "    def forward(self, input):\n        raise RuntimeError('no such luck')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder / "code")}
     done = subprocess.run(
@@ -130,7 +131,7 @@ def test_a_run_predicts_and_reports(told: dict[str, Any], monkeypatch: pytest.Mo
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     with pytest.raises(UserError, match="reads no text"):
         run.predict(texts=["hello"])
-    assert run.report.path.read_text().startswith("<!doctype html>")
+    assert run.report.path.read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_notebook_shows_the_report_and_goes_on(tmp_path: Path) -> None:
