@@ -21,7 +21,7 @@ from PIL import Image
 
 from frostline.config.compose import compose, resolve
 from frostline.results.store import run_folder, run_id
-from frostline.run.experiment import run_experiment
+from frostline.runs.experiment import run_experiment
 
 WAYS = (("crop", None), ("crop", 1.0), ("squash", 1.0), ("pad", 1.0), ("squash", 0.875), ("pad", 0.875))
 EDGE = 24

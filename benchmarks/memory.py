@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
-IDLE = "import frostline.run.experiment, frostline.launchers.worker, timm, torchvision"
+IDLE = "import frostline.runs.experiment, frostline.launchers.worker, timm, torchvision"
 GOAL = 600
 
 

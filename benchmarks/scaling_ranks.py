@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from frostline.config.compose import compose, resolve
 from frostline.ranks.collectives import Group
-from frostline.run import experiment
+from frostline.runs import experiment
 from frostline.training import journal
 
 FIRST, LAST = 2, 6

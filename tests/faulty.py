@@ -180,7 +180,7 @@ class Stuck(nn.Module):
 def extract_slowly(*arguments: Any) -> Any:
     """Fill caches as a worker does, with a second more for each pass."""
     from frostline.features import prefix
-    from frostline.run.survey import extract
+    from frostline.runs.survey import extract
 
     def slow(*parts: Any) -> int:
         time.sleep(1)

@@ -24,7 +24,7 @@ from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
 from frostline.processes.stopping import Interrupted, interruptible
-from frostline.run import setup
+from frostline.runs import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from tests.data.sounds import folders
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 from tests.sequences import save_bert
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.run.build import Builder
+from frostline.runs.build import Builder
 
 NETWORK = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "trainer.accelerator=cpu"]
 WORDS = {"sweet": "cake sugar honey jam", "hard": "stone iron steel rock"}

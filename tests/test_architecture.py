@@ -20,16 +20,17 @@ LAYERS = {
     "the network: pretrained layers, and new ones": ("backbones", "heads"),
     "what is computed once of the frozen layers": ("features",),
     "how a phase is trained, and what a run leaves behind": ("training", "results"),
-    "one run: the only builder, and the story from data to record": ("run",),
+    "one run: the only builder, and the story from data to record": ("runs",),
     "where runs are executed": ("launchers",),
     "what is made of runs": ("report", "serving", "comparison", "tuning"),
-    "what people call: from Python, and from a shell": ("api", "commands"),
+    "what people call from Python": ("api",),
+    "what people call from a shell": ("commands",),
     "the program": ("__main__",),
 }
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
 LIGHT = {"errors", "processes", "files", "config", "results"} | {"launchers", "comparison", "tuning", "commands"}
-TRAINS = ("imports.py", "warm.py")  # modules of a process that trains
+TRAINS = ("imports.py",)  # modules of a process that trains
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -18,7 +18,7 @@ from tests.worker_processes import ended
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, dispatch, environment
 from frostline.launchers.pool.launcher import Pool
 from frostline.results.store import read_record, run_folder, run_id
@@ -43,7 +43,7 @@ def make(outputs: Path, *overrides: str) -> Run:
 def sit() -> Iterator[Sit]:
     """Run a config in a warm worker, which costs a tenth of a process of its own."""
     with Pool(workers=1, threads=1) as pool:
-        yield lambda config: next(outcome for _, outcome, _ in pool.run([Task("", config)]))
+        yield lambda config: next(outcome for _, outcome, _ in pool.run([Job("", config)]))
 
 
 def start(config: Run) -> tuple[subprocess.Popen, Path]:
@@ -216,7 +216,7 @@ DISK_FULL = """
 import resource, sys, yaml
 from pathlib import Path
 from frostline.config.schema import Run
-from frostline.run.experiment import run_experiment
+from frostline.runs.experiment import run_experiment
 config = Run.read(yaml.safe_load(open(sys.argv[1])))
 folder = Path(config.outputs) / "runs" / "x"
 folder.mkdir(parents=True)

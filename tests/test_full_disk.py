@@ -17,7 +17,7 @@ from tests.disks import Disk, small_disk
 import frostline.launchers.dispatch
 from frostline.commands import main
 from frostline.files.atomic import RESERVE, WriteError, reserve, write_atomic
-from frostline.launchers.dispatch import accident, conclude
+from frostline.launchers.dispatch import conclude_run, describe_exit
 from frostline.results.log import LogFile, left_out
 from frostline.results.owner import take
 from frostline.results.record import Record
@@ -51,7 +51,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from frostline.launchers.worker import run
 
     monkeypatch.setattr(
-        frostline.launchers.dispatch, "_work", lambda folder, config: accident(folder, run(folder / RESOLVED))
+        frostline.launchers.dispatch, "_work", lambda folder, config: describe_exit(folder, run(folder / RESOLVED))
     )
 
 
@@ -104,7 +104,7 @@ def test_where_nothing_fits_the_outcome_says_it(disk: Disk) -> None:
     folder = disk.root / "run"
     folder.mkdir()
     disk.leave(0)
-    outcome = conclude(folder, plain_run(force=False), "the worker was killed by SIGKILL")
+    outcome = conclude_run(folder, plain_run(force=False), "the worker was killed by SIGKILL")
     assert outcome.record["reason"].startswith("the worker was killed by SIGKILL; ")
     assert "record.json cannot be written (No space left on device)" in outcome.record["reason"]
     assert not outcome.path.exists() and list(folder.iterdir()) == []

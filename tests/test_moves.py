@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tests.data.sounds import folders
+from tests.finished_runs import finished
 from tests.moving import copied
-from tests.runs import finished
 from tests.sequences import save_bert, write_texts
 from torch import nn
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.data.sounds import folders
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 from tests.sequences import save_bert, write_texts
 from tests.test_speech import spellings
 from torch import Tensor

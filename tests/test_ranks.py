@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, dispatch, environment
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.spawn import drop_aborted
@@ -171,13 +171,13 @@ WAYS = {
 @pytest.mark.slow
 def test_whatever_befalls_one_rank_costs_that_run_alone(tmp_path: Path) -> None:
     """Promises 10 to 12: all ranks end in time, the record says what the one had to say, and the sweep goes on."""
-    tasks = []
+    jobs = []
     for how in WAYS:
         config = make(tmp_path, "freeze=full", "epochs=50")
-        tasks.append(Task(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 5, "rank": 1})))
-    tasks.append(Task("good", make(tmp_path, "freeze=lp_ft", "epochs=2")))
+        jobs.append(Job(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 5, "rank": 1})))
+    jobs.append(Job("good", make(tmp_path, "freeze=lp_ft", "epochs=2")))
     with Pool(workers=1, threads=1, devices=2) as pool:
-        ended = {task.name: (outcome.record, seconds) for task, outcome, seconds in pool.run(tasks)}
+        ended = {job.name: (outcome.record, seconds) for job, outcome, seconds in pool.run(jobs)}
     assert ended["good"][0]["status"] == "done", ended["good"][0]["reason"]
     for how, reason in WAYS.items():
         record, seconds = ended[how]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runs import rows
+from tests.finished_runs import rows
 from tests.sequences import save_bert, write_texts
 
 from frostline.config.compose import compose, resolve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.data.sounds import folders, needs_voice, tone, write
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.runs import finished
+from tests.finished_runs import finished
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run

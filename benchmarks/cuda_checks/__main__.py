@@ -1,6 +1,6 @@
 """The checks of benchmarks/cuda.py: python benchmarks/cuda_checks NAME FOLDER FOUND; each row is added to FOUND.
 
-`machine` prints what the figures depend on; `rank RANK FOLDER` is one of the ranks of the check `exchange`.
+`machine` prints what the figures hang on; `rank RANK FOLDER` is one of the ranks of the check `exchange`.
 """
 
 import json
@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import here
-import steps
-
 import runs
+import steps
 
 
 def check(name: str, outputs: str, found: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from frostline.commands.doctor import present
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
 from frostline.launchers.pool.launcher import Pool
 from frostline.training.checkpoint import Checkpoints
@@ -49,8 +49,8 @@ def make(outputs: Path, *overrides: str) -> Run:
 
 def finish(pool: Pool, outputs: Path, **runs: Sequence[str]) -> dict[str, Outcome]:
     """Return how runs ended, by their names."""
-    tasks = [Task(name, make(outputs, *overrides)) for name, overrides in runs.items()]
-    return {task.name: outcome for task, outcome, _ in pool.run(tasks)}
+    jobs = [Job(name, make(outputs, *overrides)) for name, overrides in runs.items()]
+    return {job.name: outcome for job, outcome, _ in pool.run(jobs)}
 
 
 def score(outcome: Outcome, name: str = "accuracy") -> float:
@@ -84,6 +84,6 @@ def largest_difference(one: Any, other: Any) -> float:
 
 def latest(config: Run) -> dict[str, Any]:
     """Return a run's last weights."""
-    state = Checkpoints(Task("", config).folder / "checkpoints").latest()
+    state = Checkpoints(Job("", config).folder / "checkpoints").latest()
     assert state is not None
     return state["weights"]

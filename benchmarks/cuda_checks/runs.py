@@ -15,8 +15,8 @@ from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_diff
 
 from frostline.commands.doctor import present
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
-from frostline.launchers.dispatch import environment, set_up, share
+from frostline.launchers.base import Job
+from frostline.launchers.dispatch import environment, make_run_folder, share_threads
 from frostline.launchers.pool.launcher import Pool
 from frostline.processes.lifetime import end_group
 from frostline.results.store import RESOLVED
@@ -33,12 +33,12 @@ def check_pool(outputs: Path) -> Rows:
         for turn in range(2):
             yield ended(f"run {turn}", finish(pool, outputs, run=[*NETWORK, f"seed={turn}", "epochs=1"])["run"])
             if CUDA:
-                held = pool.call("torch.cuda.memory_allocated")
+                held = pool.call(torch.cuda.memory_allocated)
                 yield judge(held < 64e6, f"{held / 1e6:.1f} MB of the device are held after it", held=held)
         if not CUDA:
             yield NO_GPU
             return
-        seen = pool.call("torch.cuda.device_count")
+        seen = pool.call(torch.cuda.device_count)
         good = seen == 1 and pool.workers == torch.cuda.device_count()
         yield judge(good, f"{pool.workers} workers, each of which sees {seen} GPUs")
 
@@ -83,15 +83,17 @@ def check_precision(outputs: Path) -> Rows:
 
 def begin(config: Run) -> subprocess.Popen:
     """Start a run's worker."""
-    folder = Task("", config).folder
-    set_up(folder, config)
+    folder = Job("", config).folder
+    make_run_folder(folder, config)
     words = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)]
-    return subprocess.Popen(words, env=environment(share(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        words, env=environment(share_threads(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def epochs_done(config: Run) -> int:
     """Return how many epochs a run has in its metrics."""
-    path = Task("", config).folder / "metrics.csv"
+    path = Job("", config).folder / "metrics.csv"
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 

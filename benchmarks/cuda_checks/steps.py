@@ -19,9 +19,9 @@ from frostline.data.inputs import Inputs, chunks
 from frostline.launchers.pool.launcher import Pool
 from frostline.ranks.collectives import Group, open_channel
 from frostline.ranks.place import loopback
-from frostline.run.build import Builder
-from frostline.run.experiment import train
-from frostline.run.setup import Experiment, set_up
+from frostline.runs.build import Builder
+from frostline.runs.experiment import train
+from frostline.runs.setup import Experiment, set_up
 from frostline.training.module import CHECK_EVERY
 
 STEPS = 20

@@ -1,15 +1,39 @@
 """Frostline: how much of a pretrained network should be frozen, and what does that cost?"""
 
-import importlib
-from typing import Any
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all else here
 
 __version__ = "0.1.0"
 
-PLACES = {"fit": "frostline.api.fit", "make_plan": "frostline.api.fit"}
+if TYPE_CHECKING:
+    from frostline.api.comparisons import compare as compare
+    from frostline.api.fit import fit as fit
+    from frostline.api.fit import make_plan as make_plan
+    from frostline.api.results import records as records
+    from frostline.api.runs import run as run
+    from frostline.api.studies import tune as tune
+    from frostline.errors import UserError as UserError
+
+PLACES = {
+    "run": "frostline.api.runs",
+    "compare": "frostline.api.comparisons",
+    "tune": "frostline.api.studies",
+    "records": "frostline.api.results",
+    "fit": "frostline.api.fit",
+    "make_plan": "frostline.api.fit",
+    "UserError": "frostline.errors",
+}
 """Where the Python API stands, which is imported when it is first used: the program and its workers start sooner."""
 
+__all__ = ["UserError", "compare", "fit", "make_plan", "records", "run", "tune"]
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name not in PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PLACES})

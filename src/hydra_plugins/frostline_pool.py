@@ -31,27 +31,29 @@ class PoolLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; each one's outcome is written as it ends, and none that fails raises."""
-        from frostline.commands.run import close, leave, prepare
-        from frostline.launchers.base import Task, make_launcher
-        from frostline.launchers.progress import run_all
+        from frostline.commands.run import resolve_swept, write_outcome, write_submitted
+        from frostline.launchers.base import Job, make_launcher
+        from frostline.launchers.progress import Screen, run_all
 
         setup_globals()
-        folders: dict[Task, Path] = {}
+        folders: dict[Job, Path] = {}
 
         def collect(composed: DictConfig) -> None:
-            config = prepare(composed)
+            config = resolve_swept(composed)
             if config is not None:
                 name = names[HydraConfig.get().job.num - initial_job_idx]
-                folders[Task(name, config)] = Path(HydraConfig.get().runtime.output_dir)
+                folders[Job(name, config)] = Path(HydraConfig.get().runtime.output_dir)
 
-        names = distinct(job_overrides)
+        names = name_jobs(job_overrides)
         returned = [self._job(collect, one, number) for number, one in enumerate(job_overrides, initial_job_idx)]
         if folders:
-            tasks = list(folders)
-            with make_launcher([task.config for task in tasks]) as launcher:
-                ended = run_all(tasks, launcher, lambda task, outcome, seconds: close(folders[task], outcome))
-            for task in folders.keys() - {task for task, _, _ in ended}:  # those that a detached launcher has left
-                leave(folders[task], task.folder)
+            jobs = list(folders)
+            with make_launcher([job.config for job in jobs]) as launcher:
+                ends = run_all(
+                    jobs, launcher, Screen(), lambda job, outcome, seconds: write_outcome(folders[job], outcome)
+                )
+            for job in folders.keys() - {job for job, _, _ in ends}:  # those that a detached launcher has left
+                write_submitted(folders[job], job)
         return returned
 
     def _job(self, function: TaskFunction, overrides: Sequence[str], number: int) -> JobReturn:
@@ -68,7 +70,7 @@ class PoolLauncher(Launcher):
         )
 
 
-def distinct(jobs: Sequence[Sequence[str]]) -> list[str]:
+def name_jobs(jobs: Sequence[Sequence[str]]) -> list[str]:
     """Return a name for each job: those of its overrides that not all jobs have."""
     shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
     return [" ".join(one for one in job if one not in shared) for job in jobs]

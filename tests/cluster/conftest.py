@@ -17,7 +17,7 @@ from tests.tiny import RUN
 from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import dispatch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -70,42 +70,42 @@ def make(tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def slow(make: Make) -> Callable[..., Task]:
+def slow(make: Make) -> Callable[..., Job]:
     """Return a run of two phases that sleeps in every step as long as SLOW_S says."""
-    return lambda *overrides: Task("slow", make(*PHASES, *overrides, head={"_target_": "slow.Slow"}))
+    return lambda *overrides: Job("slow", make(*PHASES, *overrides, head={"_target_": "slow.Slow"}))
 
 
 @pytest.fixture
-def faulty(make: Make) -> Callable[..., Task]:
+def faulty(make: Make) -> Callable[..., Job]:
     """Return a run that misbehaves in its third training step, on one rank if it has several."""
 
-    def made(how: str, *overrides: str, rank: int = 0) -> Task:
-        return Task(how, make(*overrides, head={"_target_": "faulty.Faulty", "how": how, "after": 3, "rank": rank}))
+    def made(how: str, *overrides: str, rank: int = 0) -> Job:
+        return Job(how, make(*overrides, head={"_target_": "faulty.Faulty", "how": how, "after": 3, "rank": rank}))
 
     return made
 
 
-def run(*tasks: Task) -> dict[str, dict[str, Any]]:
-    """Run tasks, and return their records by the tasks' names."""
-    with make_launcher([task.config for task in tasks]) as launcher:
-        return {task.name: outcome.record for task, outcome, _ in launcher.run(list(tasks))}
+def run(*jobs: Job) -> dict[str, dict[str, Any]]:
+    """Run jobs, and return their records by the jobs' names."""
+    with make_launcher([job.config for job in jobs]) as launcher:
+        return {job.name: outcome.record for job, outcome, _ in launcher.run(list(jobs))}
 
 
-def place(task: Task) -> dict[str, Any]:
+def place(job: Job) -> dict[str, Any]:
     """Return what a run's folder says of its job."""
-    return json.loads((task.folder / "job.json").read_text())
+    return json.loads((job.folder / "job.json").read_text())
 
 
-def job(lab: Lab, task: Task) -> str:
+def slurm_id(lab: Lab, job: Job) -> str:
     """Return the ID of a run's job."""
-    here = place(task)
+    here = place(job)
     ids = dict(line.split("|") for line in lab("squeue", "-h", "-r", "-t", "all", "-o", "%j/%K|%i").splitlines())
     return ids[f"{here['name']}/{'N/A' if here['index'] is None else here['index']}"]
 
 
-def rows(task: Task) -> int:
+def rows(job: Job) -> int:
     """Return how many epochs a run has behind it."""
-    path = task.folder / "metrics.csv"
+    path = job.folder / "metrics.csv"
     return len(path.read_text().splitlines()) - 1 if path.exists() else 0
 
 
@@ -116,10 +116,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoints" / last["file"])
 
 
-def same(task: Task, config: Run) -> bool:
+def same(job: Job, config: Run) -> bool:
     """Return whether a run has ended bit for bit as one of this config does, on this machine and undisturbed."""
     whole = dispatch(config)
     assert whole.record["status"] == "done", whole.record["reason"]
-    ours, theirs = weights(task.folder), weights(whole.folder)
-    tables = {(folder / "predictions.csv").read_bytes() for folder in (task.folder, whole.folder)}
+    ours, theirs = weights(job.folder), weights(whole.folder)
+    tables = {(folder / "predictions.csv").read_bytes() for folder in (job.folder, whole.folder)}
     return len(tables) == 1 and ours.keys() == theirs.keys() and all(map(torch.equal, ours.values(), theirs.values()))

@@ -11,45 +11,46 @@ import timm
 from lab import Lab, wait_for
 from safetensors.torch import save_file
 
-from conftest import Make, job, place, run
+from conftest import Make, place, run, slurm_id
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.results.store import read_record
+from frostline.runs.calls import count_passes, extract
 
 pytestmark = pytest.mark.slow
-Faulty = Callable[..., Task]
+Faulty = Callable[..., Job]
 
 
 def test_one_of_an_array_of_four_fails_and_the_same_command_again_runs_it_alone(
     lab: Lab, make: Make, faulty: Faulty
 ) -> None:
     bad = faulty("SIGKILL")
-    tasks = [*(Task(f"good {seed}", make(f"seed={seed}")) for seed in range(3)), bad]
-    records = run(*tasks)
-    assert [records[task.name]["status"] for task in tasks] == ["done", "done", "done", "failed"]
+    jobs = [*(Job(f"good {seed}", make(f"seed={seed}")) for seed in range(3)), bad]
+    records = run(*jobs)
+    assert [records[job.name]["status"] for job in jobs] == ["done", "done", "done", "failed"]
     assert records["SIGKILL"]["reason"] == "the worker was killed by SIGKILL (out of memory?)"
-    first = [place(task) for task in tasks]
+    first = [place(job) for job in jobs]
     assert {one["name"] for one in first} == {first[0]["name"]} and [one["index"] for one in first] == [0, 1, 2, 3]
-    again = run(*tasks)
+    again = run(*jobs)
     assert again["SIGKILL"]["status"] == "failed"
-    assert [place(task) for task in tasks[:3]] == first[:3] and place(bad)["name"] != first[3]["name"]
+    assert [place(job) for job in jobs[:3]] == first[:3] and place(bad)["name"] != first[3]["name"]
     assert place(bad)["index"] is None
 
 
 def test_leaving_cancels_the_jobs_and_records_the_runs_as_interrupted(lab: Lab, faulty: Faulty, make: Make) -> None:
     hanging = [faulty("hang"), faulty("hang", "seed=1")]
     with make_launcher([hanging[0].config]) as launcher:
-        going = launcher.run([*hanging, Task("good", make("seed=2"))])
+        going = launcher.run([*hanging, Job("good", make("seed=2"))])
         assert next(going)[1].record["status"] == "done"
-        assert {task for task, _ in launcher.running} == set(hanging)
+        assert {job for job, _ in launcher.running} == set(hanging)
         going.close()
-    records = [read_record(task.folder) for task in hanging]
+    records = [read_record(job.folder) for job in hanging]
     assert [record and record["status"] for record in records] == ["interrupted"] * 2
     wait_for(lambda: not lab("squeue", "-h"), 10)
 
 
 def test_a_job_that_can_never_start_and_one_that_is_cancelled_are_said(lab: Lab, make: Make, faulty: Faulty) -> None:
-    never = run(Task("long", make("launcher.partition=short", "launcher.time_min=10")))["long"]
+    never = run(Job("long", make("launcher.partition=short", "launcher.time_min=10")))["long"]
     assert never["status"] == "failed" and "PartitionTimeLimit" in never["reason"]
     wait_for(lambda: not lab("squeue", "-h"), 10)
     hanging = faulty("hang deaf")
@@ -60,10 +61,10 @@ def test_a_job_that_can_never_start_and_one_that_is_cancelled_are_said(lab: Lab,
         assert record["reason"].startswith(f"SLURM ended job {cancelled.result()} (CANCELLED) before the run had; see ")
 
 
-def cancel(lab: Lab, task: Task) -> str:
+def cancel(lab: Lab, job: Job) -> str:
     """Cancel a run's job once it trains; return its ID."""
-    wait_for(lambda: (task.folder / "owner.json").exists(), 60)
-    number = job(lab, task)
+    wait_for(lambda: (job.folder / "owner.json").exists(), 60)
+    number = slurm_id(lab, job)
     lab("scancel", number)
     return number
 
@@ -75,32 +76,32 @@ def test_what_sbatch_refuses_is_one_error_before_anything_is_submitted(lab: Lab,
         ("launcher.gpus_per_node=2", "Invalid generic resource"),
     ):
         with pytest.raises(UserError, match=words):
-            run(Task("one", make(override)))
+            run(Job("one", make(override)))
     wait_for(lambda: not lab("squeue", "-h"), 10)
 
 
 def test_runs_wait_for_a_drained_node_and_end_on_one_that_is_drained_under_them(
-    lab: Lab, slow: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, slow: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLOW_S", "0.1")
-    tasks = [replace(slow(f"seed={seed}"), name=str(seed)) for seed in range(2)]
+    jobs = [replace(slow(f"seed={seed}"), name=str(seed)) for seed in range(2)]
     lab("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
-    with make_launcher([tasks[0].config]) as launcher:
+    with make_launcher([jobs[0].config]) as launcher:
         launcher.detach = True  # type: ignore[attr-defined]
-        assert not list(launcher.run(tasks))
+        assert not list(launcher.run(jobs))
         time.sleep(4)
         assert lab("squeue", "-h", "-o", "%T").split() == ["PENDING"] and not launcher.running
     lab("scontrol", "update", "nodename=n1,n2", "state=resume")
-    wait_for(lambda: all((task.folder / "metrics.csv").exists() for task in tasks), 90)
-    before = [place(task) for task in tasks]
+    wait_for(lambda: all((job.folder / "metrics.csv").exists() for job in jobs), 90)
+    before = [place(job) for job in jobs]
     lab("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
     try:
-        records = run(*tasks)
+        records = run(*jobs)
     finally:
         lab("scontrol", "update", "nodename=n1,n2", "state=resume")
     assert [record["status"] for record in records.values()] == ["done", "done"]
-    assert [place(task) for task in tasks] == before
-    assert {lab.field(job(lab, task), "Restarts") for task in tasks} == {"0"}
+    assert [place(job) for job in jobs] == before
+    assert {lab.field(slurm_id(lab, job), "Restarts") for job in jobs} == {"0"}
 
 
 def test_the_caches_are_filled_by_a_job(lab: Lab, make: Make, tmp_path: Path) -> None:
@@ -108,23 +109,22 @@ def test_the_caches_are_filled_by_a_job(lab: Lab, make: Make, tmp_path: Path) ->
     config = make("freeze=linear_probe", f"backbone.weights={tmp_path}/weights.safetensors")
     with make_launcher([config]) as launcher:
         for passes in (3, 0):
-            assert launcher.call("frostline.run.survey.extract", [config.plain()], 1)["passes"] == passes
+            (found,) = launcher.share(extract, [config], 1)
+            assert found["passes"] == passes
             wait_for(lambda: not lab("squeue", "-h"), 10)
         bad = replace(config, backbone={**config.backbone, "name": "nosuch"})
-        with pytest.raises(UserError, match="nosuch"):
-            launcher.call("frostline.run.survey.extract", [bad.plain()], 1)
+        (refused,) = launcher.share(extract, [bad], 1)
+        assert isinstance(refused, UserError) and "nosuch" in str(refused)
 
 
 def test_jobs_of_one_array_share_an_extraction(lab: Lab, make: Make) -> None:
     configs = [make("freeze=linear_probe", f"seed={seed}", "launcher.workers=2") for seed in (0, 1)]
-    plain = [config.plain() for config in configs]
-    asked = ("frostline.run.survey.extract", plain, 1, 5)
     with make_launcher(configs) as launcher:
-        assert launcher.call("frostline.run.survey.count_passes", plain) == 6  # weights are drawn by the seed
-        found = launcher.call_many(5, *asked)
+        assert launcher.ask(count_passes, configs) == 6  # weights are drawn by the seed
+        found = launcher.share(extract, configs, 5)
         assert sum(one["passes"] for one in found) == 6 and len(found) < 5, "who has not begun has nothing left to do"
-        assert launcher.call("frostline.run.survey.count_passes", plain) == 0
-        (again,) = launcher.call_many(1, *asked)
+        assert launcher.ask(count_passes, configs) == 0
+        again, *_ = launcher.share(extract, configs, 5)
         assert not isinstance(again, UserError), again
         assert again["passes"] == 0
     wait_for(lambda: not lab("squeue", "-h"), 60)

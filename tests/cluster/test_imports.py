@@ -7,7 +7,7 @@ from lab import Lab
 from tests.processes.test_import_path import shadow
 
 from conftest import Make, run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +19,6 @@ def test_a_job_imports_nothing_from_the_folder_of_the_command(
     canary = shadow(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    record = run(Task("shadowed", make("data.workers=1", "augment=light", "data.views=null", "epochs=1")))["shadowed"]
+    record = run(Job("shadowed", make("data.workers=1", "augment=light", "data.views=null", "epochs=1")))["shadowed"]
     assert not canary.exists(), canary.read_text()
     assert record["status"] == "done", record["reason"]

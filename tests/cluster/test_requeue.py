@@ -9,37 +9,37 @@ from pathlib import Path
 import pytest
 from lab import Lab, wait_for
 
-from conftest import job, rows, run, same
-from frostline.launchers.base import Task
+from conftest import rows, run, same, slurm_id
+from frostline.launchers.base import Job
 from frostline.results.store import read_record
 
 pytestmark = pytest.mark.slow
-Slow = Callable[..., Task]
+Slow = Callable[..., Job]
 START_S = 120.0
 
 
-def alike(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+def alike(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return whether a run has ended as the same one does in a process here, which takes no time to sleep."""
     monkeypatch.delenv("SLOW_S")
-    return same(task, replace(task.config, outputs=str(tmp_path / "whole")))
+    return same(job, replace(job.config, outputs=str(tmp_path / "whole")))
 
 
-def disturb(lab: Lab, task: Task, how: Callable[[str], object]) -> str:
+def disturb(lab: Lab, job: Job, how: Callable[[str], object]) -> str:
     """Do something to a run's job in the middle of its second phase; return the job's ID."""
-    wait_for(lambda: rows(task) >= 3, START_S)
-    number = job(lab, task)
+    wait_for(lambda: rows(job) >= 3, START_S)
+    number = slurm_id(lab, job)
     how(number)
     return number
 
 
-def sittings(task: Task) -> list[str]:
+def sittings(job: Job) -> list[str]:
     """Return what each later sitting of a run said of where it goes on."""
-    return [line for line in (task.folder / "log.txt").read_text().splitlines() if "Going on after" in line]
+    return [line for line in (job.folder / "log.txt").read_text().splitlines() if "Going on after" in line]
 
 
-def requeues(lab: Lab, task: Task, number: str) -> tuple[int, int]:
+def requeues(lab: Lab, job: Job, number: str) -> tuple[int, int]:
     """Return how often SLURM has restarted a job, and how often submitit asked it to."""
-    logs = [path.read_text() for path in (Path(task.config.outputs) / "slurm").glob(f"{number}_*_log.*")]
+    logs = [path.read_text() for path in (Path(job.config.outputs) / "slurm").glob(f"{number}_*_log.*")]
     return int(lab.field(number, "Restarts")), sum(text.count("Requeued job") for text in logs)
 
 
@@ -56,26 +56,26 @@ def test_a_requeue_in_the_middle_of_a_phase_changes_nothing(
     def warn(number: str) -> None:
         """Do as a preemption with time of grace that sends SIGTERM: a job that ended now would not be requeued."""
         lab("scancel", "--signal=TERM", number)
-        wait_for(lambda: read_record(task.folder), 30)
+        wait_for(lambda: read_record(job.folder), 30)
         time.sleep(3)
         assert lab.field(number, "JobState") == "RUNNING"
         ways["requeue"](number)
 
-    task = slow()
+    job = slow()
     with ThreadPoolExecutor() as threads:
-        number = threads.submit(disturb, lab, task, warn if how == "warn" else ways[how])
-        assert run(task)["slow"]["status"] == "done"
-    assert requeues(lab, task, number.result()) == (1, asked)
-    assert len(sittings(task)) == 1 and rows(task) == 6
-    assert alike(task, tmp_path, monkeypatch)
+        number = threads.submit(disturb, lab, job, warn if how == "warn" else ways[how])
+        assert run(job)["slow"]["status"] == "done"
+    assert requeues(lab, job, number.result()) == (1, asked)
+    assert len(sittings(job)) == 1 and rows(job) == 6
+    assert alike(job, tmp_path, monkeypatch)
 
 
 def test_a_job_whose_limit_comes_once_too_often_says_so(lab: Lab, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLOW_S", "0.15")
-    task = slow("launcher.max_requeues=0", "launcher.time_min=1", "launcher.signal_s=20")
+    job = slow("launcher.max_requeues=0", "launcher.time_min=1", "launcher.signal_s=20")
     with ThreadPoolExecutor() as threads:
-        threads.submit(disturb, lab, task, lambda number: lab("scancel", "--signal=USR2", number))
-        record = run(task)["slow"]
+        threads.submit(disturb, lab, job, lambda number: lab("scancel", "--signal=USR2", number))
+        record = run(job)["slow"]
     assert record["status"] == "failed" and "launcher.max_requeues" in record["reason"]
 
 
@@ -83,9 +83,9 @@ def test_a_job_at_its_time_limit_is_requeued_once_and_goes_on(
     lab: Lab, slow: Slow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLOW_S", "1.1")  # about 100 s in all; SLURM sends the signal up to 30 s early
-    task = slow("launcher.time_min=2", "launcher.signal_s=30")
+    job = slow("launcher.time_min=2", "launcher.signal_s=30")
     with ThreadPoolExecutor() as threads:
-        number = threads.submit(disturb, lab, task, lambda number: None)
-        assert run(task)["slow"]["status"] == "done"
-    assert requeues(lab, task, number.result()) == (1, 1)
-    assert len(sittings(task)) == 1 and alike(task, tmp_path, monkeypatch)
+        number = threads.submit(disturb, lab, job, lambda number: None)
+        assert run(job)["slow"]["status"] == "done"
+    assert requeues(lab, job, number.result()) == (1, 1)
+    assert len(sittings(job)) == 1 and alike(job, tmp_path, monkeypatch)

@@ -17,8 +17,8 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a run was started")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(frostline.commands.run, "dispatch", refuse)
-    monkeypatch.setattr(frostline.commands.compare, "carry_out", refuse)
+    monkeypatch.setattr(frostline.commands.run, "make_launcher", refuse)
+    monkeypatch.setattr(frostline.commands.compare, "run_comparison", refuse)
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

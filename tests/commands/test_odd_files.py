@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.runs import rows
+from tests.finished_runs import rows
 from tests.test_full_disk import TINY
 
 from frostline.commands import main
@@ -133,10 +133,10 @@ def test_a_record_is_named_and_the_others_are_shown(outputs: Path, tmp_path: Pat
 
 @odd
 def test_run_and_compare_name_a_record(tmp_path: Path, capsys: Text, put: Put) -> None:
-    from frostline.comparison.cells import design
+    from frostline.comparison.cells import make_design
 
     words = [*TINY, "compare.strategies=[full]", "compare.seeds=[0]", f"outputs={tmp_path / 'out'}"]
-    found = design(words, None)
+    found = make_design(words, None)
     (config,) = found.configs()
     folder = run_folder(tmp_path / "out", run_id(found.cells[0].job(0).config))
     folder.mkdir(parents=True)

@@ -102,12 +102,13 @@ class Ended:
         bad = config.seed == 1
         self.record = {"status": "diverged" if bad else "done", "reason": "loss is NaN" if bad else None}
 
-def dispatch(config):
-    if config.seed == 2:
-        raise UserError("outputs: cannot be written")
-    return Ended(config)
+class Launcher:
+    def run_one(self, job):
+        if job.config.seed == 2:
+            raise UserError("outputs: cannot be written")
+        return Ended(job.config)
 
-module.dispatch = dispatch
+module.make_launcher = lambda configs: Launcher()
 sys.exit(module.main(sys.argv[1:]))
 """
 

@@ -66,7 +66,7 @@ def test_help_lists_choices_of_the_users_own(tmp_path, capsys) -> None:
 
 
 def test_a_worker_starts_without_what_torchmetrics_would_import_and_without_other_modalities() -> None:
-    modules = "frostline.processes.imports, frostline.run.experiment"
+    modules = "frostline.processes.imports, frostline.runs.experiment"
     modules += ", frostline.backbones.chains.text, frostline.backbones.chains.speech"
     code = f"import sys, {modules}; print({{'transformers', 'onnxruntime', 'timm'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from frostline.comparison.cells import Design, design
+from frostline.comparison.cells import Design, make_design
 from frostline.errors import UserError
 
 SMALL = ("data.num_per_class=5", "compare.seeds=[0,1]")
 
 
 def made(*overrides: str, config_dir: Path | None = None) -> Design:
-    return design([*SMALL, *overrides], config_dir)
+    return make_design([*SMALL, *overrides], config_dir)
 
 
 def test_every_strategy_meets_every_level_of_every_axis() -> None:
@@ -46,7 +46,7 @@ def test_axes_in_a_file_are_sweeps_as_on_the_command_line(tmp_path: Path) -> Non
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ncompare:\n  strategies: [full]\n  axes:\n    - data.num_per_class=range(5,16,5)\n"
     )
-    found = design(["experiment=mine", "data.size=32,48"], tmp_path)
+    found = make_design(["experiment=mine", "data.size=32,48"], tmp_path)
     assert found.axes["data.num_per_class"] == ["5", "10", "15"]
     assert len(found.cells) == 6
 

@@ -54,10 +54,10 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("work/mine/experiment", "victim"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(frostline.commands.run, "dispatch", refuse)
+    monkeypatch.setattr(frostline.commands.run, "make_launcher", refuse)
     monkeypatch.setattr(frostline.commands.run, "hand_over", refuse)
-    monkeypatch.setattr(frostline.commands.compare, "carry_out", refuse)
-    monkeypatch.setattr(frostline.commands.tune, "carry_out", refuse)
+    monkeypatch.setattr(frostline.commands.compare, "run_comparison", refuse)
+    monkeypatch.setattr(frostline.commands.tune, "run_study", refuse)
     return tmp_path
 
 

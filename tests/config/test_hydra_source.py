@@ -126,9 +126,9 @@ def test_numbers_that_no_run_can_have_are_named(override: str, words: str) -> No
 
 
 def test_a_sweep_of_a_billion_values_is_refused_at_once() -> None:
-    from frostline.comparison.cells import design
+    from frostline.comparison.cells import make_design
 
     with pytest.raises(UserError, match="data.size: .* more than 10,000 values"):
-        design(["data.size=range(1,1000000000)"], None)
+        make_design(["data.size=range(1,1000000000)"], None)
     with pytest.raises(UserError, match="data.size: .* more than 10,000 values"):
-        design(["compare.axes=['data.size=range(1,1000000000)']"], None)
+        make_design(["compare.axes=['data.size=range(1,1000000000)']"], None)

@@ -26,7 +26,7 @@ ATTACKS: list[dict[str, Any]] = [
     {"_target_": "builtins.open", "file": CANARY, "mode": "w"},
     {"_target_": "torch.load", "f": "x.pt", "weights_only": False},
     {"_target_": "hydra.utils.get_method", "path": "os.system"},
-    {"_target_": "frostline.launchers.pool.slot.by_name", "function": "os.getcwd"},
+    {"_target_": "frostline.launchers.calls.call_by_name", "name": "os.getcwd"},
     {"_target_": "frostline.launchers.slurm.job.Child", "words": ["timeit", f"open('{CANARY}', 'w')"], "variables": {}},
     {"_target_": "frostline.launchers.slurm.launcher.yaml.load", "stream": "x"},
     {"_target_": "hydra.utils.instantiate", "config": {}},

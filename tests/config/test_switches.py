@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning import callbacks
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 
 from frostline.commands import main
 from frostline.config.compose import compose, resolve

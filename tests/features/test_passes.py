@@ -33,7 +33,7 @@ from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.prefix import BATCH, LENGTH, PrefixCache
 from frostline.ranks.collectives import Group
-from frostline.run.build import Builder
+from frostline.runs.build import Builder
 
 
 @pytest.fixture(autouse=True)

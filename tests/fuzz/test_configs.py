@@ -18,10 +18,10 @@ from frostline.commands import main
 from frostline.config.allow import all_targets, instantiate
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
 from frostline.results.store import run_id
-from frostline.run.trainer import make_trainer
+from frostline.runs.trainer import make_trainer
 from frostline.training.loggers import make_loggers
 
 SETTINGS = settings(
@@ -174,9 +174,12 @@ class Pretend:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome, float]]:
-        for task in tasks:
-            yield task, prepared(task.config), 0.0
+    def run_one(self, job: Job) -> Outcome:
+        return prepared(job.config)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome, float]]:
+        for job in jobs:
+            yield job, prepared(job.config), 0.0
 
 
 @pytest.fixture
@@ -186,7 +189,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("CANARY", SECRET)
-    monkeypatch.setattr(frostline.commands.run, "dispatch", prepared)
+    monkeypatch.setattr(frostline.commands.run, "make_launcher", lambda configs: Pretend())
     monkeypatch.setattr(frostline.launchers.base, "make_launcher", lambda configs: Pretend())
     return tmp_path
 

@@ -27,7 +27,7 @@ from frostline.data.inputs import count
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, printable
 from frostline.results.store import run_id
-from frostline.run.build import Builder, make_data
+from frostline.runs.build import Builder, make_data
 
 SETTINGS = settings(
     max_examples=60,

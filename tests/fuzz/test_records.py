@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.configs import plain_run
-from tests.runs import finished
+from tests.finished_runs import finished
 
 from frostline.commands import main
-from frostline.commands.run import finish
+from frostline.commands.run import report_outcome
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
-from frostline.launchers.dispatch import settled
+from frostline.launchers.dispatch import find_outcome
 
 CANARY = "frostline-canary"
 DEEP = json.loads("[" * 200 + "]" * 200)
@@ -176,14 +176,14 @@ def test_a_list_shows_all_runs_and_others_take_a_record_or_name_it(outputs: Path
     assert code == 0 and statuses.keys() == {"sound", "odd"} and statuses["sound"] == "done"
     config = plain_run(force=False, seed=0)
     try:
-        known = settled(config, outputs / "runs" / "odd")
+        known = find_outcome(config, outputs / "runs" / "odd")
     except UserError as error:
         assert "odd/record.json: this is no record of a run (" in str(error)
     else:
         assert (known is not None) == (record["status"] in ("done", "diverged"))
         if known is not None:
             with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as error:
-                finish(known)
+                report_outcome(known)
             assert error.getvalue().rstrip("\n").isprintable()
     assert [path.name for path in Path().iterdir()] == ["out"]
 

@@ -7,8 +7,9 @@ import pytest
 from frostline.config.compose import compose, groups, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
+from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.ray.launcher import Ray
+from frostline.runs.calls import extract
 
 
 def make(launcher: str, outputs: Path, *overrides: str) -> Run:
@@ -43,10 +44,10 @@ def test_a_job_asks_for_the_gpus_that_its_run_takes(
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
     given = [f"launcher.gpus_per_node='{gpus}'"] if isinstance(gpus, str) else [f"launcher.gpus_per_node={gpus}"]
     given = [override] if gpus is None else [*given, override]
-    task = Task("one", make("slurm", tmp_path, f"trainer={trainer}", *filter(None, given)))
-    assert task.config.trainer["accelerator"] in ("cpu", "cuda")
-    with make_launcher([task.config]) as launcher:
-        list(launcher.run([task]))
+    job = Job("one", make("slurm", tmp_path, f"trainer={trainer}", *filter(None, given)))
+    assert job.config.trainer["accelerator"] in ("cpu", "cuda")
+    with make_launcher([job.config]) as launcher:
+        list(launcher.run([job]))
     script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text().splitlines()
     tasks, wanted = WANTED[trainer, override, gpus]  # type: ignore[index]
     assert f"#SBATCH --ntasks-per-node={tasks}" in script
@@ -68,8 +69,7 @@ def test_the_extraction_has_a_gpu_where_any_run_has_one(tmp_path: Path, commands
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
     configs = [make("slurm", tmp_path, f"trainer.accelerator={kind}") for kind in ("cpu", "gpu")]
     with make_launcher(configs) as launcher:
-        plain = [config.plain() for config in configs]
-        (lost,) = launcher.call_many(1, "frostline.run.survey.extract", plain, 1, 1)  # this cluster runs nothing
+        (lost,) = launcher.share(extract, configs, 1)  # this cluster runs nothing
     assert isinstance(lost, UserError)
     assert "#SBATCH --gpus-per-node=1" in next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
 

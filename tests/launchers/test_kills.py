@@ -1,5 +1,6 @@
 """Whatever of the pool's processes is killed, the command goes on or ends in time, and every run has its record."""
 
+import math
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from tests.worker_processes import ended
 from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import dispatch
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.pool.slot import Slot
@@ -41,9 +42,9 @@ def make(outputs: Path, *overrides: str) -> Run:
     return resolve(compose("run", [*SMALL, f"outputs={outputs}", *overrides]))
 
 
-def hanging(outputs: Path) -> Task:
+def hanging(outputs: Path) -> Job:
     config = make(outputs, f"launcher.timeout_s={LIMIT_S}")
-    return Task("hanging", replace(config, head={"_target_": "faulty.Faulty", "how": "hang", "after": 2}))
+    return Job("hanging", replace(config, head={"_target_": "faulty.Faulty", "how": "hang", "after": 2}))
 
 
 def kill(pool: Pool, what: str) -> None:
@@ -59,28 +60,28 @@ def kill(pool: Pool, what: str) -> None:
 @pytest.mark.parametrize("what", ["the fork server", "the resource tracker"])
 def test_the_pool_goes_on_where_one_of_its_helpers_is_killed(what: str, tmp_path: Path) -> None:
     """Promise 48. Runs that the fork server had started are lost with it, and say so."""
-    good = [Task(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in range(3)]
+    good = [Job(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in range(3)]
     with Pool(workers=2, threads=1) as pool:
         going = pool.run([hanging(tmp_path), *good])
         found = dict([first(next(going))])
-        worker = next(slot.worker.value for slot, task in pool._running.items() if task.name == "hanging")
+        worker = next(slot.worker.value for slot, job in pool._running.items() if job.name == "hanging")
         killed = time.monotonic()
         kill(pool, what)
         found |= dict(map(first, going))
         assert time.monotonic() - killed < LIMIT_S + ENDS_S
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
     lost = "the process that starts workers was killed" if "server" in what else f"launcher.timeout_s={LIMIT_S}"
     assert found["hanging"]["status"] == "failed" and lost in found["hanging"]["reason"]
     assert ended(worker), "a run that is recorded as lost goes on"
     for name in ("good 0", "good 1", "good 2"):
         assert found[name]["status"] == "done" or lost in found[name]["reason"], found[name]["reason"]
     assert found["good 2"]["status"] == "done"
-    assert [read_record(task.folder) for task in good] == [found[task.name] for task in good]
+    assert [read_record(job.folder) for job in good] == [found[job.name] for job in good]
 
 
 def first(end: tuple) -> tuple[str, dict]:
-    task, outcome, _ = end
-    return task.name, outcome.record
+    job, outcome, _ = end
+    return job.name, outcome.record
 
 
 @pytest.mark.slow
@@ -94,7 +95,7 @@ def test_a_loader_that_hangs_and_does_not_listen_ends_its_run(fresh: bool, tmp_p
         record = dispatch(config).record
     else:
         with Pool(workers=1, threads=1) as pool:
-            ((_, outcome, _),) = pool.run([Task("stuck", config)])
+            ((_, outcome, _),) = pool.run([Job("stuck", config)])
             record = outcome.record
     assert time.monotonic() - began < ENDS_S
     assert record["status"] == "failed" and record["reason"].startswith("data.timeout_s: no batch came")
@@ -126,9 +127,9 @@ def test_work_whose_pool_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("frostline.launchers.pool.slot.ProcessPool", lambda *_: made.append(Dead()) or made[-1])
     monkeypatch.setattr("frostline.launchers.pool.slot.start_server", lambda variables: None)
     slot = Slot({}, 1, None, False)
-    slot.begin("math.gcd", 4, 6)
+    slot.begin(math.gcd, 4, 6)
     deadline = time.monotonic() + 10
     while not slot.ended():
         assert time.monotonic() < deadline
-    assert len(made) == 3 and not slot.well()
-    assert "no process could be started" in str(slot.accident(Path(), plain_run()))
+    assert len(made) == 3 and not slot.succeeded()
+    assert "no process could be started" in str(slot.describe_end(Path(), plain_run()))

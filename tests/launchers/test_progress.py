@@ -10,23 +10,23 @@ import pytest
 from rich.console import Console
 
 from frostline.config.compose import compose, resolve
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
-from frostline.launchers.progress import View, describe, duration, run_all, shortened
+from frostline.launchers.progress import Screen, View, describe_end, duration, run_all, shorten
 
 
-def task(outputs: Path, seed: int, name: str | None = None) -> Task:
-    return Task(
+def job(outputs: Path, seed: int, name: str | None = None) -> Job:
+    return Job(
         name or f"full seed {seed}", resolve(compose("run", [f"seed={seed}", f"outputs={outputs}", "epochs=10"]))
     )
 
 
-def outcome(of: Task, status: str = "done", reason: str | None = None, fresh: bool = True) -> Outcome:
+def outcome(of: Job, status: str = "done", reason: str | None = None, fresh: bool = True) -> Outcome:
     record = {"status": status, "reason": reason, "metrics": {"val": {"accuracy": 0.5}, "test": {"accuracy": 0.25}}}
     return Outcome(of.folder.name, of.folder, record, fresh)
 
 
-def write(of: Task, epochs: int) -> None:
+def write(of: Job, epochs: int) -> None:
     of.folder.mkdir(parents=True, exist_ok=True)
     rows = [f"{epoch},all,{min((epoch + 1) / 10, 0.99)}" for epoch in range(epochs)]
     (of.folder / "metrics.csv").write_text("\n".join(["epoch,phase,val/accuracy", *rows]) + "\n")
@@ -36,13 +36,13 @@ class Stage:
     """A pool as the view sees it: which runs are on, and since when."""
 
     def __init__(self, ends: list[Any] | None = None):
-        self.running: list[tuple[Task, float]] = []
+        self.running: list[tuple[Job, float]] = []
         self.ends = ends or []
 
-    def on(self, of: Task, seconds: float) -> None:
+    def on(self, of: Job, seconds: float) -> None:
         self.running.append((of, time.monotonic() - seconds))
 
-    def run(self, tasks: Any) -> Any:
+    def run(self, jobs: Any) -> Any:
         yield from self.ends
 
 
@@ -53,8 +53,8 @@ def shown(view: View) -> list[str]:
     return text.splitlines()
 
 
-def make(tasks: list[Task], stage: Any, height: int = 30) -> View:
-    return View(tasks, stage, Console(file=io.StringIO(), width=100, height=height, force_terminal=False))
+def make(jobs: list[Job], stage: Any, height: int = 30) -> View:
+    return View(jobs, stage, Console(file=io.StringIO(), width=100, height=height, force_terminal=False))
 
 
 def row(lines: list[str], name: str) -> list[str]:
@@ -63,7 +63,7 @@ def row(lines: list[str], name: str) -> list[str]:
 
 
 def test_a_run_is_shown_from_waiting_to_its_end(tmp_path: Path) -> None:
-    one, other = task(tmp_path, 1), task(tmp_path, 2)
+    one, other = job(tmp_path, 1), job(tmp_path, 2)
     stage = Stage()
     view = make([one, other], stage)
     assert row(shown(view), "seed 1") == ["waiting"]
@@ -83,7 +83,7 @@ def test_a_run_is_shown_from_waiting_to_its_end(tmp_path: Path) -> None:
 
 
 def test_epochs_of_an_earlier_sitting_say_nothing_of_the_pace(tmp_path: Path) -> None:
-    one, stage = task(tmp_path, 1), Stage()
+    one, stage = job(tmp_path, 1), Stage()
     view = make([one], stage)
     write(one, 6)
     stage.on(one, 30)
@@ -94,12 +94,12 @@ def test_epochs_of_an_earlier_sitting_say_nothing_of_the_pace(tmp_path: Path) ->
 
 
 def test_where_not_all_fit_the_running_and_the_latest_are_shown(tmp_path: Path) -> None:
-    tasks, stage = [task(tmp_path, seed) for seed in range(40)], Stage()
-    view = make(tasks, stage, height=14)
-    for one in tasks[:20]:
+    jobs, stage = [job(tmp_path, seed) for seed in range(40)], Stage()
+    view = make(jobs, stage, height=14)
+    for one in jobs[:20]:
         view.end(one, outcome(one), 1.0)
-    stage.on(tasks[20], 1)
-    stage.on(tasks[21], 1)
+    stage.on(jobs[20], 1)
+    stage.on(jobs[21], 1)
     lines = shown(view)
     assert len(lines) <= 14
     seeds = [int(line.split("seed ")[1].split()[0]) for line in lines if "seed " in line]
@@ -108,7 +108,7 @@ def test_where_not_all_fit_the_running_and_the_latest_are_shown(tmp_path: Path) 
 
 
 def test_a_failure_says_why_in_one_line_and_names_are_text(tmp_path: Path) -> None:
-    one, stage = task(tmp_path, 1, "[red]surgical[/red](train=['x'])"), Stage()
+    one, stage = job(tmp_path, 1, "[red]surgical[/red](train=['x'])"), Stage()
     view = make([one], stage)
     view.end(one, outcome(one, "failed", "no such group: " + "x" * 200), 1.0)
     lines = shown(view)
@@ -118,11 +118,11 @@ def test_a_failure_says_why_in_one_line_and_names_are_text(tmp_path: Path) -> No
 
 
 def test_without_a_terminal_each_end_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, other = task(tmp_path, 1), task(tmp_path, 2)
+    one, other = job(tmp_path, 1), job(tmp_path, 2)
     ends = [(one, outcome(one, fresh=False), 0.0), (other, outcome(other, "failed", "it broke"), 2.5)]
     said: list[str] = []
     stage: Any = Stage(ends)
-    found = run_all([one, other], stage, lambda task, outcome, seconds: said.append(task.name))
+    found = run_all([one, other], stage, Screen(), lambda job, outcome, seconds: said.append(job.name))
     assert found == ends and said == ["full seed 1", "full seed 2"]
     assert capsys.readouterr().out.splitlines() == [
         "[1/2] full seed 1: done before, test accuracy 0.2500, 0.0 s",
@@ -131,15 +131,15 @@ def test_without_a_terminal_each_end_is_a_line(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_trial_has_a_validation_score_only(tmp_path: Path) -> None:
-    one = task(tmp_path, 1)
+    one = job(tmp_path, 1)
     ended = outcome(one)
     del ended.record["metrics"]["test"]
-    assert "val accuracy 0.5000" in describe(one, ended, 1.0)
+    assert "val accuracy 0.5000" in describe_end(one, ended, 1.0)
 
 
 @pytest.mark.parametrize(("width", "text"), [(9, "full se"), (7, "full se"), (6, "f...se"), (5, "f...e")])
 def test_a_long_name_keeps_both_its_ends(width: int, text: str) -> None:
-    assert shortened("full se", width) == text
+    assert shorten("full se", width) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.4, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])

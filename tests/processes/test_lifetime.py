@@ -8,12 +8,12 @@ from frostline.processes.lifetime import EXIT_S
 
 LEAVE = """
 import atexit, sys, threading, time
-from frostline.processes.lifetime import leave
+from frostline.processes.lifetime import exit_process
 atexit.register(print, "the last handler")
 atexit.register({handler})
 threading.Thread(target=time.sleep, args=(1000,)).start()
 print("a word", end="")
-leave(3)
+exit_process(3)
 """
 
 

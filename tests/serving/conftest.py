@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.runs import finished
+from tests.finished_runs import finished
 from tests.sequences import save_bert, write_texts
 
 from frostline.config.compose import compose, resolve

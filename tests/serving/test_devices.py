@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.runs import rows
+from tests.finished_runs import rows
 
 from frostline.commands import main
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.runs import finished
+from tests.finished_runs import finished
 
 from frostline.commands import main
 from frostline.config.compose import compose, resolve

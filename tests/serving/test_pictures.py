@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 
 from frostline.commands import main
 from frostline.config.compose import compose, resolve

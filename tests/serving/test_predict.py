@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 
 from frostline.commands import main
 from frostline.files.atomic import sha256_file, write_json

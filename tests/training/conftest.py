@@ -23,9 +23,9 @@ from frostline.freeze.plan import Plan
 from frostline.heads import MLP, Linear
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
-from frostline.run import experiment
-from frostline.run.experiment import run_experiment
-from frostline.run.setup import Experiment
+from frostline.runs import experiment
+from frostline.runs.experiment import run_experiment
+from frostline.runs.setup import Experiment
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.journal import Journal, Listeners

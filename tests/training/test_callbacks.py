@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pytorch_lightning.callbacks import Callback, EarlyStopping
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 from tests.tuners import Scripted
 
 from frostline.config.compose import compose, resolve

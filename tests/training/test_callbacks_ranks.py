@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.runs import rows
+from tests.finished_runs import rows
 
 from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve

@@ -14,7 +14,7 @@ from tests.extras import need
 from frostline.config.schema import Run, conf_dir
 from frostline.errors import UserError
 from frostline.results.record import Record
-from frostline.run.experiment import run_experiment
+from frostline.runs.experiment import run_experiment
 from frostline.training.loggers import Loggers, find_numbers, make_loggers
 
 RunOne = Callable[..., tuple[Record, Path]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.runs import rows
+from tests.finished_runs import rows
 
 from frostline.errors import UserError
 from frostline.freeze import strategies

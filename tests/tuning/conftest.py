@@ -1,7 +1,7 @@
 """A launcher that pretends: every run is a formula of its learning rate, so that studies are quick and known."""
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,20 @@ import pytest
 
 from frostline.config.schema import Run
 from frostline.files.sheet import write_sheet
-from frostline.launchers.base import Task
-from frostline.launchers.dispatch import Outcome, conclude, set_up, settled
+from frostline.launchers.base import Job
+from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
+from frostline.launchers.progress import Screen
 from frostline.results.pruning import ask
 from frostline.results.record import Record
-from frostline.tuning.conduct import Sitting
-from frostline.tuning.index import Index
+from frostline.runs.calls import survey
+from frostline.tuning.index import StudyIndex
 from frostline.tuning.search import Search, make_search
+from frostline.tuning.sitting import StudySitting
 from frostline.tuning.study import open_study
 
 SMALL = ["backbone=timm", "backbone.name=test_resnet", "data=digits", "epochs=4"]
 RATE = "optimizer.lr=tag(log,interval(1e-4,1.0))"
-Ended = tuple[Task, Outcome, float]
+Ended = tuple[Job, Outcome, float]
 
 
 def quality(config: Run) -> float:
@@ -36,7 +38,7 @@ class Pretend:
     def __init__(self, workers: int = 1, fails: Callable[[Run], str | None] = lambda config: None, leaves: int = 10**6):
         self.workers, self.fails, self.leaves = workers, fails, leaves
         self.ran: list[Run] = []
-        self._on: dict[Future[None], Task] = {}
+        self._on: dict[Future[None], Job] = {}
 
     def __enter__(self) -> "Pretend":
         return self
@@ -44,38 +46,41 @@ class Pretend:
     def __exit__(self, *_: object) -> None: ...
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
-        return [(task, 0.0) for task in self._on.values()]
+    def running(self) -> list[tuple[Job, float]]:
+        return [(job, 0.0) for job in self._on.values()]
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        assert function == "frostline.run.survey.survey"
-        return [{} for _ in arguments[0]]
+    def ask(self, question: Any, configs: Sequence[Run]) -> Any:
+        assert question is survey
+        return [{} for _ in configs]
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
+    def share(self, work: Any, configs: Sequence[Run], times: int) -> list[Any]:
         raise AssertionError("a study fills no caches")
 
-    def run(self, tasks: Iterable[Task]) -> Generator[Ended]:
-        coming = iter(tasks)
+    def run_one(self, job: Job) -> Outcome | None:
+        raise AssertionError("a study has many runs")
+
+    def run(self, jobs: Iterable[Job]) -> Generator[Ended]:
+        coming = iter(jobs)
         with ThreadPoolExecutor(self.workers) as threads:
             while True:
-                while len(self._on) < self.workers and (task := next(coming, None)) is not None:
-                    if (known := settled(task.config, task.folder)) is not None:
-                        yield task, known, 0.0
+                while len(self._on) < self.workers and (job := next(coming, None)) is not None:
+                    if (known := find_outcome(job.config, job.folder)) is not None:
+                        yield job, known, 0.0
                         continue
-                    set_up(task.folder, task.config)
-                    self.ran.append(task.config)
+                    make_run_folder(job.folder, job.config)
+                    self.ran.append(job.config)
                     if len(self.ran) > self.leaves:
                         raise Killed
-                    self._on[threads.submit(self._work, task)] = task
+                    self._on[threads.submit(self._work, job)] = job
                 if not self._on:
                     return
                 for done in wait(self._on, return_when=FIRST_COMPLETED).done:
                     done.result()
-                    task = self._on.pop(done)
-                    yield task, conclude(task.folder, task.config, None), 1.0
+                    job = self._on.pop(done)
+                    yield job, conclude_run(job.folder, job.config, None), 1.0
 
-    def _work(self, task: Task) -> None:
-        config, folder = task.config, task.folder
+    def _work(self, job: Job) -> None:
+        config, folder = job.config, job.folder
         record = Record(id=folder.name, status="done", config=config.plain(), epochs=config.epochs)
         reason = self.fails(config)
         if reason is not None:
@@ -97,7 +102,7 @@ class Killed(BaseException):
     """The parent is gone."""
 
 
-Conducted = Callable[..., tuple[Sitting, Any]]
+Conducted = Callable[..., tuple[StudySitting, Any]]
 
 
 @pytest.fixture
@@ -114,10 +119,11 @@ def search(tmp_path: Path) -> Callable[..., Search]:
 def conducted(tmp_path: Path) -> Conducted:
     """Conduct a search with a launcher; return the sitting and the final run's record."""
 
-    def conduct(search: Search, launcher: Pretend | None = None) -> tuple[Sitting, Any]:
+    def conduct(search: Search, launcher: Pretend | None = None) -> tuple[StudySitting, Any]:
         folder = tmp_path / "outputs" / "studies" / search.name
         folder.mkdir(parents=True, exist_ok=True)
-        sitting = Sitting(search, open_study(search, folder), Index.open(search, folder, "-"), launcher or Pretend())
-        return sitting, sitting.conduct()
+        study, index = open_study(search, folder), StudyIndex.open(search, folder, "-")
+        sitting = StudySitting(search, study, index, launcher or Pretend(), Screen())
+        return sitting, sitting.complete()
 
     return conduct

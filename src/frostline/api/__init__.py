@@ -1,1 +1,1 @@
-"""What people call from Python."""
+"""Frostline from Python: the program, one's own network and data, one's own LightningModule."""

@@ -16,9 +16,9 @@ from frostline.config.schema import conf_dir
 from frostline.errors import UserError, choices
 from frostline.freeze import strategies
 from frostline.freeze.plan import Plan
+from frostline.training.lightning import set_counters
 from frostline.training.own.groups import Groups, Patterns
 from frostline.training.own.keeper import Keeper
-from frostline.training.phases import go_to
 
 log = logging.getLogger(__name__)
 UNFIT = {
@@ -95,7 +95,7 @@ def fit(
             path = None
             if keeper.leave(trainer) and not is_out_of_patience(trainer):
                 break
-            go_to(trainer, keeper.end, trainer.global_step)
+            set_counters(trainer, keeper.end, trainer.global_step, keeper.end)
             renew_patience(trainer)
     phases = tuple(FittedPhase(**phase) for phase in keeper.phases)
     return Fitted(chosen, phases, {name: float(value) for name, value in trainer.callback_metrics.items()})
@@ -156,7 +156,7 @@ def plan_strategy(name: str, groups: Groups, epochs: int, options: Mapping[str, 
 
 def check_plan(plan: Plan, groups: Groups) -> None:
     """Raise UserError for a plan that asks for what a module of one's own does not have."""
-    if not plan.pretrained:
+    if plan.changes:
         raise UserError(
             "plan: it changes the network first, and this one is yours; change it yourself, and choose another plan."
         )

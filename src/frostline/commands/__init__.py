@@ -29,32 +29,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` here is the command's module, once imported
     name = arguments[0] if arguments else "--help"
-    let_names_through()
+    print_any_name()
     debug = "--debug" in arguments or any(one.lower() == "debug=true" for one in arguments)
     try:
-        code = answer(name, arguments[1:])
+        code = run_command(name, arguments[1:])
         sys.stdout.flush()
         return code
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"frostline: {sentence(error)}", file=sys.stderr)
+        print(f"frostline: {format_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("frostline: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     except OSError as error:
-        if (code := refused(error)) is None:
+        if (code := explain_write_error(error)) is None:
             raise
         if debug:
             traceback.print_exc()
         return code
 
 
-def answer(name: str, arguments: Sequence[str]) -> int:
+def run_command(name: str, arguments: Sequence[str]) -> int:
     """Do what is asked; return the exit code. Raises UserError for a name that is no command."""
     if name in ("-h", "--help"):
-        print(overview())
+        print(make_help())
         return 0
     if name == "--version":
         print(f"frostline {__version__}")
@@ -68,14 +68,14 @@ def answer(name: str, arguments: Sequence[str]) -> int:
         raise leaving
 
 
-def let_names_through() -> None:
+def print_any_name() -> None:
     """Let names of any bytes be printed: a person sees escapes, a program gets the bytes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace" if sys.stdout.isatty() else NAMES)
 
 
-def refused(error: OSError) -> int | None:
-    """Return the exit code for what the system does not let us write, and say it; None for any other error."""
+def explain_write_error(error: OSError) -> int | None:
+    """Print what the system does not let us write, and return the exit code for it; None for any other error."""
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as with `| head`
         _say_no_more()
         return 141
@@ -94,15 +94,15 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def sentence(error: UserError) -> str:
+def format_error(error: UserError) -> str:
     """Return what an error says as one line that can be read, whatever value or name stands in it."""
     text = printable(" ".join(str(error).splitlines()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 400]} ... {text[-400:]}"
 
 
-def overview() -> str:
+def make_help() -> str:
     """Return the text of `frostline --help`."""
-    from frostline.commands.arguments import choices_text
+    from frostline.commands.arguments import list_choices
 
     lines = [
         "usage: frostline COMMAND [...]",
@@ -112,5 +112,5 @@ def overview() -> str:
     ]
     lines += ["commands:", *(f"  {name:<9} {what}" for name, what in COMMANDS.items()), ""]
     lines += ["frostline COMMAND --help tells more. For example:"]
-    lines += ["  frostline run data=imagefolder data.root=photos freeze=gradual seed=3", "", choices_text(None)]
+    lines += ["  frostline run data=imagefolder data.root=photos freeze=gradual seed=3", "", list_choices(None)]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline.config.allow import allow
 from frostline.config.compose import groups, references, search_path, searching
+from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import conf_dir
 
 OVERRIDES = """\
@@ -16,7 +17,7 @@ An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that
 --cfg job shows the whole config."""
 
 
-def choices_text(config_dir: Path | None) -> str:
+def list_choices(config_dir: Path | None) -> str:
     """Return the choices of every config group, one group a line."""
     found = groups(config_dir)
     width = max(len(name) for name in found)
@@ -53,7 +54,7 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
     if args.help:
-        parser.epilog = f"{OVERRIDES}\n\n{choices_text(args.config_dir)}"
+        parser.epilog = f"{OVERRIDES}\n\n{list_choices(args.config_dir)}"
         parser.print_help()
         raise SystemExit(0)
     if args.resolve and not args.cfg:
@@ -80,5 +81,5 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     extra = [searching(search_path(args.config_dir))] if args.config_dir else []
     sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with references():
+    with borrowing_hydra(root), references():
         hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()

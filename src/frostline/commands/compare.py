@@ -1,23 +1,20 @@
 """`frostline compare`: every strategy with every seed, in every block, then the report."""
 
 import shlex
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
+from frostline.api.comparisons import ComparisonResult, comparison_folder, run_comparison
 from frostline.commands.arguments import parse
-from frostline.commands.report import make_report
 from frostline.commands.run import show
-from frostline.comparison.cells import Design, design, split_sweeps
-from frostline.comparison.conduct import Detached, Sitting, facts_of, surveyed
-from frostline.comparison.index import Index
-from frostline.comparison.outlook import outlook, table, total
+from frostline.comparison.cells import Design, first_levels, make_design, split_sweeps
+from frostline.comparison.forecast import forecast_cells, make_table, total_seconds
+from frostline.comparison.index import ComparisonIndex
+from frostline.comparison.sitting import Detached, facts_by_cell, survey_cells
 from frostline.launchers.base import make_launcher
-from frostline.results.owner import owned
+from frostline.launchers.progress import Screen
 
 ABOUT = (
     "Strategies x seeds x whatever is swept, each run in a worker process, then the report: the last line is its path."
@@ -29,24 +26,35 @@ def main(argv: Sequence[str]) -> int:
     args = parse("compare", ABOUT, argv, sweeps=False)
     if args.cfg:
         base, swept = split_sweeps(args.overrides, args.config_dir)
-        args.overrides = [*base, *(ones[0] for ones in swept.values())]
+        args.overrides = [*base, *first_levels(swept)]
         return show("compare", args)
-    found = design(args.overrides, args.config_dir)
+    design = make_design(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "compare", *(one for one in argv if one != "--plan")])
-    return plan(found, command) if args.plan else carry_out(found, command)
+    if args.plan:
+        return show_plan(design, command)
+    try:
+        result = ComparisonResult(run_comparison(design, command, Screen()))
+    except Detached as going:
+        print(f"{going}; when they have ended the same command goes on, and writes the report", flush=True)
+        print(comparison_folder(design), flush=True)
+        return 0
+    print(result.report.path, flush=True)
+    return 0 if all(run.status == "done" for run in result.runs) else 1
 
 
-def plan(found: Design, command: str) -> int:
+def show_plan(design: Design, command: str) -> int:
     """Print what would run, what is there already and about how long it takes; run nothing and write nothing."""
-    index = Index.open(comparison_folder(found), found, command)
-    epochs = index.epochs()  # those that a budget of seconds came to
-    found = replace(found, cells=[replace(cell, epochs=epochs.get(cell.key, cell.epochs)) for cell in found.cells])
-    with make_launcher(found.configs()) as launcher:
+    index = ComparisonIndex.open(comparison_folder(design), design, command)
+    epochs = index.read_epochs()  # those that a budget of seconds came to
+    cells = [replace(cell, epochs=epochs.get(cell.key, cell.epochs)) for cell in design.cells]
+    design = replace(design, cells=cells)
+    with make_launcher(design.configs()) as launcher:
         workers = launcher.workers
-        rows = outlook(found, facts_of(found, surveyed(found, index, launcher)), index.tuned())
-        seconds = total(rows, workers)
+        facts = facts_by_cell(design, survey_cells(design, index, launcher))
+    rows = forecast_cells(design, facts, index.read_rates())
+    seconds = total_seconds(rows, workers)
     left, there = sum(row.left for row in rows), sum(row.trials_done + row.runs_done for row in rows)
-    Console(highlight=False).print(table(rows, f"{found.name}: {left} runs to do, {there} there already"))
+    Console(highlight=False).print(make_table(rows, f"{design.name}: {left} runs to do, {there} there already"))
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"
     print(f"about {duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
     return 0
@@ -57,31 +65,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def comparison_folder(found: Design) -> Path:
-    """Return where a comparison lies."""
-    return Path(found.config.outputs) / "comparisons" / found.name
-
-
-def carry_out(found: Design, command: str) -> int:
-    """Run what is left of a comparison and write its report; return the exit code."""
-    started = time.monotonic()
-    with owned(comparison_folder(found)) as folder:
-        index = Index.open(folder, found, command)
-        runs = len(found.cells) * len(found.seeds)
-        print(f"{len(found.cells)} cells, {runs} runs; the comparison's folder is {folder}", flush=True)
-        before = index.content["wall_seconds"]
-        try:
-            with make_launcher(found.configs()) as launcher:
-                failed = Sitting(found, index, launcher).conduct()
-        except Detached as going:
-            print(f"{going}; when they have ended the same command goes on, and writes the report", flush=True)
-            print(folder, flush=True)
-            return 0
-        finally:
-            index.set(wall_seconds=before + time.monotonic() - started)
-        if failed:
-            print(f"frostline: {failed} of {runs} runs have no result; the report says why.", file=sys.stderr)
-        print(make_report(folder), flush=True)
-    return 1 if failed else 0

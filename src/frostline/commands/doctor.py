@@ -43,6 +43,8 @@ EXTRAS = (
     ("slurm", ("submitit",), "launcher=slurm"),
     ("ray", ("ray",), "launcher=ray"),
     ("optuna", ("optuna",), "frostline tune"),
+    ("pandas", ("pandas",), "frostline.records, from Python"),
+    ("notebook", ("ipykernel", "ipywidgets", "nbclient"), "the table of runs in a notebook"),
     ("joblib", ("hydra_plugins.hydra_joblib_launcher",), "sweeps side by side: -m hydra/launcher=joblib"),
 )
 Row = tuple[str, str]

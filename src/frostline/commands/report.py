@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from frostline.errors import UserError
+from frostline.api.reports import make_report
 
 ABOUT = """\
 Write report.html, report.md, results.csv and table.tex (of a study: trials.csv), and print report.html's path: of one
@@ -26,23 +26,3 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     print(make_report(*args.paths, out=args.out))
     return 0
-
-
-def make_report(*paths: Path, out: Path | None = None) -> Path:
-    """Write the report of a comparison's or a study's folder, or of many runs, into ``out``; return report.html's path.
-
-    Raises UserError for a path that is neither, and for a set of runs without ``out``.
-    """
-    from frostline.report import read, read_search, write_report, write_search_report
-    from frostline.report.search import STUDY
-    from frostline.report.study import COMPARISON
-    from frostline.report.units import plural
-
-    if len(paths) == 1 and (paths[0] / STUDY).is_file():
-        return write_search_report(out or paths[0], read_search(paths[0]))
-    if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
-        study = read(paths)  # the more telling error first
-        raise UserError(
-            f"--out: name a folder for the report on {plural(len(study.runs), 'run')}, such as --out report."
-        )
-    return write_report(out or paths[0], read(paths))

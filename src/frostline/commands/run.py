@@ -18,11 +18,10 @@ from frostline.config.schema import Run
 from frostline.config.secrets import without_credentials
 from frostline.errors import UserError, printable
 from frostline.files.atomic import make_folder, read_json, write_json, writing
-from frostline.launchers.base import Task, make_launcher
-from frostline.launchers.dispatch import Outcome, dispatch
+from frostline.launchers.base import Job, make_launcher
+from frostline.launchers.dispatch import Outcome
 from frostline.results.store import RECORD
 
-LOCAL = "frostline.launchers.pool.launcher.Pool"
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
 
 
@@ -33,18 +32,11 @@ def main(argv: Sequence[str]) -> int:
         return show("run", args)
     if args.multirun:
         return sweep(args)
-    return alone(resolve(compose("run", args.overrides, args.config_dir)))
-
-
-def alone(config: Run) -> int:
-    """Do one run, where its launcher says: of this machine's no pool is needed; return the exit code."""
-    if config.launcher["_target_"] == LOCAL:
-        return finish(dispatch(config))
-    single = Task("run", config)
-    with make_launcher([config]) as launcher:
-        for _, outcome, _ in launcher.run([single]):
-            return finish(outcome)
-    print(f"submitted; the same command again goes on with it: {single.folder}", flush=True)
+    job = Job("run", resolve(compose("run", args.overrides, args.config_dir)))
+    outcome = make_launcher([job.config]).run_one(job)
+    if outcome is not None:
+        return report_outcome(outcome)
+    print(f"submitted; the same command again goes on with it: {job.folder}", flush=True)
     return 0
 
 
@@ -52,12 +44,12 @@ def show(root: str, args: argparse.Namespace) -> int:
     """Print the config that the overrides make, with Hydra's --cfg."""
     compose(root, args.overrides, args.config_dir)
     with explained(args.config_dir):
-        hand_over(root, args, ["--cfg", args.cfg, *(["--resolve"] if args.resolve else [])], task)
+        hand_over(root, args, ["--cfg", args.cfg, *(["--resolve"] if args.resolve else [])], run_swept)
     return 0
 
 
-def finish(outcome: Outcome) -> int:
-    """Say how a run ended, its record's path last where the disk had room for one; return the exit code."""
+def report_outcome(outcome: Outcome) -> int:
+    """Print how a run ended, its record's path last where the disk had room for one; return the exit code."""
     record = outcome.record
     if record["status"] != "done":
         said = printable(f"frostline: run {outcome.id} {record['status']}: {record['reason']}")
@@ -78,7 +70,7 @@ def sweep(args: argparse.Namespace) -> int:
     configs = [resolve(compose("run", overrides, args.config_dir)) for overrides in choices]
     folder = sweep_folder(Path(configs[0].outputs))
     with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
-        hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], task)
+        hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], run_swept)
     codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
     going = f", {codes.count(None)} submitted" if None in codes else ""
     print(f"sweep: {codes.count(0)} of {len(codes)} runs done{going}; {folder}", file=sys.stderr)
@@ -97,40 +89,46 @@ def sweep_folder(outputs: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def task(composed: DictConfig) -> None:
+def run_swept(composed: DictConfig) -> None:
     """One run of a sweep, in whichever process Hydra's launcher chose; what went wrong is said and written down."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    config = prepare(composed)
+    config = resolve_swept(composed)
     if config is None:
         return
+    job = Job("run", config)
     try:
-        close(folder, dispatch(config))
+        outcome = make_launcher([config]).run_one(job)
     except UserError as error:
-        refuse(error)
+        report_mistake(error)
+        return
+    if outcome is None:
+        write_submitted(folder, job)
+    else:
+        write_outcome(folder, outcome)
 
 
-def prepare(composed: DictConfig) -> Run | None:
+def resolve_swept(composed: DictConfig) -> Run | None:
     """Return the checked config of a sweep's run, or None for a mistake, which is said and written down."""
     try:
         return resolve(composed)
     except UserError as error:
-        refuse(error)
+        report_mistake(error)
         return None
 
 
-def refuse(error: UserError) -> None:
-    """Say what is wrong with the present run of a sweep, and write that it is."""
+def report_mistake(error: UserError) -> None:
+    """Print what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
     overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
     print(printable(f"frostline: {without_credentials(overrides)}: {error}"), file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 
-def leave(folder: Path, run: Path) -> None:
-    """Write to the ``outcome.json`` of a sweep's run that it goes on in ``run`` after this command."""
-    write_json(folder / "outcome.json", {"code": None, "record": str(run / RECORD)})
+def write_submitted(folder: Path, job: Job) -> None:
+    """Write to the ``outcome.json`` of a sweep's run that its job goes on after this command."""
+    write_json(folder / "outcome.json", {"code": None, "record": str(job.folder / RECORD)})
 
 
-def close(folder: Path, outcome: Outcome) -> None:
-    """Say how a run of a sweep ended, and write it to its ``outcome.json``."""
-    write_json(folder / "outcome.json", {"code": finish(outcome), "record": str(outcome.path)})
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Print how a run of a sweep ended, and write it to its ``outcome.json``."""
+    write_json(folder / "outcome.json", {"code": report_outcome(outcome), "record": str(outcome.path)})

@@ -14,12 +14,14 @@ from frostline.config.compose import compose, expanded, explained, parse_overrid
 from frostline.config.schema import Compare, Run, Varied
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
-from frostline.launchers.dispatch import settled
-from frostline.results.store import WHERE_NOT_WHAT, identity, run_folder, run_id
+from frostline.launchers.base import Job
+from frostline.results.store import WHERE_NOT_WHAT, identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
 Block = dict[str, str]
+Key = tuple[str, str]
+"""What tells cells apart: the label, and the block as text."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +33,15 @@ class Level:
     options: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a comparison; a trial serves to choose and leaves the test split alone."""
+@dataclass(frozen=True, eq=False)
+class CellJob(Job):
+    """One run of a cell; a trial serves to choose and leaves the test split alone."""
 
     cell: "Cell"
     seed: int
     lr: float
     epochs: int
     trial: bool
-    id: str
-    config: Run
-
-    @property
-    def name(self) -> str:
-        """What a person calls the run."""
-        return self.config.label or ""
-
-    def record(self) -> dict[str, Any] | None:
-        """Return the run's record where it need not run again."""
-        known = settled(self.config, run_folder(Path(self.config.outputs), self.id))
-        return known.record if known else None
 
 
 @dataclass(frozen=True)
@@ -70,18 +60,18 @@ class Cell:
         return " ".join([self.label, *(f"{key}={value}" for key, value in self.block.items())])
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What tells cells apart: the label and the block's text."""
+    def key(self) -> Key:
+        """What tells the cell from others."""
         return self.label, block_text(self.block)
 
-    def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> Job:
+    def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> CellJob:
         """Return the run with this seed; None stands for what the config says. Raises UserError for bad values."""
         rate, length = lr or self.lr, epochs or self.epochs
         values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
         for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
             OmegaConf.update(self.composed, key, value)
         config = resolve(self.composed)
-        return Job(self, seed, rate, length, trial, run_id(config), config)
+        return CellJob(config.label or "", config, self, seed, rate, length, trial)
 
     def _run_name(self, seed: int, lr: float, trial: bool) -> str:
         return f"{self.name} seed {seed}" + (f" lr {lr:g}" if trial else "")
@@ -126,16 +116,16 @@ class Design:
         return [cell.job(self.seeds[0]).config for cell in self.cells]
 
 
-def design(overrides: Sequence[str], config_dir: Path | None) -> Design:
+def make_design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     """Compose and check every cell. Raises UserError for what is wrong with any of them."""
     base, swept = split_sweeps(overrides, config_dir)
-    config = resolve(compose("compare", [*base, *firsts(swept)], config_dir), Compare)
-    check(config.compare)
+    config = resolve(compose("compare", [*base, *first_levels(swept)], config_dir), Compare)
+    check_varied(config.compare)
     more, added = split_sweeps(config.compare.axes, config_dir)
     if more or set(added) & set(swept):
         raise UserError(f"compare.axes: {(more or sorted(added))[0]!r} is no sweep, or is swept twice; give data=a,b.")
     levels = {key: [Level(one.partition("=")[2], (one,), {}) for one in ones] for key, ones in (added | swept).items()}
-    axes = {"freeze": strategies(config.compare.strategies), **levels}
+    axes = {"freeze": read_strategies(config.compare.strategies), **levels}
     factor = config.compare.factor
     if factor not in axes:
         raise choices("compare.factor", factor, list(axes))
@@ -143,19 +133,19 @@ def design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
     found = Design("", factor, names, cells, config)
     check_distinct(found)
-    name = folder_name(found, cells[0].composed)
+    name = name_folder(found, cells[0].composed)
     for cell in cells:
         cell.composed.group = name
     return Design(name, factor, names, cells, config)
 
 
-def firsts(swept: Mapping[str, Sequence[str]]) -> list[str]:
+def first_levels(swept: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the first single override of each sweep."""
     return [ones[0] for ones in swept.values()]
 
 
-def check(node: Varied) -> None:
-    """Refuse empty lists, a rate given twice, and a budget of both kinds. Raises UserError."""
+def check_varied(node: Varied) -> None:
+    """Refuse lists that are empty or hold what is no seed or rate, and a budget of both kinds. Raises UserError."""
     for key in ("strategies", "seeds"):
         if not getattr(node, key):
             raise UserError(f"compare.{key}: the list is empty; give one as in {OURS['freeze']} {OURS['seed']}.")
@@ -192,7 +182,7 @@ def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[lis
     return base, swept
 
 
-def strategies(entries: Sequence[Any]) -> list[Level]:
+def read_strategies(entries: Sequence[Any]) -> list[Level]:
     """Return a level for each strategy. Raises UserError for an entry that is neither a name nor one with options."""
     found = []
     for entry in entries:
@@ -230,7 +220,7 @@ def make_cell(
 
 def check_distinct(found: Design) -> None:
     """Raise UserError when two cells or seeds come to the same run, which would be counted twice."""
-    seen: dict[str, Job] = {}
+    seen: dict[str, CellJob] = {}
     for job in (cell.job(seed) for cell in found.cells for seed in found.seeds):
         other = seen.setdefault(job.id, job)
         if other is not job:
@@ -240,7 +230,7 @@ def check_distinct(found: Design) -> None:
             )
 
 
-def folder_name(found: Design, composed: DictConfig) -> str:
+def name_folder(found: Design, composed: DictConfig) -> str:
     """Return compare.name, or a name from the data sets, the backbones and a hash of the runs.
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.

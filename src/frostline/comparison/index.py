@@ -6,26 +6,26 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from frostline.comparison.cells import Design, Job, block_text
-from frostline.comparison.tuning import Tuned
+from frostline.comparison.cells import CellJob, Design, Key, block_text
+from frostline.comparison.rates import ChosenRate
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
 from frostline.results.indexes import load_comparison
-from frostline.results.store import FINAL, read_record, run_folder
+from frostline.results.store import FINAL, read_record
 
 FORMAT = 2
 NAME = "comparison.json"
 
 
 @dataclass
-class Index:
+class ComparisonIndex:
     """A comparison's file. What an earlier sitting of the same comparison found out is kept; another's is not."""
 
     folder: Path
     content: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path, design: Design, command: str) -> "Index":
+    def open(cls, folder: Path, design: Design, command: str) -> "ComparisonIndex":
         """Return the index of a comparison that begins or goes on."""
         node = design.config.compare
         content = {
@@ -58,15 +58,14 @@ class Index:
         self.content |= found
         write_json(self.folder / NAME, self.content)
 
-    def set_runs(self, jobs: Iterable[Job]) -> None:
+    def set_runs(self, jobs: Iterable[CellJob]) -> None:
         """Keep which runs there are: ``jobs`` and, where these are no trials, the trials that led to them."""
         rows = [self._row(job) for job in jobs]
         if rows and not rows[0]["trial"]:
             rows += [row for row in self.content["runs"] if row["trial"]]
         self.set(runs=rows)
 
-    def _row(self, job: Job) -> dict[str, Any]:
-        folder = run_folder(Path(job.config.outputs), job.id)
+    def _row(self, job: CellJob) -> dict[str, Any]:
         return {
             "label": job.cell.label,
             "block": job.cell.block,
@@ -75,7 +74,7 @@ class Index:
             "epochs": job.epochs,
             "trial": job.trial,
             "id": job.id,
-            "path": os.path.relpath(folder, self.folder),
+            "path": os.path.relpath(job.folder, self.folder),
         }
 
     def add_extraction(self, found: Sequence[Mapping[str, Any]]) -> None:
@@ -86,21 +85,21 @@ class Index:
             spent |= {key: sum(one[key] for one in found) for key in ("passes", "bytes")}
             self.set(extraction={key: (total.get(key) or 0) + value for key, value in spent.items()})
 
-    def tuned(self) -> list[Tuned]:
+    def read_rates(self) -> list[ChosenRate]:
         """Return what an earlier sitting chose; nothing if a trial has still to come to an end."""
         trials = [self.folder / row["path"] for row in self.content["runs"] if row["trial"]]
         ended = all((record := read_record(path)) is not None and record["status"] in FINAL for path in trials)
-        names = [one.name for one in fields(Tuned)]
-        return [Tuned(**{name: one[name] for name in names}) for one in self.content["tuned"]] if ended else []
+        names = [one.name for one in fields(ChosenRate)]
+        return [ChosenRate(**{name: one[name] for name in names}) for one in self.content["tuned"]] if ended else []
 
-    def epochs(self) -> dict[tuple[str, str], int]:
+    def read_epochs(self) -> dict[Key, int]:
         """Return the epochs of each cell's runs, as far as an earlier sitting came to them."""
         known = [row for row in self.content["runs"] if row.get("epochs")]
         return {(row["label"], block_text(row["block"])): row["epochs"] for row in known}
 
-    def set_tuned(self, tuned: Iterable[Tuned]) -> None:
+    def set_rates(self, rates: Iterable[ChosenRate]) -> None:
         """Keep the learning rate of each cell."""
-        self.set(tuned=[one.to_dict() for one in tuned])
+        self.set(tuned=[one.to_dict() for one in rates])
 
 
 def read(folder: Path) -> dict[str, Any] | None:

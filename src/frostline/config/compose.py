@@ -11,10 +11,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import hydra
 import yaml
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,8 +25,8 @@ from frostline.config.allow import nodes
 from frostline.config.expansion import check_expansion
 from frostline.config.hydra_node import check_address, check_hydra, check_override
 from frostline.config.hydra_source import SCHEME
+from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import (
-    ROOTS,
     Budget,
     Cache,
     Compare,
@@ -66,14 +65,12 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
 
     Raises UserError for whatever is wrong with an override or a file.
     """
-    ConfigStore.instance().store(name="schema", node=ROOTS[root])
     path = search_path(config_dir)
     extra = [searching(path)] if path else []
-    with explain_any_error(config_dir), references():
+    with explain_any_error(config_dir), borrowing_hydra(root), references():
         check_overrides(overrides, config_dir)
         with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
-            HydraConfig.instance().set_config(composed)
             if composed.hydra.mode == RunMode.MULTIRUN:
                 raise UserError("hydra.mode: use the flag -m for a sweep.")
             check_hydra(composed, root, [*overrides, *extra], path)
@@ -138,7 +135,9 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")
-    with explain_any_error(None), references():
+    with explain_any_error(None), borrowing_hydra(), references():
+        if "hydra" in composed:  # else Hydra itself has composed it, and set this
+            HydraConfig.instance().set_config(composed)
         config = OmegaConf.to_container(task, resolve=True)
     assert isinstance(config, dict)
     check_secrets(config)  # type: ignore[arg-type]
@@ -212,7 +211,7 @@ def expanded(one: Override, config_dir: Path | None) -> list[str]:
 
 def quoted(text: str) -> str:
     """Quote a text for Hydra's override grammar."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 @contextmanager

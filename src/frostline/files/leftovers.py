@@ -17,7 +17,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from frostline.processes.lifetime import running, started
+from frostline.processes.lifetime import is_running, start_time
 
 NAME = re.compile(r"\.?frost-([0-9a-f]{5})\.(\d+)\.(\d+)\.[0-9a-f]{4}(\..*)?")
 FOREIGN_S = 3600.0
@@ -93,7 +93,7 @@ def _swept(folder: str) -> None:
 def make_name() -> str:
     """Return a new name for something temporary of this process; what follows it after a dot does not matter."""
     process = os.getpid()
-    return f"frost-{_here()}.{process}.{started(process) or 0}.{secrets.token_hex(2)}"
+    return f"frost-{_here()}.{process}.{start_time(process) or 0}.{secrets.token_hex(2)}"
 
 
 def _living(path: Path, where: str, process: int, begun: str) -> bool:
@@ -104,7 +104,7 @@ def _living(path: Path, where: str, process: int, begun: str) -> bool:
     except FileNotFoundError:
         return True
     if where == _here():
-        return running(process) and (started(process) or "0") == begun
+        return is_running(process) and (start_time(process) or "0") == begun
     inside = path.glob("*") if path.is_dir() else ()
     return time.time() - max(touched(one) for one in (path, *inside)) < FOREIGN_S
 

@@ -1,7 +1,7 @@
 """What every launcher offers: runs go in, outcomes come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,19 @@ from frostline.config.allow import instantiate
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.errors import UserError
-from frostline.launchers.dispatch import Outcome, settled
+from frostline.launchers.dispatch import Outcome, find_outcome, share_threads
 from frostline.results.store import run_folder, run_id
+
+Plain = Sequence[Mapping[str, Any]]
+Question = Callable[[Plain, bool], Any]
+"""A function that is given resolved configs as plain containers, and whether their runs will be on another machine."""
+
+Work = Callable[[Plain, int, int], Any]
+"""A function that is given resolved configs, its threads, and how many workers do the same at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Job:
     """One run to do: the name that is shown, and the resolved config."""
 
     name: str
@@ -27,6 +34,16 @@ class Task:
     def folder(self) -> Path:
         """The run's folder, named by its ID."""
         return run_folder(Path(self.config.outputs), run_id(self.config))
+
+    @property
+    def id(self) -> str:
+        """The run's ID."""
+        return self.folder.name
+
+    def final_record(self) -> dict[str, Any] | None:
+        """Return the run's record where it need not run again, else None."""
+        known = find_outcome(self.config, self.folder)
+        return known.record if known else None
 
 
 class Launcher(Protocol):
@@ -42,35 +59,43 @@ class Launcher(Protocol):
         ...
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was started."""
         ...
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+        """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
-        folder raises (UserError). ``tasks`` is asked for the next one when there is room for it. Runs that are on
+        folder raises (UserError). ``jobs`` is asked for the next one when there is room for it. Runs that are on
         when the caller leaves are stopped and recorded as interrupted.
         """
         ...
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function, named with its module, returns in a worker; all of it is plain.
+    def run_one(self, job: Job) -> Outcome | None:
+        """Do one run, and nothing else, with this launcher, which is not entered; return how it ended.
+
+        None: it goes on by itself.
+        """
+        ...
+
+    def ask(self, question: Question, configs: Sequence[Run]) -> Any:
+        """Return what a worker answers to a question about runs, which it puts together for that but does not do.
 
         A UserError comes back as it was raised. Raises UserError when the worker dies.
         """
         ...
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many workers at the same time; a UserError stands where a result would.
+    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+        """Have so many workers, on devices such as the runs have, do shares of some work for runs at the same time.
 
-        There may be fewer: what has not begun when the first one is done is taken to have nothing left to do.
+        Return what each returned; a UserError stands where a result would. There may be fewer: what has not begun
+        when the first one is done is taken to have nothing left to do.
         """
         ...
 
 
-class Workers(ABC):
+class Workers(Launcher, ABC):
     """How a launcher with room for so many runs goes through them: it starts the next one when there is room."""
 
     _running: dict[Any, Any]
@@ -81,16 +106,32 @@ class Workers(ABC):
         """How many runs can be on at the same time."""
 
     @abstractmethod
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """See `Launcher.call_many`."""
+    def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Return what a top-level function returns in so many workers at the same time; all of it is plain.
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """See `Launcher.call`."""
+        A UserError stands where a result would, also where a worker died; a defect is raised.
+        """
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a top-level function returns in a worker. Raises UserError as the function does."""
         return only_result(self.call_many(1, function, *arguments))
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
+    def ask(self, question: Question, configs: Sequence[Run]) -> Any:
+        """See `Launcher.ask`."""
+        return self.call(question, [config.plain() for config in configs], False)
+
+    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+        """See `Launcher.share`."""
+        plain = [config.plain() for config in configs]
+        return self.call_many(times, work, plain, share_threads(None, times), times)
+
+    def run_one(self, job: Job) -> Outcome | None:
+        """See `Launcher.run_one`."""
+        return run_first(self, job)
+
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
         """See `Launcher.run`."""
-        coming = iter(tasks)
+        coming = iter(jobs)
         try:
             yield from self._fill(coming)
             while self._running:
@@ -99,29 +140,35 @@ class Workers(ABC):
         finally:
             self._abandon()
 
-    def _fill(self, coming: Iterator[Task]) -> Iterator[tuple[Task, Outcome, float]]:
+    def _fill(self, coming: Iterator[Job]) -> Iterator[tuple[Job, Outcome, float]]:
         """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
         while not self._running or len(self._running) < self.workers:
-            task = next(coming, None)
-            if task is None:
+            job = next(coming, None)
+            if job is None:
                 return
-            known = settled(task.config, task.folder)
+            known = find_outcome(job.config, job.folder)
             if known is not None:
-                yield task, known, 0.0
+                yield job, known, 0.0
             else:
-                self._begin(task)
+                self._begin(job)
 
     @abstractmethod
-    def _begin(self, task: Task) -> None:
+    def _begin(self, job: Job) -> None:
         """Start a run that there is room for; UserError where its folder cannot be used."""
 
     @abstractmethod
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
 
     @abstractmethod
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
+
+
+def run_first(launcher: Launcher, job: Job) -> Outcome | None:
+    """Do one run as the only one of a launcher's; return how it ended, or None where the launcher does not wait."""
+    with launcher:
+        return next((outcome for _, outcome, _ in launcher.run([job])), None)
 
 
 def only_result(results: Sequence[Any]) -> Any:
@@ -133,7 +180,7 @@ def only_result(results: Sequence[Any]) -> Any:
 
 
 def make_launcher(configs: Sequence[Run]) -> Launcher:
-    """Return the launcher that the configs' node `launcher`, the same in all, names.
+    """Return the launcher that the node `launcher`, the same in all configs, names.
 
     It is told the most GPUs that any of these runs takes on a node. Raises UserError for a wrong key.
     """

@@ -14,7 +14,7 @@ from frostline.config.accelerators import WORKSPACE
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import WriteError, write_atomic
-from frostline.launchers.worker import death
+from frostline.launchers.worker import describe_death
 from frostline.processes.import_path import SAFE
 from frostline.processes.lifetime import end_group
 from frostline.ranks.place import MEETING
@@ -53,14 +53,14 @@ def dispatch(config: Run) -> Outcome:
     (UserError). The worker's words go to the terminal and to its ``log.txt``.
     """
     folder = run_folder(Path(config.outputs), run_id(config))
-    known = settled(config, folder)
+    known = find_outcome(config, folder)
     if known is not None:
         return known
-    set_up(folder, config)
-    return conclude(folder, config, _work(folder, config))
+    make_run_folder(folder, config)
+    return conclude_run(folder, config, _work(folder, config))
 
 
-def settled(config: Run, folder: Path) -> Outcome | None:
+def find_outcome(config: Run, folder: Path) -> Outcome | None:
     """Return the outcome of a run that need not be run, since its record is final and nobody forces it anew."""
     record = None if config.force else read_record(folder)
     if record is None or record["status"] not in FINAL:
@@ -68,7 +68,7 @@ def settled(config: Run, folder: Path) -> Outcome | None:
     return Outcome(folder.name, folder, record, fresh=False)
 
 
-def set_up(folder: Path, config: Run) -> None:
+def make_run_folder(folder: Path, config: Run) -> None:
     """Make a run's folder, with its resolved config; what is in it already is the worker's business.
 
     Raises UserError when it cannot be written.
@@ -79,26 +79,26 @@ def set_up(folder: Path, config: Run) -> None:
         raise UserError(f"outputs: {folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
-def conclude(folder: Path, config: Run, accident: str | None, status: str = "failed") -> Outcome:
+def conclude_run(folder: Path, config: Run, end: str | None, status: str = "failed") -> Outcome:
     """Return how a run ended, once its worker is gone.
 
-    ``accident`` says what befell the worker; it is recorded in place of whatever that could still write, unless
-    the run came to its end all the same.
+    ``end`` says what came in the way of the worker, if anything did; it is recorded in place of whatever the worker
+    could still write, unless the run came to its end all the same.
     """
     if (folder / OWNER).exists() and dead(folder / OWNER):
         release(folder)
     try:
         record = read_record(folder)
     except UserError as error:  # a worker leaves it whole, but others may have been at it
-        record, accident = None, accident or str(error)
-    ended = record is not None and record["status"] in FINAL and not config.force
-    if record is None or (accident is not None and not ended):
-        reason = accident or "the worker left no record"
-        record = leave(Record(folder.name, status, config.plain(), reason, versions=versions()), folder)
+        record, end = None, end or str(error)
+    final = record is not None and record["status"] in FINAL and not config.force
+    if record is None or (end is not None and not final):
+        reason = end or "the worker left no record"
+        record = write_record(Record(folder.name, status, config.plain(), reason, versions=versions()), folder)
     return Outcome(folder.name, folder, record, fresh=True)
 
 
-def leave(record: Record, folder: Path) -> dict[str, Any]:
+def write_record(record: Record, folder: Path) -> dict[str, Any]:
     """Write a record; return it, and where the disk does not take it, with that as its reason."""
     try:
         return record.write(folder).plain()
@@ -106,16 +106,16 @@ def leave(record: Record, folder: Path) -> dict[str, Any]:
         return replace(record, reason=f"{record.reason}; {error}").plain()
 
 
-def accident(folder: Path, code: int) -> str | None:
+def describe_exit(folder: Path, code: int) -> str | None:
     """Return what an exit code says of a worker that left no record, or None where it left one."""
     if code in ENDED and (folder / RECORD).exists():
         return None
     if code == UNRECORDED:
         return f"the disk was full or read-only, so that the worker's record could not be written; see {folder / LOG}"
-    return death(code) + ("" if code < 0 else f" and without a record; see {folder / LOG}")
+    return describe_death(code) + ("" if code < 0 else f" and without a record; see {folder / LOG}")
 
 
-def overdue(config: Run) -> str:
+def describe_timeout(config: Run) -> str:
     """Return why a run was stopped that took too long."""
     return f"stopped after launcher.timeout_s={config.launcher['timeout_s']:g} seconds"
 
@@ -124,20 +124,20 @@ def _work(folder: Path, config: Run) -> str | None:
     """Start a worker and wait; return None if it left a record, else why it could not."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)],
-        env=environment(share(config.launcher["threads"], 1)),
+        env=environment(share_threads(config.launcher["threads"], 1)),
         stdin=subprocess.DEVNULL,
         stdout=2,
         start_new_session=True,
     )
     try:
-        return accident(folder, process.wait(config.launcher["timeout_s"] or FOREVER_S))
+        return describe_exit(folder, process.wait(config.launcher["timeout_s"] or FOREVER_S))
     except subprocess.TimeoutExpired:
-        return overdue(config)
+        return describe_timeout(config)
     finally:
         _end(process)
 
 
-def share(threads: int | None, workers: int) -> int:
+def share_threads(threads: int | None, workers: int) -> int:
     """Return the compute threads of each run: as configured, else the cores shared out among the workers."""
     if threads is not None:
         return threads

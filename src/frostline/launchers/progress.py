@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -13,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.files.sheet import read_sheet
-from frostline.launchers.base import Launcher, Task
+from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 
-Ended = tuple[Task, Outcome, float]
+End = tuple[Job, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
 FRAME = 7
 """Lines of the terminal that no run has: the table's head, the counts below it."""
@@ -24,40 +25,66 @@ NUMBERS = 44
 """Columns of the terminal for numbers and the space between them."""
 
 
-def run_all(
-    tasks: Sequence[Task], launcher: Launcher, say: Callable[[Task, Outcome, float], None] | None = None
-) -> list[Ended]:
-    """Run every task, shown as they go on; return how each ended, in the order in which they did.
+class Screen:
+    """Where a person sees how things go on: a terminal, a notebook, a file of lines, or nowhere (``quiet``)."""
 
-    A terminal shows one table of all runs, kept up to date from their folders; elsewhere each run that ends is a
-    line. ``say`` is told of each end besides.
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(highlight=False)
+
+    @property
+    def live(self) -> bool:
+        """Whether a table can be kept up to date here; rich needs ipywidgets for that in a notebook."""
+        if self.quiet:
+            return False
+        if self.console.is_jupyter:
+            return find_spec("ipywidgets") is not None
+        return sys.stdout.isatty() and not self.console.is_dumb_terminal
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Show a line on what is not as it should be."""
+        if not self.quiet:
+            print(f"frostline: {text}", file=sys.stderr, flush=True)
+
+
+def run_all(
+    jobs: Sequence[Job], launcher: Launcher, screen: Screen, tell: Callable[[Job, Outcome, float], None] | None = None
+) -> list[End]:
+    """Run every job, shown as they go on; return how each ended, in the order in which they did.
+
+    A terminal and a notebook show one table of all runs, kept up to date from their folders; elsewhere each run that
+    ends is a line. ``tell`` is told of each end besides.
     """
-    console, ended = Console(highlight=False), []
-    view = View(tasks, launcher, console)
-    watched = sys.stdout.isatty() and not console.is_dumb_terminal
-    with Live(get_renderable=view.render, console=console, refresh_per_second=1) if watched else nullcontext():
-        for task, outcome, seconds in launcher.run(tasks):
-            view.end(task, outcome, seconds)
-            ended.append((task, outcome, seconds))
-            line = f"[{len(ended)}/{len(tasks)}] {describe(task, outcome, seconds)}"
-            if not watched:
-                print(line, flush=True)
+    ends: list[End] = []
+    view, live, console = View(jobs, launcher, screen.console), screen.live, screen.console
+    with Live(get_renderable=view.render, console=console, refresh_per_second=1) if live else nullcontext():
+        for job, outcome, seconds in launcher.run(jobs):
+            view.end(job, outcome, seconds)
+            ends.append((job, outcome, seconds))
+            line = f"[{len(ends)}/{len(jobs)}] {describe_end(job, outcome, seconds)}"
+            if not live:
+                screen.say(line)
             elif outcome.record["status"] != "done":
                 console.print(line, markup=False)  # above the table, whose cell is too narrow for a reason
-            if say is not None:
-                say(task, outcome, seconds)
-    return ended
+            if tell is not None:
+                tell(job, outcome, seconds)
+    return ends
 
 
-def describe(task: Task, outcome: Outcome, seconds: float) -> str:
+def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     """Return the line that says how a run ended."""
-    record, metric = outcome.record, task.config.metric
+    record, metric = outcome.record, job.config.metric
     if record["status"] != "done":
-        return f"{task.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
+        return f"{job.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
     split = "test" if "test" in record["metrics"] else "val"
     before, score = "" if outcome.fresh else " before", record["metrics"][split].get(metric)
     said = "is no number" if score is None else f"{score:.4f}"
-    return f"{task.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
+    return f"{job.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
 
 
 def duration(seconds: float | None) -> str:
@@ -69,7 +96,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return a text in at most ``width`` characters; what is left out is in the middle: a name's ends tell most."""
     if len(text) <= width:
         return text
@@ -77,10 +104,10 @@ def shortened(text: str, width: int) -> str:
 
 
 @dataclass(eq=False)
-class Row:
+class RunView:
     """One run as it is watched: how far it is by its metrics.csv, and how it ended."""
 
-    task: Task
+    job: Job
     first: int | None = None
     epoch: int = 0
     value: float | None = None
@@ -90,21 +117,21 @@ class Row:
 
     def look(self) -> None:
         """Read how far the run is, where that has changed."""
-        path = self.task.folder / "metrics.csv"
+        path = self.job.folder / "metrics.csv"
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed and changed != self._read:
             self._read = changed
             with suppress(LookupError, ValueError):  # an earlier sitting's may be damaged; this one writes it anew
                 last = list(read_sheet(path))[-1]
                 self.epoch = int(last["epoch"]) + 1
-                self.value = float(last[f"val/{self.task.config.metric}"])
+                self.value = float(last[f"val/{self.job.config.metric}"])
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 
     def left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
-        return elapsed / done * (self.task.config.epochs - self.epoch) if done > 0 else None
+        return elapsed / done * (self.job.config.epochs - self.epoch) if done > 0 else None
 
     def cells(self, elapsed: float | None) -> list[Text]:
         """Return state, epoch, metric, time and time left; ``elapsed`` is None unless the run is on."""
@@ -112,7 +139,7 @@ class Row:
         if self.outcome is not None:
             record, seconds = self.outcome.record, self.seconds
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
-        epoch = f"{self.epoch}/{self.task.config.epochs}" if seconds is not None else ""
+        epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
         left = "" if elapsed is None else duration(self.left(elapsed))
         numbers = [Text(word) for word in (epoch, value, duration(seconds), left)]
@@ -122,15 +149,15 @@ class Row:
 class View:
     """What is shown of many runs, at any moment."""
 
-    def __init__(self, tasks: Sequence[Task], launcher: Launcher, console: Console):
-        self.rows = {task: Row(task) for task in tasks}
-        self.ended: list[Row] = []
+    def __init__(self, jobs: Sequence[Job], launcher: Launcher, console: Console):
+        self.rows = {job: RunView(job) for job in jobs}
+        self.ended: list[RunView] = []
         self.launcher, self.console = launcher, console
         self.began = time.monotonic()
 
-    def end(self, task: Task, outcome: Outcome, seconds: float) -> None:
+    def end(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Take in how a run ended."""
-        row = self.rows[task]
+        row = self.rows[job]
         row.look()
         row.outcome, row.seconds = outcome, seconds
         self.ended.append(row)
@@ -138,7 +165,7 @@ class View:
     def render(self) -> Group:
         """Return the table of the runs that fit, and a line of counts."""
         now = time.monotonic()
-        on = {self.rows[task]: now - since for task, since in self.launcher.running if task in self.rows}
+        on = {self.rows[job]: now - since for job, since in self.launcher.running if job in self.rows}
         for row in on:
             row.look()
         room = self.console.width - NUMBERS
@@ -148,17 +175,17 @@ class View:
         for name in ("epoch", "validation", "time", "left"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in self.shown(list(on), self.console.height - FRAME):
-            table.add_row(Text(shortened(row.task.name, room * 3 // 5)), *row.cells(on.get(row)))
+            table.add_row(Text(shorten(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
         return Group(table, Text(self.counts(on, now - self.began)))
 
-    def shown(self, on: Sequence[Row], room: int) -> list[Row]:
+    def shown(self, on: Sequence[RunView], room: int) -> list[RunView]:
         """Return all rows, or if there is no room for them those of the runs that are on, and the latest that ended."""
         if len(self.rows) <= room:
             return list(self.rows.values())
         latest = [row for row in self.ended if row not in on][-max(room - len(on), 1) :]
         return [*latest, *on]
 
-    def counts(self, on: dict[Row, float], elapsed: float) -> str:
+    def counts(self, on: dict[RunView, float], elapsed: float) -> str:
         """Return how many runs are in which state, and the time so far and to come."""
         failed = sum(row.outcome is not None and row.outcome.record["status"] != "done" for row in self.ended)
         waiting = len(self.rows) - len(self.ended) - sum(row.outcome is None for row in on)
@@ -168,7 +195,7 @@ class View:
         about = "" if left is None else f", about {duration(left)} left"
         return f"{', '.join(words)}; {duration(elapsed)} so far{about}"
 
-    def left(self, on: dict[Row, float], waiting: int) -> float | None:
+    def left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""
         took = [row.seconds for row in self.ended if row.outcome is not None and row.outcome.fresh]
         if not took or not (on or waiting):

@@ -24,7 +24,7 @@ SHUTDOWN_S = 15.0
 """What a rank has between SIGTERM and SIGKILL; it ends by itself before that."""
 
 
-def execute(config: Run, folder: Path) -> dict[int, int]:
+def run_ranks(config: Run, folder: Path) -> dict[int, int]:
     """Start a rank for each device and wait; return the exit codes of those that ended by themselves, by rank.
 
     As soon as one has failed the others are stopped. ``launcher.restarts`` is how often all of them start again then,

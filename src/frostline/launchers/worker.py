@@ -21,7 +21,7 @@ from frostline.config.schema import Run
 from frostline.config.secrets import make_mask
 from frostline.errors import UserError
 from frostline.files.atomic import WriteError, give_up_reserve, reserve, writing
-from frostline.processes.lifetime import kill_children, leave
+from frostline.processes.lifetime import exit_process, kill_children
 from frostline.processes.stopping import Interrupted, deaf, interruptible
 from frostline.ranks.place import clear_statuses, leave_status, origin, place, read_statuses, world_size
 from frostline.results.log import left_out, logging_to
@@ -36,7 +36,7 @@ LEFT_S = 10.0
 def main(path: Path) -> int:
     """Be the process of one run, or one rank of it; stop early where the process that asked for it is gone.
 
-    Return the exit code to ``leave`` with.
+    Return the exit code to ``exit_process`` with.
     """
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     here = place()
@@ -48,7 +48,7 @@ def run(path: Path) -> int:
 
     What it changes in this process (handlers of signals and logs) it puts back.
     """
-    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else led)(config, folder))
+    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else lead_ranks)(config, folder))
 
 
 def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
@@ -56,22 +56,34 @@ def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
 
     As ``run``; SystemExit and KeyboardInterrupt out of ``execute`` pass through, and leave no record.
     """
-    return _own(path, lambda config, folder: gathered(config, folder, execute(config, folder)))
+    return _own(path, lambda config, folder: gather_record(config, folder, execute(config, folder)))
 
 
 def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
-    folder = path.parent
-    config = Run.read(yaml.safe_load(path.read_text()))
-    with interruptible(), logging_to(folder / LOG, make_mask(config.plain())):
+    with interruptible():
         try:
-            claim(folder)
+            return do_run(Run.read(yaml.safe_load(path.read_text())), path.parent, execute)
+        finally:
+            kill_children()
+
+
+def do_run(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> int:
+    """Do a run in this process by ``execute``, and leave a record however it ends; return one of ``ENDED``.
+
+    ``folder`` is the run's, made by `dispatch.make_run_folder`; it is claimed meanwhile: another worker on this machine
+    is waited for. What is logged goes to its log.txt. ``execute`` is `attempt`, or that with an ``experiment`` which is
+    given objects that no YAML can hold. No handler of a signal is set: what is asked of a worker's process is not for
+    everybody's. KeyboardInterrupt is recorded as an interruption, and raised again.
+    """
+    with logging_to(folder / LOG, make_mask(config.plain())):
+        try:
+            claim_folder(folder)
         except Interrupted:
             return 1  # another worker has the run, and will leave its record
         try:
             return work(config, folder, execute)
         finally:
             release(folder)
-            kill_children()
 
 
 def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> int:
@@ -82,7 +94,7 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
     if not config.force and (before := sound_record(folder)) is not None and before["status"] in FINAL:
         return exit_code(before["status"])
     try:
-        clear(folder, config.force)
+        clear_folder(folder, config.force)
         reserve(folder)
         check_unchanged(config, folder)
         record = execute(config, folder)
@@ -92,6 +104,9 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
     except Interrupted as stop:
         deaf()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
+    except KeyboardInterrupt:
+        _failure(config, folder, "interrupted", "stopped by Ctrl-C").write(folder)
+        raise
     except WriteError as error:
         log.error("%s", error)
         record = _failure(config, folder, "failed", str(error))
@@ -109,7 +124,7 @@ def exit_code(status: str, user_error: bool = False) -> int:
     return done if status == "done" else mistake if user_error else other
 
 
-def clear(folder: Path, everything: bool) -> None:
+def clear_folder(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
     with writing(folder):
         (folder / RECORD).unlink(missing_ok=True)
@@ -119,25 +134,25 @@ def clear(folder: Path, everything: bool) -> None:
                 path.unlink(missing_ok=True)
 
 
-def led(config: Run, folder: Path) -> Record:
+def lead_ranks(config: Run, folder: Path) -> Record:
     """Return the record of a run of several ranks on this machine, however it ends (short of an interruption)."""
-    from frostline.launchers.spawn import execute
+    from frostline.launchers.spawn import run_ranks
 
     try:
-        return gathered(config, folder, execute(config, folder))
+        return gather_record(config, folder, run_ranks(config, folder))
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)
 
 
-def gathered(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
+def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
     """Return the record of a run whose ranks have ended: that of rank 0, or of the rank that failed first."""
     statuses = read_statuses(folder)
     rank = origin(statuses, exits)
     if rank is None and 0 in statuses:
         return Record.read(statuses[0])
     if rank is None or rank not in statuses:
-        how = "left no word" if rank is None else death(exits[rank], f"rank {rank}")
+        how = "left no word" if rank is None else describe_death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = replace(Record.read(statuses[rank]), config=config.plain())
     if found.status != "pruned":  # which all ranks are together
@@ -185,21 +200,28 @@ def _end_in_time(config: Run, folder: Path, rank: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def attempt(config: Run, folder: Path) -> Record:
-    """Return the record of a run, however it ends (short of an interruption)."""
+def attempt(config: Run, folder: Path, experiment: Callable[[Run, str, Path], Record] | None = None) -> Record:
+    """Return the record of a run, however it ends (short of an interruption).
+
+    ``experiment`` does it, given the config, the run's ID and its folder; by default `run_experiment`.
+    """
     import frostline.processes.imports  # noqa: F401 (before Lightning)
-    from frostline.run.experiment import run_experiment
+    from frostline.runs.experiment import run_experiment
     from frostline.training.journal import Pruned
     from frostline.training.module import Diverged
 
+    interrupts = signal.getsignal(signal.SIGINT)
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config.launcher["threads"])
-        return run_experiment(config, folder.name, folder)
+        return (experiment or run_experiment)(config, folder.name, folder)
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)
     except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes an exit, deaf to the next one
+            signal.signal(signal.SIGINT, interrupts)
+            raise KeyboardInterrupt from error
         status = {Diverged: "diverged", Pruned: "pruned"}.get(type(error), "failed")
         log.log(
             logging.INFO if status == "pruned" else logging.ERROR, "The run %s.", status, exc_info=status != "pruned"
@@ -223,7 +245,7 @@ def _failure(config: Run, folder: Path, status: str, reason: str, user_error: bo
     )
 
 
-def death(code: int, who: str = "the worker") -> str:
+def describe_death(code: int, who: str = "the worker") -> str:
     """Return what an exit code says of a process's end."""
     if code >= 0:
         return f"{who} ended with exit code {code}"
@@ -239,7 +261,7 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def claim(folder: Path) -> None:
+def claim_folder(folder: Path) -> None:
     """Make this process the run's only worker; wait for another one on this machine to end first."""
     while not take(folder):
         time.sleep(0.2)
@@ -255,4 +277,4 @@ def _follow_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(Path(sys.argv[1])))
+    exit_process(main(Path(sys.argv[1])))

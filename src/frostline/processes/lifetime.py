@@ -15,7 +15,7 @@ EXIT_S = 5.0
 """What the handlers have together that libraries have registered to run when a process exits."""
 
 
-def running(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Return whether a process runs, whoever's it is; one that has ended, and is not yet waited for, does not."""
     try:
         os.kill(process, 0)
@@ -27,7 +27,7 @@ def running(process: int) -> bool:
     return state is None or state[0] not in "ZX"
 
 
-def started(process: int) -> str | None:
+def start_time(process: int) -> str | None:
     """Return when a process began, in the kernel's ticks: with it a number used again is told from its first owner."""
     state = _status(process)
     return None if state is None else state[19]
@@ -50,7 +50,7 @@ def kill_children() -> None:
     signal.signal(signal.SIGCHLD, before)
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End this process, which has said all that it had to say: its exit handlers run, for ``EXIT_S`` seconds at most.
 
     Python by itself would wait for them without end, then for threads, and then take torch's process group down, which

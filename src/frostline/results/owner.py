@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from frostline.files.atomic import WriteError, make_folder, read_json, writing
-from frostline.processes.lifetime import running, started
+from frostline.processes.lifetime import is_running, start_time
 
 OWNER = "owner.json"
 WRITING_S = 5.0
@@ -37,7 +37,7 @@ def _sign(path: Path) -> None:
     """Write an owner file that nobody else has written. Raises FileExistsError, and WriteError with nothing left."""
     try:
         with path.open("x") as file:
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started(os.getpid())}, file)
+            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": start_time(os.getpid())}, file)
     except FileExistsError:
         raise
     except OSError as error:
@@ -78,7 +78,7 @@ def dead(path: Path) -> bool:
         owner = read_json(path)
         if owner["host"] != socket.gethostname():
             return True
-        return not running(owner["pid"]) or owner["started"] != started(owner["pid"])
+        return not is_running(owner["pid"]) or owner["started"] != start_time(owner["pid"])
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, OverflowError):

@@ -19,8 +19,8 @@ from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.heads import Head
 from frostline.ranks.numerics import computing
-from frostline.run.build import Builder
-from frostline.run.trainer import make_lone_trainer
+from frostline.runs.build import Builder
+from frostline.runs.trainer import make_lone_trainer
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.weights import Weights

@@ -26,7 +26,7 @@ STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "
 
 
 @dataclass
-class Index:
+class StudyIndex:
     """A study's file; it is made from Optuna's storage, which alone is what a study goes on from.
 
     Of an earlier sitting's file it takes what Optuna does not know.
@@ -37,7 +37,7 @@ class Index:
     content: dict[str, Any]
 
     @classmethod
-    def open(cls, search: Search, folder: Path, command: str) -> "Index":
+    def open(cls, search: Search, folder: Path, command: str) -> "StudyIndex":
         """Return the index of a study that begins or goes on."""
         content = {
             "format": FORMAT,
@@ -79,7 +79,7 @@ class Index:
         self.update(study)
         scored = sum(row["value"] is not None for row in self.content["trials"])
         if before.get("trials") != scored:
-            self.set(importances={"trials": scored, "shares": importances(study)})
+            self.set(importances={"trials": scored, "shares": rate_importances(study)})
 
     def _row(self, trial: "FrozenTrial") -> dict[str, Any]:
         known = trial.user_attrs
@@ -101,16 +101,21 @@ class Index:
         }
 
     def best(self) -> Mapping[str, Any] | None:
-        """Return the trial with the best value, of equals the first; None where none has any."""
-        sign = 1 if self.content["direction"] == "minimize" else -1
-        scored = [row for row in self.content["trials"] if row["value"] is not None]
-        return min(scored, key=lambda row: (sign * row["value"], row["number"]), default=None)
+        """Return the trial with the best value so far; None where none has any."""
+        return best_trial(self.content)
 
     def set_final(self, config: Run) -> None:
         """Keep where the final run lies."""
         run = run_id(config)
         folder = run_folder(Path(config.outputs), run)
         self.set(final={"id": run, "path": os.path.relpath(folder, self.folder)})
+
+
+def best_trial(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the trial of a study.json with the best value, of equals the first; None where none has any."""
+    sign = 1 if content["direction"] == "minimize" else -1
+    scored = [row for row in content["trials"] if row["value"] is not None]
+    return min(scored, key=lambda row: (sign * row["value"], row["number"]), default=None)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -121,7 +126,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def importances(study: "optuna.Study") -> dict[str, float] | None:
+def rate_importances(study: "optuna.Study") -> dict[str, float] | None:
     """Return the share of each parameter in the spread of values, by fANOVA (Hutter, Hoos and Leyton-Brown 2014).
 
     Only keys that are there in every trial with a value take part. None where there is too little to say.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from frostline.config.schema import LOWER_IS_BETTER
 from frostline.files.sheet import read_sheet
-from frostline.launchers.base import Task
+from frostline.launchers.base import Job
 from frostline.results.pruning import forget, tell
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ LOOK_S = 0.05
 class Case:
     """A running trial: how much of its metrics.csv was read, and the epoch that it was told of last."""
 
-    task: Task
+    job: Job
     trial: "Trial"
     read: int = 0
     told: int = -1
 
     def rows(self) -> list[tuple[int, float]]:
         """Return epoch and value of each row of metrics.csv, or nothing where it has not changed."""
-        path = self.task.folder / METRICS
+        path = self.job.folder / METRICS
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed == self.read:
             return []
         self.read = changed
-        monitor = self.task.config.metric
+        monitor = self.job.config.metric
         return [found for row in read_sheet(path) if (found := _numbers(row, monitor)) is not None]
 
 
@@ -60,8 +60,8 @@ class Judge:
         self._work: Future[None] = Future()
 
     @contextmanager
-    def sitting(self) -> Iterator["Judge"]:
-        """Judge in the background for a while."""
+    def judging(self) -> Iterator["Judge"]:
+        """Judge in the background meanwhile."""
         if not self.active:
             yield self
             return
@@ -78,18 +78,18 @@ class Judge:
         if self._work.done():
             self._work.result()
 
-    def follow(self, task: Task, trial: "Trial") -> None:
+    def follow(self, job: Job, trial: "Trial") -> None:
         """Judge a run that is about to begin or to go on, whatever was said of it before."""
-        forget(task.folder)
-        if task.config.force:  # what it came to before will be removed, but not before its worker has started
-            (task.folder / METRICS).unlink(missing_ok=True)
+        forget(job.folder)
+        if job.config.force:  # what it came to before will be removed, but not before its worker has started
+            (job.folder / METRICS).unlink(missing_ok=True)
         with self._lock:
-            self._cases[task.folder] = Case(task, trial)
+            self._cases[job.folder] = Case(job, trial)
 
-    def leave(self, task: Task) -> None:
+    def close(self, job: Job) -> None:
         """Take in what a run that has ended came to, and judge it no more."""
         with self._lock:
-            case = self._cases.pop(task.folder)
+            case = self._cases.pop(job.folder)
             if self.active:
                 self._report(case, case.rows())
 
@@ -106,12 +106,12 @@ class Judge:
         self._report(case, rows)
         epoch, _ = rows[-1]
         if epoch != case.told:
-            stop = epoch + 1 < case.task.config.epochs and case.trial.should_prune()
-            tell(case.task.folder, epoch, bool(stop))  # some pruners return NumPy's
+            stop = epoch + 1 < case.job.config.epochs and case.trial.should_prune()
+            tell(case.job.folder, epoch, bool(stop))  # some pruners return NumPy's
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
-        monitor, best = case.task.config.metric, None
+        monitor, best = case.job.config.metric, None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
         for epoch, value in rows:
             step = epoch + 1

@@ -84,9 +84,7 @@ class Search:
     def runs_base(self) -> list[str]:
         """Return the overrides that all trials share, as `frostline run` takes them."""
         known = zip(self.base, parse_overrides(self.base), strict=True)
-        return [
-            text for text, one in known if one.key_or_group.partition(".")[0] not in ("tune", "force", "debug", "seed")
-        ]
+        return [text for text, one in known if one.key_or_group.partition(".")[0] not in NO_RUNS]
 
     def _config(self, overrides: Sequence[str], label: str, **values: Any) -> Run:
         composed = compose("tune", [*self.base, *overrides], self.config_dir)
@@ -114,13 +112,13 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
     corners = space.corners()
     composed = compose("tune", [*base, *space.overrides(corners[0])], config_dir)
     found = Search("", base, space, resolve(composed, Tune), config_dir)
-    check(found)
-    found = replace(found, name=folder_name(found, composed))
+    check_search(found)
+    found = replace(found, name=name_folder(found, composed))
     return replace(found, corners=[found.trial(point, 0) for point in corners])
 
 
-def check(found: Search) -> None:
-    """Raise UserError for an invalid key of `tune`."""
+def check_search(found: Search) -> None:
+    """Raise UserError for a value of `tune` that is invalid."""
     for key, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if getattr(found.node, key) not in allowed:
             raise choices(f"tune.{key}", getattr(found.node, key), allowed)
@@ -134,7 +132,7 @@ def check(found: Search) -> None:
     assert found.seed >= 0 and found.trials >= 1  # wrong seeds and grids raise here
 
 
-def folder_name(found: Search, composed: DictConfig) -> str:
+def name_folder(found: Search, composed: DictConfig) -> str:
     """Return tune.name, or a name from the data, the backbone and a hash of the study.
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.

@@ -11,7 +11,7 @@ from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.freeze.plan import Change, Phase, Train, learning_rates
-from frostline.run.build import Builder
+from frostline.runs.build import Builder
 
 
 def test_an_unknown_change_is_refused_with_those_there_are(tmp_path: Path) -> None:

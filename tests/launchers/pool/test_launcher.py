@@ -1,13 +1,17 @@
 """The pool: many runs in warm workers, each as if it were the first, and whatever a run does costs that run alone."""
 
+import importlib
 import json
+import math
+import operator
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +23,9 @@ from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task
-from frostline.launchers.dispatch import Outcome, dispatch, share
-from frostline.launchers.pool.launcher import Pool, visible
+from frostline.launchers.base import Job
+from frostline.launchers.dispatch import Outcome, dispatch, share_threads
+from frostline.launchers.pool.launcher import Pool, name_gpus
 from frostline.results.store import read_record
 
 
@@ -35,6 +39,11 @@ def faulty() -> Iterator[None]:
     sys.path.pop(0)
 
 
+def find(name: str) -> Callable[..., Any]:
+    """Return a function of tests/faulty.py, as a worker finds it."""
+    return getattr(importlib.import_module("faulty"), name)
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     with Pool(workers=1, threads=1) as made:
@@ -45,9 +54,9 @@ def make(outputs: Path, *overrides: str) -> Run:
     return resolve(compose("run", [*RUN, "freeze=lp_ft", f"outputs={outputs}", *overrides]))
 
 
-def misbehave(outputs: Path, how: str, *overrides: str, after: int = 3) -> Task:
+def misbehave(outputs: Path, how: str, *overrides: str, after: int = 3) -> Job:
     config = make(outputs, "freeze=full", *overrides)
-    return Task(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": after}))
+    return Job(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": after}))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -85,11 +94,11 @@ WAYS = {
 def ended(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """Every way to go wrong, in three slots side by side, between good runs."""
     outputs = tmp_path_factory.mktemp("ways")
-    good = [Task(f"good {seed}", make(outputs, f"seed={seed}")) for seed in (1, 2, 3)]
+    good = [Job(f"good {seed}", make(outputs, f"seed={seed}")) for seed in (1, 2, 3)]
     limits = {how: 5 if "hang" in how else 100 for how in WAYS}
     bad = [misbehave(outputs, how, f"launcher.timeout_s={limit}") for how, limit in limits.items()]
     with Pool(workers=3, threads=1) as several:
-        return {task.name: outcome for task, outcome, _ in several.run([good[0], *bad, *good[1:]])}
+        return {job.name: outcome for job, outcome, _ in several.run([good[0], *bad, *good[1:]])}
 
 
 @pytest.mark.slow
@@ -119,23 +128,23 @@ def test_a_warm_worker_does_each_run_as_a_fresh_process_would(pool: Pool, tmp_pa
     """A run, others, and the first again, in one process: to the last bit what a process of its own makes."""
     config = make(tmp_path / "alone", "head.dropout=0.2", "augment=light", "data.views=2")
     alone = dispatch(config)
-    tasks = [Task(name, replace(config, outputs=str(tmp_path / name))) for name in ("first", "again")]
-    other = Task("other", make(tmp_path / "first", "freeze=full", "optimizer=sgd", "seed=5"))
+    jobs = [Job(name, replace(config, outputs=str(tmp_path / name))) for name in ("first", "again")]
+    other = Job("other", make(tmp_path / "first", "freeze=full", "optimizer=sgd", "seed=5"))
     workers, ends = [], {}
-    for task in [tasks[0], other, misbehave(tmp_path, "leak", after=8), tasks[1]]:
-        ends |= {task.name: outcome for task, outcome, _ in pool.run([task])}
-        workers.append(pool.call("os.getpid"))
+    for job in [jobs[0], other, misbehave(tmp_path, "leak", after=8), jobs[1]]:
+        ends |= {job.name: outcome for job, outcome, _ in pool.run([job])}
+        workers.append(pool.call(os.getpid))
     assert len(set(workers)) == 1
     assert same(alone, ends["first"]) and same(alone, ends["again"])
     assert not same(alone, ends["other"])
 
 
 def test_a_run_leaves_nothing_in_its_worker(pool: Pool, tmp_path: Path) -> None:
-    list(pool.run([Task("warm up", make(tmp_path))]))
-    before, worker = pool.call("faulty.state"), pool.call("os.getpid")
+    list(pool.run([Job("warm up", make(tmp_path))]))
+    before, worker = pool.call(find("state")), pool.call(os.getpid)
     ((_, outcome, _),) = pool.run([misbehave(tmp_path, "leak", after=8)])
     assert outcome.record["status"] == "done", outcome.record["reason"]
-    assert pool.call("faulty.state") == before and pool.call("os.getpid") == worker
+    assert pool.call(find("state")) == before and pool.call(os.getpid) == worker
 
 
 def test_a_run_computes_as_its_own_config_says_whatever_came_before(pool: Pool, tmp_path: Path) -> None:
@@ -159,57 +168,57 @@ def test_a_run_computes_as_its_own_config_says_whatever_came_before(pool: Pool, 
 def test_ddp_on_one_device_leaves_no_process_group(pool: Pool, tmp_path: Path) -> None:
     for seed, trainer in enumerate(("ddp_cpu", "default", "ddp_cpu")):
         config = make(tmp_path, f"trainer={trainer}", "trainer.devices=1", f"seed={seed}", "freeze=full")
-        ((_, outcome, _),) = pool.run([Task("one", config)])
+        ((_, outcome, _),) = pool.run([Job("one", config)])
         assert outcome.record["status"] == "done", outcome.record["reason"]
-        assert not pool.call("torch.distributed.is_initialized")
+        assert not pool.call(torch.distributed.is_initialized)
 
 
 def test_a_log_holds_what_its_own_run_said(pool: Pool, tmp_path: Path) -> None:
-    tasks = [Task(str(seed), make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
-    for _, outcome, _ in pool.run(tasks):
+    jobs = [Job(str(seed), make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
+    for _, outcome, _ in pool.run(jobs):
         text = (outcome.folder / "log.txt").read_text()
         assert text.count("Phase head ended") == 1 and "trainable" in text  # the log and the plan's table
 
 
 def test_a_run_that_is_done_is_not_run_again(pool: Pool, tmp_path: Path) -> None:
-    task = Task("one", make(tmp_path, "freeze=linear_probe"))
-    fresh = [outcome.fresh for _, outcome, _ in (*pool.run([task]), *pool.run([task, task]))]
+    job = Job("one", make(tmp_path, "freeze=linear_probe"))
+    fresh = [outcome.fresh for _, outcome, _ in (*pool.run([job]), *pool.run([job, job]))]
     assert fresh == [True, False, False]
 
 
 def test_a_users_mistake_in_a_run_is_its_reason(pool: Pool, tmp_path: Path) -> None:
     config = replace(make(tmp_path), freeze={"_target_": "frostline.freeze.strategies.last_k", "k": 99})
-    ((_, outcome, _),) = pool.run([Task("bad", config)])
+    ((_, outcome, _),) = pool.run([Job("bad", config)])
     assert outcome.record["status"] == "failed" and outcome.record["user_error"]
 
 
 def test_an_output_folder_that_cannot_be_written_stops_everything(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="outputs: .* cannot be written"):
-        list(pool.run([Task("one", make(tmp_path / "file"))]))
+        list(pool.run([Job("one", make(tmp_path / "file"))]))
 
 
 def test_a_call_returns_what_the_function_does(pool: Pool) -> None:
-    assert pool.call("math.gcd", 12, 18) == 6
+    assert pool.call(math.gcd, 12, 18) == 6
     with pytest.raises(UserError, match="word: 'yes' is invalid"):
-        pool.call("faulty.refuse", "yes")
+        pool.call(find("refuse"), "yes")
     with pytest.raises(ZeroDivisionError):
-        pool.call("operator.truediv", 1, 0)
+        pool.call(operator.truediv, 1, 0)
     for code, why in ((0, "exit code 0"), (7, "exit code 7")):
-        with pytest.raises(UserError, match=rf"os\._exit: the worker ended with {why}\."):
-            pool.call("os._exit", code)
-    assert pool.call("math.gcd", 4, 6) == 2
+        with pytest.raises(UserError, match=rf"_exit: the worker ended with {why}\."):
+            pool.call(os._exit, code)
+    assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_a_worker_that_dies_between_two_runs_is_replaced(pool: Pool) -> None:
     for pause in (0.0, 1.0):  # before and after the pool has seen it
-        os.kill(pool.call("os.getpid"), signal.SIGKILL)
+        os.kill(pool.call(os.getpid), signal.SIGKILL)
         time.sleep(pause)
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_the_fork_server_has_one_thread_and_nothing_of_a_run(pool: Pool) -> None:
-    server = pool.call("os.getppid")
+    server = pool.call(os.getppid)
     assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
     assert b"frostline" in Path(f"/proc/{server}/cmdline").read_bytes()
 
@@ -217,24 +226,24 @@ def test_the_fork_server_has_one_thread_and_nothing_of_a_run(pool: Pool) -> None
 def test_leaving_early_stops_what_is_on_and_records_it(tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
     with Pool(workers=2, threads=1) as pool:
-        going = pool.run([hanging, Task("good", make(tmp_path)), Task("never", make(tmp_path, "seed=9"))])
+        going = pool.run([hanging, Job("good", make(tmp_path)), Job("never", make(tmp_path, "seed=9"))])
         assert next(going)[1].record["status"] == "done"
         going.close()
         record = read_record(hanging.folder)
         assert record is not None and record["status"] == "interrupted"
         assert not list(tmp_path.glob("runs/*/owner.json")) and len(list(tmp_path.glob("runs/*"))) == 2
-        assert pool.call("math.gcd", 4, 6) == 2
+        assert pool.call(math.gcd, 4, 6) == 2
 
 
 def test_a_run_is_asked_for_only_when_there_is_room_for_it(pool: Pool, tmp_path: Path) -> None:
     told: list[str] = []
 
-    def tasks() -> Iterator[Task]:
+    def jobs() -> Iterator[Job]:
         for seed in (20, 21):
-            yield Task(f"after {len(told)}", make(tmp_path, f"seed={seed}"))
+            yield Job(f"after {len(told)}", make(tmp_path, f"seed={seed}"))
 
-    for task, _, _ in pool.run(tasks()):
-        told.append(task.name)
+    for job, _, _ in pool.run(jobs()):
+        told.append(job.name)
     assert told == ["after 0", "after 1"]
 
 
@@ -242,18 +251,18 @@ def test_a_run_is_asked_for_only_when_there_is_room_for_it(pool: Pool, tmp_path:
 def test_each_worker_has_its_own_gpu_and_threads_and_a_fresh_process_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frostline.launchers.pool.launcher.COUNT", "faulty.two")
+    monkeypatch.setattr("frostline.launchers.pool.warm.count_gpus", find("two"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
     with Pool(fresh=True) as pool:
-        seen = [slot.about[4] for slot in pool.slots]
+        seen = [slot.about[3] for slot in pool.slots]
         assert seen == ["3", "GPU-5"]
-        assert pool.call("os.getenv", "CUDA_VISIBLE_DEVICES") == "3"
-        assert pool.call("os.getpid") != pool.call("os.getpid")
-        assert pool.call("os.getenv", "OMP_NUM_THREADS") == str(share(None, 2))
+        assert pool.call(os.getenv, "CUDA_VISIBLE_DEVICES") == "3"
+        assert pool.call(os.getpid) != pool.call(os.getpid)
+        assert pool.call(os.getenv, "OMP_NUM_THREADS") == str(share_threads(None, 2))
 
 
 def test_a_gpu_is_known_by_the_name_that_it_has_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible(0) == [] and visible(2) == ["0", "1"]
+    assert name_gpus(0) == [] and name_gpus(2) == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,MIG-1")
-    assert visible(2) == ["2", "MIG-1"]
+    assert name_gpus(2) == ["2", "MIG-1"]

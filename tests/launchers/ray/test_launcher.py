@@ -1,6 +1,9 @@
 """Ray: runs on a real cluster of this machine, and whatever a run does, or Ray does to it, costs that run alone."""
 
+import importlib
 import json
+import math
+import operator
 import os
 import re
 import shutil
@@ -25,8 +28,8 @@ from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
-from frostline.launchers.dispatch import Outcome, dispatch
+from frostline.launchers.base import Job, make_launcher
+from frostline.launchers.dispatch import Outcome, dispatch, environment
 from frostline.launchers.ray.cluster import SESSIONS
 from frostline.launchers.ray.launcher import Ray
 from frostline.launchers.ray.node import carry_out
@@ -62,9 +65,9 @@ def make(outputs: Path, *overrides: str) -> Run:
     return resolve(compose("run", [*SMALL, "freeze=linear_probe", f"outputs={outputs}", *overrides]))
 
 
-def misbehave(outputs: Path, how: str, *overrides: str) -> Task:
+def misbehave(outputs: Path, how: str, *overrides: str) -> Job:
     config = make(outputs, "freeze=full", *overrides)
-    return Task(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 3}))
+    return Job(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 3}))
 
 
 def on(folder: Path) -> int:
@@ -80,10 +83,10 @@ def on(folder: Path) -> int:
 @pytest.mark.slow
 def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_that(ray: Ray, tmp_path: Path) -> None:
     """Promises 12 and 13. What a node makes is what `frostline run` makes."""
-    good = [Task(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
+    good = [Job(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in (1, 2)]
     bad = [misbehave(tmp_path, "SIGKILL"), misbehave(tmp_path, "hang", "launcher.timeout_s=15")]
-    tasks = [good[0], *bad, good[1]]
-    ends: dict[str, Outcome] = {task.name: outcome for task, outcome, _ in ray.run(tasks)}
+    jobs = [good[0], *bad, good[1]]
+    ends: dict[str, Outcome] = {job.name: outcome for job, outcome, _ in ray.run(jobs)}
     assert {name: end.record["status"] for name, end in ends.items()} == {
         **{"good 1": "done", "good 2": "done", "SIGKILL": "failed", "hang": "failed"}
     }
@@ -91,7 +94,7 @@ def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_th
     assert "stopped after launcher.timeout_s=15 seconds" in ends["hang"].record["reason"]
     assert all(read_record(end.folder) == end.record for end in ends.values())
     assert "Phase head ended" in (ends["good 1"].folder / "log.txt").read_text()
-    again = {task.name: outcome.fresh for task, outcome, _ in ray.run([*good, bad[0]])}
+    again = {job.name: outcome.fresh for job, outcome, _ in ray.run([*good, bad[0]])}
     assert again == {"good 1": False, "good 2": False, "SIGKILL": True}
     alone = dispatch(make(tmp_path / "alone", "seed=1"))
     assert alone.record["metrics"] == ends["good 1"].record["metrics"]
@@ -100,9 +103,9 @@ def test_a_run_that_is_killed_costs_itself_alone_and_the_same_again_runs_only_th
 @pytest.mark.slow
 def test_a_run_whose_node_process_is_killed_is_recorded(ray: Ray, tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    going = ray.run(iter([hanging, Task("good", make(tmp_path))]))
+    going = ray.run(iter([hanging, Job("good", make(tmp_path))]))
     assert next(going)[1].record["status"] == "done"
-    assert [task for task, _ in ray.running] == [hanging]
+    assert [job for job, _ in ray.running] == [hanging]
     process = on(hanging.folder)
     parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
@@ -114,33 +117,33 @@ def test_a_run_whose_node_process_is_killed_is_recorded(ray: Ray, tmp_path: Path
 @pytest.mark.slow
 def test_leaving_early_stops_what_is_on_and_records_it(ray: Ray, tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    going = ray.run([Task("good", make(tmp_path)), hanging, Task("never", make(tmp_path, "seed=9"))])
+    going = ray.run([Job("good", make(tmp_path)), hanging, Job("never", make(tmp_path, "seed=9"))])
     assert next(going)[1].record["status"] == "done"
     process = on(hanging.folder)
     going.close()
     record = read_record(hanging.folder)
     assert record is not None and record["status"] == "interrupted" and "SIGTERM" in record["reason"]
     assert ended(process) and not list(tmp_path.glob("runs/*/owner.json"))
-    assert len(list(tmp_path.glob("runs/*"))) == 2 and ray.call("math.gcd", 4, 6) == 2
+    assert len(list(tmp_path.glob("runs/*"))) == 2 and ray.call(math.gcd, 4, 6) == 2
 
 
 @pytest.mark.slow
 def test_a_call_returns_what_the_function_does(ray: Ray) -> None:
-    assert ray.call("math.gcd", 12, 18) == 6
+    assert ray.call(math.gcd, 12, 18) == 6
     with pytest.raises(UserError, match="word: 'yes' is invalid"):
-        ray.call("faulty.refuse", "yes")
+        ray.call(importlib.import_module("faulty").refuse, "yes")
     with pytest.raises(ZeroDivisionError):
-        ray.call("operator.truediv", 1, 0)
-    with pytest.raises(UserError, match=r"os\._exit: Ray lost the worker"):
-        ray.call("os._exit", 0)
-    assert ray.call("os.getcwd") == os.getcwd()
-    assert ray.call("os.getpid") != ray.call("os.getpid")
-    assert ray.call("os.getenv", "CUDA_VISIBLE_DEVICES") == ""
+        ray.call(operator.truediv, 1, 0)
+    with pytest.raises(UserError, match=r"_exit: Ray lost the worker"):
+        ray.call(os._exit, 0)
+    assert ray.call(os.getcwd) == os.getcwd()
+    assert ray.call(os.getpid) != ray.call(os.getpid)
+    assert ray.call(os.getenv, "CUDA_VISIBLE_DEVICES") == ""
 
 
 def test_a_runs_process_knows_nothing_of_ray(ray: Ray) -> None:
     """Nor has it the token, with which anything could be run on the cluster."""
-    found = ray.call("frostline.launchers.dispatch.environment", 1)
+    found = ray.call(environment, 1)
     assert not [name for name in found if name.startswith("RAY_")] and os.environ["RAY_AUTH_TOKEN"] not in str(found)
 
 
@@ -170,10 +173,10 @@ def test_all_that_a_cluster_of_our_own_opens_is_for_this_machine_and_this_user(r
 
 def test_what_does_not_go_together_is_said_before_a_run(ray: Ray, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trainer\.num_nodes=2: launcher=ray has one node"):
-        list(ray.run([Task("two", make(tmp_path, "trainer.num_nodes=2"))]))
+        list(ray.run([Job("two", make(tmp_path, "trainer.num_nodes=2"))]))
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="outputs: .* cannot be written"):
-        list(ray.run([Task("one", make(tmp_path / "file"))]))
+        list(ray.run([Job("one", make(tmp_path / "file"))]))
     assert not (tmp_path / "runs").exists()
     for override, why in (
         ("launcher.cpus=0", r"launcher\.cpus"),
@@ -196,7 +199,7 @@ def test_an_address_where_nobody_answers_is_said_at_once(tmp_path: Path) -> None
     ):
         with make_launcher([make(tmp_path, f"launcher.address={address}")]) as launcher:
             with pytest.raises(UserError, match=why):
-                list(launcher.run([Task("one", make(tmp_path))]))
+                list(launcher.run([Job("one", make(tmp_path))]))
     assert time.monotonic() - began < 10 and not (tmp_path / "runs").exists()
 
 
@@ -204,7 +207,7 @@ def test_resources_that_no_node_has_are_refused(ray: Ray, monkeypatch: pytest.Mo
     greedy = Ray(cpus=1000)
     monkeypatch.setitem(vars(greedy), "cluster", ray.cluster)
     with pytest.raises(UserError, match=r"launcher\.cpus=1000, .*no node of the Ray cluster has 1000 CPUs"):
-        greedy.call("os.getpid")
+        greedy.call(os.getpid)
     assert ray.workers == 2 and ray.needs == {"num_cpus": 1, "num_gpus": 0}
 
 
@@ -268,11 +271,11 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
     (tmp_path / "resolved.json").write_text(json.dumps(config.plain()))
     code = (
         "import json; from frostline.config.schema import Run\n"
-        "from frostline.launchers.base import Task, make_launcher\n"
+        "from frostline.launchers.base import Job, make_launcher\n"
         "config = Run.read(json.load(open('resolved.json')))\n"
-        "with make_launcher([config]) as launcher:\n    list(launcher.run([Task('one', config)]))"
+        "with make_launcher([config]) as launcher:\n    list(launcher.run([Job('one', config)]))"
     )
-    folder = Task("one", config).folder
+    folder = Job("one", config).folder
     for number, everyone in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)):
         before = set(Path("/tmp").glob("frost-*"))
         deaf = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if number == signal.SIGTERM else []

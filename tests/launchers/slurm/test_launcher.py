@@ -11,9 +11,9 @@ from tests.configs import plain_run
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task, make_launcher
-from frostline.launchers.slurm.meeting import mourn
-from frostline.launchers.slurm.queue import Place, look
+from frostline.launchers.base import Job, make_launcher
+from frostline.launchers.slurm.meeting import report_death
+from frostline.launchers.slurm.queue import Place, read_queue
 from frostline.ranks.place import leave_status, origin, read_statuses
 from frostline.results.store import read_record
 
@@ -95,28 +95,28 @@ def test_without_slurm_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.
 def test_an_output_folder_that_is_a_pattern_is_refused(tmp_path: Path, commands: Path) -> None:
     config = make(tmp_path / "%j")
     with make_launcher([config]) as launcher, pytest.raises(UserError, match="outputs: .* no %"):
-        list(launcher.run([Task("one", config)]))
+        list(launcher.run([Job("one", config)]))
 
 
 def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
     (commands / "squeue.out").write_text("a|b|N/A|7|RUNNING|None\nfrostline-1|3|9_3|PENDING|PartitionTimeLimit\n")
-    jobs = look()
+    jobs = read_queue()
     assert jobs is not None
     assert jobs[Place("a|b", None)].state == "RUNNING" and not jobs[Place("a|b", None)].stuck
     assert str(jobs[Place("frostline-1", 3)]) == "job 9_3 (PENDING, PartitionTimeLimit)"
     assert jobs[Place("frostline-1", 3)].stuck and not jobs[Place("frostline-1", 3)].ended
     (commands / "squeue").write_text("#!/bin/sh\necho down >&2\nexit 1\n")
-    assert look() is None
+    assert read_queue() is None
 
 
 def test_a_run_whose_job_slurm_forgot_is_recorded_and_run_again(tmp_path: Path, commands: Path) -> None:
     """As after a crash of slurmctld: the job is in no list, and there is no record."""
     (commands / "sbatch.out").write_text("Submitted batch job 7\n")
-    task = Task("one", make(tmp_path))
-    with make_launcher([task.config]) as launcher:
-        ((_, outcome, _),) = launcher.run([task])
+    job = Job("one", make(tmp_path))
+    with make_launcher([job.config]) as launcher:
+        ((_, outcome, _),) = launcher.run([job])
     assert outcome.record["status"] == "failed" and "SLURM no longer knows the job" in outcome.record["reason"]
-    assert read_record(task.folder) == outcome.record
+    assert read_record(job.folder) == outcome.record
     script = next((tmp_path / "slurm").glob("7_submission.sh")).read_text()
     assert "#SBATCH --signal=USR2@120" in script and "#SBATCH --requeue" in script and "ntasks-per-node=1" in script
 
@@ -130,5 +130,5 @@ def test_a_rank_that_nccl_ends_comes_after_the_one_that_it_lost(
 ) -> None:
     """Of rank 0 only an exit code is known; rank 1 said a second before or after that why it failed."""
     leave_status(tmp_path, 1, {"status": "failed", "time": time.time() + word})
-    mourn(tmp_path, plain_run(), 0, code, None)
+    report_death(tmp_path, plain_run(), 0, code, None)
     assert origin(read_statuses(tmp_path), {}) == first

@@ -4,18 +4,27 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Task, Workers, only_result
-from frostline.launchers.dispatch import Outcome, conclude, environment, set_up, share
+from frostline.launchers.base import Job, Workers, only_result
+from frostline.launchers.calls import name_of
+from frostline.launchers.dispatch import (
+    Outcome,
+    conclude_run,
+    dispatch,
+    environment,
+    make_run_folder,
+    share_threads,
+)
+from frostline.launchers.pool import warm
 from frostline.launchers.pool.server import start_server
 from frostline.launchers.pool.slot import Slot
 from frostline.results.store import RECORD, RESOLVED
 
-COUNT = "torch.cuda.device_count"
 LOOK_S = 1.0
 
 
@@ -41,12 +50,12 @@ class Pool(Workers):
     ):
         self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices
         self._handler: Any = None
-        self._running: dict[Slot, Task] = {}
+        self._running: dict[Slot, Job] = {}
 
     def __enter__(self) -> "Pool":
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
-        start_server(environment(share(self.threads, self.wanted or 1)))
+        start_server(environment(share_threads(self.threads, self.wanted or 1)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,7 +69,8 @@ class Pool(Workers):
     def slots(self) -> list[Slot]:
         """Places for a run each; making them waits for the server's imports."""
         first = self._slot(None, 1)
-        names = shares(visible(only_result(self._call_on([first], COUNT))), self.devices) if self.devices else []
+        found = only_result(self._call_on([first], warm.count_gpus)) if self.devices else 0
+        names = share_gpus(name_gpus(found), self.devices) if found else []
         number = self.wanted or len(names) or 1
         if number == 1 and not names:
             return [first]
@@ -68,7 +78,7 @@ class Pool(Workers):
         return [self._slot(names[place % len(names)] if names else None, number) for place in range(number)]
 
     def _slot(self, device: str | None, workers: int) -> Slot:
-        threads = share(self.threads, workers)
+        threads = share_threads(self.threads, workers)
         return Slot(environment(threads), threads, device, self.fresh)
 
     @property
@@ -77,44 +87,45 @@ class Pool(Workers):
         return self.wanted or len(self.slots)
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was started."""
-        return [(task, slot.started) for slot, task in list(self._running.items())]
+        return [(job, slot.started) for slot, job in list(self._running.items())]
 
-    def _begin(self, task: Task) -> None:
-        set_up(task.folder, task.config)
+    def _begin(self, job: Job) -> None:
+        make_run_folder(job.folder, job.config)
         slot = next(slot for slot in self.slots if slot not in self._running)
-        self._running[slot] = task
-        path = str((task.folder / RESOLVED).absolute())
-        slot.begin("frostline.launchers.pool.warm.run", path, limit=task.config.launcher["timeout_s"])
+        self._running[slot] = job
+        path = str((job.folder / RESOLVED).absolute())
+        slot.begin(warm.run, path, limit=job.config.launcher["timeout_s"])
 
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
         wait([slot.future for slot in self._running], LOOK_S, FIRST_COMPLETED)
         found = []
         for slot in [slot for slot in self._running if slot.ended()]:
             seconds = time.monotonic() - slot.started
-            task = self._running[slot]
-            accident = slot.accident(task.folder, task.config)
-            if not slot.well():
+            job = self._running[slot]
+            end = slot.describe_end(job.folder, job.config)
+            if not slot.succeeded():
                 slot.stop()
-            outcome = conclude(task.folder, task.config, accident)
+            outcome = conclude_run(job.folder, job.config, end)
             del self._running[slot]
-            found.append((task, outcome, seconds))
+            found.append((job, outcome, seconds))
         return found
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many slots at the same time; a UserError stands where a result would.
+    def run_one(self, job: Job) -> Outcome | None:
+        """Do one run in a process of its own, which has this terminal for itself and needs no server."""
+        return dispatch(job.config)
 
-        A defect comes with its traceback.
-        """
+    def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See `Workers.call_many`; there may be fewer, as many as slots are free."""
         free = [slot for slot in self.slots if slot not in self._running]
         return self._call_on(free[:times], function, *arguments)
 
-    def _call_on(self, slots: list[Slot], function: str, *arguments: Any) -> list[Any]:
+    def _call_on(self, slots: list[Slot], function: Callable[..., Any], *arguments: Any) -> list[Any]:
         try:
             for slot in slots:
-                slot.begin("frostline.launchers.pool.warm.call", function, *arguments)
+                slot.begin(warm.call, name_of(function), *arguments)
             while not all([slot.ended() for slot in slots]):  # each is looked at: it may begin anew
                 wait([slot.future for slot in slots], LOOK_S)
             return [_result(slot) for slot in slots]
@@ -125,9 +136,9 @@ class Pool(Workers):
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
         _stop(list(self._running))
-        for task in self._running.values():
-            if not (task.folder / RECORD).exists():
-                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        for job in self._running.values():
+            if not (job.folder / RECORD).exists():
+                conclude_run(job.folder, job.config, "stopped with the command that ran it", "interrupted")
         self._running.clear()
 
 
@@ -147,13 +158,13 @@ def _stop(slots: list[Slot]) -> None:
             list(threads.map(Slot.stop, slots))
 
 
-def visible(count: int) -> list[str]:
+def name_gpus(count: int) -> list[str]:
     """Return the names by which each of ``count`` visible GPUs can be made the only visible one."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return (named.split(",") if named else [str(place) for place in range(count)])[:count]
 
 
-def shares(names: list[str], devices: int) -> list[str]:
+def share_gpus(names: list[str], devices: int) -> list[str]:
     """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
     whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
     return whole or ([",".join(names)] if names else [])

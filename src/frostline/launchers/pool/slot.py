@@ -1,10 +1,8 @@
 """A slot of the pool: a pebble pool of one process, which is replaced when it dies."""
 
-import importlib
-import multiprocessing
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,11 @@ from pebble import CONSTS, ProcessExpired, ProcessFuture, ProcessPool
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.dispatch import accident, overdue
-from frostline.launchers.pool.server import start_server
-from frostline.launchers.worker import death
-from frostline.processes.lifetime import end_group, running
+from frostline.launchers.dispatch import describe_exit, describe_timeout
+from frostline.launchers.pool import warm
+from frostline.launchers.pool.server import WorkerContext, start_server
+from frostline.launchers.worker import describe_death
+from frostline.processes.lifetime import end_group, is_running
 
 CONSTS.term_timeout = 5.0  # seconds that pebble leaves a process to end by itself, before it kills it
 TRIES = 3
@@ -33,28 +32,22 @@ class Slot:
     """
 
     def __init__(self, environment: Mapping[str, str], threads: int, device: str | None, fresh: bool):
-        self.context = multiprocessing.get_context("forkserver")
+        self.context = WorkerContext()
         self.worker = self.context.RawValue("i", 0)  # the process that does the present work, set by itself
         self.server = self.context.RawValue("i", 0)  # the process that has started it
-        self.about = (
-            "frostline.launchers.pool.warm.start",
-            self.worker,
-            dict(environment),
-            threads,
-            device,
-            self.server,
-        )
+        self.environment = dict(environment)
+        self.about = (self.worker, self.environment, threads, device, self.server)
         self.fresh = fresh
         self.future: ProcessFuture = ProcessFuture()
         self.started = 0.0
         self._pool: ProcessPool | None = None
-        self._work: tuple[tuple, float | None] = ((), None)
+        self._work: tuple[Callable[..., Any], tuple, float | None] = (warm.call, (), None)
         self._tries = 0
         self._gone: float | None = None
 
-    def begin(self, function: str, *arguments: Any, limit: float | None = None) -> None:
-        """Let this slot's process call a function, named with its module, for at most ``limit`` seconds."""
-        self._work = (function, *arguments), limit
+    def begin(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> None:
+        """Let this slot's process call a top-level function of Frostline's, for at most ``limit`` seconds."""
+        self._work = function, arguments, limit
         self._tries = 0
         self.started = time.monotonic()
         self._schedule()
@@ -65,11 +58,11 @@ class Slot:
         try:
             if self._pool is None or not self._pool.active:  # its idle process may have died
                 self.stop()
-                start_server(self.about[2])
-                self._pool = ProcessPool(1, int(self.fresh), by_name, self.about, self.context)
+                start_server(self.environment)
+                self._pool = ProcessPool(1, int(self.fresh), warm.start, self.about, self.context)
             self.worker.value = 0
-            arguments, limit = self._work
-            self.future = self._pool.schedule(by_name, arguments, timeout=limit)
+            function, arguments, limit = self._work
+            self.future = self._pool.schedule(function, arguments, timeout=limit)
         except (OSError, EOFError, RuntimeError) as error:  # the fork server died meanwhile
             self.future = ProcessFuture()
             self.future.set_exception(BrokenProcessPool(f"no process could be started ({error})"))
@@ -89,7 +82,7 @@ class Slot:
 
     def _vanished(self) -> bool:
         """Return whether the process left with exit code 0 in the middle of its work, of which pebble says nothing."""
-        if self.worker.value == 0 or running(self.worker.value):
+        if self.worker.value == 0 or is_running(self.worker.value):
             self._gone = None
             return False
         self._gone = self._gone or time.monotonic()
@@ -101,28 +94,28 @@ class Slot:
             return self.future.exception()
         return BrokenProcessPool("the pool has ended") if self._stuck() else ProcessExpired("", 0)
 
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         """Return whether the work that has ended was a run that is done: its process can take the next one."""
         return self._error() is None and self.future.result() == 0
 
-    def accident(self, folder: Path, config: Run) -> str | None:
+    def describe_end(self, folder: Path, config: Run) -> str | None:
         """Return what befell the process of a run that has ended, or None where the run left a record itself."""
         error = self._error()
         if isinstance(error, TimeoutError):
-            return overdue(config)
+            return describe_timeout(config)
         if isinstance(error, ProcessExpired):
-            lost = error.exitcode == SERVER_GONE and not running(self.server.value)
-            return "the process that starts workers was killed" if lost else accident(folder, error.exitcode)
+            lost = error.exitcode == SERVER_GONE and not is_running(self.server.value)
+            return "the process that starts workers was killed" if lost else describe_exit(folder, error.exitcode)
         if error is not None:
             return f"the worker failed: {type(error).__name__}: {error}"
-        return accident(folder, self.future.result())
+        return describe_exit(folder, self.future.result())
 
     def result(self) -> Any:
         """Return what the function that has ended returned, or raise what it raised; UserError if its process died."""
         error = self._error()
         if isinstance(error, ProcessExpired | BrokenProcessPool):
-            why = death(error.exitcode) if isinstance(error, ProcessExpired) else "no worker could be started"
-            raise UserError(f"{self._work[0][1]}: {why}.") from error
+            why = describe_death(error.exitcode) if isinstance(error, ProcessExpired) else "no worker could be started"
+            raise UserError(f"{self._work[1][0]}: {why}.") from error
         return self.future.result()
 
     def stop(self) -> None:
@@ -134,9 +127,3 @@ class Slot:
         if self.worker.value:
             end_group(self.worker.value, signal.SIGKILL)
             self.worker.value = 0
-
-
-def by_name(function: str, *arguments: Any) -> Any:
-    """Call a function named with its module, which only the process that calls it has to import."""
-    module, _, name = function.rpartition(".")
-    return getattr(importlib.import_module(module), name)(*arguments)

@@ -1,4 +1,7 @@
-"""A warm worker: one process that does one run after another, each as if it were the first."""
+"""A warm worker: one process that does one run after another, each as if it were the first.
+
+Who starts workers imports this too, and has no torch: it is imported where it is used, and is there already.
+"""
 
 import ctypes
 import gc
@@ -10,36 +13,19 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-import frostline.processes.imports  # noqa: F401 (before Lightning)
-from frostline.launchers.pool.slot import by_name
+from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import run as run_once
 from frostline.processes.import_path import leave_out_working_directory
 from frostline.processes.stopping import interruptible
-from frostline.ranks.numerics import SETTINGS as NUMERICS
 from frostline.results.log import open_log
 from frostline.results.store import LOG
 
-# What a run can set for the whole process (Lightning does, from keys of `trainer`), as pairs of a getter and a setter.
-SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
-    (torch.get_rng_state, torch.set_rng_state),
-    (np.random.get_state, np.random.set_state),
-    (random.getstate, random.setstate),
-    (torch.get_num_threads, torch.set_num_threads),
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    *NUMERICS,
-    (os.getcwd, os.chdir),
-    (lambda: logging.getLogger().handlers[:], lambda value: setattr(logging.getLogger(), "handlers", value)),
-)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 LEFT_S = 10.0
 
@@ -51,6 +37,8 @@ def start(number: Any, environment: Mapping[str, str], threads: int, device: str
 
     Nothing may have touched CUDA before.
     """
+    import torch
+
     global _shared
     _shared = number, server
     os.setsid()
@@ -67,15 +55,22 @@ def start(number: Any, environment: Mapping[str, str], threads: int, device: str
 def run(path: str) -> int:
     """Do one run in this process; return its exit code. What it says goes to its ``log.txt``."""
     _sign()
-    with unchanged(), output_to(Path(path).parent / LOG):
+    with restoring_process(), output_to(Path(path).parent / LOG):
         return run_once(Path(path))
 
 
-def call(function: str, *arguments: Any) -> Any:
-    """Return what a function, named with its module, returns for these arguments."""
+def call(name: str, *arguments: Any) -> Any:
+    """Return what the function of a name returns for these arguments."""
     _sign()
-    with unchanged(), interruptible():
-        return by_name(function, *arguments)
+    with restoring_process(), interruptible():
+        return call_by_name(name, *arguments)
+
+
+def count_gpus() -> int:
+    """Return how many GPUs torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _sign() -> None:
@@ -85,10 +80,10 @@ def _sign() -> None:
 
 
 @contextmanager
-def unchanged() -> Iterator[None]:
+def restoring_process() -> Iterator[None]:
     """Put back what a run sets for its whole process, and let go of its memory."""
     environment = dict(os.environ)
-    settings = [(setter, getter()) for getter, setter in SETTINGS]
+    settings = [(setter, getter()) for getter, setter in _settings()]
     handlers = [(number, signal.getsignal(number)) for number in SIGNALS]
     try:
         with warnings.catch_warnings():
@@ -100,11 +95,34 @@ def unchanged() -> Iterator[None]:
             setter(value)
         for number, handler in handlers:
             signal.signal(number, handler)
-        _let_go()
+        _free_memory()
 
 
-def _let_go() -> None:
+def _settings() -> Sequence[tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """Return what a run can set for the whole process (Lightning does, from keys of `trainer`): getters and setters."""
+    import numpy as np
+    import torch
+
+    from frostline.ranks.numerics import SETTINGS
+
+    root = logging.getLogger()
+    return (
+        (torch.get_rng_state, torch.set_rng_state),
+        (np.random.get_state, np.random.set_state),
+        (random.getstate, random.setstate),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        *SETTINGS,
+        (os.getcwd, os.chdir),
+        (lambda: root.handlers[:], lambda value: setattr(root, "handlers", value)),
+    )
+
+
+def _free_memory() -> None:
     """Free the last run's networks and data, so that they are not counted into the next one's memory."""
+    import torch
+
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
     if torch.distributed.is_available() and torch.distributed.is_initialized():  # DDP on one device

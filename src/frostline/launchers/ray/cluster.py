@@ -5,7 +5,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from frostline.config.secrets import referenced_variables
 from frostline.errors import UserError
 from frostline.files.atomic import write_atomic
 from frostline.files.leftovers import make_name, make_private_folder, sweep_once
+from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import MEMORY
 from frostline.launchers.ray.node import carry_out
 from frostline.processes.import_path import SAFE
@@ -92,11 +93,13 @@ class Cluster:
         fits = [min(one.get("CPU", 0) / cpus, one.get("GPU", 0) / gpus if gpus else float("inf")) for one in held]
         return sum(int(number + 1e-9) for number in fits)  # 1 / 0.2 may come to a little less than 5
 
-    def submit(self, function: str, *arguments: Any, **options: Any) -> Any:
-        """Let some node call a function; return what to wait for. ``options`` are Ray's own."""
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Let some node call a top-level function; return what to wait for. ``options`` are Ray's own."""
         token = None if self._token is None else str(self._token)
         given = referenced_variables(arguments)
-        return self._task.options(**options).remote(os.getcwd(), token, versions(), given, function, *arguments)
+        return self._task.options(**options).remote(
+            os.getcwd(), token, versions(), given, name_of(function), *arguments
+        )
 
     def check(self, outputs: Path) -> None:
         """Make sure that every node has what this machine has; UserError says which has not.
@@ -114,7 +117,7 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in self.nodes]
-        for reference in [self.submit("os.getpid", num_cpus=0, scheduling_strategy=one) for one in here]:
+        for reference in [self.submit(os.getpid, num_cpus=0, scheduling_strategy=one) for one in here]:
             self.result(reference, "launcher.address")
 
     def result(self, reference: Any, what: str) -> Any:
@@ -125,7 +128,7 @@ class Cluster:
         except errors.RayTaskError as error:
             raise error.cause from None
         except errors.RayError as error:
-            raise UserError(f"{what}: {lost(error)}.") from error
+            raise UserError(f"{what}: {describe_loss(error)}.") from error
 
     def cancel(self, references: Sequence[Any], patience_s: float) -> None:
         """Stop what is on: asked first, which leaves a run time for a checkpoint, then forced."""
@@ -146,7 +149,7 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)  # Ray's last process may be writing to it still
 
 
-def lost(error: Exception) -> str:
+def describe_loss(error: Exception) -> str:
     """Return what an error of Ray's own says of a process, in its first sentence."""
     first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     return f"Ray lost the worker ({type(error).__name__}: {first})"

@@ -3,15 +3,18 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Task, Workers
-from frostline.launchers.dispatch import GRACE_S, Outcome, conclude, set_up
-from frostline.launchers.ray.cluster import Cluster, lost
+from frostline.launchers.base import Job, Workers
+from frostline.launchers.calls import name_of
+from frostline.launchers.dispatch import GRACE_S, Outcome, conclude_run, make_run_folder
+from frostline.launchers.ray import node
+from frostline.launchers.ray.cluster import Cluster, describe_loss
 from frostline.results.owner import OWNER, dead
 from frostline.results.store import RECORD
 
@@ -45,7 +48,7 @@ class Ray(Workers):
         self.address, self.wanted, self.dashboard = address, workers, dashboard
         self.cpus, self.gpus, self.devices, self.outputs = cpus, gpus, devices, Path(outputs)
         self._check()
-        self._running: dict[Task, tuple[Any, float]] = {}
+        self._running: dict[Job, tuple[Any, float]] = {}
         self._handler: Any = None
 
     def _check(self) -> None:
@@ -108,35 +111,35 @@ class Ray(Workers):
         return min(room, self.wanted or room)
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that Ray was given, with the `time.monotonic` of that; in a busy cluster some may wait for room."""
-        return [(task, started) for task, (_, started) in list(self._running.items())]
+        return [(job, started) for job, (_, started) in list(self._running.items())]
 
-    def _begin(self, task: Task) -> None:
+    def _begin(self, job: Job) -> None:
         """Hand a run to Ray. Raises UserError for a folder that cannot be used or shared, and for several nodes."""
-        nodes = task.config.trainer.get("num_nodes", 1)
+        nodes = job.config.trainer.get("num_nodes", 1)
         if nodes > 1:
             raise UserError(f"trainer.num_nodes={nodes}: launcher=ray has one node for a run; launcher=slurm has more.")
         assert self.workers > 0
-        node = task.config.launcher
-        config = replace(task.config, launcher={**node, "threads": node["threads"] or self.cpus})
-        set_up(task.folder, config)
-        reference = self.cluster.submit("frostline.launchers.ray.node.run", config.plain(), **self.needs)
-        self._running[task] = reference, time.monotonic()
+        wanted = job.config.launcher
+        config = replace(job.config, launcher={**wanted, "threads": wanted["threads"] or self.cpus})
+        make_run_folder(job.folder, config)
+        reference = self.cluster.submit(node.run, config.plain(), **self.needs)
+        self._running[job] = reference, time.monotonic()
 
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
-        references = {reference: task for task, (reference, _) in self._running.items()}
+        references = {reference: job for job, (reference, _) in self._running.items()}
         ready, _ = self.cluster.ray.wait(list(references), timeout=LOOK_S)
         found = []
         for reference in ready:
-            task = references[reference]
-            outcome = self._outcome(task, reference)
-            _, started = self._running.pop(task)
-            found.append((task, outcome, time.monotonic() - started))
+            job = references[reference]
+            outcome = self._outcome(job, reference)
+            _, started = self._running.pop(job)
+            found.append((job, outcome, time.monotonic() - started))
         return found
 
-    def _outcome(self, task: Task, reference: Any) -> Outcome:
+    def _outcome(self, job: Job, reference: Any) -> Outcome:
         """Return how a run ended; the node sends the record itself, for its file may be slow to show here."""
         errors = self.cluster.ray.exceptions
         try:
@@ -144,28 +147,25 @@ class Ray(Workers):
         except errors.RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            return conclude(task.folder, task.config, f"{type(error.cause).__name__}: {error.cause}")
+            return conclude_run(job.folder, job.config, f"{type(error.cause).__name__}: {error.cause}")
         except errors.RayError as error:
-            _await_end(task.folder)
-            return conclude(task.folder, task.config, lost(error))
-        return Outcome(task.folder.name, task.folder, record, fresh)
+            _await_end(job.folder)
+            return conclude_run(job.folder, job.config, describe_loss(error))
+        return Outcome(job.folder.name, job.folder, record, fresh)
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what `call` would, from so many processes on nodes, each with what a run takes.
-
-        A UserError stands where a result would, also where the process is lost.
-        """
+    def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """See `Workers.call_many`; each process is on a node, with what a run takes."""
         assert self.workers > 0
         references = [self.cluster.submit(function, *arguments, **self.needs) for _ in range(times)]
         try:
-            return [self._result(reference, function) for reference in references]
+            return [self._result(reference, name_of(function)) for reference in references]
         except BaseException:
             self.cluster.cancel(references, CALL_LEFT_S)
             raise
 
-    def _result(self, reference: Any, function: str) -> Any:
+    def _result(self, reference: Any, name: str) -> Any:
         try:
-            return self.cluster.result(reference, function)
+            return self.cluster.result(reference, name)
         except UserError as error:
             return error
 
@@ -174,9 +174,9 @@ class Ray(Workers):
         if not self._running:
             return
         self.cluster.cancel([reference for reference, _ in self._running.values()], LEFT_S)
-        for task in self._running:
-            if not (task.folder / RECORD).exists():
-                conclude(task.folder, task.config, "stopped with the command that ran it", "interrupted")
+        for job in self._running:
+            if not (job.folder / RECORD).exists():
+                conclude_run(job.folder, job.config, "stopped with the command that ran it", "interrupted")
         self._running.clear()
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
+from frostline.launchers.calls import call_by_name
 from frostline.launchers.dispatch import dispatch
-from frostline.launchers.pool.slot import by_name
 from frostline.processes.import_path import leave_out_working_directory
 from frostline.results.record import versions
 from frostline.results.store import LOG, run_folder, run_id
 
 
 def carry_out(
-    here: str, token: str | None, wanted: Mapping[str, str], given: Mapping[str, str], function: str, *arguments: Any
+    here: str, token: str | None, wanted: Mapping[str, str], given: Mapping[str, str], name: str, *arguments: Any
 ) -> Any:
-    """Call a function, named with its module, in the folder ``here``; all that goes in and out is plain.
+    """Call the function of a name in the folder ``here``; all that goes in and out is plain.
 
     ``token`` is a file that the command has written to its output folder, ``wanted`` its versions, ``given`` the
     environment variables that configs among the arguments refer to. Raises UserError where this node has not the same.
@@ -30,7 +30,7 @@ def carry_out(
     _check_versions(wanted)
     _check_folders(here, token)
     leave_out_working_directory()
-    return by_name(function, *arguments)
+    return call_by_name(name, *arguments)
 
 
 def run(plain: dict[str, Any]) -> tuple[bool, dict[str, Any]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import write_json
-from frostline.launchers.pool.slot import by_name
+from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import interruptible
-from frostline.processes.lifetime import leave
+from frostline.processes.lifetime import exit_process
 
 CALL, RESULT = "call.json", "result.json"
 
@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     asked = json.loads((folder / CALL).read_text())
     try:
         with interruptible():
-            result = {"value": by_name(asked["function"], *asked["arguments"])}
+            result = {"value": call_by_name(asked["function"], *asked["arguments"])}
     except UserError as error:
         result = {"error": str(error)}
     write_json(folder / RESULT, result)
@@ -28,4 +28,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    leave(0)
+    exit_process(0)

@@ -16,8 +16,15 @@ import yaml
 
 from frostline.config.schema import Run
 from frostline.files.atomic import write_json
-from frostline.launchers.dispatch import accident, conclude, environment, overdue, settled, share
-from frostline.launchers.slurm.meeting import WATCH_S, Meeting, follow, mourn, partners
+from frostline.launchers.dispatch import (
+    conclude_run,
+    describe_exit,
+    describe_timeout,
+    environment,
+    find_outcome,
+    share_threads,
+)
+from frostline.launchers.slurm.meeting import WATCH_S, Meeting, await_ranks, must_end, report_death
 from frostline.launchers.worker import Interrupted, lead
 from frostline.processes.lifetime import end_group
 from frostline.ranks.place import world_size
@@ -34,7 +41,7 @@ ASK_S = 2.0
 
 
 class Child:
-    """A process of its own that a job waits for; deaf to the signal that asks for a requeue, which is ours."""
+    """A process of its own that a job waits for; the signal that asks for a requeue is ours, and never reaches it."""
 
     def __init__(self, words: Sequence[str], variables: Mapping[str, str]):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # what is blocked stays so in a child
@@ -63,7 +70,7 @@ class Child:
             return True
 
 
-class Work:
+class SlurmTask:
     """What submitit calls in every task of a job; pickled by name with one path, and called again after a requeue."""
 
     def __init__(self, path: str):
@@ -92,7 +99,7 @@ class Work:
         return self.child
 
 
-class RunWork(Work):
+class RunTask(SlurmTask):
     """One run, or one rank of it in each task."""
 
     def __call__(self) -> None:
@@ -100,15 +107,15 @@ class RunWork(Work):
         from submitit.core.utils import UncompletedJobError
 
         config, folder = Run.read(yaml.safe_load(self.path.read_text())), self.path.parent
-        if settled(config, folder) is not None:
+        if find_outcome(config, folder) is not None:
             return
         signal.signal(signal.SIGTERM, self._told)
         try:
             self._work(config, folder)
         except UncompletedJobError as error:  # by submitit, in its handler: the limit has come once too often
-            conclude(folder, config, f"{error} See launcher.max_requeues and launcher.time_min.")
+            conclude_run(folder, config, f"{error} See launcher.max_requeues and launcher.time_min.")
         if self.told:
-            hold(folder)
+            await_requeue(folder)
 
     def _work(self, config: Run, folder: Path) -> None:
         if world_size(config) == 1:
@@ -123,10 +130,10 @@ class RunWork(Work):
         self.told = True
 
     def _alone(self, config: Run, folder: Path) -> None:
-        child = self.start(["frostline.launchers.worker", str(self.path)], threads_of(config))
+        child = self.start(["frostline.launchers.worker", str(self.path)], count_threads(config))
         code = self._wait(child, config)
-        what = overdue(config) if code is None else accident(folder, code)
-        conclude(folder, config, what, "interrupted" if self.told else "failed")
+        what = describe_timeout(config) if code is None else describe_exit(folder, code)
+        conclude_run(folder, config, what, "interrupted" if self.told else "failed")
 
     def _wait(self, child: Child, config: Run, folder: Path | None = None) -> int | None:
         """Return the exit code of a child, or None where it was stopped since it took too long.
@@ -138,7 +145,7 @@ class RunWork(Work):
             while child.process.poll() is None:
                 if limit is not None and time.monotonic() - child.started > limit:
                     return None
-                if folder is not None and follow(folder, int(os.environ["SLURM_PROCID"])):
+                if folder is not None and must_end(folder, int(os.environ["SLURM_PROCID"])):
                     break
                 time.sleep(WATCH_S)
         finally:
@@ -148,9 +155,9 @@ class RunWork(Work):
     def _first(self, config: Run, folder: Path) -> dict[int, int]:
         """Be the parent of rank 0, called by the one who makes the record: open the meeting, and wait for all."""
         try:
-            with Meeting.held(folder) as meeting:
+            with Meeting.open(folder) as meeting:
                 self._rank(config, folder, meeting)
-            partners(folder, world_size(config))
+            await_ranks(folder, world_size(config))
         except Interrupted:  # whoever makes the record has SIGTERM raise this
             self.told = True
             raise
@@ -158,14 +165,14 @@ class RunWork(Work):
 
     def _rank(self, config: Run, folder: Path, meeting: Meeting) -> None:
         """Run this task's rank; whatever becomes of it, its status is there in the end."""
-        child = self.start(["frostline.launchers.worker", str(self.path)], threads_of(config), meeting.variables())
+        child = self.start(["frostline.launchers.worker", str(self.path)], count_threads(config), meeting.variables())
         code = self._wait(child, config, folder)
         rank = int(os.environ["SLURM_PROCID"])
         if not self.told:
-            mourn(folder, config, rank, code, overdue(config) if code is None else None)
+            report_death(folder, config, rank, code, describe_timeout(config) if code is None else None)
 
 
-class CallWork(Work):
+class CallTask(SlurmTask):
     """One function's call, whose arguments and result are JSON files in a folder."""
 
     def __call__(self) -> None:
@@ -179,14 +186,14 @@ class CallWork(Work):
             write_json(self.path / "result.json", {"error": f"the process ended with exit code {code}"})
 
 
-def threads_of(config: Run) -> int:
+def count_threads(config: Run) -> int:
     """Return the threads of a task's process: as configured, else its CPUs, else its share of the node's."""
     node = config.launcher
     tasks = world_size(config) // config.trainer.get("num_nodes", 1)
-    return node["threads"] or node["cpus_per_task"] or share(None, tasks)
+    return node["threads"] or node["cpus_per_task"] or share_threads(None, tasks)
 
 
-def hold(folder: Path) -> None:
+def await_requeue(folder: Path) -> None:
     """Wait where SLURM has told the worker to stop but not said what comes next, a requeue or the end.
 
     A job that ended here would count as COMPLETED, half-trained: SLURM requeues a preempted job only if it is still

@@ -16,19 +16,19 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Task
-from frostline.launchers.dispatch import Outcome, set_up, settled
+from frostline.launchers.base import Job, Launcher, Question, Work, run_first
+from frostline.launchers.calls import name_of
+from frostline.launchers.dispatch import Outcome, find_outcome, make_run_folder
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.slurm.call import CALL, RESULT
-from frostline.launchers.slurm.job import CallWork, RunWork, Work
-from frostline.launchers.slurm.queue import Place, check_cluster, look, queue, refusal
+from frostline.launchers.slurm.job import CallTask, RunTask, SlurmTask
+from frostline.launchers.slurm.queue import Place, check_cluster, explain_refusal, read_queue, require_queue
 from frostline.launchers.slurm.script import check, check_gpus, check_path
-from frostline.launchers.slurm.watch import Watched, calm, held, results, withdraw
-from frostline.launchers.worker import clear
+from frostline.launchers.slurm.watch import Watched, await_results, find_jobs, withdraw_jobs, without_force
+from frostline.launchers.worker import clear_folder
 from frostline.processes.import_path import SAFE
 from frostline.results.store import RESOLVED, run_folder, run_id
 
-SURVEY, COUNT, EXTRACT = (f"frostline.run.survey.{name}" for name in ("survey", "count_passes", "extract"))
 ARRAY = 1000
 """Jobs in an array, as SLURM's MaxArraySize has it where nobody set another."""
 
@@ -40,7 +40,7 @@ Kind = tuple[str, int, int, Any]
 """What runs of one array have in common: the output folder, nodes, tasks on each node, GPUs on each node."""
 
 
-class Slurm:
+class Slurm(Launcher):
     """Runs as jobs: ``workers`` of an array at the same time, with what ``sbatch`` calls by the same names.
 
     ``time_min`` (minutes) is a job's time limit, and ``mem_gb`` its memory on each node. ``signal_s`` seconds before
@@ -81,7 +81,7 @@ class Slurm:
             raise UserError(f"launcher.signal_s: {signal_s} is invalid: expected seconds below launcher.time_min.")
         self.wanted, self.max_requeues, self.signal_s = workers, max_requeues, signal_s
         self.threads, self.timeout_s, self.detach = threads, timeout_s, detach
-        self._on: dict[Task, Watched] = {}
+        self._on: dict[Job, Watched] = {}
         self._after: str | None = None
         self._asked = self._began = 0.0
         self._handler: Any = None
@@ -104,20 +104,20 @@ class Slurm:
         return self.wanted
 
     @property
-    def running(self) -> list[tuple[Task, float]]:
+    def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was first seen to be."""
-        return [(task, one.started) for task, one in list(self._on.items()) if one.runs() and one.started is not None]
+        return [(job, one.started) for job, one in list(self._on.items()) if one.runs() and one.started is not None]
 
-    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome, float]]:
-        """Run every task; yield each as it ends, with how it ended and the seconds it took.
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+        """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again, and one that a job has already is not submitted again. A list
-        goes in at once, as one array for each kind of resources; other ``tasks`` are asked for when there is room.
+        goes in at once, as one array for each kind of resources; other ``jobs`` are asked for when there is room.
         Jobs of runs that are on when the caller leaves are cancelled, and the runs recorded as interrupted; with
         ``detach`` they go on, and nothing is yielded of them.
         """
-        coming = iter(tasks)
-        whole = isinstance(tasks, Sequence)
+        coming = iter(jobs)
+        whole = isinstance(jobs, Sequence)
         self._began = time.monotonic()
         try:
             while True:
@@ -129,35 +129,35 @@ class Slurm:
         finally:
             self._leave()
 
-    def _take(self, coming: Iterator[Task], room: int | None) -> Iterator[tuple[Task, Outcome, float]]:
+    def _take(self, coming: Iterator[Job], room: int | None) -> Iterator[tuple[Job, Outcome, float]]:
         """Submit what there is room for; yield what is done already."""
-        fresh: list[Task] = []
+        fresh: list[Job] = []
         while room is None or len(fresh) < room:
-            task = next(coming, None)
-            if task is None:
+            job = next(coming, None)
+            if job is None:
                 break
-            known = settled(task.config, task.folder)
+            known = find_outcome(job.config, job.folder)
             if known is not None:
-                yield task, known, 0.0
+                yield job, known, 0.0
             else:
-                fresh.append(task)
+                fresh.append(job)
         if fresh:
             self._submit(fresh)
 
-    def _submit(self, tasks: Sequence[Task]) -> None:
+    def _submit(self, jobs: Sequence[Job]) -> None:
         """Have a job for each of these runs: one that has it already, or a new one."""
-        places = held({task.folder for task in tasks})
-        self._watch(tasks, places)
-        kinds: dict[Any, dict[Path, Task]] = {}
-        for task in tasks:
-            if task.folder not in places:
-                kinds.setdefault(self._kind(task.config), {})[task.folder] = task
+        places = find_jobs({job.folder for job in jobs})
+        self._watch(jobs, places)
+        kinds: dict[Any, dict[Path, Job]] = {}
+        for job in jobs:
+            if job.folder not in places:
+                kinds.setdefault(self._kind(job.config), {})[job.folder] = job
         for kind, found in kinds.items():
             for start in range(0, len(found), ARRAY):
-                self._watch(tasks, self._array(kind, list(found.values())[start : start + ARRAY]))
+                self._watch(jobs, self._array(kind, list(found.values())[start : start + ARRAY]))
 
-    def _watch(self, tasks: Sequence[Task], places: Mapping[Path, Place]) -> None:
-        self._on |= {task: Watched(task, places[task.folder]) for task in tasks if task.folder in places}
+    def _watch(self, jobs: Sequence[Job], places: Mapping[Path, Place]) -> None:
+        self._on |= {job: Watched(job, places[job.folder]) for job in jobs if job.folder in places}
 
     def _kind(self, config: Run) -> Kind:
         """Return the output folder, nodes, tasks on each node and GPUs on each node of a run."""
@@ -165,18 +165,18 @@ class Slurm:
         gpus = self.gpus or count_gpus(config) or None
         return config.outputs, trainer.get("num_nodes", 1), trainer.get("devices", 1), gpus
 
-    def _array(self, kind: Kind, tasks: Sequence[Task]) -> dict[Path, Place]:
+    def _array(self, kind: Kind, jobs: Sequence[Job]) -> dict[Path, Place]:
         """Submit runs with the same resources; what an earlier sitting said of their end is removed before."""
         name = f"frostline-{secrets.token_hex(4)}"
-        places = {task.folder: Place(name, index if len(tasks) > 1 else None) for index, task in enumerate(tasks)}
-        for task in tasks:
-            set_up(task.folder, calm(task.config))
-            clear(task.folder, task.config.force)
-            places[task.folder].write(task.folder)
-        self._sbatch(kind, name, [RunWork(str((task.folder / RESOLVED).absolute())) for task in tasks])
+        places = {job.folder: Place(name, index if len(jobs) > 1 else None) for index, job in enumerate(jobs)}
+        for job in jobs:
+            make_run_folder(job.folder, without_force(job.config))
+            clear_folder(job.folder, job.config.force)
+            places[job.folder].write(job.folder)
+        self._sbatch(kind, name, [RunTask(str((job.folder / RESOLVED).absolute())) for job in jobs])
         return places
 
-    def _sbatch(self, kind: Kind, name: str, works: Sequence[Work]) -> None:
+    def _sbatch(self, kind: Kind, name: str, works: Sequence[SlurmTask]) -> None:
         """Submit works as one array. Raises UserError for what sbatch refuses."""
         submitit = _submitit()
         outputs, nodes, tasks, gpus = kind
@@ -204,61 +204,57 @@ class Slurm:
             **{key: value for key, value in wanted.items() if value is not None},
         )
         try:
-            with _outside(submitit.helpers), redirect_stderr(io.StringIO()):  # what it prints there it raises too
+            with _hiding_job(submitit.helpers), redirect_stderr(io.StringIO()):  # what it prints there it raises too
                 executor.submit_array(works)
         except submitit.core.utils.FailedJobError as error:
-            raise refusal(str(error)) from error
+            raise explain_refusal(str(error)) from error
 
-    def _ended(self) -> list[tuple[Task, Outcome, float]]:
+    def _ended(self) -> list[tuple[Job, Outcome, float]]:
         """Return the runs that have ended: their records are there, or their jobs are gone."""
         now, (least, most) = time.monotonic(), ASK_S
         jobs = None
         if now - self._asked > min(most, least + (now - self._began) / 20):
-            jobs, self._asked = look(), now
-        found = [(task, one.end(jobs)) for task, one in self._on.items()]
-        ended = [(task, end, self._on.pop(task)) for task, end in found if end is not None]
-        return [(task, end, time.monotonic() - (one.started or one.submitted)) for task, end, one in ended]
+            jobs, self._asked = read_queue(), now
+        found = [(job, one.end(jobs)) for job, one in self._on.items()]
+        ended = [(job, end, self._on.pop(job)) for job, end in found if end is not None]
+        return [(job, end, time.monotonic() - (one.started or one.submitted)) for job, end, one in ended]
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Return what a top-level function returns in a process here.
+    def run_one(self, job: Job) -> Outcome | None:
+        """See `Launcher.run_one`."""
+        return run_first(self, job)
 
-        A run is only put together there, on the CPU, for the device that it will have: this machine may have no GPU.
-        Raises UserError when the process dies.
+    def ask(self, question: Question, configs: Sequence[Run]) -> Any:
+        """Return what a process here answers: this machine may have no GPU, so it is told that the runs are elsewhere.
+
+        A run is only put together there, on the CPU. Raises UserError when the process dies.
         """
-        if function in (SURVEY, COUNT):
-            arguments = (*arguments, True)
         with Pool(workers=1, threads=self.threads) as pool:
-            return pool.call(function, *arguments)
+            return pool.call(question, [config.plain() for config in configs], True)
 
-    def call_many(self, times: int, function: str, *arguments: Any) -> list[Any]:
-        """Return what the extraction returns in so many jobs of one array; other functions are called here, once.
+    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+        """Return what so many jobs of one array have done; a UserError stands where a result would.
 
-        A UserError stands where a result would. With ``detach`` the jobs are not waited for, nothing is returned, and
-        the runs that follow depend on them.
+        Runs that have a job already have had their share, or depend on the jobs that do it. With ``detach`` the jobs
+        are not waited for, nothing is returned, and the runs that follow depend on them.
         """
-        return self._extract(times, *arguments) if function == EXTRACT else [self.call(function, *arguments)]
-
-    def _extract(self, times: int, configs: Sequence[Mapping[str, Any]], threads: int, workers: int) -> list[Any]:
-        """Fill caches in jobs; runs that have a job already have had theirs filled, or depend on those that do."""
-        runs = [Run.read(config) for config in configs]
-        folders = {
-            run_folder(Path(run.outputs), run_id(run)): config for run, config in zip(runs, configs, strict=True)
-        }
-        taken = held(folders)
-        left = [config for folder, config in folders.items() if folder not in taken]
+        folders = {run_folder(Path(one.outputs), run_id(one)): one for one in configs}
+        known = find_jobs(folders)
+        left = [config for folder, config in folders.items() if folder not in known]
         if not left:
             return []
-        folder = Path(left[0]["outputs"]) / "slurm" / "calls" / sha256_json([EXTRACT, left])[:12]
-        asked = {"function": EXTRACT, "arguments": [left, self.threads or self.cpus or 1, workers]}
-        places = held(folder.glob("*")) or self._calling([folder / str(index) for index in range(times)], asked)
+        plain = [config.plain() for config in left]
+        folder = Path(left[0].outputs) / "slurm" / "calls" / sha256_json([name_of(work), plain])[:12]
+        asked = {"function": name_of(work), "arguments": [plain, self.threads or self.cpus or 1, times]}
+        places = find_jobs(folder.glob("*"))
+        places = places or self._call([folder / str(index) for index in range(times)], asked, left)
         if not self.detach:
-            return results(places)
-        jobs = queue()
+            return await_results(places)
+        jobs = require_queue()
         ids = [jobs[place].id for place in places.values() if place in jobs]
         self._after = f"afterany:{':'.join(ids)}" if ids else None
         return []
 
-    def _calling(self, folders: Sequence[Path], asked: Mapping[str, Any]) -> dict[Path, Place]:
+    def _call(self, folders: Sequence[Path], asked: Mapping[str, Any], configs: Sequence[Run]) -> dict[Path, Place]:
         """Submit calls; their folders are named by what is asked, so that the same is not asked twice."""
         name = f"frostline-{secrets.token_hex(4)}"
         places = {folder: Place(name, index if len(folders) > 1 else None) for index, folder in enumerate(folders)}
@@ -266,22 +262,22 @@ class Slurm:
             (folder / RESULT).unlink(missing_ok=True)
             write_json(folder / CALL, asked)
             place.write(folder)
-        config = max(map(Run.read, asked["arguments"][0]), key=count_gpus)  # where some runs have a GPU, so has this
+        config = max(configs, key=count_gpus)  # where some runs have a GPU, so has this
         one = replace(config, trainer={**config.trainer, "devices": 1, "num_nodes": 1})
-        self._sbatch(self._kind(one), name, [CallWork(str(folder.absolute())) for folder in folders])
+        self._sbatch(self._kind(one), name, [CallTask(str(folder.absolute())) for folder in folders])
         return places
 
     def _leave(self) -> None:
         """Cancel the jobs of runs that are on, and record them as interrupted; with ``detach`` let them go on."""
         if not self.detach:
-            withdraw({one.place for one in self._on.values()})
+            withdraw_jobs({one.place for one in self._on.values()})
             for one in self._on.values():
                 one.interrupt()
         self._on.clear()
 
 
 @contextmanager
-def _outside(helpers: Any) -> Iterator[None]:
+def _hiding_job(helpers: Any) -> Iterator[None]:
     """Hide that this process may run in a job itself, of which sbatch would take over options."""
     kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
     with helpers.clean_env(), helpers.environment_variables(**kept):

@@ -13,7 +13,7 @@ from pathlib import Path
 from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.files.leftovers import private_folder
-from frostline.launchers.worker import death
+from frostline.launchers.worker import describe_death
 from frostline.ranks.place import RANKS, by_address, by_file, leave_status, read_statuses, variables, way_to
 from frostline.results.record import Record, versions
 
@@ -39,7 +39,7 @@ class Meeting:
 
     @classmethod
     @contextmanager
-    def held(cls, folder: Path) -> Iterator["Meeting"]:
+    def open(cls, folder: Path) -> Iterator["Meeting"]:
         """Choose where to meet, and tell the others; what earlier ranks left must be gone by now.
 
         On one node that is a file, among several a port that is free here.
@@ -95,7 +95,7 @@ def sitting() -> str:
     return f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
 
 
-def follow(folder: Path, rank: int) -> bool:
+def must_end(folder: Path, rank: int) -> bool:
     """Return whether a rank has to end since another failed some seconds ago."""
     for other, status in read_statuses(folder).items():
         if other != rank and status["status"] not in ("done", "pruned"):
@@ -104,7 +104,7 @@ def follow(folder: Path, rank: int) -> bool:
     return False
 
 
-def mourn(folder: Path, config: Run, rank: int, code: int | None, late: str | None) -> None:
+def report_death(folder: Path, config: Run, rank: int, code: int | None, late: str | None) -> None:
     """Leave word of a rank that died without any, or that took too long (``late`` says so).
 
     A death without a word is put before all that the others say: they can say no more than that they lost it. Except by
@@ -113,13 +113,13 @@ def mourn(folder: Path, config: Run, rank: int, code: int | None, late: str | No
     if late is None and (code == 0 or rank in read_statuses(folder)):
         return
     assert late is not None or code is not None
-    reason = late or death(code or 0)
+    reason = late or describe_death(code or 0)
     record = Record(folder.name, "failed", config.plain(), reason=reason, versions=versions())
     died = time.time() - WATCH_S if code == -signal.SIGABRT else 0.0
     leave_status(folder, rank, {**record.plain(), "time": died})
 
 
-def partners(folder: Path, world: int) -> None:
+def await_ranks(folder: Path, world: int) -> None:
     """Wait until every rank has left word, or a while."""
     deadline = time.monotonic() + LAST_S
     while len(read_statuses(folder)) < world and time.monotonic() < deadline:

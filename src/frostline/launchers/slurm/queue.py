@@ -62,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     """A job as SLURM sees it."""
 
     id: str
@@ -89,10 +89,10 @@ class Job:
         return f"job {self.id} ({self.state}{why})"
 
 
-Queue = Mapping[Place, Job]
+Queue = Mapping[Place, SlurmJob]
 
 
-def look() -> Queue | None:
+def read_queue() -> Queue | None:
     """Return this user's jobs, those that ended a few minutes ago included; None while SLURM does not answer."""
     command = ["squeue", "--me", "--array", "--states=all", "--noheader", "--format=%j|%K|%i|%T|%r"]
     try:
@@ -103,26 +103,26 @@ def look() -> Queue | None:
     if done.returncode:
         log.warning("squeue does not answer (%s); still waiting.", done.stderr.strip())
         return None
-    return _parsed(done.stdout)
+    return _parse(done.stdout)
 
 
-def _parsed(text: str) -> Queue:
+def _parse(text: str) -> Queue:
     found = {}
     for line in text.splitlines():
         name, index, number, state, why = line.rsplit("|", 4)
-        found[Place(name, int(index) if index.isdecimal() else None)] = Job(number, state, why)
+        found[Place(name, int(index) if index.isdecimal() else None)] = SlurmJob(number, state, why)
     return found
 
 
-def queue() -> Queue:
+def require_queue() -> Queue:
     """Return this user's jobs. Raises UserError when SLURM does not answer."""
-    found = look()
+    found = read_queue()
     if found is None:
         raise UserError("launcher: squeue does not answer; is SLURM up?")
     return found
 
 
-def cancel(jobs: Iterable[Job]) -> None:
+def cancel_jobs(jobs: Iterable[SlurmJob]) -> None:
     """Ask SLURM to end these jobs."""
     ids = [job.id for job in jobs]
     if ids:
@@ -143,10 +143,10 @@ def check_cluster(options: Mapping[str, str | int | None]) -> None:
     )
     # "node configuration is not available" is said of nodes that are down or drained as well: those may come back
     if asked.returncode and "node configuration is not available" not in asked.stderr:
-        raise refusal(asked.stderr)
+        raise explain_refusal(asked.stderr)
 
 
-def refusal(words: str) -> UserError:
+def explain_refusal(words: str) -> UserError:
     """Return the error for what sbatch has to say about a job that it does not take."""
     text = "; ".join(line.strip() for line in words.strip().splitlines() if line.strip())
     return UserError(f"launcher: SLURM refuses the job: {text}; see the keys of conf/launcher/slurm.yaml.")

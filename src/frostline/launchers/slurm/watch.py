@@ -9,10 +9,10 @@ from typing import Any
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Task
-from frostline.launchers.dispatch import Outcome, conclude
+from frostline.launchers.base import Job
+from frostline.launchers.dispatch import Outcome, conclude_run
 from frostline.launchers.slurm.call import RESULT
-from frostline.launchers.slurm.queue import Job, Place, Queue, cancel, look, queue
+from frostline.launchers.slurm.queue import Place, Queue, SlurmJob, cancel_jobs, read_queue, require_queue
 from frostline.results.owner import OWNER
 from frostline.results.store import read_record
 
@@ -28,16 +28,16 @@ CANCEL_S = 90.0
 class Watched:
     """A run and its job; times are those of `time.monotonic`."""
 
-    task: Task
+    job: Job
     place: Place
     submitted: float = field(default_factory=time.monotonic)
     started: float | None = None
     gone: float | None = None
-    job: Job | None = None
+    seen: SlurmJob | None = None
 
     def runs(self) -> bool:
         """Return whether a worker has the run at this moment: SLURM's word for it comes later."""
-        on = (self.task.folder / OWNER).exists()
+        on = (self.job.folder / OWNER).exists()
         if on and self.started is None:
             self.started = time.monotonic()
         return on
@@ -45,14 +45,14 @@ class Watched:
     def end(self, jobs: Queue | None) -> Outcome | None:
         """Return how the run ended, if it has, as far as its record says it or these jobs."""
         self.runs()
-        if over(self.task.folder):
+        if has_ended(self.job.folder):
             return self._conclude(None)
         if jobs is None:
             return None
-        self.job = jobs.get(self.place, self.job)
-        if self.job is not None and self.job.stuck:
-            cancel([self.job])
-            return self._conclude(f"SLURM can never start {self.job}, which was cancelled")
+        self.seen = jobs.get(self.place, self.seen)
+        if self.seen is not None and self.seen.stuck:
+            cancel_jobs([self.seen])
+            return self._conclude(f"SLURM can never start {self.seen}, which was cancelled")
         if self.place in jobs and not jobs[self.place].ended:
             self.gone = None
             return None
@@ -62,59 +62,60 @@ class Watched:
     def interrupt(self) -> Outcome:
         """Record that the run was stopped, unless it has come to an end."""
         stopped = "stopped with the command that ran it"
-        return self._conclude(None if over(self.task.folder) else stopped, "interrupted")
+        return self._conclude(None if has_ended(self.job.folder) else stopped, "interrupted")
 
-    def _conclude(self, accident: str | None, status: str = "failed") -> Outcome:
-        stopped = self.job is not None and self.job.state == "CANCELLED"
-        return conclude(self.task.folder, calm(self.task.config), accident, "interrupted" if stopped else status)
+    def _conclude(self, end: str | None, status: str = "failed") -> Outcome:
+        if self.seen is not None and self.seen.state == "CANCELLED":
+            status = "interrupted"
+        return conclude_run(self.job.folder, without_force(self.job.config), end, status)
 
     def _why(self) -> str:
         """Return what SLURM says of a job that left no record, and where to look."""
-        if self.job is None:
+        if self.seen is None:
             return f"SLURM no longer knows the job {self.place.name} of this run, and it left no record"
-        log = Path(self.task.config.outputs).absolute() / "slurm" / f"{self.job.id}_0_log.err"
+        log = Path(self.job.config.outputs).absolute() / "slurm" / f"{self.seen.id}_0_log.err"
         where = f"see {log}" if log.exists() else f"its log {log} is not there: is outputs shared by all nodes?"
-        return f"SLURM ended {self.job} before the run had; {where}"
+        return f"SLURM ended {self.seen} before the run had; {where}"
 
 
-def over(folder: Path) -> bool:
+def has_ended(folder: Path) -> bool:
     """Return whether a run has come to an end: an interrupted one may be on its way back into the queue."""
     record = read_record(folder)
     return record is not None and record["status"] != "interrupted"
 
 
-def calm(config: Run) -> Run:
+def without_force(config: Run) -> Run:
     """Return the config of a run for its job: what `force` asks for is done once, not again after each requeue."""
     return replace(config, force=False)
 
 
-def held(folders: Iterable[Path]) -> dict[Path, Place]:
+def find_jobs(folders: Iterable[Path]) -> dict[Path, Place]:
     """Return the jobs that have these runs (or calls) already; one that has just come to its end is waited for."""
     places = {folder: place for folder in folders if (place := Place.read(folder)) is not None}
     while places:
-        jobs = queue()
+        jobs = require_queue()
         places = {folder: place for folder, place in places.items() if place in jobs and not jobs[place].ended}
-        if not any(over(folder) or (folder / RESULT).exists() for folder in places):
+        if not any(has_ended(folder) or (folder / RESULT).exists() for folder in places):
             break
         time.sleep(LOOK_S)
     return places
 
 
-def withdraw(places: Collection[Place]) -> None:
+def withdraw_jobs(places: Collection[Place]) -> None:
     """Cancel these jobs, and wait until they are gone, for a while."""
     deadline = time.monotonic() + CANCEL_S
-    asked: set[Job] = set()
+    asked: set[SlurmJob] = set()
     while places and time.monotonic() < deadline:
-        jobs = look()
+        jobs = read_queue()
         left = [] if jobs is None else [jobs[place] for place in places if place in jobs and not jobs[place].ended]
         if jobs is not None and not left:
             return
-        cancel(set(left) - asked)
+        cancel_jobs(set(left) - asked)
         asked |= set(left)
         time.sleep(LOOK_S)
 
 
-def results(calls: Mapping[Path, Place]) -> list[Any]:
+def await_results(calls: Mapping[Path, Place]) -> list[Any]:
     """Wait for the jobs of calls; return what the function did in each, or the UserError that came of it.
 
     Those that wait in the queue when the first one has done its work are cancelled: they have nothing left to do.
@@ -128,12 +129,12 @@ def results(calls: Mapping[Path, Place]) -> list[Any]:
             if not waiting:
                 return found
             time.sleep(LOOK_S)
-            jobs = look()
+            jobs = read_queue()
             if jobs is None:
                 continue
             if any(not isinstance(one, UserError) for one in found):
                 idle = {folder: place for folder, place in waiting.items() if place in jobs and jobs[place].idle}
-                withdraw(idle.values())
+                withdraw_jobs(idle.values())
                 waiting = {folder: place for folder, place in waiting.items() if folder not in idle}
             for folder, place in list(waiting.items()):
                 if place in jobs and not jobs[place].ended:
@@ -142,7 +143,7 @@ def results(calls: Mapping[Path, Place]) -> list[Any]:
                     found.append(UserError(f"SLURM ended {jobs.get(place, place.name)} without a result."))
                     del waiting[folder]
     except BaseException:
-        withdraw(waiting.values())
+        withdraw_jobs(waiting.values())
         raise
 
 

@@ -49,7 +49,7 @@ class Groups:
         Raises UserError where a kind of parameter that the phase asks for is not there.
         """
         members = self.members()
-        rates = learning_rates(phase, members, self.kinds["norm"])
+        rates = learning_rates(phase, members, self.kinds)
         if HEAD in phase.train:
             rates |= dict.fromkeys(members[HEAD], phase.train[HEAD].lr)
         return rates

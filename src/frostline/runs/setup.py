@@ -23,9 +23,9 @@ from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
 from frostline.results.pruning import ask
 from frostline.results.record import versions
-from frostline.run.build import Builder, Ingredients, check
-from frostline.run.costs import Costs
-from frostline.run.trainer import make_trainer
+from frostline.runs.build import Builder, Ingredients, check
+from frostline.runs.costs import Costs
+from frostline.runs.trainer import make_trainer
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.journal import Journal, Listeners
 from frostline.training.lightning import disable_signal_handling, join_ranks

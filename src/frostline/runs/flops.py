@@ -14,7 +14,7 @@ from frostline.data.inputs import Inputs, Ragged, values_of
 from frostline.features.policy import CachePolicy
 from frostline.freeze.plan import HEAD, Phase, learning_rates
 from frostline.heads import Head
-from frostline.run.build import Ingredients
+from frostline.runs.build import Ingredients
 
 
 @dataclass(frozen=True)

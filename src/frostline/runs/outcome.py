@@ -10,11 +10,11 @@ from torch import Tensor
 from frostline.config.schema import Run
 from frostline.data.content import data_content
 from frostline.results.record import Cost, Record, git_state, versions
-from frostline.run.build import Ingredients
-from frostline.run.drift import output_similarities, weight_distances
-from frostline.run.flops import WorkModel
-from frostline.run.mistakes import find_mistakes
-from frostline.run.setup import Experiment
+from frostline.runs.build import Ingredients
+from frostline.runs.drift import output_similarities, weight_distances
+from frostline.runs.flops import WorkModel
+from frostline.runs.mistakes import find_mistakes
+from frostline.runs.setup import Experiment
 
 MOST_CLASSES = 2000
 """Whose confusion matrix is recorded: that of more would make a record that its readers refuse for its size."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frostline.comparison.cells import Block, Cell, block_text
+from frostline.comparison.cells import Block, Cell, Key, block_text
 from frostline.config.schema import LOWER_IS_BETTER
 
 SOLVED = "its head is solved, so the learning rate plays no part in it"
@@ -14,9 +14,8 @@ Trial = tuple[float, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What came of tuning a cell: the rate, at which ``edge`` of the grid it lies (low, high), or ``why`` it was not
-    tuned."""
+class ChosenRate:
+    """The learning rate of a cell: at which ``edge`` of the grid it lies (low, high), or ``why`` none was tried."""
 
     label: str
     block: Block
@@ -26,7 +25,7 @@ class Tuned:
     why: str | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """The key of its cell."""
         return self.label, block_text(self.block)
 
@@ -35,24 +34,24 @@ class Tuned:
         return asdict(self)
 
 
-def tune(cell: Cell, trials: Iterable[Trial], monitor: str, extended: bool = False) -> Tuned:
+def choose_rate(cell: Cell, trials: Iterable[Trial], monitor: str, extended: bool = False) -> ChosenRate:
     """Choose the rate with the best validation ``monitor``, of equals the one with the least loss, then the lowest.
 
     A trial that diverged or failed is out; where all are, the cell keeps its own rate and says so.
     """
     trials = sorted(trials, key=lambda one: one[0])
-    scored = [(rate, score) for rate, record in trials if (score := validation(record, monitor)) is not None]
+    scored = [(rate, score) for rate, record in trials if (score := read_score(record, monitor)) is not None]
     if not scored:
-        return Tuned(cell.label, cell.block, cell.lr, why="no trial came to an end", extended=extended)
+        return ChosenRate(cell.label, cell.block, cell.lr, why="no trial came to an end", extended=extended)
     best = max(scored, key=lambda one: (one[1], -one[0]))[0]
     rates = [rate for rate, _ in trials]
     edge = None
     if len(rates) > 1:
         edge = "low" if best == rates[0] else "high" if best == rates[-1] else None
-    return Tuned(cell.label, cell.block, best, edge, extended)
+    return ChosenRate(cell.label, cell.block, best, edge, extended)
 
 
-def validation(record: Mapping[str, Any] | None, monitor: str) -> tuple[float, float] | None:
+def read_score(record: Mapping[str, Any] | None, monitor: str) -> tuple[float, float] | None:
     """Return a finished run's validation score, larger is better, and its loss with the sign turned."""
     if record is None or record["status"] != "done":
         return None
@@ -63,14 +62,14 @@ def validation(record: Mapping[str, Any] | None, monitor: str) -> tuple[float, f
     return (-value if monitor in LOWER_IS_BETTER else value), (-loss if loss is not None else -math.inf)
 
 
-def beyond(rates: Sequence[float], edge: str) -> float:
+def extend_grid(rates: Sequence[float], edge: str) -> float:
     """Return the next rate beyond an end of the grid, by the ratio of its last two there."""
     rates = sorted(rates)
     ratio = rates[1] / rates[0] if edge == "low" else rates[-1] / rates[-2]
     return float(f"{rates[0] / ratio if edge == 'low' else rates[-1] * ratio:.6g}")
 
 
-def length(cell: Cell, record: Mapping[str, Any] | None, seconds: float, phases: int) -> int:
+def choose_epochs(cell: Cell, record: Mapping[str, Any] | None, seconds: float, phases: int) -> int:
     """Return the epochs that take about ``seconds`` by a pilot's record: its training, without the cache's filling.
 
     At least one for each phase, at most fifty times the pilot's; where the pilot has no result, the cell's own.

@@ -7,7 +7,7 @@ from typing import Any
 from frostline.config.schema import Run
 from frostline.ranks.numerics import restoring_numerics
 from frostline.results.store import read_record, run_folder, run_id
-from frostline.run.experiment import run_experiment
+from frostline.runs.experiment import run_experiment
 
 
 def finished(config: Run) -> tuple[dict[str, Any], Path]:

@@ -16,10 +16,10 @@ from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit
 from frostline.files.sheet import write_sheet
 from frostline.results.record import Record
-from frostline.run.build import Builder
-from frostline.run.costs import forget_peak_memory
-from frostline.run.outcome import draft_record, finish_record
-from frostline.run.setup import Experiment, make_cache, set_up
+from frostline.runs.build import Builder
+from frostline.runs.costs import forget_peak_memory
+from frostline.runs.outcome import draft_record, finish_record
+from frostline.runs.setup import Experiment, make_cache, set_up
 from frostline.training.phases import fit_phase, solve_phase
 
 log = logging.getLogger(__name__)

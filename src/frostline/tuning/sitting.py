@@ -4,15 +4,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Launcher, Task
-from frostline.launchers.dispatch import Outcome, settled
-from frostline.launchers.progress import describe
-from frostline.results.store import run_folder, run_id
-from frostline.tuning.index import Index
+from frostline.launchers.base import Job, Launcher
+from frostline.launchers.dispatch import Outcome
+from frostline.launchers.progress import Screen, describe_end
+from frostline.runs.calls import survey
+from frostline.tuning.index import StudyIndex
 from frostline.tuning.judge import Judge
 from frostline.tuning.search import Search
 from frostline.tuning.space import Point
@@ -24,79 +23,77 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Sitting:
-    """One sitting of a study: what is searched, where Optuna keeps it, what runs it.
+class StudySitting:
+    """One sitting of a study: what is searched, where Optuna keeps it, what runs it, and where that is shown.
 
     ``on`` has the trials that are running by their run's ID: two trials that come to the same run share it.
     """
 
     search: Search
     study: "optuna.Study"
-    index: Index
+    index: StudyIndex
     launcher: Launcher
+    screen: Screen
     on: dict[str, list["Trial"]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
-    def conduct(self) -> Mapping[str, Any] | None:
+    def complete(self) -> Mapping[str, Any] | None:
         """Do all that is left to do; return the final run's record, None where no trial has a value."""
-        self.survey()
-        with Judge(self.search.judged).sitting() as judge:
-            for task, outcome, seconds in self.launcher.run(self.tasks(judge)):
+        self.survey_corners()
+        with Judge(self.search.judged).judging() as judge:
+            for job, outcome, seconds in self.launcher.run(self.ask_jobs(judge)):
                 judge.check()
-                judge.leave(task)
+                judge.close(job)
                 first, *others = self.on.pop(outcome.id)
                 self.tell(first, outcome, seconds)
                 for trial in others:
                     self.copy(trial, self.study.get_trials(deepcopy=False)[first.number])
-                self.say(task, outcome, seconds)
+                self.show_end(job, outcome, seconds)
         self.index.close(self.study)
-        return self.final()
+        return self.run_final()
 
-    def settled(self) -> Mapping[str, Any] | None:
+    def final_record(self) -> Mapping[str, Any] | None:
         """Return the final run's record where there is nothing left to do."""
         best = self.index.best()
-        if best is None or self.search.config.force or len(self.ended()) < self.search.trials:
+        if best is None or self.search.config.force or len(self.ended_trials()) < self.search.trials:
             return None
-        config = self.search.final(best["point"])
-        known = settled(config, run_folder(Path(config.outputs), run_id(config)))
-        return known.record if known else None
+        return Job("", self.search.final(best["point"])).final_record()
 
-    def survey(self) -> None:
+    def survey_corners(self) -> None:
         """Let a worker look for mistakes at every corner, before the first trial. Raises UserError for any."""
         if self.study.get_trials(deepcopy=False):
             return
         corners = list(self.search.corners)
-        facts = self.launcher.call("frostline.run.survey.survey", [one.plain() for one in corners])
+        facts = self.launcher.ask(survey, corners)
         for config, fact in zip(corners, facts, strict=True):
             if fact.get("error"):
                 raise UserError(f"{(config.label or '').partition(' 0 ')[2]}: {fact['error']}")
 
-    def tasks(self, judge: Judge) -> Iterator[Task]:
+    def ask_jobs(self, judge: Judge) -> Iterator[Job]:
         """Yield the runs that trials ask for, one when there is room for it."""
-        for trial in self.trials():
+        for trial in self.ask_trials():
             point = self.search.space.point(trial)
             trial.set_user_attr("overrides", self.search.space.overrides(point))
-            task = self.task(trial, point)
-            if task is None:
+            job = self.make_job(trial, point)
+            if job is None:
                 continue
-            run = task.folder.name
-            known = next((one for one in self.ended() if one.user_attrs.get("run") == run), None)
-            trial.set_user_attr("run", run)
+            known = next((one for one in self.ended_trials() if one.user_attrs.get("run") == job.id), None)
+            trial.set_user_attr("run", job.id)
             if known is not None:
                 self.copy(trial, known)
-            elif run in self.on:
-                self.on[run].append(trial)
+            elif job.id in self.on:
+                self.on[job.id].append(trial)
             else:
-                self.on[run] = [trial]
-                judge.follow(task, trial)
-                yield task
+                self.on[job.id] = [trial]
+                judge.follow(job, trial)
+                yield job
 
-    def trials(self) -> Iterator["Trial"]:
+    def ask_trials(self) -> Iterator["Trial"]:
         """Yield the trials that an earlier sitting left unfinished, then new ones, as many as there are to be."""
         optuna = load_optuna()
         states = optuna.trial.TrialState
         for left in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            print(f"trial {left.number} goes on", flush=True)
+            self.screen.say(f"trial {left.number} goes on")
             self.study.sampler = make_sampler(self.search, left.number)
             yield optuna.trial.Trial(self.study, left._trial_id)
         limit = self.search.node.timeout_s or math.inf
@@ -110,17 +107,17 @@ class Sitting:
             self.study.sampler = make_sampler(self.search, number)
             yield self.study.ask()
 
-    def task(self, trial: "Trial", point: Point) -> Task | None:
+    def make_job(self, trial: "Trial", point: Point) -> Job | None:
         """Return a trial's run; None for a point that is no run's, which is told as failed."""
         try:
             config = self.search.trial(point, trial.number)
         except UserError as error:
             self.fail(trial, "failed", str(error))
-            print(f"trial {trial.number}: failed: {error}", flush=True)
+            self.screen.say(f"trial {trial.number}: failed: {error}")
             return None
-        return Task(config.label or "", config)
+        return Job(config.label or "", config)
 
-    def ended(self) -> "list[FrozenTrial]":
+    def ended_trials(self) -> "list[FrozenTrial]":
         """Return the trials that have ended."""
         return [one for one in self.study.get_trials(deepcopy=False) if one.state.is_finished()]
 
@@ -154,24 +151,22 @@ class Sitting:
             trial.report(value, step)
         scored = known.state.name == "COMPLETE"
         self.study.tell(trial, known.value if scored else None, state=None if scored else known.state)
-        print(f"trial {trial.number}: the same run as trial {known.number}", flush=True)
+        self.screen.say(f"trial {trial.number}: the same run as trial {known.number}")
 
-    def say(self, task: Task, outcome: Outcome, seconds: float) -> None:
-        """Say how a trial ended and what is best so far, and keep it."""
+    def show_end(self, job: Job, outcome: Outcome, seconds: float) -> None:
+        """Show how a trial ended and what is best so far, and keep it."""
         self.index.update(self.study)
-        ended, best = len(self.ended()), self.index.best()
+        ended, best = len(self.ended_trials()), self.index.best()
         so_far = f" (best {best['value']:.4f}, trial {best['number']})" if best else ""
-        print(f"[{ended}/{self.search.trials}] {describe(task, outcome, seconds)}{so_far}", flush=True)
+        self.screen.say(f"[{ended}/{self.search.trials}] {describe_end(job, outcome, seconds)}{so_far}")
 
-    def final(self) -> Mapping[str, Any] | None:
+    def run_final(self) -> Mapping[str, Any] | None:
         """Run the best point once more, with the final run's seed and the test split."""
         best = self.index.best()
         if best is None:
             return None
         config = self.search.final(best["point"])
         self.index.set_final(config)
-        task = Task(config.label or "", config)
-        for _, outcome, seconds in self.launcher.run([task]):
-            print(describe(task, outcome, seconds), flush=True)
-            return outcome.record
-        raise AssertionError("a launcher yields every task")
+        ((job, outcome, seconds),) = self.launcher.run([Job(config.label or "", config)])
+        self.screen.say(describe_end(job, outcome, seconds))
+        return outcome.record

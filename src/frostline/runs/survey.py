@@ -19,10 +19,10 @@ from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.features.policy import CachePolicy, Need
 from frostline.features.prefix import PrefixCache
-from frostline.run.build import Builder, Ingredients, check
-from frostline.run.flops import WorkModel
-from frostline.run.setup import make_cache, make_policy
-from frostline.run.trainer import make_lone_trainer
+from frostline.runs.build import Builder, Ingredients, check
+from frostline.runs.flops import WorkModel
+from frostline.runs.setup import make_cache, make_policy
+from frostline.runs.trainer import make_lone_trainer
 
 Pass = tuple[PrefixCache, str, int, list[Cut]]
 """A cache, a split, a view of it, and the cuts that are stored on the way."""

@@ -15,9 +15,9 @@ from frostline.features.cache import Store
 from frostline.features.policy import BYTES_PER_SECOND
 from frostline.ranks.numerics import restoring_numerics, set_numerics
 from frostline.results.store import run_id
-from frostline.run.build import Builder
-from frostline.run.experiment import run_experiment
-from frostline.run.survey import extract, survey
+from frostline.runs.build import Builder
+from frostline.runs.experiment import run_experiment
+from frostline.runs.survey import extract, survey
 
 SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "trainer.enable_progress_bar=false")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.runs import finished
+from tests.finished_runs import finished
 from tests.tiny import RUN
 
 from frostline.config.compose import compose, resolve
@@ -13,7 +13,7 @@ from frostline.freeze.plan import Phase, Plan, Train
 from frostline.ranks.collectives import ALONE, Group
 from frostline.ranks.machine import describe_machine
 from frostline.results.checked import load_record
-from frostline.run.costs import Costs, forget_peak_memory, peak_memory
+from frostline.runs.costs import Costs, forget_peak_memory, peak_memory
 
 PLAN = Plan((Phase("head", 2, {"head": Train(1.0, "all")}),), ("stem",))
 SAMPLES = {"train": 4, "val": 2, "test": 2}

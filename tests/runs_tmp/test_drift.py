@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
@@ -24,12 +24,12 @@ from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Linear
 from frostline.results.store import run_folder, run_id
-from frostline.run import experiment, outcome
-from frostline.run.build import Builder
-from frostline.run.drift import cka, group_outputs
-from frostline.run.experiment import run_experiment
-from frostline.run.flops import backward_flops, head_flops
-from frostline.run.setup import set_up
+from frostline.runs import experiment, outcome
+from frostline.runs.build import Builder
+from frostline.runs.drift import cka, group_outputs
+from frostline.runs.experiment import run_experiment
+from frostline.runs.flops import backward_flops, head_flops
+from frostline.runs.setup import set_up
 
 TINY = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "data.size=32", "data.num_per_class=4"]
 SPEED = ["epochs=2", "trainer.accelerator=cpu", "optimizer.lr=0.003", "augment=none"]

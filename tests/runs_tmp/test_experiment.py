@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.runs import finished, rows
+from tests.finished_runs import finished, rows
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run

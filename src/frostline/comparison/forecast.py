@@ -7,19 +7,19 @@ from typing import Any
 
 from rich.table import Table
 
-from frostline.comparison.cells import Cell, Design, Job
-from frostline.comparison.tuning import Tuned
+from frostline.comparison.cells import Cell, CellJob, Design, Key
+from frostline.comparison.rates import ChosenRate
 
 START_S = 15.0
 RUN_S = 3.0
 RATE = 2e10
 """Until a run of the comparison tells better: the seconds that importing everything takes, those that a run takes
 whatever it trains, and the FLOPs per second of a worker."""
-Facts = Mapping[tuple[str, str], Mapping[str, Any]]
+Facts = Mapping[Key, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Row:
+class CellForecast:
     """One cell: its trials and runs, those that are there, and about what one of the others takes."""
 
     cell: Cell
@@ -35,26 +35,26 @@ class Row:
         return self.trials - self.trials_done + self.runs - self.runs_done
 
 
-def outlook(design: Design, facts: Facts, tuned: Sequence[Tuned]) -> list[Row]:
+def forecast_cells(design: Design, facts: Facts, rates: Sequence[ChosenRate]) -> list[CellForecast]:
     """Return a row for each cell. Runs whose learning rate is still to be chosen count as not there."""
-    jobs = {cell.key: jobs_of(cell, design, facts[cell.key], tuned) for cell in design.cells}
-    records = {job.id: record for found in jobs.values() for job in found if (record := job.record()) is not None}
-    rate = median([*paces(jobs, records, facts)] or [RATE])
-    return [row(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
+    jobs = {cell.key: list_jobs(cell, design, facts[cell.key], rates) for cell in design.cells}
+    records = {job.id: record for found in jobs.values() for job in found if (record := job.final_record()) is not None}
+    rate = median([*measure_paces(jobs, records, facts)] or [RATE])
+    return [forecast_cell(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
 
 
-def jobs_of(cell: Cell, design: Design, fact: Mapping[str, Any], tuned: Sequence[Tuned]) -> list[Job]:
+def list_jobs(cell: Cell, design: Design, fact: Mapping[str, Any], rates: Sequence[ChosenRate]) -> list[CellJob]:
     """Return the trials of a cell, and its runs as far as their learning rate is known."""
     node = design.config.compare
     grid = node.lr_grid if fact.get("stepped", True) else []
     trials = [cell.job(design.trial_seed, lr=rate, trial=True) for rate in grid]
-    rates = {one.key: one.lr for one in tuned}
-    if grid and cell.key not in rates:
+    known = {one.key: one.lr for one in rates}
+    if grid and cell.key not in known:
         return trials
-    return trials + [cell.job(seed, lr=rates.get(cell.key)) for seed in design.seeds]
+    return trials + [cell.job(seed, lr=known.get(cell.key)) for seed in design.seeds]
 
 
-def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
+def measure_paces(jobs: Mapping[Any, Sequence[CellJob]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
     """Yield the FLOPs per second of finished runs long enough to tell."""
     for key, found in jobs.items():
         for job in found:
@@ -63,15 +63,20 @@ def paces(jobs: Mapping[Any, Sequence[Job]], records: Mapping[str, Any], facts: 
                 yield facts[key]["flops"] / spent
 
 
-def row(
-    cell: Cell, jobs: Sequence[Job], design: Design, fact: Mapping[str, Any], records: Mapping[str, Any], rate: float
-) -> Row:
+def forecast_cell(
+    cell: Cell,
+    jobs: Sequence[CellJob],
+    design: Design,
+    fact: Mapping[str, Any],
+    records: Mapping[str, Any],
+    rate: float,
+) -> CellForecast:
     """Return a cell's row; its seconds are the mean of its own finished runs, or go by its FLOPs."""
     trials = [job for job in jobs if job.trial]
     there = [job for job in jobs if job.id in records]
     spent = [records[job.id]["cost"]["seconds"] for job in there if records[job.id]["status"] == "done"]
     guess = RUN_S + fact.get("flops", 0.0) / rate
-    return Row(
+    return CellForecast(
         cell,
         trials=len(trials),
         trials_done=sum(job.trial for job in there),
@@ -82,13 +87,13 @@ def row(
     )
 
 
-def total(rows: Sequence[Row], workers: int) -> float:
+def total_seconds(rows: Sequence[CellForecast], workers: int) -> float:
     """Return about the seconds that all that is left will take with so many workers."""
     left = sum(row.left * row.seconds for row in rows)
     return START_S + left / workers if left else 0.0
 
 
-def table(rows: Sequence[Row], title: str) -> Table:
+def make_table(rows: Sequence[CellForecast], title: str) -> Table:
     """Return the rows as a table for the terminal."""
     found = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("cell", "trials", "there", "runs", "there", "seconds each"):

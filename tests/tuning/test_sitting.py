@@ -54,7 +54,7 @@ def test_a_killed_study_goes_on_with_its_count_and_asks_what_it_would_have(
     assert [row["number"] for row in trials] == list(range(5))
     assert all(row["status"] == "done" for row in trials) and final["status"] == "done"
     third = Pretend()
-    assert conducted(search(*ask), third)[0].settled() == final and not third.ran
+    assert conducted(search(*ask), third)[0].final_record() == final and not third.ran
     conducted(search("tune.trials=6", *ask[1:]), third)
     assert len(third.ran) - sum(config.test for config in third.ran) == 1
 

@@ -1,0 +1,137 @@
+"""A comparison, from Python and from the command line: its runs, then its report."""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from frostline.api.overrides import allowing, as_path, make_overrides
+from frostline.api.reports import Report, make_report, read_verdict
+from frostline.api.results import RunResult
+from frostline.comparison.cells import Design, make_design
+from frostline.comparison.index import ComparisonIndex, read
+from frostline.comparison.sitting import ComparisonSitting, Detached
+from frostline.config.schema import Varied
+from frostline.errors import UserError
+from frostline.files.sheet import read_sheet
+from frostline.launchers.base import make_launcher
+from frostline.launchers.progress import Screen
+from frostline.results.owner import owned
+
+KEYS = tuple(one.name for one in fields(Varied))
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """A comparison, by its ``folder``. ``allowed`` are the modules of one's own that its configs may name."""
+
+    folder: Path
+    allowed: tuple[str, ...] = ()
+
+    @cached_property
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        content = read(self.folder)
+        if content is None:
+            raise UserError(f"{self.folder}: there is no comparison that can be read; compare again.")
+        return content["runs"]
+
+    @cached_property
+    def runs(self) -> list[RunResult]:
+        """Every run that counts, in the order of the report's table; trials of learning rates are left out."""
+        return [self._run(row) for row in self._rows if not row["trial"]]
+
+    @cached_property
+    def trials(self) -> list[RunResult]:
+        """The runs that chose learning rates."""
+        return [self._run(row) for row in self._rows if row["trial"]]
+
+    def _run(self, row: Mapping[str, Any]) -> RunResult:
+        return RunResult(Path(os.path.normpath(self.folder / row["path"])), self.allowed)
+
+    @property
+    def table(self) -> list[dict[str, str]]:
+        """The report's results.csv: a row for each run with its label, seed, status, scores and costs, as texts."""
+        return list(read_sheet(self.folder / "results.csv"))
+
+    @cached_property
+    def verdict(self) -> str:
+        """What came of it: which is best, and what cannot be told apart from that."""
+        return read_verdict(self.folder)
+
+    @property
+    def report(self) -> Report:
+        """The report, which a notebook shows. Raises UserError while runs that were submitted go on."""
+        path = self.folder / "report.html"
+        if not path.exists():
+            raise UserError(f"{self.folder}: there is no report yet; when the runs have ended compare again.")
+        return Report(path)
+
+    def _repr_html_(self) -> str | None:
+        return self.report._repr_html_() if (self.folder / "report.html").exists() else None
+
+
+def compare(
+    *overrides: str,
+    config_dir: str | os.PathLike[str] | None = None,
+    allow: str | Sequence[str] = (),
+    quiet: bool = False,
+    **keywords: Any,
+) -> ComparisonResult:
+    """Compare strategies x seeds x whatever is swept, as `frostline compare` does, and return the comparison.
+
+    Arguments are those of ``run``; besides, the keys of the node `compare` go without it, and a list of ``freeze`` is
+    ``strategies``: ``compare("data=digits,mnist5k", freeze=["lp_ft", {"last_k": {"k": 2}}], seeds=[0, 1, 2])``.
+
+    Raises UserError for a mistake. A run that fails costs no other, and the report says why. KeyboardInterrupt: the
+    same call again does what is left.
+    """
+    if isinstance(keywords.get("freeze"), list | tuple):
+        keywords["strategies"] = keywords.pop("freeze")
+    given = make_overrides(overrides, keywords, "compare", KEYS)
+    allowed = (allow,) if isinstance(allow, str) else tuple(allow)
+    with allowing(allowed):
+        design = make_design(given, as_path(config_dir))
+        try:
+            folder = run_comparison(design, write_command("compare", given, config_dir, allowed), Screen(quiet))
+        except Detached:
+            folder = comparison_folder(design)
+    return ComparisonResult(folder, allowed)
+
+
+def write_command(
+    name: str, overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allowed: Sequence[str]
+) -> str:
+    """Return the command line that does the same."""
+    flags = ["--config-dir", os.fspath(config_dir)] if config_dir is not None else []
+    return shlex.join(["frostline", name, *overrides, *flags, *(f"--allow={module}" for module in allowed)])
+
+
+def comparison_folder(design: Design) -> Path:
+    """Return where a comparison lies."""
+    return Path(design.config.outputs) / "comparisons" / design.name
+
+
+def run_comparison(design: Design, command: str, screen: Screen) -> Path:
+    """Run what is left of a comparison and write its report; return its folder.
+
+    Raises Detached where a launcher that does not wait was given runs.
+    """
+    started = time.monotonic()
+    with owned(comparison_folder(design)) as folder:
+        index = ComparisonIndex.open(folder, design, command)
+        runs = len(design.cells) * len(design.seeds)
+        screen.say(f"{len(design.cells)} cells, {runs} runs; the comparison's folder is {folder}")
+        before = index.content["wall_seconds"]
+        try:
+            with make_launcher(design.configs()) as launcher:
+                failed = ComparisonSitting(design, index, launcher, screen).complete()
+        finally:
+            index.set(wall_seconds=before + time.monotonic() - started)
+        if failed:
+            screen.warn(f"{failed} of {runs} runs have no result; the report says why.")
+        make_report(folder)
+    return folder

@@ -1,0 +1,79 @@
+"""From keyword arguments to overrides, and the allow-list while a call lasts."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from frostline.config.allow import VARIABLE, allow
+from frostline.config.compose import quoted
+from frostline.errors import UserError
+
+KEY = re.compile(r"(\+\+?|~)?[A-Za-z_][\w./@-]*", re.ASCII)
+
+
+def make_overrides(
+    overrides: Sequence[str], keywords: Mapping[str, Any], node: str | None = None, keys: Sequence[str] = ()
+) -> list[str]:
+    """Return overrides as texts, then keyword arguments as overrides.
+
+    A keyword's value is never read as Hydra's grammar: ``"a,b"`` is a text and no sweep. A mapping sets keys below the
+    keyword (``freeze={"k": 2}`` is ``freeze.k=2``). Of ``keys`` the node ``node`` may be left out (``seeds=[0]`` for
+    ``compare.seeds=[0]``). Raises UserError for what is no override, no key and no plain value.
+    """
+    for one in overrides:
+        if not isinstance(one, str):
+            raise UserError(f"{one!r} is invalid: expected an override as a text, such as 'data=digits'.")
+    found = list(overrides)
+    for key, value in keywords.items():
+        full = f"{node}.{key}" if key in keys else key
+        if isinstance(value, Mapping):
+            pairs = {f"{full}.{name}": inner for name, inner in value.items()}
+        else:
+            pairs = {full: value}
+        found += [f"{check_key(name)}={write_value(inner, name)}" for name, inner in pairs.items()]
+    return found
+
+
+def check_key(key: Any) -> str:
+    """Return a key as it stands in an override. Raises UserError for what is none."""
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        raise UserError(f"{key!r} is invalid: expected a key of the config, such as seed or freeze.k.")
+    return key
+
+
+def write_value(value: Any, key: str) -> str:
+    """Return a plain value in Hydra's grammar. Raises UserError, naming the ``key``, for any other value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | os.PathLike):
+        return quoted(os.fspath(value))
+    if isinstance(value, list | tuple):
+        return f"[{','.join(write_value(one, key) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{check_key(name)}:{write_value(one, key)}' for name, one in value.items())}}}"
+    raise UserError(f"{key}: {type(value).__name__} is invalid: expected a text, a number, a list, a mapping or None.")
+
+
+@contextmanager
+def allowing(modules: str | Sequence[str]) -> Iterator[None]:
+    """Let configs name what is in these modules, and in no other of one's own, while a call lasts."""
+    before = os.environ.get(VARIABLE)
+    allow([modules] if isinstance(modules, str) else list(modules))
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def as_path(folder: str | os.PathLike[str] | None) -> Path | None:
+    """Return a folder as a path."""
+    return None if folder is None else Path(folder)

@@ -1,0 +1,40 @@
+"""Predictions of a run's network for new samples, as rows."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from frostline.data.reading import Item
+from frostline.errors import UserError
+from frostline.serving.predict import predict
+from frostline.serving.reading import make_reader
+from frostline.serving.restored import restore
+from frostline.serving.runs import find_run, refuse_misfits
+
+
+def predict_samples(
+    folder: Path, paths: Sequence[str], texts: Sequence[str], batch_size: int | None, text_column: str | None
+) -> list[dict[str, Any]]:
+    """Return a row for each sample that ``paths`` name, or for each of ``texts``. Raises UserError."""
+    if bool(paths) == bool(texts):
+        raise UserError("predict: expected either paths or texts, and at least one.")
+    folder, record = find_run(str(folder), folder.parent)
+    with refuse_misfits(folder):
+        model = restore(folder, record)
+        reader = make_reader(model, text_column)
+    data, modality = record["config"]["data"], model.backbone.preprocess.modality
+    if texts and modality != "text":
+        raise UserError(f"predict: this network reads no text but {modality}: give paths of files or folders.")
+    found = name_texts(texts) if texts else reader.list_items(paths)
+    size = batch_size or data["batch_size"]
+    return [
+        {"sample": name, "prediction": answer.prediction, "probabilities": dict(answer.probabilities or {})}
+        for answers in predict(model, reader.read, found, size, None)
+        for name, answer in answers
+    ]
+
+
+def name_texts(texts: Sequence[str]) -> Iterator[Item]:
+    """Yield texts as samples, named by their place."""
+    for place, text in enumerate(texts):
+        yield Item(str(place), text)

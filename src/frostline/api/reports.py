@@ -1,0 +1,57 @@
+"""Reports: written from records, and shown where a person is."""
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from frostline.errors import UserError
+
+HEIGHT = 800
+"""Pixels of a report inside a notebook."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report; a notebook shows it where it is the last value of a cell."""
+
+    path: Path
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def _repr_html_(self) -> str:
+        """Return the page inside a frame that reaches nothing of the notebook around it."""
+        page = html.escape(self.path.read_text(), quote=True)
+        return (
+            f'<iframe srcdoc="{page}" sandbox="allow-scripts" '
+            f'style="width: 100%; height: {HEIGHT}px; border: 1px solid #ccc"></iframe>'
+        )
+
+
+def make_report(*paths: Path, out: Path | None = None) -> Path:
+    """Write the report of a comparison's or a study's folder, or of many runs, into ``out``; return report.html's path.
+
+    Raises UserError for a path that is neither, and for a set of runs without ``out``.
+    """
+    from frostline.report import read, read_search, write_report, write_search_report
+    from frostline.report.search import STUDY
+    from frostline.report.study import COMPARISON
+    from frostline.report.units import plural
+
+    if len(paths) == 1 and (paths[0] / STUDY).is_file():
+        return write_search_report(out or paths[0], read_search(paths[0]))
+    if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
+        study = read(paths)  # the more telling error first
+        raise UserError(
+            f"--out: name a folder for the report on {plural(len(study.runs), 'run')}, such as --out report."
+        )
+    return write_report(out or paths[0], read(paths))
+
+
+def read_verdict(folder: Path) -> str:
+    """Return the sentence in which the report of a comparison's folder says what came of it."""
+    from frostline.report import read
+    from frostline.report.analysis import Analysis
+
+    return Analysis(read([folder])).verdict.sentence

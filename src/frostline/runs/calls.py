@@ -1,0 +1,31 @@
+"""What comparisons and studies have workers find out and do before their runs.
+
+To import these functions is quick: what they need, torch above all, the worker that calls them imports.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Configs = Sequence[Mapping[str, Any]]
+"""Resolved configs of runs, as plain containers."""
+
+
+def survey(configs: Configs, elsewhere: bool) -> list[dict[str, Any]]:
+    """Return what is known of each run before it starts: see `frostline.runs.survey.survey`."""
+    from frostline.runs import survey
+
+    return survey.survey(configs, elsewhere)
+
+
+def count_passes(configs: Configs, elsewhere: bool) -> int:
+    """Return how many passes over data the caches of these runs lack: see `frostline.runs.survey.count_passes`."""
+    from frostline.runs import survey
+
+    return survey.count_passes(configs, elsewhere)
+
+
+def extract(configs: Configs, threads: int, workers: int) -> dict[str, Any]:
+    """Fill the caches of these runs beside other workers that do the same: see `frostline.runs.survey.extract`."""
+    from frostline.runs import survey
+
+    return survey.extract(configs, threads, workers)
