@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from frostline.config.allow import conf_dir, instantiate
+from frostline.config.allow import conf_dir, instantiate, takes_argument
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 
@@ -16,7 +16,12 @@ def plain_run(**values: Any) -> Run:
 
 
 def make(choice: str, **values: Any) -> Any:
-    """Make a component by its YAML, given as GROUP/NAME, with ``values`` in place of its own and what a run adds."""
+    """Make a component by its YAML, given as GROUP/NAME, with ``values`` in place of its own and what a run adds.
+
+    A picture's size, which stands in an adapter's YAML for the builder of the backbone, is left out.
+    """
+    group = choice.partition("/")[0]
     node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
     given = {key: values.pop(key) for key in list(values) if key in node}
-    return instantiate({**node, **given}, choice.partition("/")[0], **values)
+    own = {key: one for key, one in node.items() if key == "_target_" or takes_argument(node, group, key)}
+    return instantiate({**own, **given}, group, **values)
