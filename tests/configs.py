@@ -1,8 +1,11 @@
-"""A run's config with the defaults of conf/, for tests that need one without composing overrides."""
+"""What tests make by the defaults of conf/: a run's config, and components."""
 
 from dataclasses import replace
 from typing import Any
 
+import yaml
+
+from frostline.config.allow import conf_dir, instantiate, takes_argument
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 
@@ -10,3 +13,15 @@ from frostline.config.schema import Run
 def plain_run(**values: Any) -> Run:
     """Return the config of a run by defaults, with ``values`` in place of those of its root."""
     return replace(resolve(compose("run", [])), **values)
+
+
+def make(choice: str, **values: Any) -> Any:
+    """Make a component by its YAML, given as GROUP/NAME, with ``values`` in place of its own and what a run adds.
+
+    A picture's size, which stands in an adapter's YAML for the builder of the backbone, is left out.
+    """
+    group = choice.partition("/")[0]
+    node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
+    given = {key: values.pop(key) for key in list(values) if key in node}
+    own = {key: one for key, one in node.items() if key == "_target_" or takes_argument(node, group, key)}
+    return instantiate({**own, **given}, group, **values)

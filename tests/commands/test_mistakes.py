@@ -95,7 +95,7 @@ def test_run_names_the_key(overrides: list[str], words: list[str], capsys: pytes
         (["compare.strategies=[]"], ["compare.strategies", "empty"]),
         (["compare.seeds=[]"], ["compare.seeds", "empty"]),
         (["compare.seeds=[0, x]"], ["compare.seeds", "'x'"]),
-        (["compare.seeds=[-1]"], ["seed: -1"]),
+        (["compare.seeds=[-1]"], ["compare.seeds[0]: -1"]),
         (["compare.name=../up"], ["compare.name"]),
         (["freeze=full"], ["freeze:", "compare.strategies"]),
         (["seed=3"], ["seed:", "compare.seeds"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.configs import make
 from tests.sequences import SMALL, tiny, transformer
 from tests.speech_networks import OTHERS, WAVEFORMS, extractor
 from tests.text_networks import FAMILIES
@@ -17,9 +18,6 @@ from tests.waits import GPU, inputs_like, like, mixed, on_gpu
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
-from frostline.backbones.adapters.frames import Characters, Patches, Rows
-from frostline.backbones.adapters.frames import Frames as FramesAdapter
-from frostline.backbones.adapters.pictures import Rendering, Spectrogram
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import POOLING
 from frostline.backbones.chains.speech import voice_encoder
@@ -212,15 +210,23 @@ def adapted(name: str) -> Backbone:
     backbone: Backbone
     if name in ("spectrogram", "rendering"):
         backbone = timm_backbone("test_resnet", "none", size=32, options={})
-        adapter = Spectrogram(backbone=backbone, seconds=0.3) if name == "spectrogram" else Rendering(backbone=backbone)
+        adapter = (
+            make("adapter/spectrogram", backbone=backbone, seconds=0.3)
+            if name == "spectrogram"
+            else make("adapter/rendering", backbone=backbone)
+        )
     elif name in ("patches", "frames"):
         backbone = transformer(lambda: transformers.BertModel(transformers.BertConfig(**SMALL)))
-        kinds: dict[str, Any] = {"patches": lambda: Patches(backbone=backbone, size=16)}
-        kinds["frames"] = lambda: FramesAdapter(backbone=backbone, seconds=0.3)
+        kinds: dict[str, Any] = {"patches": lambda: make("adapter/patches", backbone=backbone, size=16)}
+        kinds["frames"] = lambda: make("adapter/frames", backbone=backbone, seconds=0.3)
         adapter = kinds[name]()
     else:
         backbone = voice_encoder("none", seconds=0.3)
-        adapter = Rows(backbone=backbone, size=16) if name == "rows" else Characters(backbone=backbone, tokens=12)
+        adapter = (
+            make("adapter/rows", backbone=backbone, size=16)
+            if name == "rows"
+            else make("adapter/characters", backbone=backbone, tokens=12)
+        )
     backbone.attach(adapter)
     return backbone
 

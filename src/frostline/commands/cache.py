@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.commands.list import moment
-from frostline.config.schema import Cache
-from frostline.errors import UserError, printable
+from frostline.config.compose import compose, resolve
+from frostline.config.ranges import Gigabytes
+from frostline.config.signature import check_value
+from frostline.errors import printable
 from frostline.features.cache import Store
 
 GB = 10**9
@@ -22,17 +24,17 @@ def main(argv: Sequence[str]) -> int:
     flag = parser.add_argument
     flag("action", choices=("list", "verify", "prune"), help="prune drops the least recently used entries")
     flag("--outputs", type=Path, default=Path("outputs"), metavar="DIR", help="the output folder (default: outputs)")
-    flag("--max-gb", type=float, default=Cache.max_gb, metavar="N", help="what prune leaves (default: %(default)s)")
+    flag("--max-gb", type=float, metavar="N", help="what prune leaves (default: cache.max_gb, as runs have it)")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    if not args.max_gb >= 0:
-        raise UserError(f"--max-gb: {args.max_gb} is invalid: expected a number of 0 or more.")
     store = Store(args.outputs / "cache")
     if args.action == "list":
         return show(store)
     if args.action == "verify":
         return verify(store)
-    dropped = store.prune(int(args.max_gb * GB))
+    most = resolve(compose("run", [])).cache.max_gb if args.max_gb is None else args.max_gb
+    check_value(most, Gigabytes, "--max-gb")
+    dropped = store.prune(int(most * GB))
     print(f"{len(dropped)} dropped, {len(store.entries())} left")
     return 0
 

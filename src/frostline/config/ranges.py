@@ -39,7 +39,7 @@ class Range:
 Seed = Annotated[int, Range(ge=0, lt=2**32)]
 Count = Annotated[int, Range(ge=1, le=1_000_000)]
 AtLeastOne = Annotated[int, Range(ge=1)]
-Pixels = Annotated[int, Range(ge=1, le=10_000)]
+Side = Annotated[int, Range(ge=1, le=10_000)]
 Processes = Annotated[int, Range(ge=1, le=10_000)]
 Loaders = Annotated[int, Range(ge=0, le=1_000)]
 Restarts = Annotated[int, Range(ge=0, le=10_000)]

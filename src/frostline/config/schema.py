@@ -12,13 +12,13 @@ from frostline.config.ranges import (
     Gigabytes,
     LearningRate,
     Loaders,
-    Pixels,
     Processes,
     Range,
     Restarts,
     Seconds,
     Seed,
     Share,
+    Side,
     Smoothing,
     WholeSeconds,
 )
@@ -188,7 +188,7 @@ class DataKeys(TypedDict, total=False):
 
     batch_size: Count
     tokens: Count
-    size: Pixels | None
+    size: Side | None
     views: Count | None
     workers: Loaders
     timeout_s: WholeSeconds | None

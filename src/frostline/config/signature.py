@@ -113,7 +113,7 @@ def _accepts_class(value: Any, kind: type, arguments: tuple[Any, ...]) -> bool:
         return fits and all(accepts(one, hint) for one, hint in zip(value, arguments, strict=True))
     if issubclass(kind, Sequence | Iterable) or kind in (list, set, frozenset):
         return isinstance(value, list | tuple) and all(accepts(one, arguments[0]) for one in value if arguments)
-    return isinstance(value, kind) or not isinstance(value, PLAIN)
+    return not isinstance(value, PLAIN) or (not getattr(kind, "_is_protocol", False) and isinstance(value, kind))
 
 
 def describe(hint: Any) -> str:

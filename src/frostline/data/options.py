@@ -3,10 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
+from frostline.config.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
+from frostline.config.signature import check_types
 from frostline.data.index import DataIndex
-from frostline.errors import UserError, choices
+from frostline.errors import choices
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
 
@@ -15,29 +17,24 @@ from frostline.tasks.multiclass import Multiclass
 class Options:
     """What a data set is asked for, whatever its modality; ``task``, ``seed`` and ``index`` come with the run.
 
-    ``least`` says what numbers are at least; None always passes. Raises UserError naming the key out of range.
+    Raises UserError naming a key whose value is of another type or out of range.
     """
-
-    least: ClassVar[Mapping[str, float]] = {"batch_size": 1, "views": 1, "workers": 0, "timeout_s": 1, "memory_gb": 0}
 
     task: Task = field(default_factory=Multiclass)
     seed: int = 0
     index: DataIndex = field(default_factory=DataIndex)
-    batch_size: int = 32
-    workers: int = 0
-    timeout_s: float | None = 300.0
-    num_per_class: int | None = None
-    fraction: float | None = None
+    batch_size: Count = 32
+    workers: Loaders = 0
+    timeout_s: WholeSeconds | None = 300.0
+    num_per_class: AtLeastOne | None = None
+    fraction: Share | None = None
     balanced: bool = False
     on_bad: str = "error"
-    memory_gb: float = 2.0
+    memory_gb: Gigabytes = 2.0
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, least in self.least.items():
-            value = getattr(self, key, None)
-            if value is not None and value < least:
-                raise UserError(f"data.{key}: {value} is too small; it is at least {least}.")
+        check_types(type(self), vars(self), "data")
         if self.on_bad not in ("error", "skip"):
             raise choices("data.on_bad", self.on_bad, ("error", "skip"))
 

@@ -51,9 +51,9 @@ class Cost:
 class Record:
     """One run's results. ``metrics`` has a table of scores for each split; ``parameters`` counts per phase.
 
-    ``moved``, ``similarity`` and ``mistakes`` are explained in ``frostline.runs.drift`` and ``frostline.runs.mistakes``;
+    ``moved`` and ``similarity`` are explained in ``frostline.runs.drift``, ``mistakes`` in ``frostline.runs.mistakes``;
     a trial (``test: false``) has none of them, and no scores of the test split. ``machine`` is that of
-    `frostline.ranks.machine`, and ``earlier`` has those of earlier sittings where they were others: times and memory
+    `frostline.ranks.machine`; ``earlier`` has those of earlier sittings where they were others: times and memory
     are of all.
     """
 

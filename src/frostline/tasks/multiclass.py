@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from frostline.config.ranges import Smoothing
 from frostline.config.schema import METRICS
-from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 
@@ -27,9 +27,7 @@ class Multiclass(Task):
     solver = "multinomial"
     fewest = 2
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: ClassWeights = None) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise UserError(f"task.label_smoothing: {label_smoothing} is invalid: expected 0 or more and below 1.")
+    def __init__(self, label_smoothing: Smoothing = 0.0, class_weights: ClassWeights = None) -> None:
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.weights: PerDevice | None = None

@@ -1,10 +1,12 @@
 """Adapters: what comes in, what goes out, where they start, and that the network behind them is the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from tests.configs import make
 from tests.data.sounds import folders
 from torch import Tensor, nn
 
@@ -21,14 +23,13 @@ from frostline.data.image.datasets import Digits
 from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.sound import Extent, read_wave
-from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
 
 SEQUENCE = [
-    (Patches, {"patch": 4, "size": 16}),
-    (Rows, {"size": 16}),
-    (Frames, {"bands": 8, "stride": 4, "seconds": 0.3}),
-    (Characters, {"stride": 2, "embedding": 4, "tokens": 20}),
+    (Patches, {"patch": 4, "positions": True, "source": None, "size": 16}),
+    (Rows, {"source": None, "size": 16}),
+    (Frames, {"bands": 8, "stride": 4, "source": None, "seconds": 0.3}),
+    (Characters, {"stride": 2, "embedding": 4, "source": None, "tokens": 20}),
 ]
 PICTURE = [(Spectrogram, {"bands": 16, "seconds": 0.5}), (Rendering, {"font": 8})]
 
@@ -64,8 +65,8 @@ def bert() -> Transformer:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = BertConfig(vocab_size=50, intermediate_size=16, max_position_embeddings=40, **sizes)
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+    config = BertConfig(intermediate_size=16, max_position_embeddings=40, **sizes)
     model = BertModel(config, add_pooling_layer=False).eval()
     example = Ragged(torch.randint(0, 50, (1, 4)), torch.tensor([4]))
 
@@ -120,7 +121,7 @@ def test_pictures_enter_an_image_network_and_every_cut_is_exact(kind: type, opti
 
 def test_a_vision_transformer_is_built_for_the_picture() -> None:
     backbone = timm_backbone("test_vit", "none", size=48)
-    backbone.attach(Spectrogram(bands=16, backbone=backbone, seconds=0.5))
+    backbone.attach(make("adapter/spectrogram", bands=16, backbone=backbone, seconds=0.5))
     assert backbone(backbone.example(2, backbone.preprocess.size)).shape == (2, backbone.num_features)
 
 
@@ -150,7 +151,7 @@ def test_what_is_padded_beside_a_sample_does_not_change_its_frames(kind: type, o
 
 
 def test_silence_after_a_sound_is_the_mean_of_its_picture() -> None:
-    adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
+    adapter = make("adapter/spectrogram", bands=16, backbone=image(), seconds=0.5)
     adapter.mean.fill_(-3.0)
     frames = pad_sequences([torch.full((20, 16), 5.0), torch.full((51, 16), 5.0)])
     short, full = adapter(frames)
@@ -164,8 +165,7 @@ def words_of(backbone: SequenceBackbone) -> Tensor:
 
 def test_frames_start_at_the_scale_of_the_networks_own_embeddings() -> None:
     backbone = language()
-    table = words_of(backbone)
-    adapter = Frames(bands=8, stride=4, backbone=backbone, seconds=0.3)
+    table, adapter = words_of(backbone), make("adapter/frames", bands=8, stride=4, backbone=backbone, seconds=0.3)
     made = adapter(Ragged(torch.randn(500, 28, 8), torch.full((500,), 28)))
     assert made.values.std().item() == pytest.approx(table.std().item(), rel=0.2)
     assert torch.equal(adapter.own_features(), table) and not any("known" in name for name in adapter.state_dict())
@@ -174,7 +174,7 @@ def test_frames_start_at_the_scale_of_the_networks_own_embeddings() -> None:
 def test_a_language_model_lets_frames_in_without_its_table() -> None:
     backbone = language()
     words = sum(parameter.numel() for parameter in backbone.parameters())
-    adapter = Patches(patch=4, size=16, backbone=backbone)
+    adapter = make("adapter/patches", patch=4, size=16, backbone=backbone)
     backbone.attach(adapter)
     own = sum(parameter.numel() for parameter in backbone.parameters()) - sum(p.numel() for p in adapter.parameters())
     assert own == words - 50 * 8
@@ -183,7 +183,7 @@ def test_a_language_model_lets_frames_in_without_its_table() -> None:
 
 
 def test_a_fitted_adapter_standardises_the_training_data() -> None:
-    adapter = Patches(patch=4, size=16, backbone=speech())
+    adapter = make("adapter/patches", patch=4, size=16, backbone=speech())
     data = Digits(preprocess=adapter.preprocess, num_per_class=20)
     adapter.fit(data)
     train = data.splits["train"]
@@ -211,8 +211,7 @@ class Samples:
     """A data set of these samples."""
 
     def __init__(self, samples: Any) -> None:
-        self.samples = samples
-        self.splits = {"train": self}
+        self.samples, self.splits = samples, {"train": self}
 
     def __len__(self) -> int:
         return count(self.samples)
@@ -223,45 +222,47 @@ class Samples:
 
 
 def test_what_never_varies_is_not_divided_by_zero() -> None:
-    adapter = Frames(bands=2, backbone=speech(), seconds=0.3)
+    adapter = make("adapter/frames", bands=2, backbone=speech(), seconds=0.3)
     adapter.fit(cast(Any, Samples(pad_sequences([torch.stack([torch.arange(30.0), torch.full((30,), 7.0)], dim=1)]))))
     assert adapter.deviation[0] > 8 and adapter.deviation[1] == 1 and adapter.mean[1] == 7
 
 
 def test_rows_are_resampled_into_bands_at_first() -> None:
-    adapter = Rows(backbone=speech(), size=16)
+    adapter = make("adapter/rows", backbone=speech(), size=16)
     ramp = torch.arange(16, dtype=torch.uint8).repeat_interleave(16).view(16, 16).T.expand(1, 3, -1, -1)
     torch.testing.assert_close(adapter(ramp).values[0], torch.arange(0.5, 16, 2).expand(16, -1))
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("name", "network", "values", "words"),
     [
-        (lambda: Spectrogram(backbone=speech()), r"^adapter=spectrogram: .* speech takes sequences; .*adapter=frames"),
-        (lambda: Rows(backbone=image()), r"^adapter=rows: .* test_resnet takes images; .*adapter=spectrogram"),
-        (lambda: Patches(5, backbone=speech(), size=16), r"^adapter\.patch: 5 does not divide data\.size=16"),
-        (lambda: Patches(1, backbone=speech(), size=16), r"^adapter\.patch: 256 frames .* the 64 positions"),
-        (lambda: Frames(8, 1, backbone=speech(), seconds=1.0), r"^adapter\.stride: 101 frames .* the 64 positions"),
-        (lambda: Rows(backbone=speech(), size=65), r"^data\.size: 65 frames .* the 64 positions .*; lower it"),
-        (lambda: Characters(2, backbone=speech(), tokens=200), r"^adapter\.stride: 100 frames"),
-        (lambda: Rendering(2, backbone=image()), r"^adapter\.font: 2 pixels are no size for letters"),
-        (lambda: Rows(backbone=speech()).own_features(), r"^freeze=orca .* no table of embeddings .* adapter\.source"),
-        (lambda: Rows("none", backbone=speech()).own_features(), r"^adapter\.source: there is no folder 'none'"),
-        (lambda: Rows("LICENSE", backbone=speech()).own_features(), r"^adapter\.source: 'LICENSE' is .* recordings\.$"),
-        (lambda: Rows("src", backbone=speech()).own_features(), r"^adapter\.source: there is no recording in src"),
-        (lambda: Patches(source="src", backbone=language()), r"^adapter\.source: language has no use for recordings"),
+        ("spectrogram", speech, {}, r"^adapter=spectrogram: .* speech takes sequences; .*adapter=frames"),
+        ("rows", image, {}, r"^adapter=rows: .* test_resnet takes images; .*adapter=spectrogram"),
+        ("patches", speech, {"patch": 5, "size": 16}, r"^adapter\.patch: 5 does not divide data\.size=16"),
+        ("patches", speech, {"patch": 1, "size": 16}, r"^adapter\.patch: 256 frames .* the 64 positions"),
+        ("frames", speech, {"stride": 1, "seconds": 1.0}, r"^adapter\.stride: 101 frames .* the 64 positions"),
+        ("frames", speech, {"stride": 0}, r"^adapter\.stride: 0 is invalid: expected a whole number of 1 or more"),
+        ("rows", speech, {"size": 65}, r"^data\.size: 65 frames .* the 64 positions .*; lower it"),
+        ("characters", speech, {"tokens": 200}, r"^adapter\.stride: 100 frames"),
+        ("rendering", image, {"font": 2}, r"^adapter\.font: 2 pixels are no size for letters"),
+        ("rows", speech, {}, r"^freeze=orca .* no table of embeddings .* adapter\.source"),
+        ("rows", speech, {"source": "none"}, r"^adapter\.source: there is no folder 'none'"),
+        ("rows", speech, {"source": "LICENSE"}, r"^adapter\.source: 'LICENSE' is .* recordings\.$"),
+        ("rows", speech, {"source": "src"}, r"^adapter\.source: there is no recording in src"),
+        ("patches", language, {"source": "src"}, r"^adapter\.source: language has no use for recordings"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_runs(make, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        make()
+def test_what_does_not_fit_is_said(name: str, network: Callable[[], Any], values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make(f"adapter/{name}", backbone=network(), **values).own_features()
 
 
 def test_pieces_of_photographs_are_what_an_image_network_knows() -> None:
-    adapter = Spectrogram(bands=16, backbone=image(), seconds=0.5)
+    adapter = make("adapter/spectrogram", bands=16, backbone=image(), seconds=0.5)
     known = adapter.own_features()
-    assert known.shape[1] == 3 * 8 * 8 and len(known) > 30
-    assert known.std() > 0.3 and known.abs().max() < 5, "normalised as the network's own images are"
+    assert known.shape[1] == 3 * 8 * 8 and len(known) > 30 and known.std() > 0.3 and known.abs().max() < 5, (
+        "normalised as the network's own images are"
+    )
     assert adapter.vectors(torch.zeros(2, 3, 32, 32)).shape == (2 * 16, 3 * 8 * 8)
 
 
@@ -269,7 +270,7 @@ def test_frames_of_recordings_are_what_a_network_of_sounds_knows(tmp_path: Path)
     """A second and a quarter each: what is padding tells nothing."""
     backbone = speech()
     folders(tmp_path, count=2, seconds=0.125)
-    adapter = Rows(str(tmp_path), backbone=backbone, size=16)
+    adapter = make("adapter/rows", source=str(tmp_path), backbone=backbone, size=16)
     known = adapter.own_features()
     wave = torch.from_numpy(read_wave(str(tmp_path / "test" / "high" / "0.wav"), Extent(16000, 4000, 0.0)))
     frames = cast(Mel, backbone.preprocess).encode(Ragged(wave[None], torch.tensor([len(wave)])))
@@ -281,20 +282,10 @@ def test_frames_of_recordings_are_what_a_network_of_sounds_knows(tmp_path: Path)
         adapter.own_features()
 
 
-def test_a_text_is_printed_word_by_word_and_cut_off_below() -> None:
-    page = Rendered(64, 10)
-    one, same, other, empty, long = page.encode(["ab cd", "ab  cd", "ab dc", "", "word " * 100])
-    assert one.shape == (3, 64, 64) and one.dtype == torch.uint8
-    assert torch.equal(one, same) and not torch.equal(one, other)
-    assert empty.min() == 255 and long[:, 52:].min() < 128, "the last of five lines is full"
-    assert page.count_cut(["ab cd", "word " * 100, "ab"], []) == 1
-    assert page.encode(["w" * 60])[0, 0, 14:24].min() < 128, "a word longer than a line goes on in the next"
-
-
 def test_an_adapter_starts_alike_for_a_seed() -> None:
     weights = []
     for _ in range(2):
         backbone = speech()
         torch.manual_seed(3)
-        weights.append(Frames(8, backbone=backbone, seconds=0.3).state_dict())
+        weights.append(make("adapter/frames", bands=8, backbone=backbone, seconds=0.3).state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.configs import make
 from tests.data.sounds import folders
 from tests.speech_networks import CONVOLUTIONS, OTHERS, SMALL, WAVEFORMS, extractor
 from torch import Tensor
@@ -101,7 +102,7 @@ def test_features_do_not_depend_on_the_rest_of_a_batch(name: str, saved: Callabl
 @pytest.mark.parametrize("name", WAVEFORMS)
 def test_frames_of_an_adapter_enter_and_every_cut_is_exact(name: str, saved: Callable[[str], Path]) -> None:
     backbone = build(saved(name))
-    backbone.attach(Rows(backbone=backbone, size=16))
+    backbone.attach(make("adapter/rows", backbone=backbone, size=16))
     assert not any("feature_extractor" in name for name, _ in backbone.named_parameters())
     cuts = [cut.name for cut in find_cuts(backbone, 16)]
     assert cuts[:2] == ["adapter", "embeddings"] and all(check_cut(backbone, cut, 16) for cut in cuts)

@@ -12,6 +12,7 @@ from frostline.backbones.adapters.base import SECONDS, Adapter, speech_inputs
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.transformer import Transformer
+from frostline.config.ranges import AtLeastOne
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, Pixels, Ragged, real_of
 from frostline.data.speech.hearing import Hearing
@@ -56,8 +57,8 @@ class FrameAdapter(Adapter):
         if chain.width is None:
             raise UserError(f"adapter={name}: {backbone.name} has no way in for frames; choose another backbone.")
         self.width, self.most = chain.width, chain.most
-        table = embeddings(backbone)
-        known = torch.zeros(0, self.width) if table is None else table[spread(len(table), KEPT)].clone()
+        table = embedding_table(backbone)
+        known = torch.zeros(0, self.width) if table is None else table[spread_places(len(table), KEPT)].clone()
         self.register_buffer("known", known, persistent=False)
         self.scale = float(table.std()) if table is not None else 1.0
         if source is not None and backbone.preprocess.modality != "speech":
@@ -82,10 +83,10 @@ class FrameAdapter(Adapter):
         sounds = read_some("adapter.source", self.source, self.hearing, HEARD)
         with torch.no_grad():
             frames = self.front(sounds).real.float()
-        return frames[spread(len(frames), KEPT)].to(self.mean.device)
+        return frames[spread_places(len(frames), KEPT)].to(self.mean.device)
 
 
-def embeddings(backbone: SequenceBackbone) -> Tensor | None:
+def embedding_table(backbone: SequenceBackbone) -> Tensor | None:
     """Return a language model's table of embeddings [V, width], None where a network has none."""
     chain = backbone.chain
     if not isinstance(chain, Transformer):
@@ -94,13 +95,13 @@ def embeddings(backbone: SequenceBackbone) -> Tensor | None:
     return table.weight.detach() if isinstance(table, nn.Embedding) else None
 
 
-def spread(count: int, most: int) -> Tensor:
+def spread_places(count: int, most: int) -> Tensor:
     """Return at most ``most`` places, evenly spaced from the first of ``count`` to the last."""
     return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 @torch.no_grad()
-def scaled(layer: nn.Linear | nn.Conv1d, scale: float) -> None:
+def scale_outputs(layer: nn.Linear | nn.Conv1d, scale: float) -> None:
     """Let a layer give outputs of standard deviation ``scale`` for independent inputs of 1."""
     nn.init.normal_(layer.weight, std=scale / math.sqrt(layer.weight[0].numel()))
     assert layer.bias is not None
@@ -116,23 +117,23 @@ class Patches(FrameAdapter):
 
     def __init__(
         self,
-        patch: int = 4,
-        positions: bool = True,
-        source: str | None = None,
+        patch: AtLeastOne,
+        positions: bool,
+        source: str | None,
         *,
         backbone: Backbone,
         size: int | None = None,
     ) -> None:
         side = size or IMAGE_SIZE
         super().__init__(backbone, {"patch": patch, "positions": positions, "size": side}, (3,), source)
-        if patch < 1 or side % patch:
+        if side % patch:
             raise UserError(f"adapter.patch: {patch} does not divide data.size={side}; choose one that does.")
         count = (side // patch) ** 2
         self.check_length(count, "adapter.patch", LARGER)
         self.patch = patch
         self.preprocess = image_inputs(side)
         self.linear = nn.Linear(3 * patch**2, self.width)
-        scaled(self.linear, self.scale)
+        scale_outputs(self.linear, self.scale)
         self.positions = nn.Parameter(torch.zeros(count, self.width)) if positions else None
 
     def measured(self, inputs: Inputs) -> Tensor:
@@ -144,13 +145,13 @@ class Patches(FrameAdapter):
         pixels = (images.to(self.mean.dtype) - self.mean[:, None, None]) / self.deviation[:, None, None]
         patches = functional.unfold(pixels, self.patch, stride=self.patch).transpose(1, 2)
         frames = self.linear(patches)
-        return dense(frames if self.positions is None else frames + self.positions)
+        return make_dense(frames if self.positions is None else frames + self.positions)
 
 
 class Rows(FrameAdapter):
     """The rows of an image as the frames of a speech network, whose bands are pixels at first, and then learned."""
 
-    def __init__(self, source: str | None = None, *, backbone: Backbone, size: int | None = None) -> None:
+    def __init__(self, source: str | None, *, backbone: Backbone, size: int | None = None) -> None:
         side = size or IMAGE_SIZE
         super().__init__(backbone, {"size": side}, source=source)
         self.check_length(side, "data.size", "lower it")
@@ -168,7 +169,7 @@ class Rows(FrameAdapter):
     def forward(self, images: Tensor) -> Ragged:
         """Return frames [B, S, width] of uint8 images [B, 3, S, S], from the top row down; colours are averaged."""
         pixels = (images.to(self.mean.dtype).mean(dim=1) - self.mean) / self.deviation
-        return dense(self.linear(pixels))
+        return make_dense(self.linear(pixels))
 
 
 class Frames(FrameAdapter):
@@ -179,9 +180,9 @@ class Frames(FrameAdapter):
 
     def __init__(
         self,
-        bands: int = 40,
-        stride: int = 4,
-        source: str | None = None,
+        bands: AtLeastOne,
+        stride: AtLeastOne,
+        source: str | None,
         *,
         backbone: Backbone,
         seconds: float | None = None,
@@ -192,7 +193,7 @@ class Frames(FrameAdapter):
         self.stride = stride
         self.check_length(-(-int(100 * length + 1) // stride), "adapter.stride", LARGER)
         self.convolution = nn.Conv1d(bands, self.width, stride, stride)
-        scaled(self.convolution, self.scale)
+        scale_outputs(self.convolution, self.scale)
 
     def measured(self, inputs: Inputs) -> Tensor:
         return real_of(inputs).float()
@@ -200,7 +201,7 @@ class Frames(FrameAdapter):
     def forward(self, frames: Ragged) -> Ragged:
         """Return frames [B, ceil(T / stride), width] of log-mel frames [B, T, bands]; the last may be partly empty."""
         values = (frames.values - self.mean) / self.deviation * frames.mask[..., None]
-        return strided(self.convolution, values, frames.lengths)
+        return convolve(self.convolution, values, frames.lengths)
 
 
 class Characters(FrameAdapter):
@@ -211,9 +212,9 @@ class Characters(FrameAdapter):
 
     def __init__(
         self,
-        stride: int = 2,
-        embedding: int = 64,
-        source: str | None = None,
+        stride: AtLeastOne,
+        embedding: AtLeastOne,
+        source: str | None,
         *,
         backbone: Backbone,
         tokens: int | None = None,
@@ -225,7 +226,7 @@ class Characters(FrameAdapter):
         self.stride = stride
         self.embedding = nn.Embedding(characters.BYTES, embedding)
         self.convolution = nn.Conv1d(embedding, self.width, 3 * stride, stride, padding=stride)
-        scaled(self.convolution, self.scale)
+        scale_outputs(self.convolution, self.scale)
 
     def fit(self, data: DataModule) -> None:
         """Do nothing: bytes are not standardised."""
@@ -233,17 +234,17 @@ class Characters(FrameAdapter):
     def forward(self, texts: Ragged) -> Ragged:
         """Return frames [B, ceil(T / stride), width] of bytes [B, T]."""
         values = self.embedding(texts.values) * texts.mask[..., None]
-        return strided(self.convolution, values, texts.lengths)
+        return convolve(self.convolution, values, texts.lengths)
 
 
-def strided(convolution: nn.Conv1d, values: Tensor, lengths: Tensor) -> Ragged:
+def convolve(convolution: nn.Conv1d, values: Tensor, lengths: Tensor) -> Ragged:
     """Run a convolution whose stride divides its kernel over [B, T, D], padded so that no real frame is left out."""
     stride = convolution.stride[0]
     values = functional.pad(values, (0, 0, 0, -values.shape[1] % stride))
     return Ragged(convolution(values.transpose(1, 2)).transpose(1, 2), (lengths + stride - 1) // stride)
 
 
-def dense(frames: Tensor) -> Ragged:
+def make_dense(frames: Tensor) -> Ragged:
     """Return frames [B, T, D] that are all real."""
     return Ragged(frames, torch.full(frames.shape[:1], frames.shape[1], device=frames.device))
 

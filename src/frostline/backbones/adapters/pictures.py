@@ -9,6 +9,7 @@ from torch.nn import functional
 from frostline.backbones.adapters.base import SECONDS, Adapter, speech_inputs
 from frostline.backbones.base import Backbone
 from frostline.backbones.traced.backbone import ImageBackbone
+from frostline.config.ranges import AtLeastOne
 from frostline.data.inputs import Inputs, Ragged
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
@@ -63,7 +64,7 @@ class Spectrogram(PictureAdapter):
     resamples them.
     """
 
-    def __init__(self, bands: int = 64, *, backbone: Backbone, seconds: float | None = None) -> None:
+    def __init__(self, bands: AtLeastOne, *, backbone: Backbone, seconds: float | None = None) -> None:
         length = seconds or SECONDS
         super().__init__(backbone, {"bands": bands, "size": length})
         self.preprocess = speech_inputs(length, bands)
@@ -83,7 +84,7 @@ class Rendering(PictureAdapter):
     The picture has room for as many ``tokens`` as fit on it.
     """
 
-    def __init__(self, font: int = 10, *, backbone: Backbone, tokens: int | None = None) -> None:
+    def __init__(self, font: AtLeastOne, *, backbone: Backbone, tokens: int | None = None) -> None:
         super().__init__(backbone, {"font": font})
         if font < 4 or font > self.side:
             raise UserError(f"adapter.font: {font} pixels are no size for letters; choose from 4 to {self.side}.")

@@ -18,7 +18,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from frostline.backbones.groups import generic_groups, timm_groups
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.execution import Execution, create_network, finished, resolve_batch_norm, unknown_name
+from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, unknown_name
 from frostline.backbones.weights.loading import (
     KEY,
     chosen_weights,
@@ -58,13 +58,14 @@ def efficientnet_lite(
     with torch.device("meta"):
         reference = timm.create_model(f"tf_{label}").state_dict()
     network = timm.create_model(f"tf_{label}", num_classes=0)
-    notes = []
+    notes = None
     if chosen := chosen_weights(weights, pretrained):
         path = _lite_file(version) if chosen == "pretrained" else find_weights_file(chosen, ["pretrained", "none"])
         notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
-    preprocess = _timm_preprocess(network, size)
-    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
-    return finished(network, timm_groups, label, preprocess, execution, notes)
+    execution = Execution(channels_last, batch_norm, compile)
+    return make_backbone(
+        Built(network, label, {}, notes), timm_groups(network), _timm_preprocess(network, size), execution
+    )
 
 
 def _lite_file(version: int) -> Path:
@@ -97,12 +98,13 @@ def timm_backbone(
     """
     settings = timm_settings(name, size, options or {})
     network = create_network(partial(timm.create_model, name, num_classes=0, **settings), name, size)
-    notes = []
+    notes = None
     if chosen := chosen_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
-    preprocess = _timm_preprocess(network, size)
-    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
-    return finished(network, timm_groups, name, preprocess, execution, notes, settings)
+    execution = Execution(channels_last, batch_norm, compile)
+    return make_backbone(
+        Built(network, name, settings, notes), timm_groups(network), _timm_preprocess(network, size), execution
+    )
 
 
 def timm_settings(name: str, size: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def torchvision_backbone(
     settings = vision_settings(name, size, chosen is not None)
     network = create_network(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)
-    entry, notes = entries["DEFAULT"], []
+    entry, notes = entries["DEFAULT"], None
     if chosen in entries.__members__:
         entry = entries[str(chosen)]
         state = try_convert(_download(entry, name), partial(_adapt_torchvision, network))
@@ -206,9 +208,10 @@ def torchvision_backbone(
     elif chosen:
         file = find_weights_file(chosen, [*entries.__members__, "none"])
         notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapt_torchvision, network))
-    preprocess = _vision_preprocess(entry, size)
-    execution = Execution(channels_last, resolve_batch_norm(batch_norm, chosen is None), compile)
-    return finished(network, generic_groups, name, preprocess, execution, notes, settings)
+    execution = Execution(channels_last, batch_norm, compile)
+    return make_backbone(
+        Built(network, name, settings, notes), generic_groups(network), _vision_preprocess(entry, size), execution
+    )
 
 
 def vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:

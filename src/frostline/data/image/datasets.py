@@ -4,13 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from frostline.config.ranges import Count, Range, Side
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, describe_unusable
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import Columns, read_folder, read_manifest
@@ -61,23 +62,19 @@ class ImageOptions(Options):
     Raises UserError naming the key whose value is out of range.
     """
 
-    least: ClassVar[Mapping[str, float]] = {**Options.least, "size": 1}
-
     preprocess: Pixels
     augment: Augment | None = None
-    size: int | None = None
-    batch_size: int = 64
-    views: int | None = 4
+    size: Side | None = None
+    batch_size: Count = 64
+    views: Count | None = 4
     symlinks: bool = False
-    max_megapixels: float = MAX_MEGAPIXELS
+    max_megapixels: Annotated[float, Range(gt=0)] = MAX_MEGAPIXELS
     fit: str = "squash"
     crop: float | None = 1.0
     background: str = "white"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_megapixels <= 0:
-            raise UserError(f"data.max_megapixels: {self.max_megapixels} is too small; it is above 0.")
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
             raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
         adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid

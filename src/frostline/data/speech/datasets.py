@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 
+from frostline.config.ranges import Count, Range
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
@@ -35,13 +36,11 @@ class AudioOptions(Options):
     whose value is out of range.
     """
 
-    least: ClassVar[Mapping[str, float]] = {**Options.least, "min_seconds": 0}
-
     preprocess: Hearing
     augment: Any = None
     seconds: float = 4.0
-    min_seconds: float = MIN_SECONDS
-    views: int | None = 4
+    min_seconds: Annotated[float, Range(ge=0)] = MIN_SECONDS
+    views: Count | None = 4
     symlinks: bool = False
 
     def __post_init__(self) -> None:

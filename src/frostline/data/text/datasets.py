@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from torch import Tensor
 
+from frostline.config.ranges import Count
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.image.pixels import encode_png
@@ -38,11 +39,9 @@ class TextOptions(Options):
     whose value is out of range.
     """
 
-    least: ClassVar[Mapping[str, float]] = {**Options.least, "tokens": 1}
-
     preprocess: Preprocess
     augment: None = None
-    tokens: int = 128
+    tokens: Count = 128
     token_cache: str | None = "~/.cache/frostline/tokens"
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
+from frostline.config.ranges import Processes, Restarts, Seconds
 from frostline.errors import UserError
 from frostline.launchers.base import Job, Workers, only_result
 from frostline.launchers.calls import name_of
@@ -41,10 +42,10 @@ class Pool(Workers):
 
     def __init__(
         self,
-        workers: int | None = None,
-        threads: int | None = None,
-        timeout_s: float | None = None,
-        restarts: int = 0,
+        workers: Processes | None = None,
+        threads: Processes | None = None,
+        timeout_s: Seconds | None = None,
+        restarts: Restarts = 0,
         fresh: bool = False,
         devices: int = 1,
     ):

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from frostline.config.ranges import AtLeastOne, Processes, Restarts, Seconds
 from frostline.errors import UserError
 from frostline.launchers.base import Job, Workers
 from frostline.launchers.calls import name_of
@@ -35,12 +36,12 @@ class Ray(Workers):
     def __init__(
         self,
         address: str | None = None,
-        workers: int | None = None,
-        cpus: int = 1,
+        workers: Processes | None = None,
+        cpus: AtLeastOne = 1,
         gpus: float | None = None,
-        threads: int | None = None,
-        timeout_s: float | None = None,
-        restarts: int = 0,
+        threads: Processes | None = None,
+        timeout_s: Seconds | None = None,
+        restarts: Restarts = 0,
         dashboard: bool = False,
         outputs: str = "outputs",
         devices: int = 0,
@@ -52,8 +53,6 @@ class Ray(Workers):
         self._handler: Any = None
 
     def _check(self) -> None:
-        if self.cpus < 1:
-            raise UserError(f"launcher.cpus: {self.cpus} is invalid: expected 1 or more.")
         if self.gpus is not None and not (self.gpus >= 0 and (self.gpus % 1 == 0 or self.gpus < 1 >= self.devices)):
             raise UserError(
                 f"launcher.gpus: {self.gpus:g} is invalid with {self.devices} GPUs in a run: "

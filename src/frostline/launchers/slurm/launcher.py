@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.accelerators import count_gpus
+from frostline.config.ranges import Processes, Seconds
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
@@ -62,12 +63,12 @@ class Slurm(Launcher):
         mem_gb: float | None = None,
         constraint: str | None = None,
         exclude: str | None = None,
-        workers: int = 8,
+        workers: Processes = 8,
         max_requeues: int = 100,
         signal_s: int = 120,
         setup: Sequence[str] = (),
-        threads: int | None = None,
-        timeout_s: float | None = None,
+        threads: Processes | None = None,
+        timeout_s: Seconds | None = None,
         detach: bool = False,
         devices: int = 0,
     ):
