@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
+from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
 from frostline.processes.stopping import Interrupted, interruptible
@@ -83,7 +84,7 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:
         with interruptible():
-            record = attempt(yaml.safe_load((folder / "resolved.yaml").read_text()), folder)
+            record = attempt(Run.read(yaml.safe_load((folder / "resolved.yaml").read_text())), folder)
     except Interrupted:
         return
     if distributed.get_rank() == 0:
