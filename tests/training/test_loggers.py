@@ -96,8 +96,8 @@ def test_a_loggers_config_opens_with_its_command_and_names_its_extra(path: Path)
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"board": 3}, r"logger\.board: 3 is no logger"),
-        ({"board": {"name": "x"}}, r"logger\.board: .* is no logger"),
+        ({"board": 3}, r"logger\.board: 3 is invalid"),
+        ({"board": {"name": "x"}}, r"logger\.board: .* is invalid"),
         ({"_target_": "pytorch_lightning.loggers.CSVLogger", "nam": "x"}, r"logger\.nam: there is no such key"),
         ({"a": {"_target_": "pytorch_lightning.loggers.CSVLogger", "nam": "x"}}, r"logger\.a\.nam"),
     ],
