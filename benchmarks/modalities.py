@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from frostline.errors import UserError
-from frostline.report.bootstrap import bootstrap
-from frostline.report.estimates import Interval
-from frostline.report.runs import Run, parsed
-from frostline.report.study import Study, read_comparison
-from frostline.report.tested import answers
+from frostline.report.statistics.bootstrap import bootstrap
+from frostline.report.statistics.estimates import Interval
+from frostline.report.read.runs import Run, parsed
+from frostline.report.read.comparison import Study, read_comparison
+from frostline.report.read.predictions import answers
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "modalities.md"

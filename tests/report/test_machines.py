@@ -3,7 +3,7 @@
 from typing import Any
 
 from frostline.report import read, write_report
-from frostline.report.analysis import Analysis
+from frostline.report.statistics.analysis import Analysis
 
 A100 = {"device": "cuda", "names": ["NVIDIA A100", "NVIDIA A100"], "hosts": 1, "cpus": 16}
 H100 = {**A100, "names": ["NVIDIA H100", "NVIDIA H100"]}

@@ -12,7 +12,7 @@ from frostline.config.compose import compose, resolve
 from frostline.freeze.plan import Phase, Plan, Train
 from frostline.ranks.collectives import ALONE, Group
 from frostline.ranks.machine import describe_machine
-from frostline.results.checked import load_record
+from frostline.results.loading import load_record
 from frostline.run.costs import Ledger, forget_peak_memory, peak_memory
 from frostline.training.phases import Progress
 

@@ -24,7 +24,7 @@ from frostline.results.store import run_folder, run_id
 from frostline.run import experiment
 from frostline.run.experiment import run_experiment
 from frostline.run.parts import Parts
-from frostline.tasks.base import better
+from frostline.tasks.declarations import MULTICLASS
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.module import FineTuner
@@ -146,7 +146,7 @@ def build(make: Make, tmp_path: Path) -> Build:
             weights,
             precision,
             Multiclass().scores,
-            better=lambda new, old: better("accuracy", new, old),
+            better=MULTICLASS.metric("accuracy").beats,
             monitor="accuracy",
             publish=lambda history: rows.__setitem__(slice(None), history),
             charge=lambda epoch: None,

@@ -34,9 +34,9 @@ def make_report(*paths: Path, out: Path | None = None) -> Path:
     Raises UserError for a path that is neither, and for a set of runs without ``out``.
     """
     from frostline.report import read, read_search, write_report, write_search_report
-    from frostline.report.search import STUDY
-    from frostline.report.study import COMPARISON
-    from frostline.report.units import plural
+    from frostline.report.read.study import STUDY
+    from frostline.report.read.comparison import COMPARISON
+    from frostline.units import plural
 
     if len(paths) == 1 and (paths[0] / STUDY).is_file():
         return write_search_report(out or paths[0], read_search(paths[0]))

@@ -9,10 +9,11 @@ from typing import Any
 from frostline.comparison.cells import Cell, Design, Job
 from frostline.comparison.index import Index
 from frostline.comparison.tuning import SOLVED, Tuned, beyond, length, tune
-from frostline.config.schema import Varied
+from frostline.config.schema import Varied, monitored
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher, Task
 from frostline.launchers.progress import run_all
+from frostline.tasks.declarations import Metric
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
@@ -153,8 +154,8 @@ class Sitting:
         return self.design.config.compare
 
     @property
-    def _monitor(self) -> str:
-        return self.design.config.metric
+    def _monitor(self) -> Metric:
+        return monitored(self.design.config)
 
     @property
     def _tries(self) -> bool:

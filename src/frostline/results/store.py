@@ -20,7 +20,7 @@ from frostline.data.content import (
 )
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
-from frostline.results.checked import load_record, load_whole_record
+from frostline.results.loading import load_record, load_whole_record
 
 FORMAT = 7
 ID = re.compile("[0-9a-f]{12}")
@@ -155,7 +155,7 @@ def sound_record(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def listed(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Exception | None]]:
+def list_records(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Exception | None]]:
     """Yield each run's folder name, the time its record was written, and the record, the newest first.
 
     In the record's place stands None while there is none (the time is then the folder's), and what went wrong where

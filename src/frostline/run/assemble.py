@@ -34,7 +34,7 @@ from frostline.results.record import versions
 from frostline.run.costs import Ledger
 from frostline.run.network import fit_adapter, network
 from frostline.run.parts import Parts, views
-from frostline.tasks.base import Task, better
+from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.loggers import Loggers, make_loggers
 from frostline.training.module import FineTuner
@@ -201,7 +201,7 @@ def make_journal(
         weights,
         precision,
         task.scores,
-        better=lambda new, old: better(monitor, new, old),
+        better=task.declaration.metric(monitor).beats,
         monitor=monitor,
         publish=publish,
         charge=ledger.charge,

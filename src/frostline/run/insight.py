@@ -50,7 +50,7 @@ class Meter:
         self.samples = {name: len(split) for name, split in parts.data.splits.items()}
         self.body = parts.cuts[-1].flops
         features = parts.backbone.num_features
-        frames = parts.cuts[-1].bytes // (4 * features) if parts.module.task.whole else None
+        frames = parts.cuts[-1].bytes // (4 * features) if parts.module.task.is_sequence else None
         self.head = head_flops(parts.head, features, frames)
         self._backward: dict[int, float] = {}
 

@@ -148,7 +148,7 @@ class Parts:
 
     def describe_task(self) -> dict[str, Any]:
         """Return what a record says of the task: its scores, and what it took from the training labels."""
-        return {"name": self.task.name, "metrics": list(self.task.metrics), **self.task.known()}
+        return self.task.describe()
 
     def describe_data(self) -> dict[str, Any]:
         """Return what a record says of the data."""

@@ -45,7 +45,7 @@ def reader(model: Restored) -> Read:
         return _images(pixels(model), data)
     if preprocess.modality == "text":
         return _texts(cast(Writing, preprocess))
-    return _sounds(cast(Hearing, preprocess), data, model.task.whole)
+    return _sounds(cast(Hearing, preprocess), data, model.task.is_sequence)
 
 
 def pixels(model: Restored) -> Pixels:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frostline.config.schema import LOWER_IS_BETTER
+from frostline.config.schema import monitored
 from frostline.files.sheet import read_sheet
 from frostline.launchers.base import Task
 from frostline.results.pruning import forget, tell
@@ -111,11 +111,10 @@ class Judge:
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
-        monitor, best = case.task.config.metric, None
+        metric, best = monitored(case.task.config), None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
         for epoch, value in rows:
             step = epoch + 1
-            better = min if monitor in LOWER_IS_BETTER else max
-            best = value if best is None else better(best, value)
+            best = value if best is None or metric.beats(value, best) else best
             if step not in known:
                 case.trial.report(best, step)

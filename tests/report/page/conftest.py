@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from frostline.report.charts import Axis, Bar, Line, Point, intervals, lines, matrix, ranking, scatter
-from frostline.report.page import Cell, Code, Figure, Fold, Page, Pictures, Section, Table, Text, Warn, figure
+from frostline.report.page.charts import Axis, Bar, Line, Point, intervals, lines, matrix, ranking, scatter
+from frostline.report.page.parts import Cell, Code, Figure, Fold, Page, Pictures, Section, Table, Text, Warn, figure
 
 SCORES = {
     "linear_probe": 0.862,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from frostline.report.charts import Axis, Point, scatter
-from frostline.report.page import Cell, Code, Fold, Page, Section, Table, Text, html
+from frostline.report.page.charts import Axis, Point, scatter
+from frostline.report.page.html import html
+from frostline.report.page.parts import Cell, Code, Fold, Page, Section, Table, Text
 
 NASTY = "<script>alert(1)</script>\"' onmouseover=alert(1) x='&amp;{{ 7 * 7 }}</style></svg></title>-->\x00\x1b\ud800"
 SHOWN = NASTY[:-3] + "??\\ud800"  # what cannot be shown is a question mark, half a character its escape
@@ -20,7 +21,7 @@ TAGS = set(
     "figure figcaption table caption thead tbody tr th td pre code details summary img footer script strong "
     "g text line rect circle polygon".split()
 )
-TEMPLATES = files("frostline.report") / "templates"
+TEMPLATES = files("frostline.report.page") / "templates"
 Everything = Callable[[Callable[[str], str]], Page]
 
 
@@ -126,14 +127,14 @@ def test_folds_hold_folds_and_empty_tables_say_so() -> None:
 
 
 def test_what_is_no_chart_does_not_get_in() -> None:
-    from frostline.report.page import Figure
+    from frostline.report.page.parts import Figure
 
     with pytest.raises(AssertionError, match="charts come from report.charts"):
         html(Page("p", "v", [Section("s", "S", [Figure("f", "c", "<img src=x>")])]))
 
 
 def test_the_chart_stands_in_the_page_as_it_was_drawn() -> None:
-    from frostline.report.page import Figure
+    from frostline.report.page.parts import Figure
 
     svg = scatter([Point("a", 1, 2)], Axis("x"), Axis("y"))
     content = html(Page("p", "v", [Section("s", "S", [Figure("f", "c", svg)])]))
