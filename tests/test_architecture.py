@@ -28,7 +28,12 @@ LAYERS = {
 }
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-LIGHT = {"errors", "units", "processes", "files", "config", "results"} | {"launchers", "comparison", "tuning", "commands"}
+LIGHT = {"errors", "units", "processes", "files", "config", "results"} | {
+    "launchers",
+    "comparison",
+    "tuning",
+    "commands",
+}
 TRAINS = ("imports.py", "warm.py")  # modules of a process that trains
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

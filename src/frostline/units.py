@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 NONE = "-"
-PLUS_MINUS = "\u00b1"
 
 
 def score(value: float | None, sign: str = "") -> str:

@@ -39,7 +39,12 @@ def test_of_equals_the_least_loss_then_the_lowest_rate(cell: Cell) -> None:
 
 
 def test_a_metric_where_less_is_better(cell: Cell) -> None:
-    assert tune(cell, [(0.1, record(0.1, 2.0)), (0.2, record(0.9, 1.0)), (0.3, record(0.5, 3.0))], MULTICLASS.metric("loss")).lr == 0.2
+    assert (
+        tune(
+            cell, [(0.1, record(0.1, 2.0)), (0.2, record(0.9, 1.0)), (0.3, record(0.5, 3.0))], MULTICLASS.metric("loss")
+        ).lr
+        == 0.2
+    )
 
 
 def test_a_trial_without_a_result_is_out(cell: Cell) -> None:

@@ -13,7 +13,6 @@ from frostline.errors import UserError, printable
 from frostline.files.shapes import check_shape
 from frostline.results.loading import STATUSES as RECORDED
 from frostline.results.loading import declaration_in
-from frostline.results.loading import declaration_in
 from frostline.results.store import list_records
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
@@ -65,7 +64,11 @@ def main(argv: Sequence[str]) -> int:
     flag("outputs", nargs="?", type=Path, default=Path("outputs"), help="the output folder (default: outputs)")
     flag("--status", choices=STATUSES, help="only these; unfinished: no record yet; damaged: it cannot be read")
     flag("--last", type=int, metavar="N", help="only the N newest")
-    flag("--sort", choices=ORDERS, help="not by time; score: the best first, those of one metric together; seconds: the fewest first")
+    flag(
+        "--sort",
+        choices=ORDERS,
+        help="not by time; score: the best first, those of one metric together; seconds: the fewest first",
+    )
     flag("--json", action="store_true", help="a JSON object a line")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)

@@ -14,7 +14,6 @@ from frostline.tasks.declarations import Declaration, Metric, declaration_of
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
 
 
-
 @dataclass
 class Cache:
     """The prefix cache: gigabytes on disk, gigabytes in memory."""

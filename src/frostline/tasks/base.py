@@ -84,7 +84,12 @@ class Task(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return what a record says of the task: what it declares, and what ``fit`` took."""
-        return {"name": self.name, "metrics": list(self.metrics), "declaration": self.declaration.plain(), **self.known()}
+        return {
+            "name": self.name,
+            "metrics": list(self.metrics),
+            "declaration": self.declaration.plain(),
+            **self.known(),
+        }
 
     def remember(self, known: Mapping[str, Any]) -> None:  # noqa: B027
         """Be as after ``fit``, by what ``known`` returned then: a record holds it, where the training data are gone."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
 Predictions = Literal["classes", "tags", "numbers", "rates"]
-"""What predictions.csv holds of each sample: one class, several, a number, or the errors among its words and characters."""
+"""What predictions.csv says of a sample: its class, its classes, a number, or its errors in words and characters."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ CTC = Declaration(
     predictions="rates",
 )
 DECLARATIONS = {one.name: one for one in (MULTICLASS, MULTILABEL, REGRESSION, CTC)}
+METRICS = {metric.name: metric for one in DECLARATIONS.values() for metric in one.metrics}
+"""The scores of all of them: a name means the same in each."""
 
 
 def declaration_of(target: str) -> Declaration | None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from frostline.files.sheet import read_sheet
-from frostline.report import read, write_report
+from frostline.report import read_comparison, write_report
 from frostline.report.page.escaping import paragraph, tex
 
 HOSTILE = "<script>alert(1)</script>|`x`\n# t [a](http://b) *c* __d__ \\input{x} $e$ 50% & \u00fc \u202e ]]> =1"
@@ -55,7 +55,7 @@ class Parsed(HTMLParser):
 
 
 def report(folder: Path, out: Path | None = None) -> Path:
-    return write_report(out or folder, read([folder])).parent
+    return write_report(out or folder, read_comparison([folder])).parent
 
 
 def in_order(text: str, *parts: str) -> bool:
@@ -69,14 +69,14 @@ def fail(label: str, block: Any, seed: int, record: dict[str, Any]) -> None:
 
 
 def test_a_report_of_real_runs_says_everything_in_order(real_runs: Path, tmp_path: Path) -> None:
-    write_report(tmp_path, read([real_runs]))
+    write_report(tmp_path, read_comparison([real_runs]))
     page, text = Parsed((tmp_path / "report.html").read_text()), (tmp_path / "report.md").read_text()
     assert in_order(text, *(f"## {title}" for title in SECTIONS if title != "No result"))
     assert in_order(page.text.split("How it was done", 1)[1], *(title for title in SECTIONS if title != "No result"))
     assert "last_k(k=1)" in text and "test_resnet, random weights" in text and "train 50, val 359, test 359" in text
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for row, run in zip(rows, read([real_runs]).runs, strict=True):
+    for row, run in zip(rows, read_comparison([real_runs]).runs, strict=True):
         assert (row["label"], int(row["seed"]), row["status"]) == (run.label, run.seed, "done")
         assert float(row["test_accuracy"]) == run.scores["accuracy"] and float(row["flops"]) == run.costs["flops"]
 
@@ -89,7 +89,7 @@ def test_means_intervals_and_failures_stand_in_every_file(comparison: Any) -> No
     mean = f"{sum(accuracies) / 3:.3f}"
     text, table = (folder / "report.md").read_text(), (folder / "table.tex").read_text()
     assert re.search(rf"\| full \| {mean} \| &#91;0.*&#93; \| 3 \| {accuracies[0]:.3f}, ", text)
-    assert f"full & \\textbf{{{mean} $\\pm$ 0." in table or f"full\\textsuperscript{{\\textdagger}} & {mean}" in table
+    assert f"full & \\textbf{{{mean} [0." in table or f"full\\textsuperscript{{\\textdagger}} & {mean}" in table
     assert "| scratch | - | 1 | diverged | the loss is NaN |" in text and "## No result" in text
     assert "1 of 12 runs have no result (1 diverged)" in Parsed((folder / "report.html").read_text()).text
     (failed,) = [row for row in rows if row["status"] != "done"]
@@ -263,8 +263,8 @@ def test_data_drawn_by_seed_may_differ_between_seeds(comparison: Any) -> None:
 MANY = """
 import json, resource, sys
 from pathlib import Path
-from frostline.report import read, write_report
-write_report(Path(sys.argv[2]), read([Path(sys.argv[1])]))
+from frostline.report import read_comparison, write_report
+write_report(Path(sys.argv[2]), read_comparison([Path(sys.argv[1])]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -13,12 +13,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from frostline.report import read, write_report
-from frostline.report.statistics.analysis import Analysis
+from frostline.report import read_comparison, write_report
 from frostline.report.read.answers import Numbers, Rates, Tags
-from frostline.report.read.runs import Run
-from frostline.report.read.predictions import KINDS
+from frostline.report.read.predictions import FORMS
+from frostline.report.read.runs import RunSummary
+from frostline.report.statistics.analysis import Analysis
 from frostline.tasks.ctc import Ctc
+from frostline.tasks.declarations import Declaration, Metric
 from frostline.tasks.multilabel import Multilabel
 from frostline.tasks.regression import Regression
 
@@ -74,7 +75,7 @@ def test_rates_in_a_table_are_those_of_the_task(seed: int) -> None:
     outputs[1, 5:] = torch.nan
     table = [{key: str(cell) for key, cell in row.items()} for row in task.predictions("xyz", classes, labels, outputs)]
     assert list(table[0])[:3] == ["sample", "label", "prediction"]
-    answered, expected = KINDS["ctc"][1](Run("ctc", (), 0, Path()), table), task.scores(outputs, labels)
+    answered, expected = FORMS["rates"].read(RunSummary("ctc", (), 0, Path()), table), task.scores(outputs, labels)
     for metric in Rates.metrics:
         assert answered.score(np.ones((1, 3)), metric)[0] == pytest.approx(expected[metric]), metric
 
@@ -111,11 +112,11 @@ def test_a_report_of_numbers(comparison: Any) -> None:
     task = {"_target_": "frostline.tasks.regression.Regression", "loss": "mse"}
     folder = comparison(STRATEGIES)
     retold(folder, task, "rmse", tell, score=rmse, data={"classes": []}, mistake={"error": 4321.0})
-    analysis = Analysis(read([folder]))
-    assert analysis.best == "full" and analysis.lower and not analysis.unresampled
+    analysis = Analysis(read_comparison([folder]))
+    assert analysis.best == "full" and analysis.metric.lower_is_better and not analysis.unresampled
     (found,) = analysis.differences
     assert found.bootstrap is not None and found.mean > 0 and found.apart
-    page = (write_report(folder, read([folder])).parent / "report.md").read_text()
+    page = (write_report(folder, read_comparison([folder])).parent / "report.md").read_text()
     assert "full has the lowest mean test RMSE" in page and "It can be told apart from the other one" in page
     assert "confus" not in page and "\n## Classes" not in page
     assert "with its largest errors" in page and "| regression |" in page.replace("  ", " ")
@@ -134,13 +135,13 @@ def test_a_report_of_tags(comparison: Any) -> None:
 
     task = {"_target_": "frostline.tasks.multilabel.Multilabel", "separator": ";"}
     folder = retold(comparison(STRATEGIES), task, "exact_match", tell, score=exact)
-    analysis = Analysis(read([folder]))
+    analysis = Analysis(read_comparison([folder]))
     (found,) = analysis.differences
     assert not analysis.unresampled and found.bootstrap is not None
     assert analysis.score("full", None).mean == pytest.approx(  # type: ignore[union-attr]
         np.mean([run.scores["exact_match"] for run in analysis.cell("full", None)])
     )
-    page = (write_report(folder, read([folder])).parent / "report.md").read_text()
+    page = (write_report(folder, read_comparison([folder])).parent / "report.md").read_text()
     assert "exact match" in page and "## Classes" in page and "test scores of each class" in page
 
 
@@ -148,5 +149,20 @@ def test_a_metric_that_answers_do_not_tell_has_no_bootstrap(comparison: Any) -> 
     def listened(label: str, block: Any, seed: int, record: dict[str, Any]) -> None:
         record["config"]["monitor"] = "loss"
 
-    analysis = Analysis(read([comparison(STRATEGIES, change=listened)]))
+    analysis = Analysis(read_comparison([comparison(STRATEGIES, change=listened)]))
     assert analysis.unresampled == "loss does not follow from labels and predictions alone"
+
+
+def test_a_task_of_ones_own_is_judged_as_it_declares(comparison: Any) -> None:
+    declared = Declaration("odd", (Metric("surprise", "mean surprise", lower_is_better=True, low=0.0),), "surprise")
+
+    def own(label: str, block: Any, seed: int, record: dict[str, Any]) -> None:
+        record["config"] |= {"monitor": "surprise", "task": {"_target_": "mine.Odd"}}
+        record["task"] = {"name": "odd", "metrics": ["surprise"], "declaration": declared.plain()}
+        record["metrics"]["test"] = {"surprise": STRATEGIES[label][0] + seed / 100}
+
+    folder = comparison(STRATEGIES, change=own)
+    analysis = Analysis(read_comparison([folder]))
+    assert analysis.labels == ["linear_probe", "full"] and analysis.metric == declared.metrics[0]
+    page = (write_report(folder, read_comparison([folder])).parent / "report.md").read_text()
+    assert "linear_probe has the lowest mean test mean surprise" in page and "| task | odd |" in page

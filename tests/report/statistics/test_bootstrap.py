@@ -13,8 +13,9 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from frostline.report.read.answers import Classes
-from frostline.report.statistics.bootstrap import Resampled, moderated, resampled
-from frostline.report.statistics.differences import Key, bootstrap, differences
+from frostline.report.read.runs import Key
+from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderated, resampled
+from frostline.report.statistics.differences import differences
 from frostline.tasks.multiclass import Multiclass
 
 Answers = dict[Key, Classes]
@@ -140,7 +141,7 @@ def test_eight_strategies_take_seconds() -> None:
         for label, found in predictions.items()
     }
     start = time.process_time()
-    found = differences(scores, "0", "f1", predictions)
+    found = differences(scores, "0", Multiclass.declaration.metric("f1"), predictions)
     assert time.process_time() - start < 8  # about 1.5 on an idle core
     for one in found:
         assert one.bootstrap and one.bootstrap.low < one.mean < one.bootstrap.high

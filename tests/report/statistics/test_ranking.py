@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from frostline.report.statistics.ranking import cliques, critical_difference, iman_davenport
-from frostline.report.statistics.differences import ranks
+from frostline.report.statistics.ranking import cliques, critical_difference, iman_davenport, ranks
 
 VARIANTS = ("C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf")
 # Table 6: the area under the ROC curve on 14 data sets. The two 0.975 of voting are ranked 2 and 3 there, so they

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.report.statistics.estimates import by_block
-from frostline.report.statistics.differences import Difference, Interval, Key, differences, leader, ranks
+from frostline.report.read.runs import Key
+from frostline.report.statistics.differences import Difference, differences, leader
+from frostline.report.statistics.estimates import Interval, by_block
+from frostline.report.statistics.ranking import ranks
 from frostline.report.statistics.verdict import Verdict, verdict
+from frostline.tasks.declarations import LOSS, MULTICLASS, Metric
 
+ACCURACY = MULTICLASS.metric("accuracy")
 COSTS = {"probe": 5.0, "last": 20.0, "full": 100.0, "scratch": 90.0}
 
 
@@ -26,7 +30,7 @@ def noisy(mean: float, count: int, place: int, block: str = "") -> dict[Key, flo
 
 def judge(
     scores: Mapping[str, Mapping[Key, float]],
-    metric: str = "accuracy",
+    metric: Metric = ACCURACY,
     failures: Mapping[str, int] | None = None,
     costs: Mapping[str, float] = COSTS,
 ) -> Verdict:
@@ -36,7 +40,7 @@ def judge(
         for block, values in by_block(found).items():
             blocks.setdefault(block, {})[label] = round(float(np.mean(values)), 6)
     found = differences(scores, best, metric, None) if best else []
-    return verdict(scores, found, ranks(blocks, metric == "loss"), costs, "training time", metric, failures or {})
+    return verdict(scores, found, ranks(blocks, metric.lower_is_better), costs, "training time", metric, failures or {})
 
 
 def drawn(label: str, reference: str, n: int, mean: float, apart: bool) -> Difference:
@@ -78,7 +82,7 @@ def test_the_best_may_be_the_cheapest() -> None:
 def test_three_seeds_have_no_p_value() -> None:
     scores = {"full": noisy(0.90, 3, 1), "last": noisy(0.89, 3, 2), "scratch": noisy(0.3, 3, 3)}
     found = [drawn("last", "full", 3, -0.01, False), drawn("scratch", "full", 3, -0.6, True)]
-    said = verdict(scores, found, None, COSTS, "training time", "accuracy", {})
+    said = verdict(scores, found, None, COSTS, "training time", ACCURACY, {})
     assert (said.best, said.ties, said.cheapest) == ("full", ("last",), "last")
     assert "3 seeds). last cannot be told apart from it." in said.sentence
     assert said.sentence.endswith(
@@ -104,7 +108,7 @@ def test_three_seeds_without_predictions_judge_nothing() -> None:
 def test_one_and_two_seeds_are_a_hint(count: int, shown: str, said: str) -> None:
     scores = {"full": seeds(*[0.9] * count), "last": seeds(*[0.85] * count), "scratch": seeds(*[0.2] * count)}
     found = [drawn("last", "full", count, -0.05, False), drawn("scratch", "full", count, -0.7, True)]
-    sentence = verdict(scores, found, None, COSTS, "training time", "accuracy", {}).sentence
+    sentence = verdict(scores, found, None, COSTS, "training time", ACCURACY, {}).sentence
     assert sentence.startswith(f"full has the best {shown}. last cannot be told apart from it.")
     assert f"This is a hint and no finding: {said}" in sentence and "interval" not in sentence
 
@@ -123,12 +127,12 @@ def test_no_run_and_one_strategy() -> None:
 
 
 def test_where_lower_is_better() -> None:
-    found = judge({"full": noisy(0.2, 5, 1), "last": noisy(0.21, 5, 2), "probe": noisy(0.9, 5, 3)}, metric="loss")
+    found = judge({"full": noisy(0.2, 5, 1), "last": noisy(0.21, 5, 2), "probe": noisy(0.9, 5, 3)}, metric=LOSS)
     assert found.best == "full" and found.ties == ("last",)
     assert found.sentence.startswith("full has the lowest mean test loss: 0.200")
     assert (
         "lowest mean test calibration error"
-        in judge({"a": noisy(0.1, 5, 1), "b": noisy(0.3, 5, 2)}, "calibration_error").sentence
+        in judge({"a": noisy(0.1, 5, 1), "b": noisy(0.3, 5, 2)}, MULTICLASS.metric("calibration_error")).sentence
     )
 
 
@@ -211,8 +215,8 @@ keys = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 5))
 tables = st.dictionaries(labels, st.dictionaries(keys, st.floats(0, 1), max_size=12), max_size=4)
 
 
-@given(tables, st.sampled_from(["accuracy", "f1", "loss"]))
-def test_any_scores_get_a_verdict(scores: dict[str, dict[Key, float]], metric: str) -> None:
+@given(tables, st.sampled_from(MULTICLASS.metrics))
+def test_any_scores_get_a_verdict(scores: dict[str, dict[Key, float]], metric: Metric) -> None:
     found = judge(scores, metric, failures={"full": 1})
     assert found.sentence.endswith("full 1.") and "None," not in found.sentence and "nan" not in found.sentence
     assert (found.best is None) == (not any(scores.values()))

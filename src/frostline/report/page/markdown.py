@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from frostline.report.page.charts import standalone
-from frostline.report.page.parts import Code, Figure, Fold, Page, Part, Pictures, Section, Table, Text, Warn
 from frostline.report.page.escaping import LONGEST_PARAGRAPH, markdown, paragraph, without_controls
+from frostline.report.page.parts import CodeBlock, Figure, Fold, Page, Part, Pictures, Section, Table, Text, Warn
 
 FOLDER = "figures"
 
@@ -35,7 +35,7 @@ def _part(part: Part, section: str, figures: dict[str, bytes]) -> Iterator[str]:
             yield paragraph(text)
         case Warn(text):
             yield f"> **Warning:** {paragraph(text)}"
-        case Code(text):
+        case CodeBlock(text):
             yield from (f"    {without_controls(line)}" for line in text.splitlines())
         case Figure(id, caption, svg):
             figures[f"{FOLDER}/{id}.svg"] = standalone(svg).encode()

@@ -7,7 +7,7 @@ from frostline.report.page.charts import NARROW
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """What a table shows in one place; ``value`` is what sorting uses: None and NaN sort as text, after all values."""
 
     text: str
@@ -21,7 +21,7 @@ class Table:
     id: str
     caption: str
     columns: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Entry]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Warn:
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeBlock:
     """Shown verbatim, with a button that copies it."""
 
     text: str
@@ -71,7 +71,7 @@ class Fold:
     parts: Sequence["Part"]
 
 
-Part = Table | Figure | Text | Warn | Code | Pictures | Fold
+Part = Table | Figure | Text | Warn | CodeBlock | Pictures | Fold
 
 
 @dataclass(frozen=True)

@@ -5,36 +5,36 @@ from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import read_bytes, write_atomic
-from frostline.report.statistics.analysis import Analysis
-from frostline.report.page.markdown import FOLDER, document
 from frostline.report.page.html import html
+from frostline.report.page.markdown import FOLDER, document
 from frostline.report.page.parts import Page
-from frostline.report.read.study import Search
 from frostline.report.page.sections import page
-from frostline.report.page.study.trials import search_page
-from frostline.report.read.comparison import Study
+from frostline.report.page.study.trials import study_page
 from frostline.report.page.tables import results_csv, results_tex, trials_csv
+from frostline.report.read.comparison import Comparison
+from frostline.report.read.study import Study
+from frostline.report.statistics.analysis import Analysis
 
 
-def write_report(folder: Path, study: Study) -> Path:
+def write_report(folder: Path, comparison: Comparison) -> Path:
     """Write report.html, report.md with its figures, results.csv and table.tex; return report.html's path.
 
     Nothing in a record is trusted: text is escaped in all four, a run without its numbers has no result. Raises
     WriteError where the folder cannot be written.
     """
-    analysis = Analysis(study)
+    analysis = Analysis(comparison)
     written = _write_page(folder, page(analysis))
     write_atomic(folder / "results.csv", results_csv(analysis))
     write_atomic(folder / "table.tex", results_tex(analysis))
     return written
 
 
-def write_search_report(folder: Path, search: Search) -> Path:
+def write_study_report(folder: Path, study: Study) -> Path:
     """Write the report of a hyper-parameter study, as ``write_report`` does, and trials.csv; return report.html's
     path.
     """
-    written = _write_page(folder, search_page(search))
-    write_atomic(folder / "trials.csv", trials_csv(search))
+    written = _write_page(folder, study_page(study))
+    write_atomic(folder / "trials.csv", trials_csv(study))
     return written
 
 

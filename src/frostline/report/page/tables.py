@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from frostline.files.sheet import line
-from frostline.report.statistics.analysis import Analysis, Mean
-from frostline.report.read.study import Search
 from frostline.report.page.escaping import tex
+from frostline.report.read.study import Study
+from frostline.report.statistics.analysis import Analysis, Mean
 
 
 def results_csv(analysis: Analysis) -> str:
@@ -13,7 +13,7 @@ def results_csv(analysis: Analysis) -> str:
 
     Costs are in seconds, bytes and floating-point operations; what a run does not know is empty.
     """
-    runs = analysis.study.runs
+    runs = analysis.comparison.runs
     axes = list(dict.fromkeys(axis for run in runs for axis, _ in run.block))
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
     costs = list(dict.fromkeys(name for run in runs for name in run.costs))
@@ -36,12 +36,12 @@ def results_csv(analysis: Analysis) -> str:
     return "".join(lines)
 
 
-def trials_csv(search: Search) -> str:
+def trials_csv(study: Study) -> str:
     """Return trials.csv: a line for each trial of a study, with its settings, how it ended and the run's ID."""
-    keys = [str(one["key"]) for one in search.space]
-    heads = ["trial", *keys, f"val_{search.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
+    keys = [str(one["key"]) for one in study.space]
+    heads = ["trial", *keys, f"val_{study.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
     lines = [line(heads)]
-    for one in search.trials:
+    for one in study.trials:
         said = dict(override.split("=", 1) for override in one.overrides if "=" in override)
         ended = [one.value, one.status, one.reason, one.epochs, one.seconds, one.same_as, one.id]
         values = [one.number, *(said.get(key) for key in keys), *ended]
@@ -50,7 +50,7 @@ def trials_csv(search: Search) -> str:
 
 
 def results_tex(analysis: Analysis) -> str:
-    """Return table.tex: a booktabs table of means +- half their 95% intervals, the best bold, ties with a dagger."""
+    """Return table.tex: a booktabs table of means with their 95% intervals, the best bold, ties with a dagger."""
     blocks = analysis.blocks if len(analysis.blocks) > 1 else []
     heads = [
         "strategy",
@@ -59,7 +59,7 @@ def results_tex(analysis: Analysis) -> str:
     ]
     lines = [
         "% needs \\usepackage{booktabs,textcomp}; bold: the best mean; dagger: not told apart from it",
-        f"% test {tex(analysis.name)}, mean +- half the 95% interval over seeds",
+        f"% test {tex(analysis.name)}, mean [95% interval over seeds]",
         f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         "\\toprule",
         f"{' & '.join(tex(head) for head in heads)} \\\\",
@@ -84,5 +84,5 @@ def _rows(analysis: Analysis) -> Iterator[str]:
 def _tex(found: Mean | None) -> str:
     if found is None:
         return "--"
-    spread = f" $\\pm$ {found.half:.3f}" if found.half is not None else ""
-    return f"{found.mean:.3f}{spread}"
+    ends = found.interval
+    return f"{found.mean:.3f}" + (f" [{ends.low:.3f}, {ends.high:.3f}]" if ends else "")

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy import sparse
 
-from frostline.report.statistics.estimates import Key
+from frostline.report.read.runs import Key
 
 
 class Answers(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from frostline.files.atomic import encoded
-from frostline.report.read.runs import Block, Run, parsed
+from frostline.report.read.runs import Block, RunSummary, parsed
 from frostline.results.store import WHERE_NOT_WHAT
 
 FACTOR = "freeze"
@@ -22,7 +22,7 @@ ABSENT = "-"
 Columns = Mapping[str, str]
 
 
-def placed(runs: Sequence[Run]) -> tuple[list[Run], dict[str, list[str]], list[str]]:
+def placed(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], dict[str, list[str]], list[str]]:
     """Return the runs with label and block, the axes with their levels, and sentences on what was found.
 
     The label is the freeze strategy with its options; a block is what else differs, apart from the seed, from where
@@ -40,15 +40,15 @@ def placed(runs: Sequence[Run]) -> tuple[list[Run], dict[str, list[str]], list[s
     return kept, {FACTOR: labels, **levels}, notes
 
 
-def _on_device(run: Run, columns: Columns | None, axes: Sequence[str]) -> Run:
+def _on_device(run: RunSummary, columns: Columns | None, axes: Sequence[str]) -> RunSummary:
     if columns is None:
         return replace(run, label=run.label or run.folder.name)
     return replace(run, label=columns[FACTOR], block=tuple((axis, columns.get(axis, ABSENT)) for axis in axes))
 
 
-def _once(runs: Sequence[Run]) -> list[Run]:
+def _once(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Leave out the copies of a run; one that is done is kept rather than one that is not."""
-    kept: dict[Any, Run] = {}
+    kept: dict[Any, RunSummary] = {}
     for run in runs:
         key = (run.label, run.block, run.seed, run.trial, run.lr if run.trial else None)
         if key not in kept or (run.done and not kept[key].done):

@@ -8,18 +8,19 @@ from typing import Any
 from frostline.config.secrets import masked
 from frostline.errors import UserError, named
 from frostline.report.read.axes import FACTOR, placed
-from frostline.report.read.runs import DAMAGED, Block, Reader, Run, as_object, monitor, number, parsed, place
-from frostline.report.read.study import STUDY, read_search
-from frostline.units import plural
+from frostline.report.read.runs import DAMAGED, Block, Reader, RunSummary, as_object, monitor, number, parsed, place
+from frostline.report.read.study import STUDY, read_study
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
+from frostline.tasks.declarations import MULTICLASS, Declaration, Metric
+from frostline.units import plural
 
 COMPARISON = "comparison.json"
 FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Tuned:
+class ChosenRate:
     """What learning-rate tuning chose for one strategy and block; ``edge`` is the end of the grid it lies at, if any.
 
     ``why`` says why it was not tuned; ``lr`` is then the one it had anyway.
@@ -34,7 +35,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Study:
+class Comparison:
     """What was varied, and every run.
 
     ``runs`` are those that count, ``trials`` those of the learning-rate tuning; ``axes`` has the levels of each
@@ -44,9 +45,9 @@ class Study:
     name: str
     factor: str
     axes: Mapping[str, Sequence[str]]
-    runs: Sequence[Run]
-    trials: Sequence[Run] = ()
-    tuned: Sequence[Tuned] = ()
+    runs: Sequence[RunSummary]
+    trials: Sequence[RunSummary] = ()
+    tuned: Sequence[ChosenRate] = ()
     command: str | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     lr_grid: Sequence[float] = ()
@@ -66,19 +67,30 @@ class Study:
         return list(dict.fromkeys(run.block for run in self.runs))
 
     @property
-    def metric(self) -> str:
-        """The metric that the runs were selected on."""
-        return next((monitor(parsed(run.config)) for run in self.runs if run.config != "{}"), "accuracy")
+    def first(self) -> RunSummary | None:
+        """The first run that left a config: what all runs have in common is read from it."""
+        return next((run for run in self.runs if run.config != "{}"), None)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the task of the runs declares."""
+        return MULTICLASS if self.first is None else self.first.declaration
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the runs were selected by."""
+        name = "accuracy" if self.first is None else monitor(parsed(self.first.config))
+        return self.declaration.metric(name)
 
 
-def read(paths: Sequence[Path]) -> Study:
-    """Return the study of one comparison's folder, or of any run folders, record.json files and comparisons together.
+def read_comparison(paths: Sequence[Path]) -> Comparison:
+    """Return the comparison in a folder, or one of any run folders, record.json files and comparisons together.
 
     A folder that holds run folders, such as outputs/runs, stands for all of them.
     Raises UserError for a path that is none of these, or a comparison that cannot be read.
     """
     if len(paths) == 1 and (paths[0] / COMPARISON).is_file():
-        return read_comparison(paths[0])
+        return _read_folder(paths[0])
     reader = Reader()
     found = {folder: known for path in paths for folder, known in run_folders(path).items()}
     read_runs = [reader.run(folder, **known) for folder, known in found.items()]
@@ -91,7 +103,7 @@ def read(paths: Sequence[Path]) -> Study:
     trials = [run for run in runs if run.trial]
     if trials:
         notes.append(f"Trials, which leave the test split alone, are in no mean: {plural(len(trials), 'run')}.")
-    return Study("A set of runs", FACTOR, axes, [run for run in runs if not run.trial], notes=notes)
+    return Comparison("A set of runs", FACTOR, axes, [run for run in runs if not run.trial], notes=notes)
 
 
 def run_folders(path: Path) -> dict[Path, dict[str, Any]]:
@@ -104,10 +116,10 @@ def run_folders(path: Path) -> dict[Path, dict[str, Any]]:
     if (path / RECORD).is_file():
         return {path.resolve(): {}}
     if (path / COMPARISON).is_file():
-        study = read_comparison(path)
-        return {run.folder: {"label": run.label, "seed": run.seed} for run in (*study.runs, *study.trials)}
+        found = _read_folder(path)
+        return {run.folder: {"label": run.label, "seed": run.seed} for run in (*found.runs, *found.trials)}
     if (path / STUDY).is_file():
-        return {one.folder: {} for one in read_search(path).trials if one.folder is not None}
+        return {one.folder: {} for one in read_study(path).trials if one.folder is not None}
     inside = sorted(path.glob(f"*/{RECORD}"))
     if not inside:
         raise UserError(f"{path}: this is no comparison's folder (with {COMPARISON}) and no run's (with {RECORD}).")
@@ -123,12 +135,12 @@ def comparison(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: this is no comparison ({error}); frostline compare writes it anew.") from error
 
 
-def read_comparison(folder: Path) -> Study:
-    """Return the study of the comparison in ``folder``. Raises UserError where it cannot be read."""
+def _read_folder(folder: Path) -> Comparison:
+    """Return the comparison in ``folder``. Raises UserError where it cannot be read."""
     content, reader = comparison(folder), Reader()
     runs = [_on_device(reader, folder, entry) for entry in content["runs"]]
     tuned = [_tuned(entry) for entry in content["tuned"]]
-    return Study(
+    return Comparison(
         name=str(content.get("name") or folder.resolve().name),
         factor=content["factor"],
         axes={axis: [str(level) for level in levels] for axis, levels in content["axes"].items()},
@@ -144,16 +156,16 @@ def read_comparison(folder: Path) -> Study:
     )
 
 
-def _on_device(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> Run:
+def _on_device(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> RunSummary:
     """Return the run of an entry of comparison.json, which knows what runs without a record do not say."""
     path = place(folder, entry["path"])
     run = reader.run(path, entry["label"], block_of(entry["block"]), entry["seed"], entry["trial"])
     return replace(run, lr=number(entry["lr"])) if run.lr is None else run
 
 
-def _tuned(entry: Mapping[str, Any]) -> Tuned:
+def _tuned(entry: Mapping[str, Any]) -> ChosenRate:
     lr, edge, why = number(entry["lr"]), entry["edge"], entry["why"]
-    return Tuned(entry["label"], block_of(entry["block"]), lr, edge, entry["extended"], why)
+    return ChosenRate(entry["label"], block_of(entry["block"]), lr, edge, entry["extended"], why)
 
 
 def block_of(levels: Mapping[str, Any]) -> Block:

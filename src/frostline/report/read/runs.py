@@ -9,8 +9,9 @@ from typing import Any
 
 from frostline.config.secrets import masked
 from frostline.files.shapes import LARGEST
-from frostline.results.loading import load_record
+from frostline.results.loading import declaration_in, load_record
 from frostline.results.store import RECORD
+from frostline.tasks.declarations import MULTICLASS, Declaration
 
 DAMAGED = "damaged"
 COSTS = (
@@ -33,11 +34,11 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunSummary:
     """One run: what it was, how it ended and, where it is done, its numbers.
 
-    ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made`` (versions, machine, git) are canonical
-    JSON, one string in memory for all runs that share it; ``parsed`` reads them.
+    ``declaration`` is its task's. ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made``
+    (versions, machine, git) are canonical JSON, one string in memory for all runs that share it; ``parsed`` reads them.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Run:
     backbone: str = "{}"
     plan: str = "{}"
     made: str = "{}"
+    declaration: Declaration = MULTICLASS
 
     @property
     def done(self) -> bool:
@@ -79,7 +81,7 @@ class Reader:
 
     def run(
         self, folder: Path, label: str = "", block: Block = (), seed: int | None = None, trial: bool | None = None
-    ) -> Run:
+    ) -> RunSummary:
         """Return the run in ``folder``; one without a record, or with a damaged one, is a run without a result.
 
         Where ``seed`` and ``trial`` are None, the run's own config says them.
@@ -87,15 +89,15 @@ class Reader:
         try:
             record = masked(load_record(folder / RECORD))
         except (FileNotFoundError, NotADirectoryError):
-            return Run(label, block, seed or 0, folder, bool(trial))
+            return RunSummary(label, block, seed or 0, folder, bool(trial))
         except (OSError, ValueError) as error:
-            return Run(label, block, seed or 0, folder, bool(trial), DAMAGED, f"its record is damaged: {error}")
+            return RunSummary(label, block, seed or 0, folder, bool(trial), DAMAGED, f"its record is damaged: {error}")
         config = record["config"]
         if seed is None:
             seed = int(number(config.get("seed")) or 0)
         if trial is None:
             trial = config.get("test") is False
-        return Run(label, block, seed, folder, trial, *outcome(record, trial), **self._content(record))
+        return RunSummary(label, block, seed, folder, trial, *outcome(record, trial), **self._content(record))
 
     def _content(self, record: Mapping[str, Any]) -> dict[str, Any]:
         config = record["config"]
@@ -108,6 +110,7 @@ class Reader:
             "moved": numbers(record.get("moved")),
             "similarity": numbers(record.get("similarity")),
             "config": self._same({key: value for key, value in config.items() if key != "seed"}),
+            "declaration": declaration_in(record),
             **{name: self._same(as_object(record.get(name))) for name in ("data", "backbone", "plan")},
             "made": self._same({name: as_object(record.get(name)) for name in ("versions", "machine", "git")}),
         }
@@ -151,7 +154,7 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def machine(run: Run) -> str:
+def machine(run: RunSummary) -> str:
     """Return what a run's times and memory depend on, in words; empty where its record does not say it."""
     found = as_object(at(parsed(run.made), "machine"))
     said = [_machine(one) for one in (found, *(found.get("earlier") or ()))]

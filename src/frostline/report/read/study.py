@@ -7,8 +7,9 @@ from typing import Any
 
 from frostline.config.secrets import masked
 from frostline.errors import UserError
-from frostline.report.read.runs import Reader, Run, as_object, number, numbers, place
+from frostline.report.read.runs import Reader, RunSummary, as_object, number, numbers, place
 from frostline.results.indexes import load_study
+from frostline.tasks.declarations import METRICS, Metric
 
 STUDY = "study.json"
 FORMAT = 1
@@ -38,12 +39,12 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Search:
+class Study:
     """A study: ``content`` is its file, ``final`` the run of the best point that was tested."""
 
     content: Mapping[str, Any]
     trials: Sequence[Trial]
-    final: Run | None
+    final: RunSummary | None
 
     @property
     def metric(self) -> str:
@@ -53,7 +54,7 @@ class Search:
     @property
     def name(self) -> str:
         """The metric as a person says it."""
-        return self.metric.replace("_", " ")
+        return METRICS.get(self.metric, Metric(self.metric)).title
 
     @property
     def sign(self) -> int:
@@ -87,7 +88,7 @@ class Search:
         return [one for one in self.trials if one.status == status]
 
 
-def read_search(folder: Path) -> Search:
+def read_study(folder: Path) -> Study:
     """Return the study in ``folder``. Raises UserError where it cannot be read."""
     path = folder / STUDY
     try:
@@ -96,7 +97,7 @@ def read_search(folder: Path) -> Search:
         raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
     final = content.get("final")
     trials = [_trial(folder, row) for row in content["trials"]]
-    return Search(content, trials, Reader().run(place(folder, final["path"])) if final else None)
+    return Study(content, trials, Reader().run(place(folder, final["path"])) if final else None)
 
 
 def _trial(folder: Path, row: Mapping[str, Any]) -> Trial:

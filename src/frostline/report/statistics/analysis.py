@@ -1,5 +1,6 @@
 """The numbers behind a report, worked out once: scores, intervals, differences, ranks and the verdict."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,28 +9,20 @@ from statistics import fmean
 
 from frostline.report.read.answers import Answered
 from frostline.report.read.axes import block_name
-from frostline.report.read.runs import Block, Run, machine
-from frostline.report.statistics.differences import (
-    LOWER_IS_BETTER,
-    Difference,
-    Interval,
-    Ranks,
-    Scores,
-    differences,
-    estimate,
-    leader,
-    ranks,
-)
-from frostline.report.read.comparison import Study
+from frostline.report.read.comparison import Comparison
 from frostline.report.read.predictions import answers
-from frostline.report.statistics.verdict import Verdict, metric_name, verdict
+from frostline.report.read.runs import Block, RunSummary, machine
+from frostline.report.statistics.differences import Difference, Scores, differences, leader
+from frostline.report.statistics.estimates import Interval, estimate
+from frostline.report.statistics.ranking import Ranks, ranks
+from frostline.report.statistics.verdict import Verdict, verdict
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, or over the blocks of that; ``interval`` is at 95%, None where there are too few seeds.
+    """A mean over seeds, or over the blocks of that; ``values`` are of single runs.
 
-    ``values`` are of single runs.
+    ``interval`` is at 95% and ends where the values do; None where there are too few seeds.
     """
 
     values: Sequence[float]
@@ -41,29 +34,28 @@ class Mean:
         return len(self.values)
 
     @property
-    def half(self) -> float | None:
-        """Half the interval's width: what stands after the plus-minus sign."""
-        return None if self.interval is None else (self.interval.high - self.interval.low) / 2
+    def width(self) -> float | None:
+        """The interval's width, by which intervals are sorted."""
+        return None if self.interval is None else self.interval.high - self.interval.low
 
 
 class Analysis:
-    """A study with its statistics. Where a block is asked for, None stands for all of them together.
+    """A comparison with its statistics. Where a block is asked for, None stands for all of them together.
 
     The mean over several blocks is that of the blocks' means; a strategy that lacks a block has none.
     """
 
-    def __init__(self, study: Study):
-        self.study = study
-        self.metric = study.metric
-        self.name = metric_name(self.metric)
-        self.lower = self.metric in LOWER_IS_BETTER
-        self.blocks = study.blocks
+    def __init__(self, comparison: Comparison):
+        self.comparison = comparison
+        self.metric = comparison.metric
+        self.name = self.metric.title
+        self.blocks = comparison.blocks
         self.keys = {block: block_name(block) if len(self.blocks) > 1 else "" for block in self.blocks}
-        self.styles = {label: place for place, label in enumerate(study.labels)}
-        self._cells: dict[tuple[str, Block], list[Run]] = {}
-        self.failures: list[Run] = []
-        for run in sorted(study.runs, key=lambda run: run.seed):
-            if run.done and self.metric in run.scores:
+        self.styles = {label: place for place, label in enumerate(comparison.labels)}
+        self._cells: dict[tuple[str, Block], list[RunSummary]] = {}
+        self.failures: list[RunSummary] = []
+        for run in sorted(comparison.runs, key=lambda run: run.seed):
+            if run.done and self.metric.name in run.scores:
                 self._cells.setdefault((run.label, run.block), []).append(run)
             else:
                 why = f"its record has no test {self.name}"
@@ -76,29 +68,34 @@ class Analysis:
 
         def place(label: str) -> tuple[bool, int, float]:
             means = [found.mean for block in self.blocks if (found := self.score(label, block))]
-            return label != self.best, -len(means), (fmean(means) if means else 0.0) * (1 if self.lower else -1)
+            return label != self.best, -len(means), (fmean(means) if means else 0.0) * -self.metric.sign
 
-        return sorted(self.study.labels, key=place)
+        return sorted(self.comparison.labels, key=place)
 
-    def cell(self, label: str, block: Block | None) -> list[Run]:
+    def cell(self, label: str, block: Block | None) -> list[RunSummary]:
         """Return the finished runs of a label, by seed."""
         blocks = self.blocks if block is None else [block]
         return [run for one in blocks for run in self._cells.get((label, one), [])]
 
     def score(self, label: str, block: Block | None, metric: str | None = None) -> Mean | None:
         """Return the mean of a test score, the selected one or another; None where there is none."""
-        name = metric or self.metric
-        return self._mean(block, [(run, run.scores[name]) for run in self.cell(label, block) if name in run.scores])
+        one = self.metric if metric is None else self.comparison.declaration.metric(metric)
+        runs = [run for run in self.cell(label, block) if one.name in run.scores]
+        return self._mean(block, [(run, run.scores[one.name]) for run in runs], one.bounds)
 
     def cost(self, label: str, name: str, block: Block | None = None) -> Mean | None:
         """Return the mean of a cost, None where no run knows it."""
-        return self._mean(block, [(run, run.costs[name]) for run in self.cell(label, block) if name in run.costs])
+        runs = [run for run in self.cell(label, block) if name in run.costs]
+        return self._mean(block, [(run, run.costs[name]) for run in runs], (0.0, math.inf))
 
-    def _mean(self, block: Block | None, values: Sequence[tuple[Run, float]]) -> Mean | None:
+    def _mean(
+        self, block: Block | None, values: Sequence[tuple[RunSummary, float]], bounds: tuple[float, float]
+    ) -> Mean | None:
         if len({run.block for run, _ in values}) < (len(self.blocks) if block is None else 1):
             return None
         found = estimate({(self.keys[run.block], run.seed): value for run, value in values})
-        return Mean([value for _, value in values], found.mean, found.interval())
+        interval = found.interval()
+        return Mean([value for _, value in values], found.mean, interval and interval.within(bounds))
 
     @cached_property
     def finished(self) -> list[str]:
@@ -109,8 +106,8 @@ class Analysis:
     def scores(self) -> Scores:
         """Every test score by label and (block, seed)."""
         return {
-            label: {(self.keys[run.block], run.seed): run.scores[self.metric] for run in runs}
-            for label in self.study.labels
+            label: {(self.keys[run.block], run.seed): run.scores[self.metric.name] for run in runs}
+            for label in self.comparison.labels
             if (runs := self.cell(label, None))
         }
 
@@ -138,7 +135,7 @@ class Analysis:
             self.keys[block]: {label: one.mean for label in self.finished if (one := self.score(label, block))}
             for block in self.blocks
         }
-        return ranks(means, self.lower)
+        return ranks(means, self.metric.lower_is_better)
 
     @cached_property
     def machines(self) -> list[str]:
@@ -160,7 +157,7 @@ class Analysis:
     def front(self, cost: str, block: Block | None = None) -> list[str]:
         """Return the labels that no other beats in both score and cost: the Pareto front, the cheapest first."""
         points = [
-            (spent.mean, -score.mean if not self.lower else score.mean, label)
+            (spent.mean, -self.metric.sign * score.mean, label)
             for label in self.labels
             if (spent := self.cost(label, cost, block)) and (score := self.score(label, block))
         ]

@@ -6,30 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frostline.config.schema import LOWER_IS_BETTER
 from frostline.report.read.answers import Answered
-from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderated, resampled
-from frostline.report.statistics.estimates import SAME, Estimate, Interval, Key, by_block, estimate, mean_interval
+from frostline.report.read.runs import Key
+from frostline.report.statistics.bootstrap import Resampled, moderated, resampled
+from frostline.report.statistics.estimates import SAME, Estimate, Interval, by_block, estimate
 from frostline.report.statistics.estimates import moderated as moderated_estimates
-from frostline.report.statistics.ranking import Ranks, ranks
-
-__all__ = [
-    "LOWER_IS_BETTER",
-    "Difference",
-    "Estimate",
-    "Interval",
-    "Key",
-    "Ranks",
-    "Scores",
-    "bootstrap",
-    "differences",
-    "estimate",
-    "hedges_g",
-    "holm",
-    "leader",
-    "mean_interval",
-    "ranks",
-]
+from frostline.tasks.declarations import Metric
 
 Scores = Mapping[str, Mapping[Key, float]]
 """label -> (block, seed) -> test score; a run without a result is left out."""
@@ -64,7 +46,7 @@ class Difference:
     why: str | None
 
 
-def leader(scores: Scores, metric: str) -> str | None:
+def leader(scores: Scores, metric: Metric) -> str | None:
     """Return the label with the best mean, among those with the most blocks and then the most runs; None without any.
 
     A mean without a block, perhaps the hard one, or without the seed that failed compares with nobody's. What is
@@ -72,12 +54,11 @@ def leader(scores: Scores, metric: str) -> str | None:
     """
     whole = {label: (len(by_block(found)), len(found)) for label, found in scores.items() if found}
     candidates = [label for label, count in whole.items() if count == max(whole.values())]
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    return max(candidates, key=lambda label: sign * estimate(scores[label]).mean, default=None)
+    return max(candidates, key=lambda label: metric.sign * estimate(scores[label]).mean, default=None)
 
 
 def differences(
-    scores: Scores, reference: str, metric: str, predictions: Mapping[str, Answered] | None
+    scores: Scores, reference: str, metric: Metric, predictions: Mapping[str, Answered] | None
 ) -> list[Difference]:
     """Return every other label's difference from the reference (``leader``), in the order of ``scores``.
 
@@ -93,7 +74,7 @@ def differences(
     adjusted = holm([1.0 if p is None else p for p in ps])
     answers = predictions or {}
     drawn = [
-        _resampled(one, metric, answers.get(label, {}), answers.get(reference, {}))
+        _resampled(one, metric.name, answers.get(label, {}), answers.get(reference, {}))
         for label, one in zip(rivals, values, strict=True)
     ]
     drawn_towards = iter(moderated([one for one in drawn if one is not None]))
@@ -105,6 +86,7 @@ def differences(
             None if p is None else (p, corrected),
             None if both is None else next(drawn_towards),
             1 - (1 - LEVEL) / len(rivals),
+            metric.difference_bounds,
         )
         for label, one, seeds, p, corrected, both in zip(rivals, values, over_seeds, ps, adjusted, drawn, strict=True)
     ]
@@ -121,19 +103,24 @@ def _difference(
     test: tuple[float, float] | None,
     both: Resampled | None,
     level: float,
+    bounds: tuple[float, float],
 ) -> Difference:
-    """Return one difference from its p-value and adjusted one, and the bootstrap with its ``level`` corrected too."""
+    """Return one difference from its p-value and adjusted one, and the bootstrap with its ``level`` corrected too.
+
+    Its intervals end at ``bounds``, beyond which no difference can lie.
+    """
+    interval = seeds.interval(LEVEL)
     p, adjusted = test or (None, None)
     beyond = both and _excludes_zero(both.interval(level))
     return Difference(
         *names,
         n=seeds.n,
         mean=seeds.mean,
-        interval=seeds.interval(LEVEL),
+        interval=interval and interval.within(bounds),
         p=p,
         adjusted=adjusted,
         effect=hedges_g(values),
-        bootstrap=both and both.interval(LEVEL),
+        bootstrap=both and both.interval(LEVEL).within(bounds),
         apart=bool(beyond) if adjusted is None else adjusted < 1 - LEVEL and beyond is not False,
         why=_why_not(values),
     )

@@ -4,23 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from frostline.report.statistics.bootstrap import FEWEST_FREEDOM
+from frostline.report.statistics.differences import Difference, Scores, leader
 from frostline.report.statistics.estimates import by_block, estimate
-from frostline.report.statistics.differences import LOWER_IS_BETTER, Difference, Ranks, Scores, leader
+from frostline.report.statistics.ranking import Ranks
+from frostline.tasks.declarations import Metric
 from frostline.units import score
 
-METRIC_NAMES = {
-    "f1": "macro F1",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "auroc": "AUROC",
-    "r2": "R2",
-    "rmse": "RMSE",
-    "mae": "mean absolute error",
-    "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
-    "wer": "word error rate",
-    "cer": "character error rate",
-}
 FEW_NAMES = 4
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -44,7 +33,7 @@ def verdict(
     ranks: Ranks | None,
     costs: Mapping[str, float],
     cost_name: str,
-    metric: str,
+    metric: Metric,
     failures: Mapping[str, int],
 ) -> Verdict:
     """Return what may be said. ``differences`` are those from the leader, ``failures`` counts runs without a result.
@@ -54,8 +43,7 @@ def verdict(
     best = differences[0].reference if differences else leader(scores, metric)
     if best is None:
         return Verdict(f"No run finished, so there is nothing to compare.{_failed(failures)}", None, (), None)
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    compared = sorted((one for one in differences if one.n), key=lambda one: -sign * one.mean)
+    compared = sorted((one for one in differences if one.n), key=lambda one: -metric.sign * one.mean)
     ties = [one for one in compared if not one.apart]
     names = [best, *(one.label for one in ties)]
     priced = [label for label in names if label in costs] if _judged(compared) or not compared else []
@@ -67,7 +55,7 @@ def verdict(
         *_evidence(scores, best, compared, ranks),
         *_each_block(scores, best, metric),
         *_ranked(ranks),
-        *_incomplete(scores, differences, [one.label for one in compared if one.apart and sign * one.mean > 0]),
+        *_incomplete(scores, differences, [one.label for one in compared if one.apart and metric.sign * one.mean > 0]),
     ]
     return Verdict(" ".join(said) + _failed(failures), best, tuple(names[1:]), cheapest)
 
@@ -77,23 +65,16 @@ def _judged(compared: Sequence[Difference]) -> bool:
     return any(one.p is not None or one.bootstrap for one in compared)
 
 
-def metric_name(metric: str) -> str:
-    """Return a metric's name as people say it."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
-def _best(scores: Scores, best: str, metric: str, alone: bool) -> str:
+def _best(scores: Scores, best: str, metric: Metric, alone: bool) -> str:
     found = estimate(scores[best])
     blocks = by_block(scores[best])
-    interval = found.interval()
-    range_ = (
-        f"95% interval {score(interval.low)} to {score(interval.high)}, "
-        if interval and _seeds(scores, best) > 2
-        else ""
-    )
+    interval = found.interval() if _seeds(scores, best) > 2 else None
+    if interval:
+        interval = interval.within(metric.bounds)
+    range_ = f"95% interval {score(interval.low)} to {score(interval.high)}, " if interval else ""
     over = f" over {len(blocks)} blocks" if len(blocks) > 1 else ""
-    superlative = "lowest" if metric in LOWER_IS_BETTER else "best"
-    what = f"{'mean ' if found.n > 1 else ''}test {metric_name(metric)}{over}"
+    superlative = "lowest" if metric.lower_is_better else "best"
+    what = f"{'mean ' if found.n > 1 else ''}test {metric.title}{over}"
     value = f"{score(found.mean)} ({range_}{_runs(blocks)})"
     if alone:
         return f"{best} has a {what} of {value}; there is no other strategy to compare it with."
@@ -166,7 +147,7 @@ def _hint(seeds: int, drawn: bool) -> str:
     return "This is a hint and no finding: two seeds hardly show what another would change."
 
 
-def _each_block(scores: Scores, best: str, metric: str) -> list[str]:
+def _each_block(scores: Scores, best: str, metric: Metric) -> list[str]:
     """Return whether the best overall is the best in each block, and where not, who is."""
     blocks = list(by_block(scores[best]))
     if len(blocks) < 2 or len([label for label in scores if scores[label]]) < 2:
@@ -180,7 +161,7 @@ def _each_block(scores: Scores, best: str, metric: str) -> list[str]:
     return [f"{best} has the best mean in {won} of the {_number(len(blocks))} blocks{others}."]
 
 
-def _leader_of(scores: Scores, block: str, metric: str) -> str | None:
+def _leader_of(scores: Scores, block: str, metric: Metric) -> str | None:
     """Return who is best in one block."""
     inside = {label: {key: one for key, one in found.items() if key[0] == block} for label, found in scores.items()}
     return leader(inside, metric)

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from frostline.report.statistics.analysis import Analysis
-from frostline.report.read.axes import kind
+from frostline.report.page.escaping import LONGEST_PARAGRAPH, plain
 from frostline.report.page.parts import Page, Section
-from frostline.report.read.runs import as_object, parsed
 from frostline.report.page.sections.classes import classes, confident
 from frostline.report.page.sections.costs import costs, examples
 from frostline.report.page.sections.curves import curves
@@ -16,7 +14,9 @@ from frostline.report.page.sections.picture import picture
 from frostline.report.page.sections.results import results
 from frostline.report.page.sections.tuning import tuning
 from frostline.report.page.sections.warnings import warnings
-from frostline.report.page.escaping import LONGEST_PARAGRAPH, plain
+from frostline.report.read.axes import kind
+from frostline.report.read.runs import as_object, parsed
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import listed, plural, score, seconds
 
 __all__ = ["page"]
@@ -42,7 +42,7 @@ def page(analysis: Analysis) -> Page:
         method(analysis),
     )
     return Page(
-        title=analysis.study.name,
+        title=analysis.comparison.name,
         verdict=_lines(analysis.verdict.sentence),
         sections=[section for section in found if section and section.parts],
         subtitle=_subtitle(analysis),
@@ -52,10 +52,10 @@ def page(analysis: Analysis) -> Page:
 
 
 def _subtitle(analysis: Analysis) -> str:
-    study = analysis.study
+    comparison = analysis.comparison
     parts = [
-        plural(len(study.labels), "strategy", "strategies"),
-        plural(len({run.seed for run in study.runs}), "seed"),
+        plural(len(comparison.labels), "strategy", "strategies"),
+        plural(len({run.seed for run in comparison.runs}), "seed"),
         *([plural(len(analysis.blocks), "block")] if len(analysis.blocks) > 1 else []),
     ]
     return " \u00d7 ".join(parts) + "".join(
@@ -79,7 +79,7 @@ def _lines(verdict: str) -> str:
 def _figures(analysis: Analysis) -> list[tuple[str, str]]:
     """Return the few numbers that are set large."""
     best, cheapest = analysis.best, analysis.verdict.cheapest
-    found = [(f"{len(analysis.study.runs):,}", "runs")]
+    found = [(f"{len(analysis.comparison.runs):,}", "runs")]
     if best and (top := analysis.score(best, None)):
         found.append((score(top.mean), f"mean test {analysis.name} of {best}"))
     if best and cheapest and cheapest != best:
@@ -88,6 +88,6 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
             found.append(
                 (f"{dear.mean / cheap.mean:.1f}\u00d7", f"less time with {cheapest}, not told apart from {best}")
             )
-    if analysis.study.wall_seconds is not None:
-        found.append((seconds(analysis.study.wall_seconds), "wall time, everything"))
+    if analysis.comparison.wall_seconds is not None:
+        found.append((seconds(analysis.comparison.wall_seconds), "wall time, everything"))
     return found

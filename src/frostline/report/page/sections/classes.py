@@ -6,14 +6,14 @@ from functools import partial
 
 import numpy as np
 
-from frostline.report.statistics.analysis import Analysis
-from frostline.report.read.answers import Tags
 from frostline.report.page.charts import matrix
-from frostline.report.page.parts import Cell, Fold, Part, Pictures, Section, Table, Text, figure
-from frostline.report.read.runs import Block, Run, at, parsed
+from frostline.report.page.parts import Entry, Fold, Part, Pictures, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS
+from frostline.report.read.answers import Tags
 from frostline.report.read.details import Mistake, confusion, mistakes
-from frostline.report.read.predictions import answered, task
+from frostline.report.read.predictions import read_answers
+from frostline.report.read.runs import Block, RunSummary, at, parsed
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import count, plural, score
 
 MOST_LABELS = 12  # strategies whose confusion matrices are read
@@ -60,7 +60,7 @@ def _where(analysis: Analysis, block: Block) -> str:
     return f" on {analysis.keys[block]}" if analysis.keys[block] else ""
 
 
-def _classes(run: Run) -> list[str]:
+def _classes(run: RunSummary) -> list[str]:
     names = at(parsed(run.data), "classes")
     return [str(name) for name in names] if isinstance(names, list) else []
 
@@ -86,10 +86,10 @@ class Counts:
         ]
 
 
-def _counts(runs: Sequence[Run], size: int) -> Counts | None:
+def _counts(runs: Sequence[RunSummary], size: int) -> Counts | None:
     """Return the counts of runs added up: from confusion matrices, or where samples have several classes, answers."""
-    if runs and task(runs[0]) == "multilabel":
-        told = [one for run in runs if isinstance(one := answered(run), Tags) and one.labels.shape[1] == size]
+    if runs and runs[0].declaration.predictions == "tags":
+        told = [one for run in runs if isinstance(one := read_answers(run), Tags) and one.labels.shape[1] == size]
         each = [(one.labels & one.predictions, one.labels, one.predictions) for one in told]
         if not each:
             return None
@@ -117,7 +117,7 @@ def _label(
         yield _pairs(where, names, counts.table, f"confused-{id}")
     columns = [("class", False), ("samples \u00d7 seeds", True), ("precision", True), ("recall", True), ("F1", True)]
     rows = [
-        [Cell(name), Cell(count(real), real), *(Cell(score(one), one) for one in each)]
+        [Entry(name), Entry(count(real), real), *(Entry(score(one), one) for one in each)]
         for name, real, each in zip(names, counts.real.tolist(), counts.scores(), strict=True)
     ]
     each_class = Table(f"classes-{id}", f"{where}: test scores of each class", columns, rows[:MOST_ROWS])
@@ -133,7 +133,7 @@ def _pairs(where: str, names: Sequence[str], table: np.ndarray, id: str) -> Tabl
     wrong = table - np.diag(np.diag(table))
     order = np.argsort(wrong, axis=None)[::-1][:MOST_PAIRS]
     places = [(int(one // len(names)), int(one % len(names))) for one in order if wrong.flat[one]]
-    rows = [[Cell(names[a]), Cell(names[b]), Cell(count(wrong[a, b]), float(wrong[a, b]))] for a, b in places]
+    rows = [[Entry(names[a]), Entry(names[b]), Entry(count(wrong[a, b]), float(wrong[a, b]))] for a, b in places]
     columns = [("true class", False), ("predicted", False), ("times", True)]
     return Table(id, f"{where}: the most frequent confusions", columns, rows)
 
@@ -160,7 +160,8 @@ def _mistakes(analysis: Analysis, block: Block, place: int) -> list[Part]:
         return [Pictures(caption, [(picture, said) for picture, said in shown if picture])]
     columns = [("sample", False), ("label", False), ("predicted", False), (found[0].measure, True)]
     rows = [
-        [Cell(one.sample), Cell(one.label), Cell(one.prediction), Cell(score(one.wrong), one.wrong)] for one in found
+        [Entry(one.sample), Entry(one.label), Entry(one.prediction), Entry(score(one.wrong), one.wrong)]
+        for one in found
     ]
     return [Table(f"mistakes-{place}", caption, columns, rows)]
 

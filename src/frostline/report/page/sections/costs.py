@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import Axis, Line, lines
-from frostline.report.page.parts import Cell, Figure, Part, Section, Table, Text, figure
-from frostline.report.read.runs import Block, as_object, number, parsed
+from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
+from frostline.report.read.runs import Block, as_object, number, parsed
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import count, flops, memory, plural, seconds
 
 Column = tuple[str, str, Callable[[float | None], str]]
@@ -60,7 +60,7 @@ def _table(
     known = [column for column in columns if any(_known(analysis, label, column[0]) for label in labels)]
     if known:
         titles = [("strategy", False), *((title, True) for _, title, _ in known)]
-        rows = [[Cell(label), *(_cell(analysis, label, name, form) for name, _, form in known)] for label in labels]
+        rows = [[Entry(label), *(_cell(analysis, label, name, form) for name, _, form in known)] for label in labels]
         yield Table(id, caption, titles, rows[:MOST_ROWS])
 
 
@@ -71,15 +71,15 @@ def _known(analysis: Analysis, label: str, name: str) -> bool:
     return found is not None and (most is None or most.mean != found.mean)
 
 
-def _cell(analysis: Analysis, label: str, name: str, form: Callable[[float | None], str]) -> Cell:
+def _cell(analysis: Analysis, label: str, name: str, form: Callable[[float | None], str]) -> Entry:
     found = analysis.cost(label, name)
-    return Cell(form(found.mean), found.mean) if found else Cell(form(None))
+    return Entry(form(found.mean), found.mean) if found else Entry(form(None))
 
 
 def _shared(analysis: Analysis) -> Iterator[str]:
     """Yield what the comparison cost beside its runs."""
-    study = analysis.study
-    extraction = as_object(study.extraction)
+    comparison = analysis.comparison
+    extraction = as_object(comparison.extraction)
     if (spent := number(extraction.get("seconds"))) is not None:
         passes = int(number(extraction.get("passes")) or 0)
         over = f" in {plural(passes, 'pass', 'passes')} over the data" if passes else ""
@@ -87,10 +87,10 @@ def _shared(analysis: Analysis) -> Iterator[str]:
             f"The caches that the runs share were filled before them{over}: {seconds(spent)}, "
             f"{memory(number(extraction.get('bytes')))} on disk. That time is in no run's."
         )
-    if study.wall_seconds is not None:
-        total = sum(run.costs.get("seconds", 0.0) for run in [*study.runs, *study.trials])
+    if comparison.wall_seconds is not None:
+        total = sum(run.costs.get("seconds", 0.0) for run in [*comparison.runs, *comparison.trials])
         yield (
-            f"The whole comparison took {seconds(study.wall_seconds)} of wall time; its runs and trials took "
+            f"The whole comparison took {seconds(comparison.wall_seconds)} of wall time; its runs and trials took "
             f"{seconds(total)} one after another."
         )
 

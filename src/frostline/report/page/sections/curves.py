@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import Axis, Line, lines
 from frostline.report.page.parts import Figure, Fold, Part, Section, Text, figure
-from frostline.report.read.runs import Block, Run
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
 from frostline.report.read.details import Curve, boundaries, curve
+from frostline.report.read.runs import Block, RunSummary
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import plural
 
 MOST_SEEDS = 10  # runs of a strategy whose curves are read
@@ -34,10 +34,10 @@ def curves(analysis: Analysis) -> Section | None:
 
 
 def _block(analysis: Analysis, block: Block, place: int) -> list[Part]:
-    read: dict[str, list[tuple[Run, Curve]]] = {}
+    read: dict[str, list[tuple[RunSummary, Curve]]] = {}
     for label in analysis.labels[:MOST_DRAWN]:
         runs = analysis.cell(label, block)[:MOST_SEEDS]
-        read[label] = [(run, found) for run in runs if (found := curve(run, analysis.metric))]
+        read[label] = [(run, found) for run in runs if (found := curve(run, analysis.metric.name))]
     drawn = [_mean_line(label, [found for _, found in pairs]) for label, pairs in read.items() if pairs]
     if not drawn:
         return []
@@ -76,7 +76,7 @@ def _mean_line(label: str, found: Sequence[Curve]) -> Line:
 def _seeds(
     analysis: Analysis,
     label: str,
-    pairs: Sequence[tuple[Run, Curve]],
+    pairs: Sequence[tuple[RunSummary, Curve]],
     starts: Sequence[tuple[int, str]],
     id: str,
     where: str,

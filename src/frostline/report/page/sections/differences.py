@@ -1,13 +1,16 @@
 """How far each strategy lies from the best, and how the strategies rank over several blocks."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import Axis, Bar, intervals, ranking
-from frostline.report.page.parts import Cell, Figure, Part, Section, Table, Text, figure
+from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
-from frostline.report.statistics.differences import Difference, Interval, Ranks
+from frostline.report.statistics.analysis import Analysis
+from frostline.report.statistics.differences import Difference
+from frostline.report.statistics.estimates import Interval
+from frostline.report.statistics.ranking import Ranks
 from frostline.units import NONE, interval, listed, plural, probability, signed
 
 
@@ -44,27 +47,30 @@ def _forest(analysis: Analysis, found: Sequence[Difference]) -> list[Figure]:
 def _difference_table(analysis: Analysis, found: Sequence[Difference]) -> Table:
     """Return the differences; a column that none of them has is left out."""
     every = [
-        ("difference", True, [Cell(signed(one.mean), one.mean) if one.n else Cell(NONE) for one in found]),
+        ("difference", True, [Entry(signed(one.mean), one.mean) if one.n else Entry(NONE) for one in found]),
         ("95% over seeds", True, [_spread(one.interval) for one in found]),
         ("95% bootstrap", True, [_spread(one.bootstrap) for one in found]),
-        ("p, Holm", True, [Cell(probability(one.adjusted), one.adjusted) for one in found]),
-        ("Hedges' g", True, [Cell(NONE if one.effect is None else f"{one.effect:+.2f}", one.effect) for one in found]),
-        ("pairs", True, [Cell(str(one.n), one.n) for one in found]),
-        ("told apart", False, [Cell("yes" if one.apart else "no") for one in found]),
+        ("p, Holm", True, [Entry(probability(one.adjusted), one.adjusted) for one in found]),
+        ("Hedges' g", True, [Entry(NONE if one.effect is None else f"{one.effect:+.2f}", one.effect) for one in found]),
+        ("pairs", True, [Entry(str(one.n), one.n) for one in found]),
+        ("told apart", False, [Entry("yes" if one.apart else "no") for one in found]),
     ]
     kept = [column for column in every if any(cell.text != NONE for cell in column[2])]
-    rows = [[Cell(one.label), *(cells[place] for *_, cells in kept)] for place, one in enumerate(found)]
+    rows = [[Entry(one.label), *(cells[place] for *_, cells in kept)] for place, one in enumerate(found)]
     columns = [("strategy", False), *((title, numeric) for title, numeric, _ in kept)]
     return Table(
         "differences", f"Paired differences in test {analysis.name}: the strategy less {analysis.best}", columns, rows
     )
 
 
-def _spread(found: Interval | None) -> Cell:
-    return Cell(interval(found.low, found.high, "+"), found.low) if found else Cell(NONE)
+def _spread(found: Interval | None) -> Entry:
+    return Entry(interval(found.low, found.high, "+"), found.low) if found else Entry(NONE)
 
 
 def _evidence(analysis: Analysis) -> str:
+    """Return how the differences were judged."""
+    low, high = analysis.metric.difference_bounds
+    ends = f" Intervals end at {low:g} and {high:g}, beyond which no difference lies." if math.isfinite(high) else ""
     pair = "the same seed" if len(analysis.blocks) == 1 else "the same seed and block"
     return (
         f"A pair is two runs of {pair}: they saw the same samples in the same order. Over seeds: Student's t of the "
@@ -73,7 +79,7 @@ def _evidence(analysis: Analysis) -> str:
         "as they agree (moderated t, Smyth 2004). p: t-test of the paired differences, adjusted for the number of "
         "rivals by Holm's method. "
         "Hedges' g: the mean difference in standard deviations of the differences, corrected for few pairs. Told "
-        "apart: by each of t-test and bootstrap that there is, at the 5% level over all rivals together."
+        f"apart: by each of t-test and bootstrap that there is, at the 5% level over all rivals together.{ends}"
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import matrix
 from frostline.report.page.parts import Fold, Part, Section, Text, figure
-from frostline.report.read.runs import Block
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
+from frostline.report.read.runs import Block
+from frostline.report.statistics.analysis import Analysis
 
 LOOKS = {"moved": ("relative L2 distance", ".3f"), "similarity": ("linear CKA", ".2f")}
 MOVED = (

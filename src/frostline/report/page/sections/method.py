@@ -6,11 +6,10 @@ from typing import Any
 
 import yaml
 
-from frostline.report.statistics.analysis import Analysis
+from frostline.report.page.parts import CodeBlock, Entry, Fold, Part, Section, Table, Text
 from frostline.report.read.axes import kind, leaves
-from frostline.report.page.parts import Cell, Code, Fold, Part, Section, Table, Text
-from frostline.report.read.runs import Block, Run, as_object, at, machine, parsed
-from frostline.report.read.predictions import task
+from frostline.report.read.runs import Block, RunSummary, as_object, at, machine, parsed
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import NONE, listed, plural, rate, seconds
 
 MOST_CONFIGS = 60
@@ -29,11 +28,11 @@ def failures(analysis: Analysis) -> Section | None:
     columns = [("strategy", False), ("block", False), ("seed", True), ("status", False), ("reason", False)]
     rows = [
         [
-            Cell(run.label),
-            Cell(", ".join(level for _, level in run.block) or NONE),
-            Cell(str(run.seed), run.seed),
-            Cell(run.status),
-            Cell(run.reason),
+            Entry(run.label),
+            Entry(", ".join(level for _, level in run.block) or NONE),
+            Entry(str(run.seed), run.seed),
+            Entry(run.status),
+            Entry(run.reason),
         ]
         for run in found[:MOST_FAILURES]
     ]
@@ -44,31 +43,31 @@ def failures(analysis: Analysis) -> Section | None:
 
 def method(analysis: Analysis) -> Section:
     """Return the command, the facts, and the exact configs."""
-    study = analysis.study
+    comparison = analysis.comparison
     parts: list[Part] = []
-    if study.command:
-        parts += [Text("The command that makes this comparison:"), Code(study.command)]
-    rows = [[Cell(name), Cell(said)] for name, said in [*_design(analysis), *_facts(analysis)] if said]
+    if comparison.command:
+        parts += [Text("The command that makes this comparison:"), CodeBlock(comparison.command)]
+    rows = [[Entry(name), Entry(said)] for name, said in [*_design(analysis), *_facts(analysis)] if said]
     parts += [Table("facts", "What was run, and with what", [("what", False), ("value", False)], rows)]
-    parts += [Text(note) for note in study.notes]
+    parts += [Text(note) for note in comparison.notes]
     return Section("method", "How it was done", [*parts, *_configs(analysis)])
 
 
 def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
-    study = analysis.study
+    comparison = analysis.comparison
     yield (
         "runs",
-        f"{len(study.runs):,}, {len(analysis.failures):,} without a result"
-        + (f"; {plural(len(study.trials), 'trial')} of learning rates" if study.trials else ""),
+        f"{len(comparison.runs):,}, {len(analysis.failures):,} without a result"
+        + (f"; {plural(len(comparison.trials), 'trial')} of learning rates" if comparison.trials else ""),
     )
-    yield f"compared ({study.factor})", listed(study.labels, 60)
-    for axis, levels in study.axes.items():
-        if axis != study.factor:
+    yield f"compared ({comparison.factor})", listed(comparison.labels, 60)
+    for axis, levels in comparison.axes.items():
+        if axis != comparison.factor:
             yield f"block axis {axis}", listed(list(levels), 60)
-    yield "seeds", listed([str(seed) for seed in sorted({run.seed for run in study.runs})], 60)
+    yield "seeds", listed([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
     yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
-    yield "budget", _budget(study.budget)
-    yield "learning rates tried", listed([rate(float(one)) for one in study.lr_grid], 60)
+    yield "budget", _budget(comparison.budget)
+    yield "learning rates tried", listed([rate(float(one)) for one in comparison.lr_grid], 60)
 
 
 def _budget(budget: Mapping[str, Any]) -> str:
@@ -78,11 +77,11 @@ def _budget(budget: Mapping[str, Any]) -> str:
 
 
 def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
-    readers: Sequence[tuple[str, Callable[[Run], str]]] = (
+    readers: Sequence[tuple[str, Callable[[RunSummary], str]]] = (
         ("data", _data),
         ("data content", lambda run: str(at(parsed(run.data), "content") or "")[:PRINT]),
         ("data fingerprint", lambda run: str(at(parsed(run.data), "fingerprint") or "")[:PRINT]),
-        ("task", task),
+        ("task", lambda run: run.declaration.name),
         ("classes", _classes),
         ("backbone", _backbone),
         ("machine", machine),
@@ -94,9 +93,9 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
         yield name, _said_by_whom(analysis, read)
 
 
-def _said_by_whom(analysis: Analysis, read: Callable[[Run], str]) -> str:
+def _said_by_whom(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
     """Return what finished runs say, each value once; where they differ, with the strategies, blocks or seeds."""
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunSummary]] = {}
     for label in analysis.labels:
         for run in analysis.cell(label, None):
             if said := read(run):
@@ -110,26 +109,26 @@ def _said_by_whom(analysis: Analysis, read: Callable[[Run], str]) -> str:
     return "; ".join(f"{said} ({listed(list(each), 8)})" for said, each in list(zip(found, names, strict=True))[:24])
 
 
-def _by_label(run: Run) -> str:
+def _by_label(run: RunSummary) -> str:
     return run.label
 
 
-def _by_place(run: Run) -> str:
+def _by_place(run: RunSummary) -> str:
     return ", ".join([*(level for _, level in run.block), f"seed {run.seed}"])
 
 
-def _by_run(run: Run) -> str:
+def _by_run(run: RunSummary) -> str:
     return ", ".join([run.label, *(level for _, level in run.block), f"seed {run.seed}"])
 
 
-def _data(run: Run) -> str:
+def _data(run: RunSummary) -> str:
     config, counts = as_object(parsed(run.config).get("data")), as_object(at(parsed(run.data), "counts"))
     where = [str(config[key]) for key in ("root", "manifest") if config.get(key)]
     splits = [split for split in SPLITS if split in counts] + [split for split in counts if split not in SPLITS]
     return ", ".join([kind(config), *where, *(f"{split} {counts[split]}" for split in splits)])
 
 
-def _git(run: Run) -> str:
+def _git(run: RunSummary) -> str:
     git = as_object(at(parsed(run.made), "git"))
     return (
         f"commit {git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}"
@@ -138,7 +137,7 @@ def _git(run: Run) -> str:
     )
 
 
-def _classes(run: Run) -> str:
+def _classes(run: RunSummary) -> str:
     names = at(parsed(run.data), "classes")
     return (
         f"{len(names)}: {listed([str(name) for name in names], MOST_CLASSES)}"
@@ -147,7 +146,7 @@ def _classes(run: Run) -> str:
     )
 
 
-def _backbone(run: Run) -> str:
+def _backbone(run: RunSummary) -> str:
     backbone = parsed(run.backbone)
     if not backbone:
         return ""
@@ -163,8 +162,8 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 def _configs(analysis: Analysis) -> Iterator[Part]:
     """Yield what the configs of all runs share, then what each strategy and block has of its own: together, exact."""
-    firsts: dict[tuple[str, Block], Run] = {}
-    for run in analysis.study.runs:
+    firsts: dict[tuple[str, Block], RunSummary] = {}
+    for run in analysis.comparison.runs:
         if run.config != "{}":
             firsts.setdefault((run.label, run.block), run)
     tables = {cell: _flat(parsed(run.config)) for cell, run in firsts.items()}
@@ -176,11 +175,11 @@ def _configs(analysis: Analysis) -> Iterator[Part]:
         "The exact config of a run is what all share and what its strategy and block have of their own, with its seed; "
         "each run's folder holds it as resolved.yaml."
     )
-    folds = [Fold("What all runs share", [Code(_yaml(shared))])]
+    folds = [Fold("What all runs share", [CodeBlock(_yaml(shared))])]
     for (label, block), table in list(tables.items())[:MOST_CONFIGS]:
         own = {key: text for key, text in table.items() if key not in shared}
         where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""
-        folds.append(Fold(f"{label}{where}: what differs", [Code(_yaml(own))]))
+        folds.append(Fold(f"{label}{where}: what differs", [CodeBlock(_yaml(own))]))
     more = len(tables) - MOST_CONFIGS
     yield Fold("Exact configs", [*folds, *([Text(f"{more} more are in their runs' folders.")] if more > 0 else [])])
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import Axis, Point, scatter
 from frostline.report.page.parts import Figure, Fold, Part, Section, Text, Warn, figure
-from frostline.report.read.runs import Block
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
+from frostline.report.read.runs import Block
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import count, flops, listed, score, seconds
 
 # cost, what it is called, its axis, how it is shown

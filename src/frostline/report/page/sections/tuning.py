@@ -3,33 +3,33 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from frostline.report.statistics.analysis import Analysis
 from frostline.report.page.charts import Axis, Line, lines
-from frostline.report.page.parts import Cell, Figure, Part, Section, Table, Text, Warn, figure
-from frostline.report.read.runs import Block, Run
+from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, Warn, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
-from frostline.report.read.comparison import Tuned
+from frostline.report.read.comparison import ChosenRate
+from frostline.report.read.runs import Block, RunSummary
+from frostline.report.statistics.analysis import Analysis
 from frostline.units import NONE, listed, plural, rate, score
 
 
 def tuning(analysis: Analysis) -> Section | None:
     """Return how each strategy came by its learning rate; None where no comparison says."""
-    study = analysis.study
-    if not study.tuned:
+    comparison = analysis.comparison
+    if not comparison.tuned:
         return None
-    trials: dict[tuple[str, Block], list[Run]] = {}
-    for run in study.trials:
+    trials: dict[tuple[str, Block], list[RunSummary]] = {}
+    for run in comparison.trials:
         trials.setdefault((run.label, run.block), []).append(run)
     parts: list[Part] = [Warn(warning) for warning in _edges(analysis)]
     parts += [*_figures(analysis, trials), _table(analysis, trials)]
-    seed = f"with seed {study.lr_seed}, which no run uses, " if study.lr_seed is not None else ""
+    seed = f"with seed {comparison.lr_seed}, which no run uses, " if comparison.lr_seed is not None else ""
     parts.append(
         Text(
             f"Each learning rate was tried once {seed}and judged by validation {analysis.name}; the test split was "
             "left alone. One trial each: differences as small as the spread between seeds decide nothing."
         )
     )
-    failed = [run for run in study.trials if not run.done]
+    failed = [run for run in comparison.trials if not run.done]
     if failed:
         what = [f"{run.label} at {rate(run.lr)} ({run.status})" for run in failed]
         parts.append(Text(f"{plural(len(failed), 'trial')} without a result: {listed(what)}."))
@@ -37,7 +37,7 @@ def tuning(analysis: Analysis) -> Section | None:
 
 
 def _edges(analysis: Analysis) -> Iterator[str]:
-    edges = [one for one in analysis.study.tuned if one.edge]
+    edges = [one for one in analysis.comparison.tuned if one.edge]
     if edges:
         further = "a wider compare.lr_grid" if all(one.extended for one in edges) else "compare.lr_extend=true"
         named = [_named(analysis, one) for one in edges]
@@ -47,17 +47,17 @@ def _edges(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _named(analysis: Analysis, one: Tuned) -> str:
+def _named(analysis: Analysis, one: ChosenRate) -> str:
     where = f" on {analysis.keys[one.block]}" if analysis.keys.get(one.block) else ""
     return f"{one.label}{where} ({one.edge} end, {rate(one.lr)})"
 
 
-def _figures(analysis: Analysis, trials: dict[tuple[str, Block], list[Run]]) -> list[Figure]:
-    chosen = {(one.label, one.block): one.lr for one in analysis.study.tuned if not one.why}
+def _figures(analysis: Analysis, trials: dict[tuple[str, Block], list[RunSummary]]) -> list[Figure]:
+    chosen = {(one.label, one.block): one.lr for one in analysis.comparison.tuned if not one.why}
     found = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
         drawn = [
-            _line(label, trials[label, block], analysis.metric, chosen.get((label, block)))
+            _line(label, trials[label, block], analysis.metric.name, chosen.get((label, block)))
             for label in analysis.labels[:MOST_DRAWN]
             if any(run.done for run in trials.get((label, block), []))
         ]
@@ -71,29 +71,29 @@ def _figures(analysis: Analysis, trials: dict[tuple[str, Block], list[Run]]) -> 
     return found
 
 
-def _line(label: str, runs: Sequence[Run], metric: str, chosen: float | None) -> Line:
+def _line(label: str, runs: Sequence[RunSummary], metric: str, chosen: float | None) -> Line:
     points = sorted((run.lr, run.validation[metric]) for run in runs if run.done and run.lr)
     return Line(label, [x for x, _ in points], [y for _, y in points], chosen=chosen)
 
 
-def _table(analysis: Analysis, trials: dict[tuple[str, Block], list[Run]]) -> Table:
+def _table(analysis: Analysis, trials: dict[tuple[str, Block], list[RunSummary]]) -> Table:
     several = len(analysis.blocks) > 1
     columns = [("strategy", False), *([("block", False)] if several else [])]
     columns += [("chosen", True), (f"tried: validation {analysis.name}", False), ("note", False)]
     rows = []
-    for one in analysis.study.tuned[:MOST_ROWS]:
+    for one in analysis.comparison.tuned[:MOST_ROWS]:
         runs = sorted(trials.get((one.label, one.block), []), key=lambda run: run.lr or 0.0)
-        tried = [f"{rate(run.lr)}: {_said(run, analysis.metric)}" for run in runs]
-        row = [Cell(one.label), *([Cell(analysis.keys.get(one.block, NONE))] if several else [])]
-        rows.append([*row, Cell(rate(one.lr), one.lr), Cell(", ".join(tried) or NONE), Cell(_note(one))])
+        tried = [f"{rate(run.lr)}: {_said(run, analysis.metric.name)}" for run in runs]
+        row = [Entry(one.label), *([Entry(analysis.keys.get(one.block, NONE))] if several else [])]
+        rows.append([*row, Entry(rate(one.lr), one.lr), Entry(", ".join(tried) or NONE), Entry(_note(one))])
     return Table("tuning", "Learning rates tried on validation, and chosen", columns, rows)
 
 
-def _said(run: Run, metric: str) -> str:
+def _said(run: RunSummary, metric: str) -> str:
     return score(run.validation[metric]) if run.done else run.status
 
 
-def _note(one: Tuned) -> str:
+def _note(one: ChosenRate) -> str:
     if one.why:
         return f"not tuned: {one.why}"
     said = ["grid extended"] if one.extended else []

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from frostline.report.read.runs import RunSummary, as_object, at, parsed
 from frostline.report.statistics.analysis import Analysis
-from frostline.report.read.runs import Run, as_object, at, parsed
 from frostline.units import listed, plural
 
 DRAWN_BY_SEED = ("num_per_class", "fraction")
@@ -19,13 +19,14 @@ def _failed(analysis: Analysis) -> Iterator[str]:
     counts = Counter(run.status for run in analysis.failures)
     if counts:
         said = listed([f"{number} {status}" for status, number in counts.items()])
+        every = plural(len(analysis.comparison.runs), "run")
         yield (
-            f"{sum(counts.values()):,} of {plural(len(analysis.study.runs), 'run')} have no result ({said}). They are "
-            "in no mean; the reasons stand below, under No result."
+            f"{sum(counts.values()):,} of {every} have no result ({said}). They are in no mean; the reasons stand "
+            "below, under No result."
         )
 
 
-def _done(analysis: Analysis) -> Iterator[Run]:
+def _done(analysis: Analysis) -> Iterator[RunSummary]:
     return (run for label in analysis.labels for run in analysis.cell(label, None))
 
 

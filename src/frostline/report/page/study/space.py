@@ -7,19 +7,19 @@ from statistics import fmean
 from typing import Any
 
 from frostline.report.page.charts import Axis, Dot, dots
-from frostline.report.page.parts import Cell, Code, Figure, Part, Section, Table, Text, figure
-from frostline.report.read.runs import number
-from frostline.report.read.study import Search, Trial
+from frostline.report.page.parts import CodeBlock, Entry, Figure, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_DRAWN
+from frostline.report.read.runs import number
+from frostline.report.read.study import Study, Trial
 from frostline.units import score, seconds
 
 NEAR = 0.05
 """The share of a range at its ends, in which a best value is a warning."""
 
 
-def edges(search: Search, best: Trial) -> Iterator[str]:
+def edges(study: Study, best: Trial) -> Iterator[str]:
     """Yield a warning for each key whose best value lies at an end of its range."""
-    for one in search.space:
+    for one in study.space:
         value, ends = number(best.point.get(one["key"])), _ends(one)
         if value is None or ends is None or one.get("whole") and ends[1] - ends[0] < 1 / NEAR and value not in ends:
             continue
@@ -35,58 +35,58 @@ def _ends(one: dict[str, Any]) -> tuple[float, float] | None:
     return None if one.get("choices") or low is None or high is None or low >= high else (low, high)
 
 
-def slices(search: Search) -> Iterator[Figure]:
+def slices(study: Study) -> Iterator[Figure]:
     """Yield for each range the values of all trials over it."""
-    for place, one in enumerate(search.space[:MOST_DRAWN]):
+    for place, one in enumerate(study.space[:MOST_DRAWN]):
         key = str(one["key"])
         if _ends(one) is None:
             continue
         kinds = [
-            ("done", 0, list(_dots(search, "done", key))),
-            ("pruned, best until then", 3, list(_dots(search, "pruned", key))),
+            ("done", 0, list(_dots(study, "done", key))),
+            ("pruned, best until then", 3, list(_dots(study, "pruned", key))),
         ]
-        x, y = Axis(key, bool(one.get("log")), bool(one.get("whole"))), Axis(f"validation {search.name}")
-        caption = f"Validation {search.name} of every trial against {key}; other keys differ from dot to dot."
+        x, y = Axis(key, bool(one.get("log")), bool(one.get("whole"))), Axis(f"validation {study.name}")
+        caption = f"Validation {study.name} of every trial against {key}; other keys differ from dot to dot."
         yield figure(f"slice-{place}", caption, partial(dots, kinds, x, y))
 
 
-def _dots(search: Search, status: str, key: str) -> Iterator[Dot]:
-    best = search.best
-    for one in search.with_status(status):
+def _dots(study: Study, status: str, key: str) -> Iterator[Dot]:
+    best = study.best
+    for one in study.with_status(status):
         at = number(one.point.get(key))
         if at is not None and one.value is not None:
             ringed = best is not None and one.number == best.number
             yield Dot(f"trial {one.number}", at, one.value, one.settings, ringed)
 
 
-def choices(search: Search) -> Iterator[Table]:
+def choices(study: Study) -> Iterator[Table]:
     """Yield for each key with choices a table of how trials with each came out."""
-    for place, one in enumerate(search.space):
+    for place, one in enumerate(study.space):
         if one.get("choices"):
             columns = [(str(one["key"]), False), ("best", True), ("mean", True), ("done", True), ("others", True)]
-            rows = [_choice(search, str(one["key"]), str(choice)) for choice in one["choices"]]
-            caption = f"Validation {search.name} by {one['key']}; trials went where it looked promising, so means lean"
+            rows = [_choice(study, str(one["key"]), str(choice)) for choice in one["choices"]]
+            caption = f"Validation {study.name} by {one['key']}; trials went where it looked promising, so means lean"
             yield Table(f"choice-{place}", caption, columns, rows)
 
 
-def _choice(search: Search, key: str, choice: str) -> list[Cell]:
-    mine = [one for one in search.trials if str(one.point.get(key)) == choice]
+def _choice(study: Study, key: str, choice: str) -> list[Entry]:
+    mine = [one for one in study.trials if str(one.point.get(key)) == choice]
     values = [one.value for one in mine if one.status == "done" and one.value is not None]
-    top = max(values, key=lambda value: search.sign * value) if values else None
+    top = max(values, key=lambda value: study.sign * value) if values else None
     mean = fmean(values) if values else None
     left = len(mine) - len(values)
-    counts = [Cell(str(len(values)), len(values)), Cell(str(left), left)]
-    return [Cell(choice), Cell(score(top), top), Cell(score(mean), mean), *counts]
+    counts = [Entry(str(len(values)), len(values)), Entry(str(left), left)]
+    return [Entry(choice), Entry(score(top), top), Entry(score(mean), mean), *counts]
 
 
-def method(search: Search) -> Section:
+def method(study: Study) -> Section:
     """Return the command, the space and how it was searched."""
-    content, parts = search.content, list[Part]()
+    content, parts = study.content, list[Part]()
     if content.get("command"):
-        parts += [Text("The command that makes this study, and goes on with it:"), Code(str(content["command"]))]
-    rows = [[Cell(str(one["key"])), Cell(_range(one)), Cell(_when(one))] for one in search.space]
+        parts += [Text("The command that makes this study, and goes on with it:"), CodeBlock(str(content["command"]))]
+    rows = [[Entry(str(one["key"])), Entry(_range(one)), Entry(_when(one))] for one in study.space]
     parts.append(Table("space", "The space", [("key", False), ("values", False), ("only with", False)], rows))
-    rows = [[Cell(name), Cell(said)] for name, said in _how(search)]
+    rows = [[Entry(name), Entry(said)] for name, said in _how(study)]
     parts.append(Table("how", "How it was searched", [("what", False), ("value", False)], rows))
     return Section("method", "How it was done", parts)
 
@@ -103,16 +103,16 @@ def _when(one: dict[str, Any]) -> str:
     return ", ".join(f"{key}={' or '.join(str(text) for text in texts)}" for key, texts in when.items())
 
 
-def _how(search: Search) -> Iterator[tuple[str, str]]:
-    content = search.content
+def _how(study: Study) -> Iterator[tuple[str, str]]:
+    content = study.content
     yield "sampler", f"{content.get('sampler')}, the first {content.get('startup')} trials at random"
     if content.get("pruner") != "none":
         yield "pruner", f"{content.get('pruner')}, never before epoch {content.get('min_epochs')}"
         if content.get("pruner") in ("asha", "hyperband"):
             yield "one trial goes on of", f"{content.get('factor')} at each rung"
-        yield "judged by", f"the best validation {search.name} until then"
+        yield "judged by", f"the best validation {study.name} until then"
     yield "epochs of a trial", str(content.get("epochs"))
     yield "trials wanted", str(content.get("wanted"))
     yield "seed of trials", str(content.get("seed"))
     yield "seed of the final run", str(content.get("final_seed"))
-    yield "time of all trials", seconds(sum(one.seconds or 0.0 for one in search.trials if one.same_as is None))
+    yield "time of all trials", seconds(sum(one.seconds or 0.0 for one in study.trials if one.same_as is None))
