@@ -11,7 +11,7 @@ def score(value: float | None, sign: str = "") -> str:
     return NONE if value is None else f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
 
 
-def signed(value: float | None) -> str:
+def score_difference(value: float | None) -> str:
     """Return a difference of scores with its sign."""
     return score(value, "+")
 
@@ -26,8 +26,8 @@ def probability(value: float | None) -> str:
     return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def seconds(value: float | None) -> str:
-    """Return a time in the unit people would take."""
+def duration(value: float | None) -> str:
+    """Return a number of seconds as people say it: 12.3 s, 3 min 05 s, 1 h 02 min."""
     if value is None:
         return NONE
     if abs(value) < 99.95:
@@ -38,7 +38,7 @@ def seconds(value: float | None) -> str:
     return f"{sign}{hours} h {minutes:02d} min" if hours else f"{sign}{minutes} min {rest:02d} s"
 
 
-def scaled(value: float | None, unit: str) -> str:
+def with_prefix(value: float | None, unit: str) -> str:
     """Return a quantity to three digits with the prefix of its unit: 1.28 GB, 3.41 TFLOP."""
     if value is None:
         return NONE
@@ -52,14 +52,14 @@ def scaled(value: float | None, unit: str) -> str:
     return f"{value:.3g} {unit}"
 
 
-def memory(value: float | None) -> str:
-    """Return a number of bytes."""
-    return scaled(value, "B")
+def size(value: float | None) -> str:
+    """Return a number of bytes: 12.3 MB."""
+    return with_prefix(value, "B")
 
 
 def flops(value: float | None) -> str:
     """Return a number of floating-point operations."""
-    return scaled(value, "FLOP")
+    return with_prefix(value, "FLOP")
 
 
 def count(value: float | None) -> str:
@@ -72,7 +72,7 @@ def rate(value: float | None) -> str:
     return NONE if value is None else f"{value:g}"
 
 
-def listed(names: Sequence[str], most: int = 10) -> str:
+def join_names(names: Sequence[str], most: int = 10) -> str:
     """Return names in a row; of many, the first and how many more."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

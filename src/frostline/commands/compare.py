@@ -18,6 +18,7 @@ from frostline.comparison.index import Index
 from frostline.comparison.outlook import outlook, table, total
 from frostline.launchers.base import make_launcher
 from frostline.results.owner import owned
+from frostline.units import duration
 
 ABOUT = (
     "Strategies x seeds x whatever is swept, each run in a worker process, then the report: the last line is its path."
@@ -50,13 +51,6 @@ def plan(found: Design, command: str) -> int:
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"
     print(f"about {duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
     return 0
-
-
-def duration(seconds: float) -> str:
-    """Return a time for a person."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def comparison_folder(found: Design) -> Path:

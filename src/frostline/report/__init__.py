@@ -4,4 +4,4 @@ from frostline.report.page.render import write_report, write_study_report
 from frostline.report.read.comparison import read_comparison
 from frostline.report.read.study import read_study
 
-__all__ = ["read", "read_study", "write_report", "write_study_report"]
+__all__ = ["read_comparison", "read_study", "write_report", "write_study_report"]

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import isotonic_regression
 
 NEAR = 14.0  # between a point and its name, beyond which a line joins them
 RADII = (9, 13, 18, 25, 34, 46, 60, 78, 100, 125, 150)
@@ -25,7 +27,7 @@ class Box(NamedTuple):
         return width * height if width > 0 and height > 0 else 0.0
 
     def holds(self, other: "Box") -> bool:
-        """Tell whether another box lies within this one."""
+        """Return whether another box lies within this one."""
         across = self.left <= other.left and other.right <= self.right
         return across and self.top <= other.top and other.bottom <= self.bottom
 
@@ -111,16 +113,12 @@ def _places(centre: tuple[float, float], width: float, height: float) -> Iterato
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return places moved as little as possible (in squares) so that neighbours are ``gap`` apart, in the same order.
 
-    They stay from ``low`` to ``high`` where there is room for all there, and else begin at ``low``. Moving those that
-    are too near to their common mean, again and again, is isotonic regression by pooling (Ayer et al. 1955).
+    They stay from ``low`` to ``high`` where there is room for all there, and else begin at ``low``. Less the gaps
+    before them the places must not fall, which is isotonic regression.
     """
-    order = sorted(range(len(places)), key=lambda index: places[index])
-    pools: list[list[float]] = []  # of places less the gaps before them, which must not fall
-    for rank, index in enumerate(order):
-        pools.append([places[index] - rank * gap])
-        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
+    order = np.argsort(places, kind="stable")
+    gaps = gap * np.arange(len(places))
+    moved = np.empty(len(places))
     ceiling = max(high - gap * (len(places) - 1), low)
-    means = [min(max(fmean(pool), low), ceiling) for pool in pools for _ in pool]
-    moved = dict(zip(order, (mean + rank * gap for rank, mean in enumerate(means)), strict=True))
-    return [moved[index] for index in range(len(places))]
+    moved[order] = isotonic_regression(np.asarray(places)[order] - gaps).x.clip(low, ceiling) + gaps
+    return moved.tolist()

@@ -47,7 +47,7 @@ def scale(values: Iterable[float], start: float, end: float, log: bool = False, 
 
 
 def drawable(value: float | None, log: bool = False) -> bool:
-    """Tell whether a value has a place on an axis, where beyond 1e99 even an axis' ends would be no numbers."""
+    """Return whether a value has a place on an axis, where beyond 1e99 even an axis' ends would be no numbers."""
     return value is not None and abs(value) <= LARGEST and (value >= 1 / LARGEST or not log)
 
 

@@ -17,7 +17,7 @@ from frostline.report.page.sections.warnings import warnings
 from frostline.report.read.axes import kind
 from frostline.report.read.runs import as_object, parsed
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import listed, plural, score, seconds
+from frostline.units import duration, join_names, plural, score
 
 __all__ = ["page"]
 
@@ -66,7 +66,7 @@ def _subtitle(analysis: Analysis) -> str:
 def _kinds(analysis: Analysis, node: str) -> str:
     """Return what the finished runs have as a component, each once."""
     runs = (run for label in analysis.labels for run in analysis.cell(label, None))
-    return listed(list(dict.fromkeys(kind(as_object(parsed(run.config).get(node))) for run in runs)), 4)
+    return join_names(list(dict.fromkeys(kind(as_object(parsed(run.config).get(node))) for run in runs)), 4)
 
 
 def _lines(verdict: str) -> str:
@@ -89,5 +89,5 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
                 (f"{dear.mean / cheap.mean:.1f}\u00d7", f"less time with {cheapest}, not told apart from {best}")
             )
     if analysis.comparison.wall_seconds is not None:
-        found.append((seconds(analysis.comparison.wall_seconds), "wall time, everything"))
+        found.append((duration(analysis.comparison.wall_seconds), "wall time, everything"))
     return found

@@ -9,18 +9,18 @@ from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Tex
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
 from frostline.report.read.runs import Block, as_object, number, parsed
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import count, flops, memory, plural, seconds
+from frostline.units import count, duration, flops, plural, size
 
 Column = tuple[str, str, Callable[[float | None], str]]
 EXAMPLES = ("data.num_per_class", "data.fraction")
 
 # cost, column, how it is shown
 SPENT: Sequence[Column] = (
-    ("seconds", "wall time", seconds),
-    ("seconds_saved", "saved by the cache", seconds),
-    ("peak_host_bytes", "peak memory", memory),
-    ("peak_device_bytes", "of the GPU", memory),
-    ("checkpoint_bytes", "checkpoint", memory),
+    ("seconds", "wall time", duration),
+    ("seconds_saved", "saved by the cache", duration),
+    ("peak_host_bytes", "peak memory", size),
+    ("peak_device_bytes", "of the GPU", size),
+    ("checkpoint_bytes", "checkpoint", size),
     ("trainable", "trainable parameters, most", count),
     ("trainable_last", "last phase", count),
 )
@@ -84,14 +84,14 @@ def _shared(analysis: Analysis) -> Iterator[str]:
         passes = int(number(extraction.get("passes")) or 0)
         over = f" in {plural(passes, 'pass', 'passes')} over the data" if passes else ""
         yield (
-            f"The caches that the runs share were filled before them{over}: {seconds(spent)}, "
-            f"{memory(number(extraction.get('bytes')))} on disk. That time is in no run's."
+            f"The caches that the runs share were filled before them{over}: {duration(spent)}, "
+            f"{size(number(extraction.get('bytes')))} on disk. That time is in no run's."
         )
     if comparison.wall_seconds is not None:
         total = sum(run.costs.get("seconds", 0.0) for run in [*comparison.runs, *comparison.trials])
         yield (
-            f"The whole comparison took {seconds(comparison.wall_seconds)} of wall time; its runs and trials took "
-            f"{seconds(total)} one after another."
+            f"The whole comparison took {duration(comparison.wall_seconds)} of wall time; its runs and trials took "
+            f"{duration(total)} one after another."
         )
 
 

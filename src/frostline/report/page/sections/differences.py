@@ -11,7 +11,7 @@ from frostline.report.statistics.analysis import Analysis
 from frostline.report.statistics.differences import Difference
 from frostline.report.statistics.estimates import Interval
 from frostline.report.statistics.ranking import Ranks
-from frostline.units import NONE, interval, listed, plural, probability, signed
+from frostline.units import NONE, interval, join_names, plural, probability, score_difference
 
 
 def differences(analysis: Analysis) -> Section | None:
@@ -47,7 +47,7 @@ def _forest(analysis: Analysis, found: Sequence[Difference]) -> list[Figure]:
 def _difference_table(analysis: Analysis, found: Sequence[Difference]) -> Table:
     """Return the differences; a column that none of them has is left out."""
     every = [
-        ("difference", True, [Entry(signed(one.mean), one.mean) if one.n else Entry(NONE) for one in found]),
+        ("difference", True, [Entry(score_difference(one.mean), one.mean) if one.n else Entry(NONE) for one in found]),
         ("95% over seeds", True, [_spread(one.interval) for one in found]),
         ("95% bootstrap", True, [_spread(one.bootstrap) for one in found]),
         ("p, Holm", True, [Entry(probability(one.adjusted), one.adjusted) for one in found]),
@@ -96,7 +96,7 @@ def ranks(analysis: Analysis) -> Section | None:
         parts.append(Text(f"There is no test of the average ranks, which stand under Results: {found.why}"))
     missing = [label for label in analysis.labels if label not in found.average]
     if missing:
-        parts.append(Text(f"Without a result in every block, so not ranked: {listed(missing)}."))
+        parts.append(Text(f"Without a result in every block, so not ranked: {join_names(missing)}."))
     return Section("ranks", "Ranks", parts)
 
 

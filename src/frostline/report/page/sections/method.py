@@ -10,7 +10,7 @@ from frostline.report.page.parts import CodeBlock, Entry, Fold, Part, Section, T
 from frostline.report.read.axes import kind, leaves
 from frostline.report.read.runs import Block, RunSummary, as_object, at, machine, parsed
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import NONE, listed, plural, rate, seconds
+from frostline.units import NONE, duration, join_names, plural, rate
 
 MOST_CONFIGS = 60
 MOST_FAILURES = 200
@@ -60,19 +60,19 @@ def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
         f"{len(comparison.runs):,}, {len(analysis.failures):,} without a result"
         + (f"; {plural(len(comparison.trials), 'trial')} of learning rates" if comparison.trials else ""),
     )
-    yield f"compared ({comparison.factor})", listed(comparison.labels, 60)
+    yield f"compared ({comparison.factor})", join_names(comparison.labels, 60)
     for axis, levels in comparison.axes.items():
         if axis != comparison.factor:
-            yield f"block axis {axis}", listed(list(levels), 60)
-    yield "seeds", listed([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
+            yield f"block axis {axis}", join_names(list(levels), 60)
+    yield "seeds", join_names([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
     yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
     yield "budget", _budget(comparison.budget)
-    yield "learning rates tried", listed([rate(float(one)) for one in comparison.lr_grid], 60)
+    yield "learning rates tried", join_names([rate(float(one)) for one in comparison.lr_grid], 60)
 
 
 def _budget(budget: Mapping[str, Any]) -> str:
     if budget.get("seconds") is not None:
-        return f"about {seconds(float(budget['seconds']))} of training for each run"
+        return f"about {duration(float(budget['seconds']))} of training for each run"
     return f"{plural(int(budget['epochs']), 'epoch')} for each run" if budget.get("epochs") is not None else ""
 
 
@@ -106,7 +106,9 @@ def _said_by_whom(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
         names = [dict.fromkeys(who(run) for run in runs) for runs in found.values()]
         if sum(map(len, names)) == len({name for each in names for name in each}):
             break
-    return "; ".join(f"{said} ({listed(list(each), 8)})" for said, each in list(zip(found, names, strict=True))[:24])
+    return "; ".join(
+        f"{said} ({join_names(list(each), 8)})" for said, each in list(zip(found, names, strict=True))[:24]
+    )
 
 
 def _by_label(run: RunSummary) -> str:
@@ -140,7 +142,7 @@ def _git(run: RunSummary) -> str:
 def _classes(run: RunSummary) -> str:
     names = at(parsed(run.data), "classes")
     return (
-        f"{len(names)}: {listed([str(name) for name in names], MOST_CLASSES)}"
+        f"{len(names)}: {join_names([str(name) for name in names], MOST_CLASSES)}"
         if isinstance(names, list) and names
         else ""
     )

@@ -8,11 +8,11 @@ from frostline.report.page.parts import Figure, Fold, Part, Section, Text, Warn,
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
 from frostline.report.read.runs import Block
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import count, flops, listed, score, seconds
+from frostline.units import count, duration, flops, join_names, score
 
 # cost, what it is called, its axis, how it is shown
 COSTS: Sequence[tuple[str, str, str, Callable[[float | None], str]]] = (
-    ("seconds", "wall time", "seconds for one run", seconds),
+    ("seconds", "wall time", "seconds for one run", duration),
     ("flops", "FLOPs", "forward and backward FLOPs for one run", flops),
     ("trainable", "trainable parameters", "trainable parameters, most in any phase", count),
 )
@@ -52,7 +52,7 @@ def _figure(analysis: Analysis, cost: str, block: Block | None, id: str) -> Figu
     where = f" on {analysis.keys[block]}" if block else ", mean over all blocks" if len(analysis.blocks) > 1 else ""
     caption = (
         f"Test {analysis.name} against {name} of one run{where}. Points: means over seeds; bars: 95% intervals of the "
-        f"mean. The line is the Pareto front, which no other strategy beats in both: {listed(front)}."
+        f"mean. The line is the Pareto front, which no other strategy beats in both: {join_names(front)}."
     )
     return figure(id, caption, draw)
 
@@ -64,5 +64,5 @@ def _point(analysis: Analysis, label: str, cost: str, block: Block | None) -> Po
     low, high = (y.interval.low, y.interval.high) if y.interval else (None, None)
     left, right = (x.interval.low, x.interval.high) if x.interval and x.interval.high > x.interval.low else (None, None)
     return Point(
-        label, x.mean, y.mean, left, right, low, high, f"n = {y.n}: {listed([score(one) for one in y.values])}"
+        label, x.mean, y.mean, left, right, low, high, f"n = {y.n}: {join_names([score(one) for one in y.values])}"
     )

@@ -7,7 +7,7 @@ from frostline.report.page.parts import Entry, Fold, Part, Section, Table, Text
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_ROWS
 from frostline.report.read.runs import Block
 from frostline.report.statistics.analysis import Analysis, Mean
-from frostline.units import NONE, interval, listed, plural, score
+from frostline.units import NONE, interval, join_names, plural, score
 
 MOST_SEEDS = 10  # scores of single seeds in one cell
 
@@ -61,7 +61,7 @@ def _table(analysis: Analysis, block: Block | None, id: str) -> Table:
     rows = []
     for label in analysis.labels[:MOST_ROWS]:
         found = analysis.score(label, block)
-        each = listed([score(value) for value in found.values], MOST_SEEDS) if found else NONE
+        each = join_names([score(value) for value in found.values], MOST_SEEDS) if found else NONE
         row = [Entry(label), *_mean_cells(found), Entry(each)]
         rows.append(row + [Entry(str(failed[label]), failed[label])] if failed else row)
     return Table(id, title, columns + [("no result", True)] if failed else columns, rows)

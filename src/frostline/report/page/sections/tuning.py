@@ -9,7 +9,7 @@ from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_
 from frostline.report.read.comparison import ChosenRate
 from frostline.report.read.runs import Block, RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import NONE, listed, plural, rate, score
+from frostline.units import NONE, join_names, plural, rate, score
 
 
 def tuning(analysis: Analysis) -> Section | None:
@@ -32,7 +32,7 @@ def tuning(analysis: Analysis) -> Section | None:
     failed = [run for run in comparison.trials if not run.done]
     if failed:
         what = [f"{run.label} at {rate(run.lr)} ({run.status})" for run in failed]
-        parts.append(Text(f"{plural(len(failed), 'trial')} without a result: {listed(what)}."))
+        parts.append(Text(f"{plural(len(failed), 'trial')} without a result: {join_names(what)}."))
     return Section("tuning", "Learning rates", parts)
 
 
@@ -42,7 +42,7 @@ def _edges(analysis: Analysis) -> Iterator[str]:
         further = "a wider compare.lr_grid" if all(one.extended for one in edges) else "compare.lr_extend=true"
         named = [_named(analysis, one) for one in edges]
         yield (
-            f"The best learning rate lies at an end of the grid for {listed(named)}: a better one may lie beyond; "
+            f"The best learning rate lies at an end of the grid for {join_names(named)}: a better one may lie beyond; "
             f"{further} would try it."
         )
 

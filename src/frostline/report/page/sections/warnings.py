@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from frostline.report.read.runs import RunSummary, as_object, at, parsed
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import listed, plural
+from frostline.units import join_names, plural
 
 DRAWN_BY_SEED = ("num_per_class", "fraction")
 
@@ -18,7 +18,7 @@ def warnings(analysis: Analysis) -> list[str]:
 def _failed(analysis: Analysis) -> Iterator[str]:
     counts = Counter(run.status for run in analysis.failures)
     if counts:
-        said = listed([f"{number} {status}" for status, number in counts.items()])
+        said = join_names([f"{number} {status}" for status, number in counts.items()])
         every = plural(len(analysis.comparison.runs), "run")
         yield (
             f"{sum(counts.values()):,} of {every} have no result ({said}). They are in no mean; the reasons stand "
@@ -46,8 +46,8 @@ def _data(analysis: Analysis) -> Iterator[str]:
         if len(found) > 1:
             which = "".join([f" on {block}" if block else "", "" if seed is None else f" of seed {seed}"])
             yield (
-                f"The runs{which} did not use the same data ({len(found)} fingerprints: {listed(sorted(found), 6)}), "
-                "so they are not comparable."
+                f"The runs{which} did not use the same data ({len(found)} fingerprints: "
+                f"{join_names(sorted(found), 6)}), so they are not comparable."
             )
 
 
@@ -59,18 +59,19 @@ def _versions(analysis: Analysis) -> Iterator[str]:
     if len(commits) > 1:
         names.append("the git commit")
     if names:
-        yield f"Not all runs were made by the same programs: {listed(names)} differ. How it was done says who had what."
+        differ = join_names(names)
+        yield f"Not all runs were made by the same programs: {differ} differ. How it was done says who had what."
 
 
 def _machines(analysis: Analysis) -> Iterator[str]:
     if len(analysis.machines) > 1:
         yield (
-            f"The runs were measured on different machines ({listed(analysis.machines, 6)}), so their times and memory "
-            "are not comparable, and the verdict says nothing of time. How it was done says who had what."
+            f"The runs were measured on different machines ({join_names(analysis.machines, 6)}), so their times and "
+            "memory are not comparable, and the verdict says nothing of time. How it was done says who had what."
         )
 
 
 def _metrics(analysis: Analysis) -> Iterator[str]:
     found = {str(parsed(run.config).get("monitor", "accuracy")) for run in _done(analysis)}
     if len(found) > 1:
-        yield f"The runs were selected by different validation metrics: {listed(sorted(found))}."
+        yield f"The runs were selected by different validation metrics: {join_names(sorted(found))}."

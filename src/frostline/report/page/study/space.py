@@ -11,7 +11,7 @@ from frostline.report.page.parts import CodeBlock, Entry, Figure, Part, Section,
 from frostline.report.page.sections.limits import MOST_DRAWN
 from frostline.report.read.runs import number
 from frostline.report.read.study import Study, Trial
-from frostline.units import score, seconds
+from frostline.units import duration, score
 
 NEAR = 0.05
 """The share of a range at its ends, in which a best value is a warning."""
@@ -115,4 +115,4 @@ def _how(study: Study) -> Iterator[tuple[str, str]]:
     yield "trials wanted", str(content.get("wanted"))
     yield "seed of trials", str(content.get("seed"))
     yield "seed of the final run", str(content.get("final_seed"))
-    yield "time of all trials", seconds(sum(one.seconds or 0.0 for one in study.trials if one.same_as is None))
+    yield "time of all trials", duration(sum(one.seconds or 0.0 for one in study.trials if one.same_as is None))

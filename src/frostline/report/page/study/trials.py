@@ -9,7 +9,7 @@ from frostline.report.page.parts import CodeBlock, Entry, Fold, Page, Part, Sect
 from frostline.report.page.sections.limits import MOST_ROWS
 from frostline.report.page.study.space import choices, edges, method, slices
 from frostline.report.read.study import UNFINISHED, Study, Trial
-from frostline.units import NONE, listed, plural, score, seconds
+from frostline.units import NONE, duration, join_names, plural, score
 
 DONE, STOPPED = 0, 3  # style numbers
 FEW = 30
@@ -65,7 +65,7 @@ def _facts(study: Study) -> Iterator[tuple[str, str]]:
         yield f"{share:.0%}", "of the epochs that trials would have had without pruning"
     wall = study.content.get("wall_seconds")
     if isinstance(wall, int | float):
-        yield seconds(wall), "wall time, everything"
+        yield duration(wall), "wall time, everything"
 
 
 def _share_trained(study: Study) -> float | None:
@@ -119,7 +119,7 @@ def history(study: Study) -> Section:
         ("pruned, best until then", STOPPED, [_dot(one, study) for one in study.with_status("pruned")]),
     ]
     lost = [str(one.number) for one in study.failed]
-    missing = f" Without a value: {listed(lost, 20)}." if lost else ""
+    missing = f" Without a value: {join_names(lost, 20)}." if lost else ""
     caption = f"Validation {study.name} of every trial; the line is the best so far, ringed the best.{missing}"
     drawn = figure("history", caption, lambda **size: dots(kinds, Axis("trial", whole=True), y, steps, **size))
     table = _table(study)
@@ -145,7 +145,7 @@ def _table(study: Study) -> Table:
                 Entry(score(one.value), one.value),
                 Entry(status),
                 Entry(NONE if one.epochs is None else str(one.epochs), one.epochs),
-                Entry(seconds(one.seconds), one.seconds),
+                Entry(duration(one.seconds), one.seconds),
                 Entry(one.settings),
                 Entry(one.id),
             ]
