@@ -12,7 +12,7 @@ from tests.serving.conftest import trained
 
 from frostline.commands import main
 from frostline.files.atomic import NAMES
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.report import read_comparison, write_report
 
 LABELS = (b"=u\xe9\n\"p'", b"-down")

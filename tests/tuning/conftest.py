@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from frostline.config.schema import Run
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.launchers.base import Task
 from frostline.launchers.dispatch import Outcome, conclude, set_up, settled
 from frostline.results.pruning import ask

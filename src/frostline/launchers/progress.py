@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.base import Launcher, Task
 from frostline.launchers.dispatch import Outcome
 from frostline.units import duration

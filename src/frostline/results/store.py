@@ -54,7 +54,7 @@ WHERE_NOT_WHAT = (
     "data.token_cache",
     "trainer.enable_progress_bar",
 )
-"""Keys that say where and how fast a run goes, not what it computes; costs hang on ``cache.enabled``, so it stays."""
+"""Keys that say where and how fast a run goes, not what it computes; costs depend on ``cache.enabled``, so it stays."""
 
 WEIGHTS = ("backbone.weights", "backbone.name")
 """Keys whose value may be a path, to a file or to a network's folder, or else a name; what lies there counts, not the
@@ -156,11 +156,11 @@ def sound_record(folder: Path) -> dict[str, Any] | None:
 
 
 def list_records(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Exception | None]]:
-    """Yield each run's folder name, the time its record was written, and the record, the newest first.
+    """Yield each run's folder name, the time at which its record was written, and the record, the newest first.
 
-    In the record's place stands None while there is none (the time is then the folder's), and what went wrong where
-    it cannot be read. A record is read when it is asked for and held no longer: all of 10,000 took 0.8 s, where an
-    index beside them would have to be kept right.
+    The record is None while there is none (the time is then the folder's), and an exception where it cannot be read.
+    Each record is read when it is asked for, and not kept: 10,000 of them take 0.8 s, so there is no index beside
+    them that could be wrong.
     """
     with os.scandir(outputs / "runs") as folders:
         found = sorted(((_written(folder), folder.path) for folder in folders if folder.is_dir()), reverse=True)

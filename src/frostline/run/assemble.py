@@ -22,7 +22,7 @@ from frostline.errors import UserError, choices
 from frostline.features.cache import Store
 from frostline.features.policy import Choice, choose_cut
 from frostline.features.prefix import PrefixCache
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.freeze.plan import Plan
 from frostline.heads import Head, check_frames
 from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared, environment, form

@@ -15,7 +15,7 @@ from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.policy import Choice
 from frostline.features.prefix import Features
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.ranks.collectives import ALONE
 from frostline.results.record import Cost, Record, git_state, versions
 from frostline.run.assemble import assemble

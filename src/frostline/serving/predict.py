@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from frostline.errors import UserError, named
 from frostline.files.atomic import escaped
-from frostline.files.sheet import Sheet
+from frostline.files.csv_tables import Sheet
 from frostline.serving.reading import Read
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item

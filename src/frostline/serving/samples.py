@@ -9,7 +9,7 @@ from PIL import Image
 from frostline.data.speech.datasets import AudioOptions
 from frostline.data.speech.sound import soundfile
 from frostline.data.tables.rows import READERS
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.serving.restored import Restored
 from frostline.serving.sources import Item, items
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.config.schema import monitored
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.base import Task
 from frostline.results.pruning import forget, tell
 
@@ -50,7 +50,7 @@ def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
 
 class Judge:
     """Reports each epoch's best value so far to Optuna, as it is that value which a trial is told with in the end, and
-    answers each epoch with a verdict. A trial's epochs count from 1, the last one is no more judged."""
+    answers each epoch with a decision. A trial's epochs count from 1, the last one is no more judged."""
 
     def __init__(self, active: bool):
         self.active = active

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.report import read_comparison, write_report
 from frostline.report.page.escaping import paragraph, tex
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from frostline.files.sheet import line
+from frostline.files.csv_tables import csv_line
 from frostline.report.page.escaping import tex
 from frostline.report.read.study import Study
 from frostline.report.statistics.analysis import Analysis, Mean
@@ -18,7 +18,7 @@ def results_csv(analysis: Analysis) -> str:
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
     costs = list(dict.fromkeys(name for run in runs for name in run.costs))
     heads = ["label", *axes, "seed", "lr", "epochs", "status", "reason", *(f"test_{name}" for name in scores), *costs]
-    lines = [line(heads)]
+    lines = [csv_line(heads)]
     for run in runs:
         block = dict(run.block)
         values = [
@@ -32,7 +32,7 @@ def results_csv(analysis: Analysis) -> str:
             *(run.scores.get(name) for name in scores),
             *(run.costs.get(name) for name in costs),
         ]
-        lines.append(line(values))
+        lines.append(csv_line(values))
     return "".join(lines)
 
 
@@ -40,12 +40,12 @@ def trials_csv(study: Study) -> str:
     """Return trials.csv: a line for each trial of a study, with its settings, how it ended and the run's ID."""
     keys = [str(one["key"]) for one in study.space]
     heads = ["trial", *keys, f"val_{study.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
-    lines = [line(heads)]
+    lines = [csv_line(heads)]
     for one in study.trials:
         said = dict(override.split("=", 1) for override in one.overrides if "=" in override)
         ended = [one.value, one.status, one.reason, one.epochs, one.seconds, one.same_as, one.id]
         values = [one.number, *(said.get(key) for key in keys), *ended]
-        lines.append(line(values))
+        lines.append(csv_line(values))
     return "".join(lines)
 
 

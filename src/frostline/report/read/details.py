@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from frostline.files.atomic import read_bytes
+from frostline.files.csv_tables import read_sheet
 from frostline.files.shapes import check_shape
-from frostline.files.sheet import read_sheet
 from frostline.report.read.runs import RunSummary, at, number, parsed
 from frostline.results.loading import load_record
 from frostline.results.store import RECORD

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frostline.files.atomic import NAMES
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.report.read.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.read.runs import Block, Key, RunSummary, at, parsed
 from frostline.tasks.declarations import Metric, Predictions

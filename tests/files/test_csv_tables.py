@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.files.sheet import Sheet, cell, line, read_sheet, text, write_sheet
+from frostline.files.csv_tables import Sheet, csv_line, guard_cell, read_sheet, unguard_cell, write_sheet
 
 BYTES = st.characters(codec="utf-8") | st.sampled_from([chr(0xDC00 + byte) for byte in range(0x80, 0x100)])
 """A letter as the name of a file has it: any but halves of characters, which stand for bytes that are no UTF-8."""
@@ -32,7 +32,7 @@ def test_every_text_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFact
 @given(TEXTS)
 def test_no_spreadsheet_runs_a_cell(value: str) -> None:
     """What a spreadsheet takes for a formula, even after the space that it cuts off, is at most a number."""
-    (cells,) = csv.reader(io.StringIO(line([value]), newline=""))
+    (cells,) = csv.reader(io.StringIO(csv_line([value]), newline=""))
     seen = cells[0].strip() if cells else ""
     if seen[:1] in set("=+-@\uff1d\uff0b\uff0d\uff20"):
         assert math.isfinite(float(seen)) or seen[1:].lower() in ("inf", "nan")
@@ -41,12 +41,12 @@ def test_no_spreadsheet_runs_a_cell(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["=1+1", "+cmd", "-x", "@sum", "  =1", "-1 0", "\t=1", "\r", "-1+1|x"])
 def test_a_formula_is_text(value: str) -> None:
-    assert cell(value) == f"'{value}" and text(cell(value)) == value
+    assert guard_cell(value) == f"'{value}" and unguard_cell(guard_cell(value)) == value
 
 
 @pytest.mark.parametrize("value", ["-1.5", "+2e3", 3, -0.5, "full", "", "'tis", "-inf", None])
 def test_numbers_and_words_stay(value: object) -> None:
-    assert cell(value) == value and text(str(value)) == str(value)
+    assert guard_cell(value) == value and unguard_cell(str(value)) == str(value)
 
 
 def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
