@@ -14,14 +14,14 @@ Outputs = Tensor | tuple[Tensor, Tensor]
 
 
 class Answer(NamedTuple):
-    """What is said of one sample: a class, several of them, a number or a text; and what each class's odds are."""
+    """The answer for one sample: a class, several of them, a number or a text; and the probability of each class."""
 
     prediction: str | float | list[str]
     probabilities: dict[str, float]
 
 
 class Task(ABC):
-    """One kind of target. The same object serves data, training and testing; ``fit`` is all that changes it.
+    """What is asked of the labels. Data, training and testing use the same object; only ``fit`` changes it.
 
     ``declaration`` has its name and its scores. ``solver`` is how a linear head is solved, one of
     ``frostline.training.solve.SOLVERS``; None: only by gradient steps. ``fewest`` is the least number of classes.
@@ -73,10 +73,10 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
-        """Return the labels of one split as a tensor [N, ...]. Raises UserError for a label that will not do."""
+        """Return the labels of one split as a tensor [N, ...]. Raises UserError for an invalid label."""
 
     def fit(self, labels: Tensor, classes: Sequence[str]) -> None:  # noqa: B027
-        """Take what the task must know from the encoded training labels, once, before anything trains."""
+        """Take what the task has to know from the encoded training labels, once, before anything trains."""
 
     def known(self) -> dict[str, Any]:
         """Return what ``fit`` took, as JSON has it, for the record."""
@@ -92,7 +92,7 @@ class Task(ABC):
         }
 
     def remember(self, known: Mapping[str, Any]) -> None:  # noqa: B027
-        """Be as after ``fit``, by what ``known`` returned then: a record holds it, where the training data are gone."""
+        """Restore what ``fit`` took from what ``known`` returned then: a record has it where the data are gone."""
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return what a solver fits the outputs to."""
@@ -115,8 +115,10 @@ class Task(ABC):
         """Return the loss to train on: a scalar, the mean over the batch."""
 
     def deviance(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of dense outputs without what only helps training: the score ``loss``, and what a solver's
-        penalty is chosen by."""
+        """Return the loss of dense outputs without what only helps training, such as label smoothing.
+
+        It is the score ``loss``, and a solver chooses its penalty by it.
+        """
         return self.loss(outputs, labels)
 
     @abstractmethod
@@ -134,7 +136,7 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
-        """Yield what the dense outputs [N, ...] say of each sample."""
+        """Yield the answer for each sample of the dense outputs [N, ...]."""
 
     def cells(self, answer: Answer) -> dict[str, str]:
         """Return an answer as the cells of a table: ``prediction``, and a probability for each class."""
@@ -161,5 +163,5 @@ class Task(ABC):
 
 
 def digits(value: float) -> str:
-    """Return a number with all its digits, as few as tell it from every other one."""
+    """Return a number as the shortest text from which it is read back exactly."""
     return repr(value).removesuffix(".0")

@@ -29,7 +29,7 @@ class Ctc(Task):
 
     def __init__(self, lower: bool = True, characters: str | None = None, beam: int = 1) -> None:
         if beam < 1:
-            raise UserError(f"task.beam: {beam} will not do; it is 1 (greedy) or more.")
+            raise UserError(f"task.beam: {beam} is invalid: expected a whole number of 1 (greedy decoding) or more.")
         self.lower, self.characters, self.beam = lower, characters, beam
         self.alphabet: list[str] = []
 

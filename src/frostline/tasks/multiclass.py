@@ -27,7 +27,7 @@ class Multiclass(Task):
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: ClassWeights = None) -> None:
         if not 0 <= label_smoothing < 1:
-            raise UserError(f"task.label_smoothing: {label_smoothing} will not do; it is 0 or more and below 1.")
+            raise UserError(f"task.label_smoothing: {label_smoothing} is invalid: expected 0 or more and below 1.")
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.weights: PerDevice | None = None

@@ -31,7 +31,7 @@ class Multilabel(Task):
         if not separator:
             raise UserError("task.separator: it is empty; give the sign between the classes of a label, such as ';'.")
         if not 0 < threshold < 1:
-            raise UserError(f"task.threshold: {threshold} will not do; it is between 0 and 1.")
+            raise UserError(f"task.threshold: {threshold} is invalid: expected a number between 0 and 1.")
         check_weights(class_weights)
         self.separator, self.threshold, self.class_weights = separator, threshold, class_weights
         self.cut = float(torch.tensor(threshold).logit())

@@ -28,10 +28,10 @@ def check_weights(weights: ClassWeights) -> None:
     """Refuse what is neither null nor ``balanced`` nor a list of numbers of 0 or more. Raises UserError."""
     if isinstance(weights, str) and weights != "balanced":
         raise UserError(
-            f"task.class_weights: {weights!r} will not do; it is null, balanced, or a number for each class."
+            f"task.class_weights: {weights!r} is invalid: expected null, balanced, or a number for each class."
         )
     if isinstance(weights, list) and not (all(each >= 0 for each in weights) and any(weights)):
-        raise UserError(f"task.class_weights: {weights} will not do; weights are 0 or more, and not all 0.")
+        raise UserError(f"task.class_weights: {weights} is invalid: expected numbers of 0 or more, not all 0.")
 
 
 def one_for_each(weights: list[float], classes: Sequence[str]) -> Tensor:

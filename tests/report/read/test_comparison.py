@@ -12,7 +12,7 @@ from frostline.errors import UserError
 from frostline.report.read.answers import Classes
 from frostline.report.read.axes import block_name, strategy, text
 from frostline.report.read.comparison import read_comparison
-from frostline.report.read.details import boundaries, confusion, curve, mistakes
+from frostline.report.read.details import phase_starts, read_confusion, read_curve, read_mistakes
 from frostline.report.read.predictions import answers
 from frostline.report.read.runs import RunSummary
 from frostline.report.statistics.analysis import Analysis
@@ -197,10 +197,10 @@ def test_names_of_strategies() -> None:
 
 def test_real_curves_confusions_mistakes_and_predictions(template: Path) -> None:
     (run,) = read_comparison([template]).runs
-    found, table = curve(run, "accuracy"), confusion(run)
+    found, table = read_curve(run, "accuracy"), read_confusion(run)
     assert found is not None and list(found.epochs) == [1, 2] and all(0 <= value <= 1 for value in found.values)
     assert table is not None and np.trace(table) / table.sum() == pytest.approx(run.scores["accuracy"])
-    wrong = mistakes(run)
+    wrong = read_mistakes(run)
     assert wrong and all(one.label != one.prediction and one.picture for one in wrong)
     read_answers, why = answers([run], {(): ""}, MULTICLASS.metric("accuracy"))
     (one,) = read_answers[run.label].values()
@@ -218,7 +218,7 @@ def test_a_record_puts_no_other_file_into_a_report(template: Path, tmp_path: Pat
     folder = changed(tmp_path / "run", template, mistakes=wrong)
     (folder / "mistakes/link.png").symlink_to(tmp_path / "secret.png")
     (run,) = read_comparison([folder]).runs
-    assert [one.picture for one in mistakes(run)] == [None] * len(names)
+    assert [one.picture for one in read_mistakes(run)] == [None] * len(names)
 
 
 def test_predictions_on_other_samples_are_not_paired(comparison: Any) -> None:
@@ -233,8 +233,8 @@ def test_predictions_on_other_samples_are_not_paired(comparison: Any) -> None:
 
 def test_phases_begin_where_the_one_before_ends() -> None:
     plan = {"phases": [{"name": "head", "epochs": 2}, {"name": "top", "epochs": 3}, {"name": "all", "epochs": 5}]}
-    assert boundaries(RunSummary("a", (), 0, Path(), plan=json.dumps(plan))) == [(2, "top"), (5, "all")]
-    assert boundaries(RunSummary("a", (), 0, Path())) == []
+    assert phase_starts(RunSummary("a", (), 0, Path(), plan=json.dumps(plan))) == [(2, "top"), (5, "all")]
+    assert phase_starts(RunSummary("a", (), 0, Path())) == []
 
 
 def test_too_many_predictions_are_not_read(comparison: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class Mistake:
     picture: bytes | None
 
 
-def curve(run: RunSummary, metric: str) -> Curve | None:
+def read_curve(run: RunSummary, metric: str) -> Curve | None:
     """Return the validation curve of a run, or None where its metrics.csv has none."""
     points: list[tuple[int, float]] = []
     for row in read_sheet(run.folder / "metrics.csv"):
@@ -51,7 +51,7 @@ def curve(run: RunSummary, metric: str) -> Curve | None:
     return Curve([epoch for epoch, _ in points], [value for _, value in points]) if points else None
 
 
-def boundaries(run: RunSummary) -> list[tuple[int, str]]:
+def phase_starts(run: RunSummary) -> list[tuple[int, str]]:
     """Return where each phase after the first begins, as (epochs done before it, its name)."""
     phases = at(parsed(run.plan), "phases")
     found, done = list[tuple[int, str]](), 0
@@ -61,7 +61,7 @@ def boundaries(run: RunSummary) -> list[tuple[int, str]]:
     return found
 
 
-def confusion(run: RunSummary) -> np.ndarray | None:
+def read_confusion(run: RunSummary) -> np.ndarray | None:
     """Return a run's confusion matrix on the test split [true class, predicted class], None where it has none."""
     table = load_record(run.folder / RECORD).get("confusion")
     try:
@@ -72,7 +72,7 @@ def confusion(run: RunSummary) -> np.ndarray | None:
     return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.min() >= 0 else None
 
 
-def mistakes(run: RunSummary) -> list[Mistake]:
+def read_mistakes(run: RunSummary) -> list[Mistake]:
     """Return a run's worst mistakes, as its record has them."""
     listed = load_record(run.folder / RECORD).get("mistakes") or []
     return [

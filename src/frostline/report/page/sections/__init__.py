@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from frostline.report.page.escaping import LONGEST_PARAGRAPH, plain
 from frostline.report.page.parts import Page, Section
-from frostline.report.page.sections.classes import classes, confident
+from frostline.report.page.sections.classes import classes
 from frostline.report.page.sections.costs import costs, examples
 from frostline.report.page.sections.curves import curves
 from frostline.report.page.sections.differences import differences, ranks
-from frostline.report.page.sections.drift import insight
+from frostline.report.page.sections.drift import drift
 from frostline.report.page.sections.method import failures, method
+from frostline.report.page.sections.mistakes import mistakes
 from frostline.report.page.sections.picture import picture
 from frostline.report.page.sections.results import results
 from frostline.report.page.sections.tuning import tuning
@@ -35,9 +36,9 @@ def page(analysis: Analysis) -> Page:
         costs(analysis),
         tuning(analysis),
         curves(analysis),
-        insight(analysis),
+        drift(analysis),
         classes(analysis),
-        confident(analysis),
+        mistakes(analysis),
         failures(analysis),
         method(analysis),
     )

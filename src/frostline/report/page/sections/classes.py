@@ -1,4 +1,4 @@
-"""Scores of single classes, confusion matrices, and the worst mistakes."""
+"""Scores of single classes, and confusion matrices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 
 from frostline.report.page.charts import matrix
-from frostline.report.page.parts import Entry, Fold, Part, Pictures, Section, Table, Text, figure
+from frostline.report.page.parts import Entry, Fold, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS
 from frostline.report.read.answers import Tags
-from frostline.report.read.details import Mistake, confusion, mistakes
+from frostline.report.read.details import read_confusion
 from frostline.report.read.predictions import read_answers
 from frostline.report.read.runs import Block, RunSummary, at, parsed
 from frostline.report.statistics.analysis import Analysis
@@ -95,7 +95,7 @@ def _counts(runs: Sequence[RunSummary], size: int) -> Counts | None:
             return None
         right, real, said = (np.sum([part.sum(axis=0) for part in parts], axis=0) for parts in zip(*each, strict=True))
         return Counts(right, real, said, None)
-    found = [table for run in runs if (table := confusion(run)) is not None and len(table) == size]
+    found = [table for run in runs if (table := read_confusion(run)) is not None and len(table) == size]
     if not found:
         return None
     table = np.sum(found, axis=0)
@@ -136,38 +136,3 @@ def _pairs(where: str, names: Sequence[str], table: np.ndarray, id: str) -> Tabl
     rows = [[Entry(names[a]), Entry(names[b]), Entry(count(wrong[a, b]), float(wrong[a, b]))] for a, b in places]
     columns = [("true class", False), ("predicted", False), ("times", True)]
     return Table(id, f"{where}: the most frequent confusions", columns, rows)
-
-
-def confident(analysis: Analysis) -> Section | None:
-    """Return the best strategy's worst mistakes, of its first seed, for each block."""
-    parts: list[Part] = []
-    for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
-        made = _mistakes(analysis, block, place)
-        parts += made if place == 1 or not made else [Fold(f"Mistakes on {analysis.keys[block]}", made)]
-    return Section("mistakes", "Mistakes", parts) if parts else None
-
-
-def _mistakes(analysis: Analysis, block: Block, place: int) -> list[Part]:
-    run = next((run for label in analysis.labels for run in analysis.cell(label, block)), None)
-    found = mistakes(run) if run else []
-    if run is None or not found:
-        return []
-    sure = found[0].measure == "probability"
-    which = "test samples that it got wrong most confidently" if sure else "test samples with its largest errors"
-    caption = f"{run.label}, seed {run.seed}{_where(analysis, block)}: {which}."
-    shown = [(one.picture, _said(one)) for one in found if one.picture]
-    if shown:
-        return [Pictures(caption, [(picture, said) for picture, said in shown if picture])]
-    columns = [("sample", False), ("label", False), ("predicted", False), (found[0].measure, True)]
-    rows = [
-        [Entry(one.sample), Entry(one.label), Entry(one.prediction), Entry(score(one.wrong), one.wrong)]
-        for one in found
-    ]
-    return [Table(f"mistakes-{place}", caption, columns, rows)]
-
-
-def _said(one: Mistake) -> str:
-    label, prediction = one.label or "nothing", one.prediction or "nothing"
-    if one.measure == "error":
-        return f"{label}, predicted {prediction} ({one.sample})"
-    return f"{label}, taken for {prediction} with probability {one.wrong:.2f} ({one.sample})"

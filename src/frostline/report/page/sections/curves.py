@@ -7,7 +7,7 @@ from statistics import fmean
 from frostline.report.page.charts import Axis, Line, lines
 from frostline.report.page.parts import Figure, Fold, Part, Section, Text, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
-from frostline.report.read.details import Curve, boundaries, curve
+from frostline.report.read.details import Curve, phase_starts, read_curve
 from frostline.report.read.runs import Block, RunSummary
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import plural
@@ -37,11 +37,11 @@ def _block(analysis: Analysis, block: Block, place: int) -> list[Part]:
     read: dict[str, list[tuple[RunSummary, Curve]]] = {}
     for label in analysis.labels[:MOST_DRAWN]:
         runs = analysis.cell(label, block)[:MOST_SEEDS]
-        read[label] = [(run, found) for run in runs if (found := curve(run, analysis.metric.name))]
+        read[label] = [(run, found) for run in runs if (found := read_curve(run, analysis.metric.name))]
     drawn = [_mean_line(label, [found for _, found in pairs]) for label, pairs in read.items() if pairs]
     if not drawn:
         return []
-    starts = {label: boundaries(pairs[0][0]) for label, pairs in read.items() if pairs}
+    starts = {label: phase_starts(pairs[0][0]) for label, pairs in read.items() if pairs}
     marks = [(float(epoch), f"{label}: {name}") for label, found in starts.items() for epoch, name in found]
     marks = marks if len(marks) <= MOST_MARKS else []
     where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""

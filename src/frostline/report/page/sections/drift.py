@@ -21,7 +21,7 @@ SIMILAR = (
 )
 
 
-def insight(analysis: Analysis) -> Section | None:
+def drift(analysis: Analysis) -> Section | None:
     """Return the two heat maps, strategy x group, for each block; None where no record has them."""
     parts: list[Part] = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
@@ -30,7 +30,7 @@ def insight(analysis: Analysis) -> Section | None:
     if not parts:
         return None
     note = "Groups stand in depth order, the input's on the left; empty: not measured."
-    return Section("insight", "What changed", [*parts, Text(note)])
+    return Section("drift", "What changed", [*parts, Text(note)])
 
 
 def _heat(analysis: Analysis, block: Block, name: str, caption: str, place: int) -> list[Part]:
