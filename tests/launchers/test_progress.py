@@ -12,7 +12,7 @@ from rich.console import Console
 from frostline.config.compose import compose, resolve
 from frostline.launchers.base import Task
 from frostline.launchers.dispatch import Outcome
-from frostline.launchers.progress import View, describe, run_all, shortened
+from frostline.launchers.progress import View, clock_time, describe, run_all, shortened
 
 
 def task(outputs: Path, seed: int, name: str | None = None) -> Task:
@@ -140,3 +140,8 @@ def test_a_trial_has_a_validation_score_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "text"), [(9, "full se"), (7, "full se"), (6, "f...se"), (5, "f...e")])
 def test_a_long_name_keeps_both_its_ends(width: int, text: str) -> None:
     assert shortened("full se", width) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.4, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
+def test_a_time_is_written_as_on_a_clock(seconds: float | None, text: str) -> None:
+    assert clock_time(seconds) == text
