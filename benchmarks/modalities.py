@@ -18,11 +18,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from frostline.errors import UserError
-from frostline.report.bootstrap import bootstrap
-from frostline.report.estimates import Interval
-from frostline.report.runs import Run, parsed
-from frostline.report.study import Study, read_comparison
-from frostline.report.tested import answers
+from frostline.report.read.comparison import Comparison, read_comparison
+from frostline.report.read.predictions import answers
+from frostline.report.read.runs import RunSummary, parsed
+from frostline.report.statistics.bootstrap import bootstrap
+from frostline.report.statistics.estimates import Interval
+from frostline.tasks.declarations import MULTICLASS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "modalities.md"
@@ -54,7 +55,7 @@ class Strategy:
     """One strategy's finished runs in a cell."""
 
     label: str
-    runs: Sequence[Run]
+    runs: Sequence[RunSummary]
 
     @property
     def control(self) -> bool:
@@ -82,7 +83,7 @@ class Cell:
     """What is known of one cell: its finished strategies, in the recipe's order."""
 
     name: str
-    study: Study
+    comparison: Comparison
     strategies: Sequence[Strategy]
 
     def best(self, control: bool) -> Strategy | None:
@@ -96,7 +97,7 @@ class Cell:
         first, second = self.best(control=False), self.best(control=True)
         if first is None or second is None:
             return None
-        found, why = answers([*first.runs, *second.runs], {BLOCK: ""}, "accuracy")
+        found, why = answers([*first.runs, *second.runs], {BLOCK: ""}, MULTICLASS.metric("accuracy"))
         if why:
             raise UserError(f"{self.name}: {why}.")
         return bootstrap(found[first.label], found[second.label], "accuracy")
@@ -116,12 +117,12 @@ class Cell:
 def read(outputs: Path, name: str) -> Cell | None:
     """Return a cell as far as it is finished; None where nothing of it is."""
     try:
-        study = read_comparison(outputs / "comparisons" / name)
+        comparison = read_comparison([outputs / "comparisons" / name])
     except UserError:
         return None
-    runs = {label: [run for run in study.runs if run.label == label and run.done] for label in study.labels}
+    runs = {label: [run for run in comparison.runs if run.label == label and run.done] for label in comparison.labels}
     strategies = [Strategy(label, done) for label, done in runs.items() if done]
-    return Cell(name, study, strategies) if strategies else None
+    return Cell(name, comparison, strategies) if strategies else None
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -165,15 +166,15 @@ def section(cell: Cell) -> str:
                 f"{fmean(run.costs['seconds'] for run in one.runs):.0f}",
             ]
         )
-    missing = [label for label in cell.study.labels if label not in {one.label for one in cell.strategies}]
+    missing = [label for label in cell.comparison.labels if label not in {one.label for one in cell.strategies}]
     gaps = f"\n\nNot finished: {', '.join(missing)}." if missing else ""
     command = f"    frostline compare experiment={cell.name}"
-    tried = f"Learning rates tried: {', '.join(f'{rate:g}' for rate in cell.study.lr_grid) or 'one for all'}."
+    tried = f"Learning rates tried: {', '.join(f'{rate:g}' for rate in cell.comparison.lr_grid) or 'one for all'}."
     parts = [f"## {cell.name}", about(cell.name), command, table(rows), f"{tried} Result: {cell.verdict}.{gaps}"]
     return "\n\n".join(parts) + "\n"
 
 
-def trained(run: Run) -> str:
+def trained(run: RunSummary) -> str:
     """Return what a run's last phase trains, in words."""
     plan = parsed(run.plan)
     train = plan["phases"][-1]["train"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 
 from frostline.backbones.cuts import Cut
-from frostline.features.policy import size
+from frostline.units import size
 from scaling_cluster import CLASSES, STRATEGIES, Hardware, Measured, Network, asking, networks, reading, ring
 
 BATCH = 64

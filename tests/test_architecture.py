@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "frostline"
 # Each layer with what it is. A module imports only from its own room, and from rooms of the layers above its own here.
 LAYERS = {
-    "a user's mistake as a sentence; processes and how they end": ("errors", "processes"),
+    "a user's mistake as a sentence, numbers with their units; processes": ("errors", "units", "processes"),
     "files: whole or absent": ("files",),
+    "what is asked of the labels, and what is to train: plain data": ("tasks", "freeze"),
     "from overrides to one typed, checked config": ("config",),
     "which rank this is, and what ranks exchange": ("ranks",),
-    "what is asked of the labels, and what is to train: plain data": ("tasks", "freeze"),
     "samples: read, divided, put in order": ("data",),
     "the network: pretrained layers, and new ones": ("backbones", "heads"),
     "what is computed once of the frozen layers": ("features",),
@@ -29,7 +29,8 @@ LAYERS = {
 }
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-LIGHT = {"errors", "processes", "files", "config", "results"} | {"launchers", "comparison", "tuning", "commands"}
+LIGHT = {"errors", "units", "processes", "files", "config", "results"}
+LIGHT |= {"launchers", "comparison", "tuning", "commands"}
 TRAINS = ("imports.py",)  # modules of a process that trains
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import Program
 
 from frostline.config.compose import compose, resolve
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.worker import attempt
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id

@@ -93,12 +93,12 @@ class Frames(Head):
 
 def check_frames(task: Task, pooling: str | None) -> None:
     """Refuse a task that answers for each frame where frames are pooled, and the reverse. Raises UserError."""
-    if task.whole and pooling != "none":
+    if task.is_sequence and pooling != "none":
         raise UserError(
             f"backbone.pooling: task={task.name} answers for each frame; choose a backbone of sequences, head=ctc and "
             f"backbone.pooling=none."
         )
-    if pooling == "none" and not task.whole:
+    if pooling == "none" and not task.is_sequence:
         raise UserError(
             f"backbone.pooling: task={task.name} has one answer a sample; use mean, first, last or max, not none."
         )

@@ -10,6 +10,7 @@ import pytest
 
 from frostline.commands import main
 from frostline.results.record import Cost, Record
+from frostline.tasks.declarations import Declaration, Metric
 
 Say = Callable[..., list[str]]
 
@@ -89,6 +90,25 @@ def test_order_and_filters(store: Path, said: Say) -> None:
     assert ids(said(store, "--status", "unfinished")) == ["e"]
 
 
+def test_the_best_comes_first_where_less_is_better(store: Path, said: Say) -> None:
+    for name, metric, value in (("f", "rmse", 3.0), ("g", "rmse", 0.5), ("h", "r2", 0.2), ("i", "r2", 0.7)):
+        one = record(name, metrics={"test": {metric: value}})
+        one.config |= {"monitor": metric, "task": {"_target_": "frostline.tasks.regression.Regression"}}
+        one.write(store / "runs" / name)
+    assert ids(said(store, "--sort", "score"))[:6] == ["c", "a", "i", "h", "g", "f"]
+
+
+def test_a_task_of_ones_own_says_what_is_better(store: Path, said: Say) -> None:
+    declared = Declaration("odd", (Metric("surprise", lower_is_better=True),), "surprise").plain()
+    for name, value in (("f", 3.0), ("g", 0.5)):
+        one = record(name, metrics={"test": {"surprise": value}}, task={"name": "odd", "declaration": declared})
+        one.config |= {"monitor": "surprise", "task": {"_target_": "mine.Odd"}}
+        one.write(store / "runs" / name)
+    assert ids(said(store, "--sort", "score"))[:4] == ["c", "a", "g", "f"]
+    row = next(row for row in map(json.loads, said(store, "--json")) if row["id"] == "g")
+    assert row["lower_is_better"] is True
+
+
 BROKEN = {
     "nothing": b"",
     "half": b'{"id": "a", "status"',
@@ -134,4 +154,4 @@ def test_an_empty_store_and_none(tmp_path: Path, said: Say, capsys: pytest.Captu
     assert main(["list", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["list", str(tmp_path), "--last", "0"]) == 2
-    assert "--last: 0 is invalid" in capsys.readouterr().err
+    assert "--last: 0 is invalid: expected a whole number of 1 or more." in capsys.readouterr().err

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from frostline.comparison.cells import Cell, make_design
 from frostline.comparison.rates import choose_epochs, choose_rate, extend_grid
+from frostline.tasks.declarations import MULTICLASS
+
+ACCURACY = MULTICLASS.metric("accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -20,34 +23,37 @@ def record(accuracy: float, loss: float = 1.0, status: str = "done") -> dict[str
 
 
 def test_the_best_on_validation_is_chosen(cell: Cell) -> None:
-    found = choose_rate(cell, [(0.1, record(0.5)), (0.01, record(0.7)), (0.001, record(0.6))], "accuracy")
+    found = choose_rate(cell, [(0.1, record(0.5)), (0.01, record(0.7)), (0.001, record(0.6))], ACCURACY)
     assert (found.lr, found.edge, found.why) == (0.01, None, None)
 
 
 @pytest.mark.parametrize(("scores", "edge"), [((0.9, 0.8, 0.7), "low"), ((0.7, 0.8, 0.9), "high"), ((1, 2, 1), None)])
 def test_a_best_at_an_end_is_flagged(cell: Cell, scores: tuple[float, ...], edge: str | None) -> None:
     trials = [(rate, record(score)) for rate, score in zip((0.001, 0.01, 0.1), scores, strict=True)]
-    assert choose_rate(cell, trials, "accuracy").edge == edge
+    assert choose_rate(cell, trials, ACCURACY).edge == edge
 
 
 def test_of_equals_the_least_loss_then_the_lowest_rate(cell: Cell) -> None:
     assert (
-        choose_rate(cell, [(0.1, record(0.5, 0.9)), (0.2, record(0.5, 0.3)), (0.3, record(0.5, 0.8))], "accuracy").lr
+        choose_rate(cell, [(0.1, record(0.5, 0.9)), (0.2, record(0.5, 0.3)), (0.3, record(0.5, 0.8))], ACCURACY).lr
         == 0.2
     )
-    assert choose_rate(cell, [(0.3, record(0.5)), (0.1, record(0.5)), (0.2, record(0.5))], "accuracy").lr == 0.1
+    assert choose_rate(cell, [(0.3, record(0.5)), (0.1, record(0.5)), (0.2, record(0.5))], ACCURACY).lr == 0.1
 
 
 def test_a_metric_where_less_is_better(cell: Cell) -> None:
     assert (
-        choose_rate(cell, [(0.1, record(0.1, 2.0)), (0.2, record(0.9, 1.0)), (0.3, record(0.5, 3.0))], "loss").lr == 0.2
+        choose_rate(
+            cell, [(0.1, record(0.1, 2.0)), (0.2, record(0.9, 1.0)), (0.3, record(0.5, 3.0))], MULTICLASS.metric("loss")
+        ).lr
+        == 0.2
     )
 
 
 def test_a_trial_without_a_result_is_out(cell: Cell) -> None:
     trials = [(0.1, record(0.9, status="diverged")), (0.01, record(0.3)), (0.001, None)]
-    assert choose_rate(cell, trials, "accuracy").lr == 0.01
-    nothing = choose_rate(cell, [(0.1, None), (0.2, record(1.0, status="failed"))], "accuracy")
+    assert choose_rate(cell, trials, ACCURACY).lr == 0.01
+    nothing = choose_rate(cell, [(0.1, None), (0.2, record(1.0, status="failed"))], ACCURACY)
     assert nothing.lr == cell.lr
     assert nothing.why == "no trial came to an end"
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
-from frostline.features.policy import Choice, choose_cut, size
+from frostline.features.policy import Choice, choose_cut
+from frostline.units import size
 
 SAMPLES = 1000
 UNTRAINED = st.lists(
@@ -83,11 +84,3 @@ def test_a_choice_is_exact_fits_and_pays(
         assert size(choice.cut.bytes * samples) in choice.reason
     if all(not cut.parameters or cut.parameters & train for cut in cuts):
         assert choice.reason == "nothing below the first trainable layer is frozen"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12_300_000, "12.3 MB"), (5e9, "5 GB"), (2e12, "2 TB")],
-)
-def test_sizes_are_written_for_people(count: float, text: str) -> None:
-    assert size(count) == text

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from frostline.report import read, write_report
-from frostline.report.analysis import Analysis
+from frostline.report import read_comparison, write_report
+from frostline.report.statistics.analysis import Analysis
 
 A100 = {"device": "cuda", "names": ["NVIDIA A100", "NVIDIA A100"], "hosts": 1, "cpus": 16}
 H100 = {**A100, "names": ["NVIDIA H100", "NVIDIA H100"]}
@@ -11,7 +11,7 @@ TIED = {"last_k(k=1)": (0.86, 12.0), "full": (0.86, 30.0)}
 
 
 def text(folder: Any) -> str:
-    return (write_report(folder, read([folder])).parent / "report.md").read_text()
+    return (write_report(folder, read_comparison([folder])).parent / "report.md").read_text()
 
 
 def test_one_machine_is_a_fact_and_no_warning(comparison: Any) -> None:
@@ -32,7 +32,7 @@ def test_several_machines_are_named_with_who_had_which(comparison: Any) -> None:
     said = text(folder)
     assert "measured on different machines (NVIDIA A100 with 16 cores, NVIDIA H100 with 16 cores)" in said
     assert "NVIDIA H100 with 16 cores (full)" in said and "NVIDIA A100 with 16 cores (last" in said
-    verdict = Analysis(read([folder])).verdict
+    verdict = Analysis(read_comparison([folder])).verdict
     assert verdict.cheapest is None and "cheap" not in verdict.sentence
 
 

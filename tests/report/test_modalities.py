@@ -48,7 +48,7 @@ def test_the_page_says_of_each_cell_what_is_known(outputs: Path) -> None:
 
 def test_a_cell_with_controls_alone_is_not_finished(outputs: Path) -> None:
     cell = modalities.read(outputs, "image_to_text")
-    half = modalities.Cell(cell.name, cell.study, [one for one in cell.strategies if one.control])
+    half = modalities.Cell(cell.name, cell.comparison, [one for one in cell.strategies if one.control])
     assert half.gain is None and "not finished" in modalities.page({"image_to_text": half})
     assert "Not finished: linear_probe, full." in modalities.section(half)
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from frostline.files.atomic import MOST_BYTES
-from frostline.results.checked import load_record
+from frostline.results.loading import load_record
 from frostline.results.record import Record, git_state, versions
 from frostline.runs.outcome import MOST_CLASSES
 

@@ -12,8 +12,8 @@ from tests.serving.conftest import trained
 
 from frostline.commands import main
 from frostline.files.atomic import NAMES
-from frostline.files.sheet import read_sheet
-from frostline.report import read, write_report
+from frostline.files.csv_tables import read_sheet
+from frostline.report import read_comparison, write_report
 
 LABELS = (b"=u\xe9\n\"p'", b"-down")
 FILES = (b"caf\xe9.png", b" spaces .png", b"new\nline.png", b"tab\t.png", b"=1+1.png", b"'quote\".png", b"\xff\xfe.png")
@@ -73,7 +73,7 @@ def test_new_samples_have_the_same_names_in_every_format(
 
 
 def test_a_report_shows_names_and_its_table_holds_them(run: Path, tmp_path: Path) -> None:
-    write_report(tmp_path, read([run]))
+    write_report(tmp_path, read_comparison([run]))
     for name in ("report.md", "report.html"):
         assert "udce9" in (tmp_path / name).read_text(encoding="utf-8"), "bytes are shown as escapes"
     assert [row["status"] for row in read_sheet(tmp_path / "results.csv")] == ["done"]

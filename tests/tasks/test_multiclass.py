@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torch import Tensor
 
-from frostline.config.schema import LOWER_IS_BETTER, METRICS
 from frostline.errors import UserError
-from frostline.tasks.base import better
 from frostline.tasks.multiclass import Multiclass
 
-NAMES = METRICS["multiclass"]
+NAMES = Multiclass.declaration.names
 TASK = Multiclass(label_smoothing=0.1)
 
 
@@ -94,15 +92,6 @@ def test_half_precision_is_scored_in_full() -> None:
     logits, labels = case(3, 60, 5, 0)
     rough = logits.to(torch.bfloat16)
     assert TASK.scores(rough, labels) == pytest.approx(TASK.scores(rough.float(), labels))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_better_knows_the_direction_and_nan(name: str) -> None:
-    low, high = (0.2, 0.1) if name in LOWER_IS_BETTER else (0.1, 0.2)
-    assert better(name, high, low) and not better(name, low, high) and not better(name, low, low)
-    assert better(name, low, None)
-    assert not better(name, math.nan, None) and not better(name, math.nan, low) and not better(name, math.nan, math.nan)
-    assert better(name, low, math.nan), "what is no number is beaten by any number"
 
 
 def test_balanced_weights_let_each_class_count_alike() -> None:

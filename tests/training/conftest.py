@@ -26,6 +26,7 @@ from frostline.results.store import run_folder, run_id
 from frostline.runs import experiment
 from frostline.runs.experiment import run_experiment
 from frostline.runs.setup import Experiment
+from frostline.tasks.declarations import MULTICLASS
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.journal import Journal, Listeners
@@ -173,7 +174,7 @@ def build(make: Make, tmp_path: Path) -> Build:
         trainer = trainer_for(callbacks, precision or Precision(), plan.epochs, tmp_path)
         weights, checkpoints = Weights(backbone, head, plan), Checkpoints((folder or tmp_path) / "checkpoints")
         state = RunState(trainer, weights, checkpoints, NoCosts())
-        journal = Journal(state, plan, "accuracy", Listeners(publish), seed=0)
+        journal = Journal(state, plan, MULTICLASS.metric("accuracy"), Listeners(publish), seed=0)
         trainer.callbacks.append(journal)  # type: ignore[attr-defined]
         module = make_tuner(backbone, head, task, optimizer, rate, schedule, objective, weights.parameters)
         return Rig(

@@ -97,7 +97,7 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
     task = TASKS[task_name]()
     labels = LABELS[type(task)]
     task.fit(labels, CLASSES)
-    backbone = tiny("none" if task.whole else "mean")
+    backbone = tiny("none" if task.is_sequence else "mean")
     module = tuner(backbone, HEADS[head_name](backbone.num_features, task.width(CLASSES)), task)
     inputs = backbone.example(4, 10)
     with on_gpu(module) as waits:
@@ -109,7 +109,7 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
             step(module, batch)
     # torch's own loss of CTC takes the lengths of what it is given, and of labels, to the processor
     theirs = [wait for wait in waits.found if "cuda:0 to cpu" in wait and "ctc.py" in wait]
-    assert waits.found == theirs and len(theirs) == 4 * task.whole
+    assert waits.found == theirs and len(theirs) == 4 * task.is_sequence
     sent = getattr(task, "weights", None) is not None
     assert len(once) == len(theirs) + sent, "weights of classes are sent, in the first step alone"
 

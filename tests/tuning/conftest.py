@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from frostline.config.schema import Run
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
 from frostline.launchers.progress import Screen

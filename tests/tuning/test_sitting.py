@@ -10,7 +10,7 @@ import pytest
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.report import read_search, write_search_report
+from frostline.report import read_study, write_study_report
 from frostline.tuning.search import Search
 
 from .conftest import Conducted, Killed, Pretend, quality
@@ -76,7 +76,7 @@ def test_trials_without_a_result_are_told_as_failed_with_their_reason(search: Ma
 def test_a_study_without_any_value_has_no_final_run(search: Make, conducted: Conducted) -> None:
     sitting, final = conducted(search("tune.trials=3"), Pretend(fails=lambda config: "failed: no"))
     assert final is None and sitting.index.content["final"] is None
-    page = write_search_report(sitting.index.folder, read_search(sitting.index.folder))
+    page = write_study_report(sitting.index.folder, read_study(sitting.index.folder))
     assert "No trial of 3 has a value" in page.read_text()
 
 
@@ -158,8 +158,8 @@ def test_the_report_shows_the_history_and_what_mattered(search: Make, conducted:
     launcher = Pretend(fails=lambda config: next(iter(fails)) if config.optimizer["lr"] > 0.3 else None)
     sitting, final = conducted(search(*ask), launcher)
     folder = sitting.index.folder
-    found = read_search(folder)
-    page = write_search_report(folder, found).read_text()
+    found = read_study(folder)
+    page = write_study_report(folder, found).read_text()
     assert "<b>nan" not in page and "&lt;b&gt;nan" in page
     test = final["metrics"]["test"]["accuracy"]
     assert f"comes to test accuracy {test:.3f}" in page
@@ -177,4 +177,4 @@ def test_a_damaged_study_is_said(tmp_path: Path) -> None:
     for content in ("{}", "[]", '{"format": 1, "monitor": "accuracy", "space": [], "base": [], "trials": [{}]}', "{"):
         (tmp_path / "study.json").write_text(content)
         with pytest.raises(UserError, match="this is no study"):
-            read_search(tmp_path)
+            read_study(tmp_path)

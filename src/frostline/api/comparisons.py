@@ -17,7 +17,7 @@ from frostline.comparison.index import ComparisonIndex, read
 from frostline.comparison.sitting import ComparisonSitting, Detached
 from frostline.config.schema import Varied
 from frostline.errors import UserError
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
 from frostline.results.owner import owned

@@ -34,24 +34,24 @@ def make_report(*paths: Path, out: Path | None = None) -> Path:
 
     Raises UserError for a path that is neither, and for a set of runs without ``out``.
     """
-    from frostline.report import read, read_search, write_report, write_search_report
-    from frostline.report.search import STUDY
-    from frostline.report.study import COMPARISON
-    from frostline.report.units import plural
+    from frostline.report import read_comparison, read_study, write_report, write_study_report
+    from frostline.report.read.comparison import COMPARISON
+    from frostline.report.read.study import STUDY
+    from frostline.units import plural
 
     if len(paths) == 1 and (paths[0] / STUDY).is_file():
-        return write_search_report(out or paths[0], read_search(paths[0]))
+        return write_study_report(out or paths[0], read_study(paths[0]))
     if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
-        study = read(paths)  # the more telling error first
+        found = read_comparison(paths)  # the more telling error first
         raise UserError(
-            f"--out: name a folder for the report on {plural(len(study.runs), 'run')}, such as --out report."
+            f"--out: name a folder for the report on {plural(len(found.runs), 'run')}, such as --out report."
         )
-    return write_report(out or paths[0], read(paths))
+    return write_report(out or paths[0], read_comparison(paths))
 
 
 def read_verdict(folder: Path) -> str:
     """Return the sentence in which the report of a comparison's folder says what came of it."""
-    from frostline.report import read
-    from frostline.report.analysis import Analysis
+    from frostline.report import read_comparison
+    from frostline.report.statistics.analysis import Analysis
 
-    return Analysis(read([folder])).verdict.sentence
+    return Analysis(read_comparison([folder])).verdict.sentence

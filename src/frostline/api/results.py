@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.api.overrides import allowing
 from frostline.api.reports import Report, make_report
 from frostline.errors import UserError
-from frostline.results.store import listed, read_record
+from frostline.results.store import list_records, read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -100,7 +100,7 @@ def records(outputs: str | os.PathLike[str] = "outputs") -> "pandas.DataFrame":
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give the output folder, such as outputs.")
     rows = []
-    for name, written, record in listed(folder) if (folder / "runs").is_dir() else ():
+    for name, written, record in list_records(folder) if (folder / "runs").is_dir() else ():
         row = {"id": name, "status": UNFINISHED, "reason": None, "written": datetime.fromtimestamp(written)}
         row["folder"] = str(folder / "runs" / name)
         if isinstance(record, Exception):

@@ -15,6 +15,7 @@ from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.sitting import Detached, facts_by_cell, survey_cells
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
+from frostline.units import duration
 
 ABOUT = (
     "Strategies x seeds x whatever is swept, each run in a worker process, then the report: the last line is its path."
@@ -58,10 +59,3 @@ def show_plan(design: Design, command: str) -> int:
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"
     print(f"about {duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
     return 0
-
-
-def duration(seconds: float) -> str:
-    """Return a time for a person."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from frostline.errors import UserError, printable
 from frostline.files.shapes import check_shape
-from frostline.results.checked import STATUSES as RECORDED
-from frostline.results.store import listed
+from frostline.results.loading import STATUSES as RECORDED
+from frostline.results.loading import declaration_in
+from frostline.results.store import list_records
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
 WIDEST = 40
@@ -39,15 +40,21 @@ class Row(NamedTuple):
     seed: int | None = None
     metric: str | None = None
     score: float | None = None
+    lower_is_better: bool | None = None
     seconds: float | None = None
     reason: str | None = None
 
 
-ORDERS = {
-    "score": lambda row: -(row.score if row.score is not None else float("-inf")),
+ORDERS: dict[str, Callable[[Row], Any]] = {
+    "score": lambda row: (row.score is None, row.metric or "", _loss(row)),
     "seconds": lambda row: row.seconds if row.seconds is not None else float("inf"),
     "id": lambda row: row.id,
 }
+
+
+def _loss(row: Row) -> float:
+    """Return the score of a run with its sign turned where more is better: less is better of what is returned."""
+    return (row.score or 0.0) * (1 if row.lower_is_better else -1)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,7 +64,11 @@ def main(argv: Sequence[str]) -> int:
     flag("outputs", nargs="?", type=Path, default=Path("outputs"), help="the output folder (default: outputs)")
     flag("--status", choices=STATUSES, help="only these; unfinished: no record yet; damaged: it cannot be read")
     flag("--last", type=int, metavar="N", help="only the N newest")
-    flag("--sort", choices=ORDERS, help="not by time; score: the highest first; seconds: the fewest first")
+    flag(
+        "--sort",
+        choices=ORDERS,
+        help="not by time; score: the best first, those of one metric together; seconds: the fewest first",
+    )
     flag("--json", action="store_true", help="a JSON object a line")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
@@ -79,7 +90,7 @@ def rows(outputs: Path, status: str | None) -> Iterable[Row]:
         raise UserError(f"{outputs}: there is no such folder; give the output folder, such as outputs.")
     if not (outputs / "runs").is_dir():
         return
-    for name, written, record in listed(outputs):
+    for name, written, record in list_records(outputs):
         row = summary(name, written, record)
         if status in (None, row.status):
             yield row
@@ -106,6 +117,7 @@ def summary(name: str, written: float, record: Any) -> Row:
             config["seed"],
             metric,
             record["metrics"].get("test", {}).get(metric),
+            declaration_in(record).metric(metric).lower_is_better if metric else None,
             record["cost"]["seconds"],
             record.get("reason"),
         )

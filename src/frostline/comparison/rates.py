@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from frostline.comparison.cells import Block, Cell, Key, block_text
-from frostline.config.schema import LOWER_IS_BETTER
+from frostline.tasks.declarations import Metric
 
 SOLVED = "its head is solved, so the learning rate plays no part in it"
 Trial = tuple[float, Mapping[str, Any] | None]
@@ -34,7 +34,7 @@ class ChosenRate:
         return asdict(self)
 
 
-def choose_rate(cell: Cell, trials: Iterable[Trial], monitor: str, extended: bool = False) -> ChosenRate:
+def choose_rate(cell: Cell, trials: Iterable[Trial], monitor: Metric, extended: bool = False) -> ChosenRate:
     """Choose the rate with the best validation ``monitor``, of equals the one with the least loss, then the lowest.
 
     A trial that diverged or failed is out; where all are, the cell keeps its own rate and says so.
@@ -51,15 +51,15 @@ def choose_rate(cell: Cell, trials: Iterable[Trial], monitor: str, extended: boo
     return ChosenRate(cell.label, cell.block, best, edge, extended)
 
 
-def read_score(record: Mapping[str, Any] | None, monitor: str) -> tuple[float, float] | None:
+def read_score(record: Mapping[str, Any] | None, monitor: Metric) -> tuple[float, float] | None:
     """Return a finished run's validation score, larger is better, and its loss with the sign turned."""
     if record is None or record["status"] != "done":
         return None
     scores = record["metrics"]["val"]
-    value, loss = scores.get(monitor), scores.get("loss")
+    value, loss = scores.get(monitor.name), scores.get("loss")
     if value is None or not math.isfinite(value):
         return None
-    return (-value if monitor in LOWER_IS_BETTER else value), (-loss if loss is not None else -math.inf)
+    return monitor.sign * value, (-loss if loss is not None else -math.inf)
 
 
 def extend_grid(rates: Sequence[float], edge: str) -> float:

@@ -7,11 +7,12 @@ from typing import Any
 from frostline.comparison.cells import Cell, CellJob, Design, Key
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
-from frostline.config.schema import Varied
+from frostline.config.schema import Varied, monitored
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher
 from frostline.launchers.progress import Screen, run_all
 from frostline.runs.calls import count_passes, extract, survey
+from frostline.tasks.declarations import Metric
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
@@ -129,7 +130,7 @@ class ComparisonSitting:
         for cell in cells:
             trials = [(job.lr, records[job.id]) for job in jobs[cell.key]]
             if trials:
-                found.append(choose_rate(cell, trials, self.design.config.metric, cell.key in extended))
+                found.append(choose_rate(cell, trials, self._monitor, cell.key in extended))
             else:
                 found.append(ChosenRate(cell.label, cell.block, cell.lr, why=SOLVED))
         return found
@@ -149,6 +150,10 @@ class ComparisonSitting:
     @property
     def _node(self) -> Varied:
         return self.design.config.compare
+
+    @property
+    def _monitor(self) -> Metric:
+        return monitored(self.design.config)
 
     @property
     def _tries(self) -> bool:

@@ -36,12 +36,12 @@ from frostline.config.schema import (
     Varied,
     check_config,
     conf_dir,
-    task_metrics,
 )
 from frostline.config.secrets import check_secrets, make_reference, resolve_env
 from frostline.config.signature import nearest_first, unknown_key
 from frostline.config.writers import check_loggers
 from frostline.errors import UserError, choices
+from frostline.tasks.declarations import declaration_of
 
 Kind = TypeVar("Kind", bound=Run)
 SCALARS = [name for name, kind in get_type_hints(Run).items() if kind in (int, str, bool)]  # root keys, no groups
@@ -145,8 +145,8 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
     optimizer = config["optimizer"]
     if str(optimizer.get("_target_")).startswith("torch.optim."):
         optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
-    if config["monitor"] is None and (metrics := task_metrics(config)) is not None:  # type: ignore[arg-type]
-        config["monitor"] = metrics[0]
+    if config["monitor"] is None and (declared := declaration_of(str(config["task"].get("_target_")))) is not None:
+        config["monitor"] = declared.names[0]
     check_config(config)  # type: ignore[arg-type]
     config["trainer"]["accelerator"] = settle_accelerator(config["trainer"], config["launcher"])
     check_loggers(config["logger"], Path(config["outputs"]))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Annotated, Any, Self, TypedDict, get_type_hints
 
-from frostline.config.allow import check_targets, components, conf_dir, instantiate
+from frostline.config.allow import check_targets, components, conf_dir, instantiate, locate
 from frostline.config.ranges import (
     AtLeastOne,
     Count,
@@ -25,17 +25,9 @@ from frostline.config.ranges import (
 from frostline.config.signature import check_value, unknown_key
 from frostline.config.switches import check_switches
 from frostline.errors import UserError, choices
+from frostline.tasks.declarations import Declaration, Metric, declaration_of
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
-
-METRICS = {
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "auroc", "calibration_error", "loss"),
-    "multilabel": ("macro_f1", "micro_f1", "average_precision", "auroc", "exact_match", "loss"),
-    "regression": ("rmse", "mae", "r2", "pearson", "spearman", "loss"),
-    "ctc": ("cer", "wer", "exact_match", "loss"),
-}
-"""The scores of each task, of which the first is what it is judged by unless ``monitor`` says otherwise."""
-LOWER_IS_BETTER = ("loss", "calibration_error", "rmse", "mae", "wer", "cer")
 
 
 @dataclass(kw_only=True)
@@ -233,9 +225,9 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     objective = config.get("objective")
     if not isinstance(objective, Mapping) or not components(objective, "objective"):
         raise UserError(f"objective: {objective!r} is invalid: expected one of the group's, as objective=task.")
-    metrics = task_metrics(config)
-    if metrics is not None and config["monitor"] not in metrics:
-        raise choices("monitor", config["monitor"], metrics)
+    declared = declaration_of(str(config["task"]["_target_"]))
+    if declared is not None and config["monitor"] not in declared.names:
+        raise choices("monitor", config["monitor"], declared.names)
     check_finite(config)
     read_node(root, config, "")
     check_early(config)
@@ -244,10 +236,16 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     check_targets(config)
 
 
-def task_metrics(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the scores that a config's task has, None for a task of the user's own, which is not imported here."""
-    module, _, name = str(config["task"].get("_target_")).rpartition(".")
-    return METRICS.get(name.lower()) if module.startswith("frostline.tasks.") else None
+def monitored(config: Run) -> Metric:
+    """Return the metric that a resolved config is judged by; a task of the user's own is imported to say it.
+
+    Raises UserError for one that does not.
+    """
+    target = str(config.task["_target_"])
+    declared = declaration_of(target) or getattr(locate(target, "task"), "declaration", None)
+    if not isinstance(declared, Declaration):
+        raise UserError(f"task: {target} does not declare its scores; give the class a `declaration` (docs/tasks.md).")
+    return declared.metric(config.metric)
 
 
 def check_finite(value: Any, where: str = "") -> None:

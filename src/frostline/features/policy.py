@@ -8,6 +8,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import DataModule
 from frostline.freeze.plan import Plan, learning_rates
+from frostline.units import size
 
 FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 1e13}
 BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
@@ -153,12 +154,3 @@ def choose_cut(cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes
         return Choice(None, f"needs {size(need)}, cache.max_gb allows {size(max_bytes)}")
     best = min(reversed(fitting), key=seconds)  # of equals the deepest
     return Choice(best, f"at {best.name}, {size(best.bytes * samples)}")
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for a person: ``12.3 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

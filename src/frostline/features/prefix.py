@@ -22,9 +22,9 @@ from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
-from frostline.features.policy import size
 from frostline.files.leftovers import make_name
 from frostline.ranks.collectives import ALONE, Group
+from frostline.units import size
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from frostline.files.sheet import read_sheet
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 
@@ -87,7 +87,7 @@ def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     return f"{job.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
 
 
-def duration(seconds: float | None) -> str:
+def clock_time(seconds: float | None) -> str:
     """Return a time as m:ss or h:mm:ss, or nothing for None."""
     if seconds is None:
         return ""
@@ -141,8 +141,8 @@ class RunView:
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
         epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
-        left = "" if elapsed is None else duration(self.left(elapsed))
-        numbers = [Text(word) for word in (epoch, value, duration(seconds), left)]
+        left = "" if elapsed is None else clock_time(self.left(elapsed))
+        numbers = [Text(word) for word in (epoch, value, clock_time(seconds), left)]
         return [Text(state, STYLES.get(state, "red")), *numbers]
 
 
@@ -192,8 +192,8 @@ class View:
         words = [f"{len(self.ended)} of {len(self.rows)} ended" + (f" ({failed} without a result)" if failed else "")]
         words += [f"{len(on)} running", f"{waiting} waiting"]
         left = self.left(on, waiting)
-        about = "" if left is None else f", about {duration(left)} left"
-        return f"{', '.join(words)}; {duration(elapsed)} so far{about}"
+        about = "" if left is None else f", about {clock_time(left)} left"
+        return f"{', '.join(words)}; {clock_time(elapsed)} so far{about}"
 
     def left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""

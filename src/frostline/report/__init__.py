@@ -1,7 +1,7 @@
 """What a set of records says: statistics, pictures, tables and a sentence."""
 
-from frostline.report.render import write_report, write_search_report
-from frostline.report.search import read_search
-from frostline.report.study import read
+from frostline.report.page.render import write_report, write_study_report
+from frostline.report.read.comparison import read_comparison
+from frostline.report.read.study import read_study
 
-__all__ = ["read", "read_search", "write_report", "write_search_report"]
+__all__ = ["read_comparison", "read_study", "write_report", "write_study_report"]

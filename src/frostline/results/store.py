@@ -20,7 +20,7 @@ from frostline.data.content import (
 )
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
-from frostline.results.checked import load_record, load_whole_record
+from frostline.results.loading import load_record, load_whole_record
 
 FORMAT = 7
 ID = re.compile("[0-9a-f]{12}")
@@ -155,12 +155,12 @@ def sound_record(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def listed(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Exception | None]]:
-    """Yield each run's folder name, the time its record was written, and the record, the newest first.
+def list_records(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | Exception | None]]:
+    """Yield each run's folder name, the time at which its record was written, and the record, the newest first.
 
-    In the record's place stands None while there is none (the time is then the folder's), and what went wrong where
-    it cannot be read. A record is read when it is asked for and held no longer: all of 10,000 took 0.8 s, where an
-    index beside them would have to be kept right.
+    The record is None while there is none (the time is then the folder's), and an exception where it cannot be read.
+    Each record is read when it is asked for, and not kept: 10,000 of them take 0.8 s, so there is no index beside
+    them that could be wrong.
     """
     with os.scandir(outputs / "runs") as folders:
         found = sorted(((_written(folder), folder.path) for folder in folders if folder.is_dir()), reverse=True)

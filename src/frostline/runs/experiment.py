@@ -14,7 +14,7 @@ from frostline.backbones.cuts import suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.results.record import Record
 from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory

@@ -49,7 +49,7 @@ class WorkModel:
         self.made, self.policy, self.share = made, policy, share
         self.body = policy.cuts[-1].flops
         features = made.backbone.num_features
-        frames = policy.cuts[-1].bytes // (4 * features) if made.task.whole else None
+        frames = policy.cuts[-1].bytes // (4 * features) if made.task.is_sequence else None
         self.head = head_flops(made.head, features, frames)
         self._backward: dict[int, float] = {}
 

@@ -35,7 +35,7 @@ def draft_record(run: Experiment, identifier: str, config: Run) -> Record:
         config=config.plain(),
         versions=versions(),
         git=git_state(Path(__file__).parent),
-        task={"name": made.task.name, "metrics": list(made.task.metrics), **made.task.known()},
+        task=made.task.describe(),
         data=describe_data(made, data_content(run.config.data, Path(run.config.outputs))),
         backbone={"name": made.backbone.name, "fingerprint": made.backbone.fingerprint()},
         plan=made.plan.to_dict(),

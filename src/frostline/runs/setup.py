@@ -15,7 +15,7 @@ from frostline.errors import UserError, printable
 from frostline.features.cache import Store
 from frostline.features.policy import CachePolicy, decide_policy
 from frostline.features.prefix import PrefixCache
-from frostline.files.sheet import write_sheet
+from frostline.files.csv_tables import write_sheet
 from frostline.freeze.table import plan_table
 from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision
@@ -107,7 +107,8 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
     weights = Weights(made.backbone, made.head, made.plan)
     state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), costs)
-    journal = Journal(state, made.plan, config.metric, make_listeners(config, folder, loggers), config.seed, group)
+    monitor = made.task.declaration.metric(config.metric)
+    journal = Journal(state, made.plan, monitor, make_listeners(config, folder, loggers), config.seed, group)
     trainer.callbacks.append(journal)
     module = make_module(config, made, weights, group)
     policy = make_policy(config, made, cache.device)

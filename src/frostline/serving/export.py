@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from frostline.data.inputs import Inputs, Preprocess, pad_batch, tensors_of, values_of
 from frostline.data.reading import Item, Reader
 from frostline.errors import UserError
+from frostline.files.csv_tables import read_sheet
 from frostline.files.leftovers import private_folder, temporary_folder_beside
-from frostline.files.sheet import read_sheet
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
 from frostline.serving.network import Network, make_refusal, silence_warnings

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from frostline.data.reading import Batch, Item
 from frostline.errors import UserError, named
 from frostline.files.atomic import escaped
-from frostline.files.sheet import Sheet
+from frostline.files.csv_tables import Sheet
 from frostline.serving.restored import Restored
 from frostline.tasks.base import Answer, Task
 

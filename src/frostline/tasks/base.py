@@ -6,37 +6,49 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from frostline.config.schema import LOWER_IS_BETTER
 from frostline.errors import UserError
+from frostline.tasks.declarations import Declaration
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 """What a head gives for a batch: [B, width], or sequences: a ``Ragged`` of values [B, T, width] and lengths [B]."""
 
 
 class Answer(NamedTuple):
-    """What is said of one sample: a class, several of them, a number or a text; and what each class's odds are."""
+    """The answer for one sample: a class, several of them, a number or a text; and the probability of each class."""
 
     prediction: str | float | list[str]
     probabilities: dict[str, float]
 
 
 class Task(ABC):
-    """One kind of target. The same object serves data, training and testing; ``fit`` is all that changes it.
+    """What is asked of the labels. Data, training and testing use the same object; only ``fit`` changes it.
 
-    ``metrics`` are the names of ``scores``, of which the first is what ``monitor`` is by default; which are better
-    when lower stands in ``schema.LOWER_IS_BETTER``. ``running`` is the one that ``hits`` adds up while training.
-    ``solver`` is how a linear head is solved (see :mod:`frostline.training.solve`); None: only steps will do.
-    ``fewest`` classes are needed; ``blank`` says whether a sample's label may be an empty text, ``whole`` whether it
-    is of the whole sample, which then may not be cut.
+    ``declaration`` has its name and its scores. ``solver`` is how a linear head is solved, one of
+    ``frostline.training.solve.SOLVERS``; None: only by gradient steps. ``fewest`` is the least number of classes.
+    ``blank`` says whether a label may be an empty text. ``is_sequence`` says whether a label is a sequence: the head
+    then answers for each frame, and no sample may be cut.
     """
 
-    name: ClassVar[str]
-    metrics: ClassVar[tuple[str, ...]]
-    running: ClassVar[str]
+    declaration: ClassVar[Declaration]
     solver: str | None = None
     fewest: ClassVar[int] = 0
     blank: ClassVar[bool] = False
-    whole: ClassVar[bool] = False
+    is_sequence: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Its name, as in ``task=NAME``."""
+        return self.declaration.name
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of ``scores``."""
+        return self.declaration.names
+
+    @property
+    def running(self) -> str:
+        """The name of the score that ``hits`` adds up while training."""
+        return self.declaration.running
 
     def members(self, label: str) -> list[str]:
         """Return the classes that a sample's label names; none where a task has no classes."""
@@ -64,14 +76,23 @@ class Task(ABC):
         """Return the labels of one split as a tensor [N, ...]. Raises UserError for an invalid label."""
 
     def fit(self, labels: Tensor, classes: Sequence[str]) -> None:  # noqa: B027
-        """Take what the task must know from the encoded training labels, once, before anything trains."""
+        """Take what the task has to know from the encoded training labels, once, before anything trains."""
 
     def known(self) -> dict[str, Any]:
         """Return what ``fit`` took, as JSON has it, for the record."""
         return {}
 
+    def describe(self) -> dict[str, Any]:
+        """Return what a record says of the task: what it declares, and what ``fit`` took."""
+        return {
+            "name": self.name,
+            "metrics": list(self.metrics),
+            "declaration": self.declaration.plain(),
+            **self.known(),
+        }
+
     def remember(self, known: Mapping[str, Any]) -> None:  # noqa: B027
-        """Be as after ``fit``, by what ``known`` returned then: a record holds it, where the training data are gone."""
+        """Restore what ``fit`` took from what ``known`` returned then: a record has it where the data are gone."""
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return what a solver fits the outputs to."""
@@ -94,8 +115,10 @@ class Task(ABC):
         """Return the loss to train on: a scalar, the mean over the batch."""
 
     def deviance(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of dense outputs without what only helps training: the score ``loss``, and what a solver's
-        penalty is chosen by."""
+        """Return the loss of dense outputs without what only helps training, such as label smoothing.
+
+        It is the score ``loss``, and a solver chooses its penalty by it.
+        """
         return self.loss(outputs, labels)
 
     @abstractmethod
@@ -113,7 +136,7 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
-        """Yield what the dense outputs [N, ...] say of each sample."""
+        """Yield the answer for each sample of the dense outputs [N, ...]."""
 
     def cells(self, answer: Answer) -> dict[str, str]:
         """Return an answer as the cells of a table: ``prediction``, and a probability for each class."""
@@ -140,14 +163,5 @@ class Task(ABC):
 
 
 def digits(value: float) -> str:
-    """Return a number with all its digits, as few as tell it from every other one."""
+    """Return a number as the shortest text from which it is read back exactly."""
     return repr(value).removesuffix(".0")
-
-
-def better(name: str, new: float, old: float | None) -> bool:
-    """Return whether ``new`` beats ``old`` in the metric ``name``; a number beats none and NaN, NaN never wins."""
-    if new != new:
-        return False
-    if old is None or old != old:
-        return True
-    return new < old if name in LOWER_IS_BETTER else new > old

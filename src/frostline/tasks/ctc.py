@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.config.schema import METRICS
 from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task
+from frostline.tasks.declarations import CTC
 from frostline.tasks.decoding import BLANK, beam, greedy
 
 NOTHING = -1  # fills labels [N, L] beyond the end of a transcript
@@ -24,10 +24,8 @@ class Ctc(Task):
     the best symbol of each frame is taken.
     """
 
-    name = "ctc"
-    metrics = METRICS[name]
-    running = "exact_match"
-    whole = True
+    declaration = CTC
+    is_sequence = True
 
     def __init__(self, lower: bool = True, characters: str | None = None, beam: int = 1) -> None:
         if beam < 1:

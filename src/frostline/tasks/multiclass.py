@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from frostline.config.ranges import Smoothing
-from frostline.config.schema import METRICS
 from frostline.tasks.base import Answer, Outputs, Task
+from frostline.tasks.declarations import MULTICLASS
 from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 
 
@@ -21,9 +21,7 @@ class Multiclass(Task):
     however many samples it has.
     """
 
-    name = "multiclass"
-    metrics = METRICS[name]
-    running = "accuracy"
+    declaration = MULTICLASS
     solver = "multinomial"
     fewest = 2
 

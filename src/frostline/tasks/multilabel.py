@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.config.schema import METRICS
 from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task
+from frostline.tasks.declarations import MULTILABEL
 from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
 
 
@@ -22,9 +22,7 @@ class Multilabel(Task):
     balance as much as there are fewer of them.
     """
 
-    name = "multilabel"
-    metrics = METRICS[name]
-    running = "exact_match"
+    declaration = MULTILABEL
     solver = "one_vs_rest"
     fewest = 1
     blank = True

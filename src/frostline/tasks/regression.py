@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.config.schema import METRICS
 from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task, digits
+from frostline.tasks.declarations import REGRESSION
 
 LOSSES = {"mse": functional.mse_loss, "huber": functional.huber_loss, "mae": functional.l1_loss}
 
@@ -23,9 +23,7 @@ class Regression(Task):
     deviation, as far beyond it as the absolute one).
     """
 
-    name = "regression"
-    metrics = METRICS[name]
-    running = "mae"
+    declaration = REGRESSION
 
     def __init__(self, loss: Literal["mse", "huber", "mae"] = "mse") -> None:
         self._loss = LOSSES[loss]

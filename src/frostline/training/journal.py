@@ -15,7 +15,7 @@ from frostline.data.order import stable_seed
 from frostline.freeze.plan import Plan
 from frostline.processes.stopping import STOP, Interrupted, deaf
 from frostline.ranks.collectives import ALONE, Group
-from frostline.tasks.base import better
+from frostline.tasks.declarations import Metric
 from frostline.training.module import FineTuner
 from frostline.training.pause import collect_random_states, find_reason, set_random_state
 from frostline.training.state import EarlyEnd, Progress, RunState
@@ -47,7 +47,7 @@ class Journal(Checkpoint):
     """
 
     def __init__(
-        self, state: RunState, plan: Plan, monitor: str, listeners: Listeners, seed: int, group: Group = ALONE
+        self, state: RunState, plan: Plan, monitor: Metric, listeners: Listeners, seed: int, group: Group = ALONE
     ):
         self.state, self.plan, self.monitor, self.listeners = state, plan, monitor, listeners
         self.seed, self.group = seed, group
@@ -142,8 +142,8 @@ class Journal(Checkpoint):
         """
         progress, row = self.progress, self.group.first(row)
         epoch, best = row["epoch"], progress.best
-        value = row[f"val/{self.monitor}"] if scored else math.nan
-        improved = best is None or better(self.monitor, value, best["value"])
+        value = row[f"val/{self.monitor.name}"] if scored else math.nan
+        improved = best is None or self.monitor.beats(value, best["value"])
         if improved:
             progress.best = {"epoch": epoch, "value": value}
         progress.history.append(row)
@@ -156,7 +156,7 @@ class Journal(Checkpoint):
         more = progress.epoch < self.plan.epochs
         if more and self.group.first(self.group.leads and self.listeners.judge(epoch)):
             STOP.end_epochs()
-            raise Pruned(f"stopped after epoch {epoch}, {self.monitor} {value:.4g} on validation")
+            raise Pruned(f"stopped after epoch {epoch}, {self.monitor.name} {value:.4g} on validation")
         return kept
 
     def start_clock(self) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frostline.config.schema import LOWER_IS_BETTER
-from frostline.files.sheet import read_sheet
+from frostline.config.schema import monitored
+from frostline.files.csv_tables import read_sheet
 from frostline.launchers.base import Job
 from frostline.results.pruning import forget, tell
 
@@ -50,7 +50,7 @@ def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
 
 class Judge:
     """Reports each epoch's best value so far to Optuna, as it is that value which a trial is told with in the end, and
-    answers each epoch with a verdict. A trial's epochs count from 1, the last one is no more judged."""
+    answers each epoch with a decision. A trial's epochs count from 1, the last one is no more judged."""
 
     def __init__(self, active: bool):
         self.active = active
@@ -111,11 +111,10 @@ class Judge:
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
-        monitor, best = case.job.config.metric, None
+        metric, best = monitored(case.job.config), None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
         for epoch, value in rows:
             step = epoch + 1
-            better = min if monitor in LOWER_IS_BETTER else max
-            best = value if best is None else better(best, value)
+            best = value if best is None or metric.beats(value, best) else best
             if step not in known:
                 case.trial.report(best, step)

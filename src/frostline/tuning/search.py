@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.compose import compose, parse_overrides, resolve
-from frostline.config.schema import LOWER_IS_BETTER, Run, Searched, Tune
+from frostline.config.schema import Run, Searched, Tune, monitored
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.results.store import identity
@@ -59,7 +59,7 @@ class Search:
     @property
     def direction(self) -> str:
         """How trials are compared, in Optuna's word."""
-        return "minimize" if self.config.metric in LOWER_IS_BETTER else "maximize"
+        return "minimize" if monitored(self.config).lower_is_better else "maximize"
 
     @cached_property
     def grid(self) -> list[Point] | None:

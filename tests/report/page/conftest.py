@@ -8,8 +8,20 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from frostline.report.charts import Axis, Bar, Line, Point, intervals, lines, matrix, ranking, scatter
-from frostline.report.page import Cell, Code, Figure, Fold, Page, Pictures, Section, Table, Text, Warn, figure
+from frostline.report.page.charts import Axis, Bar, Line, Point, intervals, lines, matrix, ranking, scatter
+from frostline.report.page.parts import (
+    CodeBlock,
+    Entry,
+    Figure,
+    Fold,
+    Page,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    Warn,
+    figure,
+)
 
 SCORES = {
     "linear_probe": 0.862,
@@ -37,7 +49,7 @@ def _page(say: Say) -> Page:
     styles = {name: place for place, name in enumerate(names.values())}
     draw = partial(_figure, say, styles)
     words = [Text(say("A text.")), Warn(say("A warning."))]
-    code = [Code(say("frostline compare")), Fold(say("More"), [Text(say("Folded."))])]
+    code = [CodeBlock(say("frostline compare")), Fold(say("More"), [Text(say("Folded."))])]
     sections = [
         Section("picture", say("Picture"), [*words, *_scatter(say, names, draw)]),
         Section("results", say("Results"), [_table(say, names), *_differences(say, names, draw)]),
@@ -98,10 +110,15 @@ def _maps(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
 def _table(say: Say, names: dict[str, str]) -> Table:
     columns = [(say("strategy"), False), (say("accuracy"), True), (say("seconds"), True), (say("note"), False)]
     rows = [
-        [Cell(names[name]), Cell(f"{score:.3f}", score), Cell(f"{SECONDS[name]:g} s", SECONDS[name]), Cell(say("fine"))]
+        [
+            Entry(names[name]),
+            Entry(f"{score:.3f}", score),
+            Entry(f"{SECONDS[name]:g} s", SECONDS[name]),
+            Entry(say("fine")),
+        ]
         for name, score in SCORES.items()
     ]
-    failed = [Cell(say("scratch")), Cell("-"), Cell("-"), Cell(say("failed"))]
+    failed = [Entry(say("scratch")), Entry("-"), Entry("-"), Entry(say("failed"))]
     return Table("table", say("Scores."), columns, [failed, *rows])
 
 

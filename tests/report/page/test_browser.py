@@ -17,7 +17,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from frostline.report.page import Page, html
+from frostline.report.page.html import html
+from frostline.report.page.parts import Page
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -255,7 +256,7 @@ def test_it_prints_with_its_folds_open(opened: webdriver.Chrome) -> None:
 
 
 def test_words_are_no_wider_than_they_were_estimated(opened: webdriver.Chrome) -> None:
-    from frostline.report.charts.svg import text_width
+    from frostline.report.page.charts.svg import text_width
 
     code = (
         "[...document.querySelectorAll('.wide text.name')].map(one => [one.textContent, one.getComputedTextLength()])"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.report.charts import (
+from frostline.report.page.charts import (
     NARROW,
     WIDE,
     Axis,
@@ -25,9 +25,9 @@ from frostline.report.charts import (
     scatter,
     standalone,
 )
-from frostline.report.charts.place import Box
-from frostline.report.charts.svg import text_width
-from frostline.report.page import Figure, Page
+from frostline.report.page.charts.place import Box
+from frostline.report.page.charts.svg import text_width
+from frostline.report.page.parts import Figure, Page
 
 X, Y, LOG = Axis("cost"), Axis("accuracy"), Axis("cost", log=True)
 SPACE = "{http://www.w3.org/2000/svg}"

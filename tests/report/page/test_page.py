@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from frostline.report.charts import Axis, Point, scatter
-from frostline.report.page import Cell, Code, Fold, Page, Section, Table, Text, html
+from frostline.report.page.charts import Axis, Point, scatter
+from frostline.report.page.html import html
+from frostline.report.page.parts import CodeBlock, Entry, Fold, Page, Section, Table, Text
 
 NASTY = "<script>alert(1)</script>\"' onmouseover=alert(1) x='&amp;{{ 7 * 7 }}</style></svg></title>-->\x00\x1b\ud800"
 SHOWN = NASTY[:-3] + "??\\ud800"  # what cannot be shown is a question mark, half a character its escape
@@ -20,7 +21,7 @@ TAGS = set(
     "figure figcaption table caption thead tbody tr th td pre code details summary img footer script strong "
     "g text line rect circle polygon".split()
 )
-TEMPLATES = files("frostline.report") / "templates"
+TEMPLATES = files("frostline.report.page") / "templates"
 Everything = Callable[[Callable[[str], str]], Page]
 
 
@@ -113,27 +114,27 @@ def test_cells_sort_by_their_value_and_have_their_strategys_marker(everything: E
 
 
 def test_a_value_that_is_no_number_sorts_as_text() -> None:
-    table = Table("t", "c", [("a", True)], [[Cell("nan", float("nan"))], [Cell("inf", float("inf"))]])
+    table = Table("t", "c", [("a", True)], [[Entry("nan", float("nan"))], [Entry("inf", float("inf"))]])
     content = html(Page("p", "v", [Section("s", "S", [table])]))
     assert re.findall(r'<th scope="row" class="n" data-value="([^"]*)"', content) == ["", "inf"]
 
 
 def test_folds_hold_folds_and_empty_tables_say_so() -> None:
-    inner = Fold("inner", [Table("t", "c", [("a", False)], []), Code("  two\n\n  lines")])
+    inner = Fold("inner", [Table("t", "c", [("a", False)], []), CodeBlock("  two\n\n  lines")])
     content = html(Page("p", "", [Section("s", "S", [Fold("outer", [Text("x"), inner])])]))
     assert content.index("outer") < content.index("inner") < content.index("Nothing to show.")
     assert "<code>  two\n\n  lines</code>" in content
 
 
 def test_what_is_no_chart_does_not_get_in() -> None:
-    from frostline.report.page import Figure
+    from frostline.report.page.parts import Figure
 
     with pytest.raises(AssertionError, match="charts come from report.charts"):
         html(Page("p", "v", [Section("s", "S", [Figure("f", "c", "<img src=x>")])]))
 
 
 def test_the_chart_stands_in_the_page_as_it_was_drawn() -> None:
-    from frostline.report.page import Figure
+    from frostline.report.page.parts import Figure
 
     svg = scatter([Point("a", 1, 2)], Axis("x"), Axis("y"))
     content = html(Page("p", "v", [Section("s", "S", [Figure("f", "c", svg)])]))

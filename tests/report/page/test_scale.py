@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.report.charts.place import Box, Segment, free_place, leader, spread
-from frostline.report.charts.scale import compact, linear_ticks, log_ticks, tick_texts
-from frostline.report.charts.svg import shortened, text_width
+from frostline.report.page.charts.place import Box, Segment, free_place, leader, spread
+from frostline.report.page.charts.scale import compact, linear_ticks, log_ticks, tick_texts
+from frostline.report.page.charts.svg import shortened, text_width
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12), st.integers(2, 12))

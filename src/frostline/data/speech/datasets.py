@@ -69,7 +69,7 @@ class AudioOptions(Options):
     @property
     def extent(self) -> Extent:
         """How much of a recording is kept; a transcript is of the whole."""
-        return Extent(self.preprocess.rate, self.preprocess.size, self.min_seconds, whole=self.task.whole)
+        return Extent(self.preprocess.rate, self.preprocess.size, self.min_seconds, whole=self.task.is_sequence)
 
 
 def read_options(values: Mapping[str, Any], where: str) -> AudioOptions:
@@ -91,7 +91,7 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
         found = ask_each(
             options.index, question, list(listing.content), lambda path: find_problem(path, extent, decode=skip)
         )
-        if not options.task.whole:
+        if not options.task.is_sequence:
             return found
         sound = [path for path, reason in zip(listing.content, found, strict=True) if reason is None]
         lasts = {path: shape.seconds for path, shape in zip(sound, read_shapes(sound, options.index), strict=True)}

@@ -1,0 +1,142 @@
+"""Quality against cost: named points with error bars, and the Pareto front through the best of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from frostline.report.page.charts.frame import Axis, Frame, frame, left_out, nothing
+from frostline.report.page.charts.marks import colour, look, marker, whisker
+from frostline.report.page.charts.place import Box, Segment, free_place, leader
+from frostline.report.page.charts.scale import drawable
+from frostline.report.page.charts.svg import LINE, WIDE, add, canvas, serialised, shortened, target, text_width, write
+
+FRONT = "Pareto front"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One strategy's mean; the bounds of its error bars may be missing. ``tip`` adds to the values in its tip."""
+
+    name: str
+    x: float
+    y: float
+    x_low: float | None = None
+    x_high: float | None = None
+    y_low: float | None = None
+    y_high: float | None = None
+    tip: str = ""
+
+
+def scatter(
+    points: Sequence[Point],
+    x: Axis,
+    y: Axis,
+    front: Sequence[str] = (),
+    styles: Mapping[str, int] | None = None,
+    width: int = WIDE,
+) -> str:
+    """Return the points with their names; those named in ``front`` are joined by a step line, cheapest first."""
+    height = width * (0.5 if width >= WIDE else 1.1)
+    root = canvas(width, height, f"{y.title} against {x.title}, {len(points)} points")
+    drawn = [point for point in points if drawable(point.x, x.log) and drawable(point.y, y.log)]
+    outer = Box(4, 4, width - 14, height - 6)
+    if not drawn:
+        nothing(root, outer)
+        return serialised(root)
+    place = frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
+    chosen = sorted((point for point in drawn if point.name in front), key=lambda point: point.x)
+    steps = _front(root, chosen, place)
+    looks = [look(styles, point.name, index) for index, point in enumerate(drawn)]
+    groups = [_point(root, point, number, place, x, y) for point, number in zip(drawn, looks, strict=True)]
+    taken = [step.widened(1.5) for step in steps]
+    _name_front(root, steps, place, _names(groups, drawn, place, taken))
+    left_out(root, [point.name for point in points if point not in drawn], outer)
+    return serialised(root)
+
+
+def _extents(points: Sequence[Point], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
+    xs = [value for point in points for value in (point.x, point.x_low, point.x_high)]
+    ys = [value for point in points for value in (point.y, point.y_low, point.y_high)]
+    return (
+        [value for value in xs if value is not None and drawable(value, x.log)],
+        [value for value in ys if value is not None and drawable(value, y.log)],
+    )
+
+
+def _front(root: Element, points: Sequence[Point], place: Frame) -> list[Segment]:
+    """Draw the best that each cost can buy, and return its steps."""
+    if len(points) < 2:
+        return []
+    corners = [(place.x(point.x), place.y(point.y)) for point in points]
+    path = f"M{corners[0][0]:.1f},{corners[0][1]:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in corners[1:])
+    add(root, "path", "front", d=f"{path}H{place.area.right:.1f}")
+    ends = [*corners[1:], (place.area.right, 0.0)]
+    levels = [Segment(x, y, end, y) for (x, y), (end, _) in zip(corners, ends, strict=True)]
+    rises = [Segment(x, before, x, y) for (_, before), (x, y) in zip(corners, corners[1:], strict=False)]
+    return levels + rises
+
+
+def _point(root: Element, point: Point, number: int, place: Frame, x: Axis, y: Axis) -> Element:
+    tip = "\n".join([y.says(point.y, point.y_low, point.y_high), x.says(point.x, point.x_low, point.x_high)])
+    group = target(root, point.name, f"{tip}\n{point.tip}".strip(), colour(number))
+    across, up = place.x(point.x), place.y(point.y)
+    for bar in _bars(point, place):
+        if bar.x0 == bar.x1:
+            whisker(group, "bar", (bar.y0, bar.y1), across, upright=True)
+        else:
+            whisker(group, "bar", (bar.x0, bar.x1), up)
+    add(group, "circle", "hit", cx=across, cy=up, r=16)
+    marker(group, number, across, up, 7.5)
+    return group
+
+
+def _bars(point: Point, place: Frame) -> list[Segment]:
+    """Return the error bars that a point has."""
+    x, y, found = place.x(point.x), place.y(point.y), []
+    low, high = point.y_low, point.y_high
+    if low is not None and high is not None and drawable(low, place.y.log) and drawable(high, place.y.log):
+        found.append(Segment(x, place.y(low), x, place.y(high)))
+    low, high = point.x_low, point.x_high
+    if low is not None and high is not None and drawable(low, place.x.log) and drawable(high, place.x.log):
+        found.append(Segment(place.x(low), y, place.x(high), y))
+    return [bar for bar in found if bar.length]
+
+
+def _names(groups: Sequence[Element], points: Sequence[Point], place: Frame, taken: Sequence[Box]) -> list[Box]:
+    """Write each name at the nearest place where it and the line to it hide no point, bar, line or other name."""
+    marks = [_room(point, place) for point in points]
+    written = list(taken)
+    widest = (place.area.right - place.area.left) * 0.45
+    for index, (group, point) in enumerate(zip(groups, points, strict=True)):
+        name = shortened(point.name, widest)
+        centre = (place.x(point.x), place.y(point.y))
+        others = written + [box for other, boxes in enumerate(marks) if other != index for box in boxes]
+        box = free_place(centre, (text_width(name), LINE - 2), marks[index], others, _inside(place))
+        line = leader(centre, box)
+        if line:
+            add(group, "line", "leader", x1=line.x0, y1=line.y0, x2=line.x1, y2=line.y1)
+        write(group, name, "name", box.left, box.bottom - 3)
+        written.append(box)
+    return written + [box for boxes in marks for box in boxes]
+
+
+def _inside(place: Frame) -> Box:
+    """Return where names may stand."""
+    return Box(place.area.left + 2, place.area.top - 4, place.area.right + 8, place.area.bottom - 2)
+
+
+def _name_front(root: Element, steps: Sequence[Segment], place: Frame, taken: Sequence[Box]) -> None:
+    """Write what the line is, along its longest step where that hides nothing; elsewhere or else not at all."""
+    size = text_width(FRONT, 11.5)
+    for step in sorted((step for step in steps if step.y0 == step.y1), key=lambda step: -step.length):
+        left = (step.x0 + step.x1 - size) / 2
+        for top in (step.y0 + 3, step.y0 - LINE - 1):
+            box = Box(left, top, left + size, top + LINE - 2)
+            if _inside(place).holds(box) and not any(box.overlap(other) for other in taken):
+                write(root, FRONT, "note", left, box.bottom - 3)
+                return
+
+
+def _room(point: Point, place: Frame) -> list[Box]:
+    x, y = place.x(point.x), place.y(point.y)
+    return [Box(x - 8, y - 8, x + 8, y + 8), *(bar.widened(4) for bar in _bars(point, place))]

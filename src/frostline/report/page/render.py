@@ -1,0 +1,63 @@
+"""A report on disk: report.html, the same as Markdown, and its tables for other programs."""
+
+import re
+from pathlib import Path
+
+from frostline.errors import UserError
+from frostline.files.atomic import read_bytes, write_atomic
+from frostline.report.page.html import html
+from frostline.report.page.markdown import FOLDER, document
+from frostline.report.page.parts import Page
+from frostline.report.page.sections import page
+from frostline.report.page.study.trials import study_page
+from frostline.report.page.tables import results_csv, results_tex, trials_csv
+from frostline.report.read.comparison import Comparison
+from frostline.report.read.study import Study
+from frostline.report.statistics.analysis import Analysis
+
+
+def write_report(folder: Path, comparison: Comparison) -> Path:
+    """Write report.html, report.md with its figures, results.csv and table.tex; return report.html's path.
+
+    Nothing in a record is trusted: text is escaped in all four, a run without its numbers has no result. Raises
+    WriteError where the folder cannot be written.
+    """
+    analysis = Analysis(comparison)
+    written = _write_page(folder, page(analysis))
+    write_atomic(folder / "results.csv", results_csv(analysis))
+    write_atomic(folder / "table.tex", results_tex(analysis))
+    return written
+
+
+def write_study_report(folder: Path, study: Study) -> Path:
+    """Write the report of a hyper-parameter study, as ``write_report`` does, and trials.csv; return report.html's
+    path.
+    """
+    written = _write_page(folder, study_page(study))
+    write_atomic(folder / "trials.csv", trials_csv(study))
+    return written
+
+
+def _write_page(folder: Path, whole: Page) -> Path:
+    text, figures = document(whole)
+    if (folder / FOLDER).is_symlink():
+        raise UserError(
+            f"{folder / FOLDER}: this is a link, and a report writes into no folder but its own; remove it."
+        )
+    before = _figures(folder / "report.md")
+    for path, content in figures.items():
+        write_atomic(folder / path, content)
+    for path in before - figures.keys():
+        (folder / path).unlink(missing_ok=True)
+    write_atomic(folder / "report.md", text)
+    write_atomic(folder / "report.html", html(whole))
+    return folder / "report.html"
+
+
+def _figures(report: Path) -> set[str]:
+    """Return the figures of the report before this one: of what lies in its folder only these are a report's."""
+    try:
+        text = read_bytes(report).decode(errors="replace")
+    except OSError:
+        return set()
+    return set(re.findall(rf"\(({FOLDER}/[\w-]+\.(?:svg|png))\)", text))

@@ -1,0 +1,40 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from frostline.units import duration, flops, plural, score, size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.44, "0.4 s"),
+        (99.94, "99.9 s"),
+        (99.96, "1 min 40 s"),
+        (185, "3 min 05 s"),
+        (3725, "1 h 02 min"),
+        (3599.6, "1 h 00 min"),
+        (-185, "-3 min 05 s"),
+    ],
+)
+def test_times_are_in_the_unit_that_people_would_take(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (12_345_678, "12.3 MB"), (999_600, "1000 kB"), (3_000_000_000_000, "3 TB")],
+)
+def test_sizes_have_three_digits(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+def test_other_numbers() -> None:
+    assert flops(3.412e12) == "3.41 TFLOP"
+    assert (score(0.12345), score(1234.5), score(None)) == ("0.123", "1,234", "-")
+    assert (plural(1, "run"), plural(2000, "run"), plural(2, "strategy", "strategies")) == (
+        "1 run",
+        "2,000 runs",
+        "2 strategies",
+    )
