@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.precision import Precision
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
-from frostline.config.allow import BARS, takes_argument
+from frostline.config.allow import BARS
 from frostline.config.schema import Run, instantiate
 from frostline.config.switches import check_switches
 from frostline.data.base import DataModule
@@ -31,8 +31,9 @@ from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
 from frostline.results.pruning import ask
 from frostline.results.record import versions
+from frostline.run import own
 from frostline.run.costs import Ledger
-from frostline.run.network import fit_adapter, network
+from frostline.run.network import NOTHING, fit_adapter, network
 from frostline.run.parts import Parts, views
 from frostline.tasks.base import Task, better
 from frostline.training.checkpoint import Checkpoints
@@ -45,7 +46,7 @@ from frostline.training.weights import Weights
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
-def assemble(config: Run, folder: Path) -> Parts:
+def assemble(config: Run, folder: Path, given: Mapping[str, Any] = NOTHING) -> Parts:
     """Make every part of a run; nothing is trained and no image decoded yet. Raises UserError for a wrong config."""
     check(config)
     check_devices(config.trainer)
@@ -56,7 +57,7 @@ def assemble(config: Run, folder: Path) -> Parts:
     group = form(trainer, config)
     check_alike(group, versions())
     check_shared(group, Path(config.outputs))
-    backbone, plan, task, data, head = ingredients(config, trainer, group)
+    backbone, plan, task, data, head = ingredients(config, trainer, group, given)
     checkpoints = Checkpoints(folder / "checkpoints")
     progress = Progress()
     weights = Weights(backbone, head, plan)
@@ -95,14 +96,16 @@ def assemble(config: Run, folder: Path) -> Parts:
     )
 
 
-def ingredients(config: Run, trainer: pl.Trainer, group: Group) -> tuple[Backbone, Plan, Task, DataModule, Head]:
+def ingredients(
+    config: Run, trainer: pl.Trainer, group: Group, given: Mapping[str, Any] = NOTHING
+) -> tuple[Backbone, Plan, Task, DataModule, Head]:
     """Return what is trained, by which plan, for which task, on which data: what a run is about."""
     pl.seed_everything(config.seed, verbose=False)
-    backbone, plan = network(config)
+    backbone, plan = network(config, given)
     if config.trainer.get("sync_batchnorm"):
         synchronise(backbone, trainer, group)
     task = make_task(config)
-    data = dataset(config, backbone, task)
+    data = dataset(config, backbone, task, given)
     task.fit(data.splits["train"].labels, data.classes)
     fit_adapter(backbone, data)
     data.used = SPLITS if config.test else ("train", "val")
@@ -149,7 +152,7 @@ def synchronise(backbone: Backbone, trainer: pl.Trainer, group: Group) -> None:
         backbone.synchronise()
 
 
-def dataset(config: Run, backbone: Backbone, task: Task) -> DataModule:
+def dataset(config: Run, backbone: Backbone, task: Task, given: Mapping[str, Any] = NOTHING) -> DataModule:
     """Return the data, prepared as the backbone wants it, its labels as the task does."""
     augment = instantiate(config.augment, "augment") if "_target_" in config.augment else None
     run: dict[str, Any] = {
@@ -158,9 +161,8 @@ def dataset(config: Run, backbone: Backbone, task: Task) -> DataModule:
         "task": task,
         "seed": config.seed,
     }
-    if takes_argument(config.data, "data", "index"):  # a data set of the user's own may have no use for it
-        run["index"] = DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or "")
-    return instantiate(config.data, "data", **run)
+    run["index"] = DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or "")
+    return own.make_data(config.data, given, lambda key, make: make(), **run)
 
 
 def make_module(config: Run, backbone: Backbone, head: Head, task: Task, group: Group) -> FineTuner:

@@ -21,6 +21,7 @@ from frostline.results.record import Cost, Record, git_state, versions
 from frostline.run.assemble import assemble
 from frostline.run.costs import forget_peak_memory
 from frostline.run.insight import Meter, mistakes, moved, similarity
+from frostline.run.network import NOTHING
 from frostline.run.parts import Parts
 from frostline.training.phases import fit_phase, resume, solve_phase
 
@@ -29,7 +30,7 @@ MOST_CLASSES = 2000
 """Whose confusion matrix is recorded: that of more would make a record that its readers refuse for its size."""
 
 
-def run_experiment(config: Run, identifier: str, folder: Path) -> Record:
+def run_experiment(config: Run, identifier: str, folder: Path, given: Mapping[str, Any] = NOTHING) -> Record:
     """Train and test what a resolved config describes; go on where an earlier sitting stopped.
 
     Here references to environment variables become their values; loggers and the record are given the references.
@@ -40,7 +41,7 @@ def run_experiment(config: Run, identifier: str, folder: Path) -> Record:
     """
     started = time.monotonic()
     forget_peak_memory()
-    parts = assemble(Run.read(resolve_env(config.plain())), folder)
+    parts = assemble(Run.read(resolve_env(config.plain())), folder, given)
     optimizer = resume(parts.journal, parts.plan)
     parts.show_plan()
     with parts.loggers.following(config, parts.progress.history):

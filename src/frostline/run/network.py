@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,16 +16,19 @@ from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS, ways
 from frostline.errors import UserError
 from frostline.freeze.plan import Plan
+from frostline.run import own
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def network(config: Run) -> tuple[Backbone, Plan]:
+def network(config: Run, given: Mapping[str, Any] = NOTHING) -> tuple[Backbone, Plan]:
     """Return the backbone and its plan; a plan of a control experiment asks for random weights."""
-    backbone = make_backbone(config, pretrained=True)
+    backbone = make_backbone(config, pretrained=True, given=given)
     plan = make_plan(config, backbone)
-    return (backbone if plan.pretrained else make_backbone(config, pretrained=False)), plan
+    return (backbone if plan.pretrained else make_backbone(config, pretrained=False, given=given)), plan
 
 
-def make_backbone(config: Run, pretrained: bool) -> Backbone:
+def make_backbone(config: Run, pretrained: bool, given: Mapping[str, Any] = NOTHING) -> Backbone:
     """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
 
     One for other data than there is is built all the same, for a size of its own; the data set then says what is wrong.
@@ -33,13 +37,15 @@ def make_backbone(config: Run, pretrained: bool) -> Backbone:
     adapter, data = dict(config.adapter), config.data
     picture = {"size": adapter.pop("size", None)}  # what an adapter makes of a sample, where it is a picture
     size = sized(config.backbone, "backbone", picture if adapted(config) else data)
-    backbone = instantiate(config.backbone, "backbone", **size, pretrained=pretrained)
+    backbone = own.make_backbone(
+        config.backbone, config.data, given, lambda key, make: make(), **size, pretrained=pretrained
+    )
     if adapted(config):
-        own = sized(adapter, "adapter", data)
-        check_adapter(adapter, own, data, backbone.preprocess.modality)
+        there = sized(adapter, "adapter", data)
+        check_adapter(adapter, there, data, backbone.preprocess.modality)
         with torch.random.fork_rng(devices=[]):  # an adapter's weights hang on the seed, the head's not on the adapter
             torch.default_generator.manual_seed(config.seed)
-            backbone.attach(instantiate(adapter, "adapter", backbone=backbone, **own))
+            backbone.attach(instantiate(adapter, "adapter", backbone=backbone, **there))
     return backbone
 
 

@@ -36,6 +36,11 @@ class OwnData:
         """Return the name of the task that the training labels are for."""
         return find_task(self.splits["train"].look(memory_gb * 2**30).labels)
 
+    def samples_kind(self, memory_gb: float) -> dict[str, Any]:
+        """Return the ``shape`` and ``dtype`` of one sample, as a backbone is told them."""
+        look = self.splits["train"].look(memory_gb * 2**30)
+        return {"shape": list(look.shape), "dtype": str(look.dtype).removeprefix("torch.")}
+
 
 def own_data(found: Any) -> OwnData:
     """Return a user's data: a mapping of splits or a train split alone, a LightningDataModule, or OwnData as it is.
