@@ -1,8 +1,12 @@
 """Networks as users write them, for tests: plain modules that know nothing of Frostline."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Residual(nn.Module):
@@ -82,7 +86,7 @@ class Tied(nn.Module):
         return functional.relu(self.second(torch.tanh(self.first(x))))
 
 
-def seeded(kind: type[nn.Module], *arguments: int) -> nn.Module:
+def seeded(kind: type[Network], *arguments: int) -> Network:
     """Return a network with weights that are the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

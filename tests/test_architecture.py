@@ -23,7 +23,8 @@ LAYERS = {
     "one run: the only builder, and the story from data to record": ("run",),
     "where runs are executed": ("launchers",),
     "what is made of runs": ("report", "serving", "comparison", "tuning"),
-    "what people call: from Python, and from a shell": ("commands",),
+    "what people call from Python": ("api",),
+    "what people call from a shell": ("commands",),
     "the program": ("__main__",),
 }
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}

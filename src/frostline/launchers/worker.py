@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import yaml
 
@@ -185,8 +187,8 @@ def _end_in_time(folder: Path, rank: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def attempt(config: Run, folder: Path) -> Record:
-    """Return the record of a run, however it ends (short of an interruption)."""
+def attempt(config: Run, folder: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Record:
+    """Return the record of a run, however it ends (short of an interruption); ``given`` are `run_experiment`'s."""
     import frostline.processes.imports  # noqa: F401 (before Lightning)
     from frostline.run.experiment import run_experiment
     from frostline.training.module import Diverged
@@ -195,7 +197,7 @@ def attempt(config: Run, folder: Path) -> Record:
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config.launcher["threads"])
-        return run_experiment(config, folder.name, folder)
+        return run_experiment(config, folder.name, folder, given)
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)

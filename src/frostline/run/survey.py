@@ -26,14 +26,16 @@ from frostline.freeze.plan import Plan
 from frostline.ranks.collectives import environment
 from frostline.ranks.numerics import describe_numerics
 from frostline.run.assemble import check, choose, dataset, make_cache, make_task
-from frostline.run.network import adapted, fit_adapter, make_backbone, make_plan, sizes
+from frostline.run.network import NOTHING, adapted, fit_adapter, make_backbone, make_plan, sizes
 from frostline.run.parts import kept, trains, views
 
 Need = tuple[str, int, Cut]
 """A split, a view of it, and a cut."""
 
 
-def survey(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> list[dict[str, Any]]:
+def survey(
+    configs: Sequence[Mapping[str, Any]], elsewhere: bool = False, given: Mapping[str, Any] = NOTHING
+) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts; ``elsewhere`` where it is to run on another machine.
 
     ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
@@ -42,16 +44,18 @@ def survey(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> lis
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
-    shelf = Shelf(elsewhere)
+    shelf = Shelf(elsewhere, given)
     return [_facts(shelf, Run.read(resolve_env(config)), make_mask(config)) for config in configs]
 
 
-def count_passes(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> int:
+def count_passes(
+    configs: Sequence[Mapping[str, Any]], elsewhere: bool = False, given: Mapping[str, Any] = NOTHING
+) -> int:
     """Return how many passes over a view of a split these runs' caches lack: so many workers can share them.
 
     ``elsewhere`` is that of ``survey``; of GPUs elsewhere it is not known, and all passes are counted.
     """
-    shelf, found = Shelf(elsewhere), set[str]()
+    shelf, found = Shelf(elsewhere, given), set[str]()
     for cache, split, view, cuts in shelf.passes([Run.read(resolve_env(config)) for config in configs]):
         assert cache.store is not None
         keys = [cache.key(split, cut, view) for cut in cuts]
@@ -60,7 +64,9 @@ def count_passes(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) 
     return len(found)
 
 
-def extract(configs: Sequence[Mapping[str, Any]], threads: int, workers: int = 1) -> dict[str, Any]:
+def extract(
+    configs: Sequence[Mapping[str, Any]], threads: int, workers: int = 1, given: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
     """Store all that these runs will need of the prefix cache, with one pass over each view of each split.
 
     Of several ``workers`` that are asked this at the same time each takes the passes that no other one has taken, the
@@ -69,7 +75,7 @@ def extract(configs: Sequence[Mapping[str, Any]], threads: int, workers: int = 1
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
-    shelf, passes, stored = Shelf(), 0, 0
+    shelf, passes, stored = Shelf(given=given), 0, 0
     try:
         for cache, split, view, cuts in shelf.passes([Run.read(resolve_env(config)) for config in configs]):
             if cache.fill(split, view, cuts, wait=workers == 1):
@@ -86,8 +92,8 @@ class Shelf:
     With ``elsewhere`` they are made on the CPU, and what is decided is decided for the device that the runs will have.
     """
 
-    def __init__(self, elsewhere: bool = False) -> None:
-        self.elsewhere = elsewhere
+    def __init__(self, elsewhere: bool = False, given: Mapping[str, Any] = NOTHING) -> None:
+        self.elsewhere, self.given = elsewhere, given
         self._made: dict[str, Any] = {}
 
     def backbone(self, config: Run) -> tuple[Backbone, Plan]:
@@ -95,17 +101,17 @@ class Shelf:
         random = config.backbone.get("weights") == "none"
         random = random or adapted(config)  # an adapter's weights are
         shared = (config.backbone, config.adapter, sizes(config.data), config.seed if random else None)
-        network = self._once(shared, lambda: make_backbone(config, pretrained=True))
+        network = self._once(shared, lambda: make_backbone(config, True, self.given))
         plan = self._once((shared, config.freeze, config.epochs), lambda: make_plan(config, network))
         if plan.pretrained:
             return network, plan
-        return self._once((shared, config.seed), lambda: make_backbone(config, pretrained=False)), plan
+        return self._once((shared, config.seed), lambda: make_backbone(config, False, self.given)), plan
 
     def cache(self, config: Run, backbone: Backbone) -> PrefixCache:
         """Return the prefix cache over a run's backbone and data."""
         look = str(backbone.preprocess)
         named = [getattr(config, key) for key in ("data", "augment", "task", "seed")]
-        data = self._once((*named, look), lambda: dataset(config, backbone, make_task(config)))
+        data = self._once((*named, look), lambda: dataset(config, backbone, make_task(config), self.given))
         self._once((id(backbone), id(data)), lambda: fit_adapter(backbone, data) or True)
         kind = config.trainer["accelerator"]
         there = replace(config, trainer={**config.trainer, "accelerator": "cpu" if self.elsewhere else kind})

@@ -20,7 +20,7 @@ from frostline.errors import UserError
 from frostline.heads import Head
 from frostline.ranks.numerics import computing
 from frostline.run.assemble import make_task
-from frostline.run.network import network
+from frostline.run.network import NOTHING, network
 from frostline.run.survey import lone_trainer
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
@@ -54,12 +54,14 @@ class Restored:
             return self.task.dense(self.head(self.backbone(inputs.to(self.device)))).cpu()
 
 
-def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = None) -> Restored:
+def restore(
+    folder: Path, record: Mapping[str, Any], accelerator: str | None = None, given: Mapping[str, Any] = NOTHING
+) -> Restored:
     """Return the network of a run that is done, at its best epoch.
 
     ``accelerator`` is Lightning's word for the device; None: the CPU where the run was made there, else the best at
-    hand. A processor computes in 32-true for a run in 16-mixed, and says so. Raises UserError where the checkpoint is
-    gone, or the network's own weights are not those of the run.
+    hand. ``given`` are the objects that the run was given. A processor computes in 32-true for a run in 16-mixed, and
+    says so. Raises UserError where the checkpoint is gone, or the network's own weights are not those of the run.
     """
     config = Run.read(resolve_env(record["config"]))
     kind = accelerator or ("cpu" if config.trainer.get("accelerator") == "cpu" else find_accelerator())
@@ -68,7 +70,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
         trained["precision"] = "32-true"
         log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
     trainer = lone_trainer(replace(config, trainer=trained))
-    backbone, plan = network(config)
+    backbone, plan = network(config, given)
     task = make_task(config)
     task.remember(record["task"])
     classes = record["data"]["classes"]

@@ -105,16 +105,17 @@ def test_what_cannot_be_read_makes_every_network_another_one() -> None:
     network = seeded(Table)
     network.rule = object()  # type: ignore[assignment]
     own = OwnNetwork(network)
-    text, (note,) = own.identity
-    assert "(the network.rule is a object)" in note and own.identity[0] == text
-    assert OwnNetwork(network).identity[0] != text
-    assert OwnNetwork(network, content="mine 1").identity == ("mine 1", [])
+    (note,) = own.notes(None)
+    assert "(the network.rule is a object)" in note and own.notes(own.identity) == [note]
+    assert OwnNetwork(network).identity != own.identity and own.notes("mine 1") == []
+    vouched = OwnNetwork(network, content="mine 1")
+    assert vouched.identity == "mine 1" and vouched.notes("mine 1") == []
 
 
 def test_weights_and_code_make_the_identity() -> None:
     network = seeded(Pictures)
     own = OwnNetwork(network)
     with torch.no_grad():
-        network.stem.weight.add_(1)  # type: ignore[union-attr, operator]
+        network.stem.weight.add_(1)
     assert OwnNetwork(network).identity != own.identity
     assert OwnNetwork(seeded(Pictures)).identity == own.identity

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, Cut, evaluating
 from frostline.backbones.groups import generic_groups
-from frostline.backbones.own.network import Groups, OwnNetwork, copy_network, match_groups, randomise, remove_layer
+from frostline.backbones.own.network import Groups, OwnNetwork, match_groups
 from frostline.backbones.traced.execution import live_statistics
 from frostline.backbones.traced.measure import measured
 from frostline.backbones.traced.trace import part, trace
@@ -89,7 +89,7 @@ def as_backbone(
     found: Backbone | OwnNetwork | nn.Module | None = None,
     *,
     shape: Sequence[int] | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     groups: Groups | None = None,
     classifier: str | None = None,
     name: str | None = None,
@@ -100,12 +100,9 @@ def as_backbone(
 ) -> Backbone:
     """Return a backbone around a copy of any module; a Backbone is returned as it is.
 
-    ``shape`` and ``dtype`` are those of one sample, which comes as the data has it. ``classifier`` names a last layer
-    that an identity takes the place of, so that a whole classifier can be given. ``groups`` maps names, in the order
-    of depth, to modules or parameters (globs, such as ``layer1.*``); None: by the network's children. ``content``
-    vouches for all that the network computes, where its code cannot be read. ``batch_norm`` is that of other
-    backbones. Without ``pretrained`` every module is told to ``reset_parameters``. Weights in 16 or 64 bits become
-    float32. Raises UserError for what does not fit the network.
+    The first keys are what an OwnNetwork does not say by its own fields. ``batch_norm`` is as for other backbones.
+    Without ``pretrained`` every module is told to ``reset_parameters``. Weights in 16 or 64 bits become float32.
+    Raises UserError for what does not fit the network.
     """
     if isinstance(found, Backbone):
         return found
@@ -114,28 +111,19 @@ def as_backbone(
             f"backbone: {name or 'this network'} was given to a run from Python, and no file holds it; make the same "
             "call again there, or use --allow MODULE and backbone._target_=MODULE.FUNCTION on the command line."
         )
-    given = found if isinstance(found, OwnNetwork) else OwnNetwork(found, content=content)
-    shape, groups, classifier = shape or given.shape, groups or given.groups, classifier or given.classifier
-    label = name or given.name or type(given.module).__name__
+    own = found if isinstance(found, OwnNetwork) else OwnNetwork(found, name=name)
+    shape, dtype = own.shape or shape, own.dtype or dtype or "float32"
+    groups, classifier = own.groups or groups, own.classifier or classifier
     if shape is None:
-        raise UserError(
-            f"backbone.shape: nothing says what samples {label} takes; give the shape of one, as [3, 32, 32]."
-        )
-    network = copy_network(given.module).float().requires_grad_(True).train()
-    if classifier is not None:
-        remove_layer(network, classifier)
-    if not pretrained:
-        randomise(network, label)
-    if not any(True for _ in network.parameters()):
-        raise UserError(f"backbone: {label} has no parameters; there is nothing to freeze or train.")
-    identity, notes = given.identity
+        raise UserError(f"backbone.shape: nothing says what samples {own.label} takes; give it, such as [3, 32, 32].")
+    network = own.make_network(classifier, pretrained)
     return OwnBackbone(
         network,
-        label,
+        own.label,
         generic_groups(network) if groups is None else match_groups(network, groups),
         AsGiven(tuple(shape), dtype),
-        architecture=f"own {label} {identity} without {classifier}",
+        architecture=f"own {own.label} {content or own.identity} without {classifier}",
         live_statistics=live_statistics(batch_norm, random=not pretrained),
         compile=compile,
-        notes=notes,
+        notes=own.notes(content),
     )

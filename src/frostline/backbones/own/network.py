@@ -21,14 +21,18 @@ Groups = Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """A copy of a user's module with what Frostline must be told of it; ``as_backbone`` explains the fields.
+    """A copy of a user's module with what Frostline must be told of it. Neither is changed by a run: it trains a copy.
 
-    Neither the user's module nor this copy is changed by a run, which trains a copy of its own.
+    ``shape`` and ``dtype`` (float32 where it is None) are those of one sample, which comes as the data has it.
+    ``classifier`` names a last layer that an identity takes the place of, so that a whole classifier can be given.
+    ``groups`` maps names, in the order of depth, to modules or parameters (globs, such as ``layer1.*``); None: by the
+    network's children. ``content`` is a text that stands for all that the network computes, where its code cannot be
+    read. Raises UserError for a module that cannot be copied.
     """
 
     module: nn.Module
     shape: Sequence[int] | None = None
-    dtype: str = "float32"
+    dtype: str | None = None
     groups: Groups | None = None
     classifier: str | None = None
     name: str | None = None
@@ -37,30 +41,55 @@ class OwnNetwork:
     def __post_init__(self) -> None:
         object.__setattr__(self, "module", copy_network(self.module))
 
-    @cached_property
-    def identity(self) -> tuple[str, list[str]]:
-        """Text that stands for the network's weights and code, and notes on what could not be read of these.
+    @property
+    def label(self) -> str:
+        """What the network is called."""
+        return self.name or type(self.module).__name__
 
-        Where something could not be read it is another text each time, so that nothing of earlier runs is reused.
+    @cached_property
+    def identity(self) -> str:
+        """Text that stands for the network's weights and code.
+
+        Where something could not be read it is another text for each copy, so that nothing of earlier runs is reused.
         """
         if self.content is not None:
-            return self.content, []
-        code, unread = digest_code(self.module)
-        if unread:
-            return uuid.uuid4().hex, [
-                f"nothing is reused of earlier runs of {type(self.module).__name__}: what it computes depends on "
-                f"what cannot be read ({named(unread, 3)}); give content= a text that changes whenever that does"
-            ]
+            return self.content
+        if self._code[1]:
+            return uuid.uuid4().hex
         tensors = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
-        return sha256_json([fingerprint(tensors), code]), []
+        return sha256_json([fingerprint(tensors), self._code[0]])
 
-    def node(self, shape: Sequence[int], dtype: str) -> dict[str, Any]:
-        """Return the node of a config that stands for this network, for inputs of ``shape`` where none was given."""
+    def notes(self, content: str | None) -> list[str]:
+        """Return what is to be said of the code that could not be read, unless another ``content`` stands for it."""
+        if self.content is not None or content not in (None, self.identity) or not self._code[1]:
+            return []
+        return [
+            f"nothing is reused of earlier runs of {self.label}: what it computes depends on what cannot be read "
+            f"({named(self._code[1], 3)}); give content= a text that changes whenever that does"
+        ]
+
+    @cached_property
+    def _code(self) -> tuple[str, list[str]]:
+        return digest_code(self.module)
+
+    def make_network(self, classifier: str | None, pretrained: bool) -> nn.Module:
+        """Return a network to train, without its classifier; not ``pretrained``, it has random weights."""
+        network = copy_network(self.module).float().requires_grad_(True).train()
+        if classifier is not None:
+            remove_layer(network, classifier)
+        if not any(True for _ in network.parameters()):
+            raise UserError(f"backbone: {self.label} has no parameters; there is nothing to freeze or train.")
+        if not pretrained:
+            randomise(network, self.label)
+        return network
+
+    def node(self, shape: Sequence[int] | None, dtype: str | None) -> dict[str, Any]:
+        """Return the node of a config that stands for this network, for samples like these where it has no shape."""
         groups = None if self.groups is None else {name: _listed(members) for name, members in self.groups.items()}
         return {
-            "name": self.name or type(self.module).__name__,
-            "content": self.identity[0],
-            "shape": list(self.shape or shape),
+            "name": self.label,
+            "content": self.identity,
+            "shape": list(self.shape or shape or []) or None,
             "dtype": self.dtype if self.shape else dtype,
             "groups": groups,
             "classifier": self.classifier,

@@ -152,11 +152,18 @@ def plain_label(label: Any) -> Label:
 def seeded(*parts: object) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's global generators by ``parts``, and put their states back at the end."""
     seed = stable_seed(*parts)
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (the global one is what datasets draw from)
-    with torch.random.fork_rng(devices=[]):
+    with restoring_generators():
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (the global one is what datasets draw from)
+        yield
+
+
+@contextmanager
+def restoring_generators() -> Iterator[None]:
+    """Put the states of Python's, NumPy's and, on the processor, torch's global generators back at the end."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
