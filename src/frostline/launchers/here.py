@@ -1,8 +1,10 @@
 """Runs in this very process, one after the other: of objects that no other process could be given."""
 
 import os
+import signal
+import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Self
 
@@ -12,6 +14,7 @@ from frostline.errors import UserError
 from frostline.launchers.base import Task
 from frostline.launchers.dispatch import Outcome, accident, conclude, set_up, settled
 from frostline.launchers.worker import attempt, claim, work
+from frostline.processes.stopping import interruptible
 from frostline.results.log import logging_to
 from frostline.results.owner import release
 from frostline.results.store import LOG
@@ -57,17 +60,26 @@ class Here:
 
 
 def run_here(task: Task, given: Mapping[str, Any]) -> Outcome:
-    """Do a run that is not done. Raises UserError where its folder cannot be written."""
+    """Do a run that is not done.
+
+    Raises UserError where its folder cannot be written, and KeyboardInterrupt when its record says that this process
+    was asked to stop.
+    """
     folder, config = task.folder, task.config
     check_alone(config)
     set_up(folder, config)
-    with leaving_process(), logging_to(folder / LOG, make_mask(config.plain())):
+    main = threading.current_thread() is threading.main_thread()  # only it is told of signals
+    signals = interruptible(signal.SIGINT) if main else nullcontext()
+    with leaving_process(), signals, logging_to(folder / LOG, make_mask(config.plain())):
         claim(folder)
         try:
             code = work(config, folder, lambda config, folder: attempt(config, folder, given))
         finally:
             release(folder)
-    return conclude(folder, config, accident(folder, code))
+    outcome = conclude(folder, config, accident(folder, code))
+    if outcome.record["status"] == "interrupted":
+        raise KeyboardInterrupt(outcome.record["reason"])
+    return outcome
 
 
 def check_alone(config: Run) -> None:
