@@ -64,7 +64,7 @@ def main() -> None:
         for (label, block, trial), rows in groups.items():
             took = []
             for row in rows[: args.first]:
-                config = yaml.safe_load((folder / row["path"] / RESOLVED).read_text())
+                config = Run.read(yaml.safe_load((folder / row["path"] / RESOLVED).read_text()))
                 each, record = alone(config, Path(name) / "alone")
                 assert record["status"] == "done", record["reason"]
                 took.append(each)

@@ -20,10 +20,11 @@ import yaml
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
+from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
 from frostline.processes.stopping import Interrupted, interruptible
-from frostline.run import assemble
+from frostline.run import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
 
@@ -78,12 +79,12 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
         if origin is not None and distributed.get_rank() == 0:
             shutil.copytree(Path(origin) / "checkpoints", folder / "checkpoints")
         distributed.barrier()
-    assemble.ask = lambda folder, epoch: epoch == stop
+    setup.ask = lambda folder, epoch: epoch == stop
     FineTuner.training_step = halting(halt)
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:
         with interruptible():
-            record = attempt(yaml.safe_load((folder / "resolved.yaml").read_text()), folder)
+            record = attempt(Run.read(yaml.safe_load((folder / "resolved.yaml").read_text())), folder)
     except Interrupted:
         return
     if distributed.get_rank() == 0:

@@ -13,7 +13,7 @@ from tests.sequences import save_bert
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.run.assemble import assemble
+from frostline.run.build import Builder
 
 NETWORK = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "trainer.accelerator=cpu"]
 WORDS = {"sweet": "cake sugar honey jam", "hard": "stone iron steel rock"}
@@ -61,7 +61,7 @@ def test_a_probe_behind_an_adapter_is_cached_with_what_the_adapter_measured(text
 
 
 def test_the_adapter_has_its_statistics_before_anything_is_cached(texts: Path, tmp_path: Path) -> None:
-    parts = assemble(config(texts, "freeze=fpt"), tmp_path)
+    parts = Builder().build(config(texts, "freeze=fpt"))
     adapter: Any = parts.backbone.adapter
     assert 150 < float(adapter.mean) < 255 and float(adapter.deviation) > 10, "mostly white paper"
     assert next(iter(parts.backbone.groups)) == "adapter" and set(parts.plan.phases[0].train) > {"adapter", "head"}
@@ -94,7 +94,7 @@ def test_data_of_another_modality_is_refused_with_what_would_do(
 ) -> None:
     data = ["data=text_csv", f"data.file={texts}", *NETWORK, f"outputs={tmp_path / 'outputs'}", *overrides]
     with pytest.raises(UserError, match=message):
-        assemble(resolve(compose("run", data)), tmp_path)
+        Builder().build(resolve(compose("run", data)))
 
 
 @pytest.mark.parametrize("network", ["bert", "voice"])

@@ -139,7 +139,7 @@ def check_fsdp(outputs: Path) -> Rows:
             rows = {name: ended(f"{precision}, {name}", outcome) for name, outcome in found.items()}
             yield from rows.values()
             if all(row["state"] == "ok" for row in rows.values()):
-                apart = largest_difference(*(latest(outcome.record["config"]) for outcome in found.values()))
+                apart = largest_difference(*(latest(Run.read(outcome.record["config"])) for outcome in found.values()))
                 limit = 1e-3 if precision == "32-true" else 0.1
                 yield judge(
                     apart < limit, f"{precision}: the weights differ by {apart:.3g} after 2 epochs", apart=apart
@@ -218,5 +218,5 @@ def check_determinism(outputs: Path) -> Rows:
     for outcome in both:
         yield ended("deterministic", outcome)
     if all(outcome.record["status"] == "done" for outcome in both):
-        apart = largest_difference(*(latest(outcome.record["config"]) for outcome in both))
+        apart = largest_difference(*(latest(Run.read(outcome.record["config"])) for outcome in both))
         yield judge(apart == 0, f"their weights differ by {apart:.3g}", apart=apart)

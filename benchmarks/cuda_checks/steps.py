@@ -19,9 +19,9 @@ from frostline.data.inputs import Inputs, chunks
 from frostline.launchers.pool.launcher import Pool
 from frostline.ranks.collectives import Group, open_channel
 from frostline.ranks.place import loopback
-from frostline.run.assemble import assemble
+from frostline.run.build import Builder
 from frostline.run.experiment import train
-from frostline.run.parts import Parts
+from frostline.run.setup import Experiment, set_up
 from frostline.training.module import CHECK_EVERY
 
 STEPS = 20
@@ -31,9 +31,9 @@ def check_cached(outputs: Path) -> Rows:
     """Features by way of stored activations against those of the whole network, at other batch sizes too."""
     for precision in CLOSE if CUDA else ("32-true", "bf16-mixed"):
         config = make(outputs, *NETWORK, "freeze=full", f"trainer.precision={precision}")
-        parts = assemble(config, outputs / precision)
-        few, samples = (parts.data.splits["train"].inputs(torch.arange(count), 0) for count in (8, 96))
-        for cut in [parts.cuts[len(parts.cuts) * part // 4] for part in (1, 2, 3)]:
+        parts = set_up(config, outputs / precision, Builder(), time.monotonic())
+        few, samples = (parts.made.data.splits["train"].inputs(torch.arange(count), 0) for count in (8, 96))
+        for cut in [parts.policy.cuts[len(parts.policy.cuts) * part // 4] for part in (1, 2, 3)]:
             apart = {size: difference(parts, few if size == 1 else samples, cut.name, size) for size in (1, 24, 96)}
             text = ", ".join(f"{value:.1e} at {size}" for size, value in apart.items())
             about = f"{precision}, cut {cut.name}: apart by {text} samples"
@@ -41,9 +41,9 @@ def check_cached(outputs: Path) -> Rows:
 
 
 @torch.inference_mode()
-def difference(parts: Parts, samples: Inputs, cut: str, size: int) -> float:
+def difference(parts: Experiment, samples: Inputs, cut: str, size: int) -> float:
     """Return how far features of live and of stored activations lie apart, of the largest of them."""
-    device, backbone = parts.cache.device, parts.backbone.to(parts.cache.device).eval()
+    device, backbone = parts.cache.device, parts.made.backbone.to(parts.cache.device).eval()
     below, above = prefix(backbone, [cut]), suffix(backbone, cut)
     with parts.cache.autocast():
         stored = [below(batch.to(device))[0].cpu() for batch in chunks(samples, 32)]
@@ -53,7 +53,7 @@ def difference(parts: Parts, samples: Inputs, cut: str, size: int) -> float:
     return float((one - other).abs().max() / one.abs().max())
 
 
-def follow(parts: Parts, callback: pl.Callback) -> None:
+def follow(parts: Experiment, callback: pl.Callback) -> None:
     """Train with a callback."""
     trainer: Any = parts.trainer
     trainer.callbacks.append(callback)
@@ -80,7 +80,7 @@ def check_waits(outputs: Path) -> Rows:
         return
     for name, more in {"live": ["cache.enabled=false"], "cached": []}.items():
         options = ["freeze=last_k", "head.solver=null", "epochs=1", "data.batch_size=8", *more]
-        parts = assemble(make(outputs, *NETWORK, *options), outputs / name)
+        parts = set_up(make(outputs, *NETWORK, *options), outputs / name, Builder(), time.monotonic())
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             waits = Waits(seen)
@@ -130,7 +130,7 @@ def check_profile(outputs: Path) -> Rows:
     if not CUDA:
         yield NO_GPU
         return
-    parts = assemble(make(outputs, *full, "epochs=1"), outputs / "profile")
+    parts = set_up(make(outputs, *full, "epochs=1"), outputs / "profile", Builder(), time.monotonic())
     profile = Profile()
     follow(parts, profile)
     yield judge(profile.busy() > 0, f"the device works {profile.busy():.0%} of the time", busy=profile.busy())

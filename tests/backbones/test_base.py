@@ -89,8 +89,8 @@ def test_frozen_buffers_stay_bit_equal_in_a_training_step() -> None:
 
 
 def test_norms_are_the_parameters_of_normalisation() -> None:
-    assert staged().norms() == {"network.stage.1.weight", "network.stage.1.bias"}
-    assert len(vit().norms()) == 2 * (2 * 3 + 1)
+    assert staged().kinds()["norm"] == {"network.stage.1.weight", "network.stage.1.bias"}
+    assert len(vit().kinds()["norm"]) == 2 * (2 * 3 + 1)
 
 
 def test_images_are_normalised_with_the_preprocess_and_that_is_outside_the_state_dict() -> None:

@@ -33,8 +33,7 @@ from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.prefix import BATCH, LENGTH, PrefixCache
 from frostline.ranks.collectives import Group
-from frostline.run.assemble import dataset, make_task
-from frostline.run.network import make_backbone
+from frostline.run.build import Builder
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +101,8 @@ def test_speech_comes_to_the_bytes_of_a_simple_loop(tmp_path: Path) -> None:
     said = ["backbone=voice_encoder", "backbone.weights=none", "data=audiofolder", "data.seconds=0.5"]
     root = folders(tmp_path / "data", count=20)
     config = resolve(compose("run", [*said, f"data.root={root}", f"outputs={tmp_path}"]))
-    backbone = make_backbone(config, pretrained=False)
-    data = dataset(config, backbone, make_task(config))
+    made = Builder().build(config)
+    backbone, data = made.backbone, made.data
     cuts = find_cuts(backbone, data.typical)
     PrefixCache(Store(tmp_path / "cache"), backbone, data).fill("train", 0, cuts)
     assert written(tmp_path / "cache", cuts) == simple(backbone, data, "train", 0, cuts, 1)

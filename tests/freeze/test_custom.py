@@ -1,6 +1,6 @@
 """Plans written by hand."""
 
-from frostline.freeze.plan import Plan, Train
+from frostline.freeze.plan import Change, Plan, Train
 from frostline.freeze.strategies import custom
 
 RESNET = "stem stage1 stage2 stage3 stage4".split()
@@ -25,6 +25,13 @@ def test_first_match_wins() -> None:
 def test_a_head_trains_whole_where_a_glob_matches_it() -> None:
     plan = custom(["stem"], 3, phases=[{"train": {"*": {"lr": 0.5, "kind": "norm"}}}])
     assert described(plan) == [("phase1", 3, {"stem": Train(0.5, "norm"), "head": Train(0.5)})]
+
+
+def test_changes_come_before_the_phases() -> None:
+    phases = [{"train": {"head": 1}}]
+    plan = custom(["stem"], 3, phases=phases, changes=[{"kind": "random_weights"}, {"kind": "x", "options": {"y": 2}}])
+    assert plan.changes == (Change("random_weights"), Change("x", {"y": 2})) and not plan.pretrained
+    assert Plan.from_dict(plan.to_dict()) == plan
 
 
 def test_shares() -> None:

@@ -25,6 +25,9 @@ MISTAKES = [
     ("gradual", {"each": 0}, "freeze.each: 0 must be a whole number"),
     ("chain_thaw", {"scale": 0}, "freeze.scale: 0 must be a number above 0"),
     ("custom", {"phases": []}, "freeze.phases: .*one or more"),
+    ("custom", {"phases": [], "changes": ["lora"]}, r"freeze.changes\[0\]: 'lora' is invalid: expected a mapping"),
+    ("custom", {"phases": [], "changes": [{"kind": "a", "options": 3}]}, r"freeze.changes\[0\].options: 3 is invalid"),
+    ("custom", {"phases": [], "changes": [{"kind": "a", "rank": 3}]}, r"freeze.changes\[0\]: 'rank' is not known"),
     ("custom", {"phases": ["head"]}, r"freeze.phases\[0\]: 'head' must be a mapping"),
 ]
 
@@ -47,8 +50,8 @@ WRONG_PHASES = [
     ({"epochs": 5, "train": {"stem": "slow"}}, r"phases\[1\].train.stem: 'slow' must be a number above 0"),
     ({"epochs": 5, "train": {"stem": None}}, r"phases\[1\].train.stem: None must be a number above 0"),
     (
-        {"epochs": 5, "train": {"stem": {"kind": "conv"}}},
-        r"train.stem.kind: 'conv' is not known; choose one of: all, norm, bias",
+        {"epochs": 5, "train": {"stem": {"kind": 3}}},
+        r"train.stem.kind: 3 is invalid: expected a kind of parameter, such as all",
     ),
     ({"epochs": 5, "train": {"head": {"kind": "bias"}}}, r"train.head.kind: 'bias' is not possible"),
     ({"epochs": 5, "train": {"stem": {"rate": 1}}}, r"train.stem: 'rate' is not known; choose one of: lr, kind"),

@@ -21,7 +21,7 @@ from frostline.errors import UserError
 from frostline.launchers.base import Task
 from frostline.launchers.dispatch import Outcome
 from frostline.results.store import run_id
-from frostline.run.assemble import make_trainer
+from frostline.run.trainer import make_trainer
 from frostline.training.loggers import make_loggers
 
 SETTINGS = settings(

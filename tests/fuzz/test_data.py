@@ -27,8 +27,7 @@ from frostline.data.inputs import count
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, printable
 from frostline.results.store import run_id
-from frostline.run.assemble import dataset, make_task
-from frostline.run.network import make_backbone
+from frostline.run.build import Builder, make_data
 
 SETTINGS = settings(
     max_examples=60,
@@ -74,7 +73,7 @@ def in_time() -> Iterator[None]:
 def prepared(*given: str) -> tuple[Run, Backbone]:
     """Return a config, of which what names the data set is still to be filled in, and its backbone."""
     config = resolve(compose("run", list(given)))
-    return config, make_backbone(config, pretrained=True)
+    return config, Builder().network(config)[0]
 
 
 def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
@@ -84,7 +83,7 @@ def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
     try:
         with in_time():
             name = run_id(config)
-            found = dataset(config, backbone, make_task(config))
+            found = make_data(config, backbone, Builder().task(config))
             for split in SPLITS:
                 served = sum(count(batch["inputs"]) for batch in found.loader(split, shuffle=False))
                 assert served == len(found.splits[split])

@@ -7,7 +7,7 @@ from pathlib import Path
 from frostline.files.atomic import MOST_BYTES
 from frostline.results.checked import load_record
 from frostline.results.record import Record, git_state, versions
-from frostline.run.experiment import MOST_CLASSES
+from frostline.run.outcome import MOST_CLASSES
 
 NAN, INFINITY = float("nan"), float("inf")
 

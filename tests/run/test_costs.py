@@ -1,4 +1,4 @@
-"""The ledger: what belongs to this run alone, and to all of its ranks and sittings."""
+"""Costs: what belongs to this run alone, and to all of its ranks and sittings."""
 
 import json
 from typing import Any
@@ -13,8 +13,7 @@ from frostline.freeze.plan import Phase, Plan, Train
 from frostline.ranks.collectives import ALONE, Group
 from frostline.ranks.machine import describe_machine
 from frostline.results.checked import load_record
-from frostline.run.costs import Ledger, forget_peak_memory, peak_memory
-from frostline.training.phases import Progress
+from frostline.run.costs import Costs, forget_peak_memory, peak_memory
 
 PLAN = Plan((Phase("head", 2, {"head": Train(1.0, "all")}),), ("stem",))
 SAMPLES = {"train": 4, "val": 2, "test": 2}
@@ -43,28 +42,28 @@ def test_the_peak_is_of_this_run_even_in_a_warm_process() -> None:
 
 
 def test_the_peak_is_that_of_the_rank_that_took_most_in_any_sitting() -> None:
-    progress = Progress()
-    Ledger(progress, PLAN, SAMPLES, Beside(0, 2)).charge(0)
-    kept = progress.cost
-    ledger = Ledger(progress, PLAN, SAMPLES)
-    progress.cost = kept  # as a checkpoint gives it back
-    ledger.charge(1)
-    assert ledger.cost().peak_host_bytes == ledger.cost().peak_device_bytes == LARGE
-    alone = Ledger(Progress(), PLAN, SAMPLES)
+    first = Costs(PLAN, SAMPLES, group=Beside(0, 2))
+    first.charge(0)
+    costs = Costs(PLAN, SAMPLES)
+    costs.load(json.loads(json.dumps(first.state())))  # as a checkpoint gives it back
+    costs.charge(1)
+    assert costs.total().peak_host_bytes == costs.total().peak_device_bytes == LARGE
+    alone = Costs(PLAN, SAMPLES)
     alone.charge(0)
-    assert 0 < alone.cost().peak_host_bytes < LARGE
-    assert torch.cuda.is_available() or alone.cost().peak_device_bytes == 0
+    assert 0 < alone.total().peak_host_bytes < LARGE
+    assert torch.cuda.is_available() or alone.total().peak_device_bytes == 0
 
 
 def test_a_run_that_went_on_elsewhere_says_where_it_was_before() -> None:
     here = describe_machine(CPU, {}, ALONE)
-    progress = Progress()
+    earlier: dict[str, Any] = {}
     for machine in ({**here, "names": ["another"]}, here, here):
-        kept = progress.cost
-        ledger = Ledger(progress, PLAN, SAMPLES, ALONE, machine)
-        progress.cost = kept or progress.cost
-        ledger.charge(0)
-    assert ledger.describe_machines() == {**here, "earlier": [{**here, "names": ["another"]}]}
+        costs = Costs(PLAN, SAMPLES, machine=machine)
+        if earlier:
+            costs.load(earlier)
+        costs.charge(0)
+        earlier = costs.state()
+    assert costs.describe_machines() == {**here, "earlier": [{**here, "names": ["another"]}]}
 
 
 def test_a_machine_has_a_name_for_each_rank_and_none_for_a_host() -> None:

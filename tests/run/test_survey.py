@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_hook
 
-import frostline.run.survey
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
@@ -16,6 +15,7 @@ from frostline.features.cache import Store
 from frostline.features.policy import BYTES_PER_SECOND
 from frostline.ranks.numerics import restoring_numerics, set_numerics
 from frostline.results.store import run_id
+from frostline.run.build import Builder
 from frostline.run.experiment import run_experiment
 from frostline.run.survey import extract, survey
 
@@ -120,15 +120,15 @@ def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
 
 
 def test_a_network_that_breaks_costs_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = frostline.run.survey.make_backbone
+    real = Builder._bare
 
-    def breaks(config: Run, pretrained: bool) -> Any:
+    def breaks(self: Builder, config: Run, pretrained: bool) -> Any:
         if config.data["size"] == 40:
             raise RuntimeError("no such kernel")
-        return real(config, pretrained)
+        return real(self, config, pretrained)
 
     configs = [made(tmp_path, "freeze=linear_probe"), made(tmp_path, "freeze=linear_probe", "data.size=40")]
-    monkeypatch.setattr(frostline.run.survey, "make_backbone", breaks)
+    monkeypatch.setattr(Builder, "_bare", breaks)
     fine, wrong = survey(configs)
     assert fine["entries"] == 3
     assert wrong == {"error": None, "broken": "RuntimeError: no such kernel"}

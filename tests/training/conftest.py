@@ -23,7 +23,7 @@ from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
 from frostline.run import experiment
 from frostline.run.experiment import run_experiment
-from frostline.run.parts import Parts
+from frostline.run.setup import Experiment
 from frostline.tasks.base import better
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.checkpoint import Checkpoints
@@ -96,7 +96,7 @@ def make() -> Make:
         torch.manual_seed(seed)
         backbone = timm_backbone(name, "none", size=SIZE, options=DROPS[name])
         for parameter_name, parameter in backbone.named_parameters():
-            if parameter_name in backbone.norms() and not parameter.any() and parameter_name.endswith("weight"):
+            if parameter_name in backbone.kinds()["norm"] and not parameter.any() and parameter_name.endswith("weight"):
                 nn.init.ones_(parameter)  # timm closes branches at the start: nothing below would get a gradient
         return backbone
 
@@ -202,7 +202,7 @@ def cut_short(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def stop_at(phase: int) -> None:
         train_phase = experiment.train_phase
 
-        def stopped(parts: Parts, index: int, optimizer: dict[str, Any] | None) -> None:
+        def stopped(parts: Experiment, index: int, optimizer: dict[str, Any] | None) -> None:
             if index == phase:
                 monkeypatch.setattr(experiment, "train_phase", train_phase)
                 raise KeyboardInterrupt

@@ -88,7 +88,7 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
     backbone = make(network)
     head = MLP(backbone.num_features, 3)
     train = {group: Train(0.5**place, kind) for place, group in enumerate(list(backbone.groups)[1:])}
-    rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.norms())
+    rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.kinds())
     groups = parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
     held = [id(parameter) for group in groups for parameter in group["params"]]
     wanted = {id(value): rates[name] for name, value in backbone.named_parameters() if name in rates}

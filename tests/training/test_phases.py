@@ -75,7 +75,7 @@ def test_what_is_frozen_stays_bit_equal_and_what_trains_moves(build, name: str, 
         rig.fit(index)
         after = rig.tensors()
         moved = {name for name in before if not torch.equal(before[name], after[name])}
-        rates = learning_rates(phase, rig.backbone.groups, rig.backbone.norms())
+        rates = learning_rates(phase, rig.backbone.groups, rig.backbone.kinds())
         trains = {f"backbone.{each}" for each in rates}
         trains |= {f"head.{each}" for each, _ in rig.head.named_parameters()} if "head" in phase.train else set()
         parameters = dict(rig.module.named_parameters())
@@ -105,7 +105,7 @@ def test_a_phase_on_cached_activations_keeps_the_prefix_and_moves_the_rest_alike
     live, cached = build(last, folder=tmp_path / "live"), build(last, folder=tmp_path / "cached")
     live.fit(0)
     cuts = find_cuts(cached.backbone, 32)
-    rates = learning_rates(cached.plan.phases[0], cached.backbone.groups, cached.backbone.norms())
+    rates = learning_rates(cached.plan.phases[0], cached.backbone.groups, cached.backbone.kinds())
     cut = choose_cut(cuts, set(rates), 1000, 1e12).cut
     assert cut is not None
     cache = PrefixCache(None, cached.backbone, cached.data)

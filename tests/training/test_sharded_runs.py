@@ -76,7 +76,7 @@ def make(tmp_path: Path) -> Make:
         config = resolve(compose("run", chosen))
         folder = run_folder(Path(config.outputs), run_id(config))
         folder.mkdir(parents=True)
-        (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
+        (folder / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
         return folder
 
     return folder_of

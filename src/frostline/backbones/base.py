@@ -1,7 +1,7 @@
 """A backbone: a network without its classifier that knows its groups, which of them are frozen, and where to cut it."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -81,6 +81,7 @@ class Backbone(nn.Module):
         self.live_statistics = live_statistics
         self.compiled = compile
         self.notes = list(notes)
+        self._added: dict[str, set[str]] = {}
         self._check_groups()
         self._members = list(self._module_groups())
 
@@ -121,14 +122,31 @@ class Backbone(nn.Module):
         """Return the same random inputs each time, on the backbone's device."""
         return self.preprocess.example(count, size).to(self.device)
 
-    def norms(self) -> set[str]:
-        """Return the names of the parameters that normalisation modules own (those that ``norm_only`` trains)."""
-        return {
+    def kinds(self) -> dict[str, set[str]]:
+        """Return the names of the parameters of each kind that a plan can train.
+
+        ``all`` are all, ``norm`` those that normalisation modules own, ``bias`` those whose name ends in ``bias``,
+        whatever owns them; a change of the plan may have added others.
+        """
+        names = {name for name, _ in self.named_parameters()}
+        norms = {
             f"{prefix}.{name}"
             for prefix, module in self.named_modules()
             if isinstance(module, NORMS) or "norm" in type(module).__name__.lower()
             for name, _ in module.named_parameters(recurse=False)
         }
+        return {"all": names, "norm": norms, "bias": {name for name in names if name.endswith("bias")}, **self._added}
+
+    def add_parameters(self, kind: str, members: Mapping[str, Sequence[str]]) -> None:
+        """Let parameters that a change has put into the network belong to the groups that they stand in.
+
+        ``members`` maps groups to the parameters' names, which are of ``kind`` from now on.
+        """
+        self.groups = {group: [*names, *members.get(group, ())] for group, names in self.groups.items()}
+        added = {name for names in members.values() for name in names}
+        self._added[kind] = self._added.get(kind, set()) | added
+        self._check_groups()
+        self._members = list(self._module_groups())
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all weights and persistent buffers."""

@@ -112,6 +112,10 @@ class DataModule(pl.LightningDataModule):
         said = f"data: {sizes} samples (train/val/test)"
         return f"{said} of {len(classes)} classes: {named(classes, 12)}" if classes else said
 
+    def prepare_only(self, splits: Sequence[str]) -> None:
+        """Make only these splits ready before training."""
+        self.used = tuple(splits)
+
     def transform_id(self, split: str) -> str:
         """Return text that changes with anything which changes this split's samples, for a cache's key."""
         return self._transforms[split]

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,10 @@ class PrefixCache:
 
     def __post_init__(self) -> None:
         self.begin()
+
+    def without_group(self) -> "PrefixCache":
+        """Return the same cache for a rank that is by itself."""
+        return replace(self, group=ALONE)
 
     def begin(self) -> None:
         """Start a phase: weights may have changed since the last one, and its activations are held no more."""

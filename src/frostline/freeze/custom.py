@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from frostline.errors import UserError, choices
-from frostline.freeze.plan import HEAD, KINDS, Train, share_epochs
+from frostline.freeze.plan import ALL, HEAD, Change, Train, share_epochs
 
 FROZEN = "frozen"
 
@@ -54,6 +54,17 @@ def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> Ste
     return Step(name, train, epochs, number(f"{key}.share", phase.get("share", 1)))
 
 
+def read_change(key: str, change: object) -> Change:
+    """Return one of ``freeze.changes``; raises UserError naming ``key`` and what is wrong in it."""
+    if not isinstance(change, Mapping) or not isinstance(change.get("kind"), str):
+        raise UserError(f"{key}: {change!r} is invalid: expected a mapping with a kind and, if wanted, its options.")
+    check_keys(key, change, ("kind", "options"))
+    options = change.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise UserError(f"{key}.options: {options!r} is invalid: expected a mapping.")
+    return Change(change["kind"], dict(options))
+
+
 def check_keys(key: str, value: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """Raise UserError for a key of ``value`` that is not among ``allowed``."""
     for unknown in value:
@@ -88,12 +99,12 @@ def read_rate(key: str, pattern: str, name: str, value: object) -> Train | None:
     if not isinstance(value, Mapping):
         return Train(number(f"{key}.{pattern}", value))
     check_keys(f"{key}.{pattern}", value, ("lr", "kind"))
-    kind = value.get("kind", "all")
-    if kind not in KINDS:
-        raise choices(f"{key}.{pattern}.kind", kind, KINDS)
-    if pattern == HEAD and kind != "all":
+    kind = value.get("kind", ALL)  # whether the network has it is known later: see `learning_rates`
+    if not isinstance(kind, str):
+        raise UserError(f"{key}.{pattern}.kind: {kind!r} is invalid: expected a kind of parameter, such as {ALL}.")
+    if pattern == HEAD and kind != ALL:
         raise UserError(f"{key}.head.kind: {kind!r} is not possible, the head trains whole; leave the kind out.")
-    return Train(number(f"{key}.{pattern}.lr", value.get("lr", 1.0)), "all" if name == HEAD else kind)
+    return Train(number(f"{key}.{pattern}.lr", value.get("lr", 1.0)), ALL if name == HEAD else kind)
 
 
 def fill_epochs(steps: Sequence[Step], epochs: int) -> list[int]:

@@ -1,14 +1,14 @@
 """A plan is data: the ordered phases of a run, and what trains in each at which rate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, isfinite
 from typing import Any, Literal, NamedTuple, get_args
 
-from frostline.errors import UserError
+from frostline.errors import UserError, choices
 
-Kind = Literal["all", "norm", "bias"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ALL = "all"
+RANDOM_WEIGHTS = "random_weights"
 HEAD = "head"
 ADAPTER = "adapter"
 Objective = Literal["task", "align"]
@@ -16,18 +16,21 @@ Objective = Literal["task", "align"]
 
 @dataclass(frozen=True)
 class Train:
-    """How a group trains: ``lr`` scales ``optimizer.lr``; ``kind`` says which of the group's parameters train."""
+    """How a group trains: ``lr`` scales ``optimizer.lr``; ``kind`` says which of the group's parameters train.
+
+    Kinds are those of the backbone (`frostline.backbones.base.Backbone.kinds`): ``all``, ``norm``, ``bias``, and
+    whatever a change of the plan adds.
+    """
 
     lr: float = 1.0
-    kind: Kind = "all"
+    kind: str = ALL
 
     def __post_init__(self) -> None:
         assert isfinite(self.lr) and self.lr > 0, f"a learning-rate scale must be above 0, not {self.lr}"
-        assert self.kind in KINDS, f"unknown kind {self.kind!r}"
 
     def union(self, other: "Train") -> "Train":
         """Return the larger rate and a kind that holds both (``norm`` with ``bias`` is ``all``)."""
-        return Train(max(self.lr, other.lr), self.kind if self.kind == other.kind else "all")
+        return Train(max(self.lr, other.lr), self.kind if self.kind == other.kind else ALL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Phase:
         assert self.name, "a phase needs a name"
         assert self.epochs >= 1, f"phase {self.name}: {self.epochs} epochs"
         assert self.train, f"nothing trains in phase {self.name}"
-        assert HEAD not in self.train or self.train[HEAD].kind == "all", "a head trains whole or not at all"
+        assert HEAD not in self.train or self.train[HEAD].kind == ALL, "a head trains whole or not at all"
         assert self.objective in get_args(Objective), f"unknown objective {self.objective!r}"
         assert self.objective == "task" or set(self.train) == {ADAPTER}, "to align is the adapter's business alone"
 
@@ -63,15 +66,27 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What is done to a network before anything trains: a module of `frostline.backbones.changes`, and its options."""
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers for JSON."""
+        return {"kind": self.kind, "options": dict(self.options)}
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The phases of a run over a backbone's ``groups`` (in depth order); ``pretrained=False`` asks for random weights.
+    """The phases of a run over a backbone's ``groups`` (in depth order), and the ``changes`` that come before them.
 
     ``notes`` are sentences for the user, such as that phases were merged.
     """
 
     phases: tuple[Phase, ...]
     groups: tuple[str, ...]
-    pretrained: bool = True
+    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,6 +95,11 @@ class Plan:
         for phase in self.phases:
             strangers = set(phase.train) - {*self.groups, HEAD}
             assert not strangers, f"phase {phase.name} trains unknown groups {sorted(strangers)}"
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network keeps the weights that it comes with."""
+        return all(change.kind != RANDOM_WEIGHTS for change in self.changes)
 
     @property
     def epochs(self) -> int:
@@ -106,6 +126,7 @@ class Plan:
             "phases": [phase.to_dict() for phase in self.phases],
             "groups": list(self.groups),
             "pretrained": self.pretrained,
+            "changes": [change.to_dict() for change in self.changes],
             "notes": list(self.notes),
         }
 
@@ -121,7 +142,8 @@ class Plan:
             )
             for p in value["phases"]
         )
-        return cls(phases, tuple(value["groups"]), value["pretrained"], tuple(value["notes"]))
+        changes = tuple(Change(one["kind"], one["options"]) for one in value["changes"])
+        return cls(phases, tuple(value["groups"]), changes, tuple(value["notes"]))
 
 
 class Draft(NamedTuple):
@@ -132,7 +154,7 @@ class Draft(NamedTuple):
     weight: float = 1.0
 
 
-def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], pretrained: bool = True) -> Plan:
+def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], changes: Sequence[Change] = ()) -> Plan:
     """Return the plan of these phases over exactly ``epochs`` epochs, neighbours merged where they are too many.
 
     Raises UserError when ``epochs`` is not a whole number above 0.
@@ -144,7 +166,7 @@ def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], pretrai
         Phase(draft.name, length, in_depth_order(groups, draft.train))
         for draft, length in zip(fitted, lengths, strict=True)
     )
-    return Plan(phases, tuple(groups), pretrained, merge_notes(len(drafts), epochs))
+    return Plan(phases, tuple(groups), tuple(changes), merge_notes(len(drafts), epochs))
 
 
 def check_epochs(epochs: int) -> None:
@@ -210,30 +232,29 @@ def share_epochs(weights: Sequence[float], epochs: int) -> list[int]:
     return lengths
 
 
-def learning_rates(phase: Phase, groups: Mapping[str, Sequence[str]], norms: set[str]) -> dict[str, float]:
+def learning_rates(
+    phase: Phase, groups: Mapping[str, Sequence[str]], kinds: Mapping[str, set[str]]
+) -> dict[str, float]:
     """Return the rate scale of each backbone parameter that trains in ``phase``, by its name.
 
-    ``groups`` maps each group to its parameters' names; ``norms`` holds the names owned by normalisation modules; a
-    bias is a parameter whose name ends in ``bias``, whatever owns it. The head is not here: where named, it trains
-    whole.
-    Raises UserError when a kind that the phase asks for matches no parameter in any of its groups.
+    ``groups`` maps each group to its parameters' names, ``kinds`` each kind of parameter to the names of those that
+    are of it. The head is not here: where named, it trains whole.
+    Raises UserError for a kind that the network does not have, and for one that matches no parameter in any of its
+    groups.
     """
     rates: dict[str, float] = {}
-    found: set[Kind] = set()
+    found: set[str] = set()
     body = {group: train for group, train in phase.train.items() if group != HEAD}
     for group, train in body.items():
-        names = [name for name in groups[group] if is_of_kind(name, train.kind, norms)]
+        if train.kind not in kinds:
+            raise choices(f"freeze: phase {phase.name!r}: {group}.kind", train.kind, sorted(kinds))
+        names = [name for name in groups[group] if name in kinds[train.kind]]
         rates.update(dict.fromkeys(names, train.lr))
         found |= {train.kind} if names else set()
     for kind in sorted({train.kind for train in body.values()} - found):
-        what = {"all": "", "norm": "normalisation ", "bias": "bias "}[kind]
+        what = {ALL: "", "norm": "normalisation "}.get(kind, f"{kind.replace('_', '-')} ")
         raise UserError(
             f"freeze: phase {phase.name!r} trains the {what}parameters of {', '.join(body)}, but there are none; "
             "choose another strategy for this backbone."
         )
     return rates
-
-
-def is_of_kind(name: str, kind: Kind, norms: set[str]) -> bool:
-    """Return whether the parameter ``name`` is of ``kind``."""
-    return kind == "all" or (name in norms if kind == "norm" else name.endswith("bias"))

@@ -4,8 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.freeze.custom import fill_epochs, matching, number, read_step
-from frostline.freeze.plan import ADAPTER, HEAD, Draft, Kind, Phase, Plan, Train, arrange, check_epochs, in_depth_order
+from frostline.freeze.custom import fill_epochs, matching, number, read_change, read_step
+from frostline.freeze.plan import (
+    ADAPTER,
+    HEAD,
+    RANDOM_WEIGHTS,
+    Change,
+    Draft,
+    Phase,
+    Plan,
+    Train,
+    arrange,
+    check_epochs,
+    in_depth_order,
+)
 
 
 def everything(groups: Sequence[str], lr: float = 1.0) -> dict[str, Train]:
@@ -18,19 +30,19 @@ def falling(groups: Sequence[str], factor: float) -> dict[str, Train]:
     return {name: Train(factor**depth) for depth, name in enumerate([HEAD, *reversed(groups)])}
 
 
-def one_kind(groups: Sequence[str], kind: Kind) -> dict[str, Train]:
+def one_kind(groups: Sequence[str], kind: str) -> dict[str, Train]:
     """Return all groups' parameters of one kind, and the head."""
     return {**{name: Train(kind=kind) for name in groups}, HEAD: Train()}
 
 
 def scratch(groups: Sequence[str], epochs: int) -> Plan:
     """Train everything from random weights: the control that shows what pretraining is worth."""
-    return arrange(groups, epochs, [Draft("all", everything(groups))], pretrained=False)
+    return arrange(groups, epochs, [Draft("all", everything(groups))], [Change(RANDOM_WEIGHTS)])
 
 
 def random_features(groups: Sequence[str], epochs: int) -> Plan:
     """Train the head on frozen random weights: the control that shows what the architecture alone is worth."""
-    return arrange(groups, epochs, [Draft("head", {HEAD: Train()})], pretrained=False)
+    return arrange(groups, epochs, [Draft("head", {HEAD: Train()})], [Change(RANDOM_WEIGHTS)])
 
 
 def linear_probe(groups: Sequence[str], epochs: int) -> Plan:
@@ -140,7 +152,7 @@ def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
     """
     body = after_adapter("fpt", groups, "norm_only")
     train = {ADAPTER: Train(), **one_kind(body, "norm")}
-    return arrange(groups, epochs, [Draft("fpt", train)], pretrained)
+    return arrange(groups, epochs, [Draft("fpt", train)], [] if pretrained else [Change(RANDOM_WEIGHTS)])
 
 
 def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 1.0, k: int | None = None) -> Plan:
@@ -172,22 +184,29 @@ def after_adapter(name: str, groups: Sequence[str], other: str) -> list[str]:
     return [group for group in groups if group != ADAPTER]
 
 
-def custom(groups: Sequence[str], epochs: int, phases: Sequence[Mapping[str, Any]]) -> Plan:
+def custom(
+    groups: Sequence[str],
+    epochs: int,
+    phases: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, Any]] = (),
+) -> Plan:
     """Return the plan written by hand: each phase has ``train`` and, if wanted, ``name`` and ``epochs`` or ``share``.
 
     ``train`` maps globs over group names and ``head`` to a rate scale, to ``{lr, kind}``, or to ``frozen``; the first
     match wins. Phases with ``epochs`` last as long as they say; the others share what is left (share 1 unless given).
+    ``changes`` are made to the network first: each has a ``kind``, such as ``random_weights``, and its ``options``.
     Raises UserError, naming the key, for whatever does not fit this backbone or this number of epochs.
     """
     check_epochs(epochs)
+    first = [read_change(f"freeze.changes[{i}]", change) for i, change in enumerate(changes)]
     if isinstance(phases, str) or not isinstance(phases, Sequence) or not phases:
         raise UserError(f"freeze.phases: {phases!r} must be a list of one or more phases.")
     steps = [read_step(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
     if all(step.epochs is None for step in steps):
-        return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps])
+        return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps], first)
     lengths = fill_epochs(steps, epochs)
     made = [
         Phase(step.name, length, in_depth_order(groups, step.train))
         for step, length in zip(steps, lengths, strict=True)
     ]
-    return Plan(tuple(made), tuple(groups))
+    return Plan(tuple(made), tuple(groups), tuple(first))

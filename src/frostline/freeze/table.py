@@ -21,16 +21,21 @@ class Run(NamedTuple):
 
 
 def plan_table(
-    plan: Plan, sizes: Mapping[str, int], trainable: Sequence[Mapping[str, int]], cached: Sequence[str]
+    plan: Plan,
+    sizes: Mapping[str, int],
+    trainable: Sequence[Mapping[str, int]],
+    cached: Sequence[str],
+    pretrained: bool = True,
 ) -> Table:
     """Return one row a phase; within it a line for each run of groups that are treated alike.
 
     ``sizes`` holds the parameters of each group and of the head, ``trainable`` for each phase those that train,
-    ``cached`` for each phase a few words on what is cached or why not. Reads without colour from 80 columns on.
+    ``cached`` for each phase a few words on what is cached or why not, ``pretrained`` whether weights were asked for at
+    all. Reads without colour from 80 columns on.
     """
     assert len(trainable) == len(cached) == len(plan.phases), (len(trainable), len(cached), len(plan.phases))
     table = Table(
-        title=Text(title(plan, sizes)),
+        title=Text(title(plan, sizes, pretrained)),
         title_justify="left",
         caption=Text("\n".join(plan.notes)),
         caption_justify="left",
@@ -53,9 +58,9 @@ def plan_table(
     return table
 
 
-def title(plan: Plan, sizes: Mapping[str, int]) -> str:
+def title(plan: Plan, sizes: Mapping[str, int], pretrained: bool = True) -> str:
     """Return the plan in one line."""
-    weights = "pretrained" if plan.pretrained else "random"
+    weights = "pretrained" if plan.pretrained and pretrained else "random"
     return (
         f"Plan: {count(plan.epochs, 'epoch')} in {count(len(plan.phases), 'phase')}, "
         f"{compact(sum(sizes.values()))} parameters, {weights} weights"

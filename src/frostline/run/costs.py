@@ -1,4 +1,4 @@
-"""The ledger of a run's costs, kept in its progress so that it survives a kill."""
+"""What a run costs in time and memory, kept in its checkpoints so that it survives a kill."""
 
 import ctypes
 import gc
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,94 +18,109 @@ from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
 from frostline.ranks.collectives import ALONE, Group
 from frostline.results.record import Cost
-from frostline.training.phases import Progress
 
 
-class Ledger:
+@dataclass
+class Spent:
+    """What a run has cost so far, in all its sittings.
+
+    ``phases`` are the seconds of each phase, ``cache`` those of the cache; ``spared`` the seconds that the forward
+    passes not run would have taken; ``trained`` the samples that trained; peaks are in bytes.
+    """
+
+    seconds: float = 0.0
+    phases: list[float] = field(default_factory=list)
+    cache: float = 0.0
+    spared: float = 0.0
+    trained: int = 0
+    peak_host: int = 0
+    peak_device: int = 0
+    machines: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Costs:
     """Charges time to phases, and counts what reading activations saved over computing them.
 
     ``seconds_saved`` is the time that the forward passes not run would have taken, at the pace measured when the
     activations were computed, less the time spent on the cache; it is below zero where the cache has not paid yet.
-    The ranks of ``group`` would have shared these passes. ``machine`` is what this sitting is computed on.
+    The ranks of ``group`` would have shared these passes. ``machine`` is what this sitting is computed on, ``since``
+    the `time.monotonic` from which it is charged.
     """
 
     def __init__(
         self,
-        progress: Progress,
         plan: Plan,
-        samples: dict[str, int],
+        samples: Mapping[str, int],
+        cache: PrefixCache | None = None,
         group: Group = ALONE,
         machine: Mapping[str, Any] = MappingProxyType({}),
+        since: float | None = None,
     ):
-        self.progress, self.plan, self.samples, self.group = progress, plan, samples, group
-        self.machine = dict(machine)
-        self.cache: PrefixCache | None = None
-        self.paces: dict[str, float] = {}
-        self.mark = time.monotonic()
-        self.counted = 0.0
-        progress.cost = {
-            "seconds": 0.0,
-            "phases": [0.0] * len(plan.phases),
-            "cache": 0.0,
-            "spared": 0.0,
-            "trained": 0,
-            "peak_host": 0,
-            "peak_device": 0,
-            "machines": [],
-        }
+        self.plan, self.samples, self.cache, self.group, self.machine = plan, samples, cache, group, dict(machine)
+        self.spent = Spent(phases=[0.0] * len(plan.phases))
+        self._paces: dict[str, float] = {}
+        self._since = time.monotonic() if since is None else since
+        self._counted = 0.0
 
-    def begin(self, index: int, paces: dict[str, float]) -> None:
-        """Start serving a phase at these paces: seconds that a sample of a split would take to compute."""
-        self.paces = paces
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, in plain containers."""
+        return asdict(self.spent)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned in an earlier sitting."""
+        self.spent = Spent(**state)
+
+    def leave_out(self, seconds: float) -> None:
+        """Charge the run so many seconds less: they were spent on what is none of its business."""
+        self._since += seconds
+
+    def serve(self, paces: Mapping[str, float]) -> None:
+        """Count from now on what is saved at these paces: seconds that a sample of a split would take to compute."""
+        self._paces = dict(paces)
 
     def charge(self, epoch: int) -> None:
         """Charge the time since the last charge to the phase of ``epoch``, which has just ended on all ranks."""
         index, _ = self.plan.at(epoch)
-        elapsed = self._elapsed()
-        cost = self.progress.cost
-        cost["phases"][index] += elapsed
-        cost["trained"] += self.samples["train"]
-        passes = sum(self.paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
-        cost["spared"] += passes / self.group.world
+        self.spent.phases[index] += self._elapsed()
+        self.spent.trained += self.samples["train"]
+        passes = sum(self._paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
+        self.spent.spared += passes / self.group.world
         self.gather_peaks()
 
     def _elapsed(self) -> float:
         now = time.monotonic()
-        elapsed, self.mark = now - self.mark, now
-        cost = self.progress.cost
-        cost["seconds"] += elapsed
-        if self.machine not in cost["machines"]:
-            cost["machines"].append(self.machine)
+        elapsed, self._since = now - self._since, now
+        self.spent.seconds += elapsed
+        if self.machine not in self.spent.machines:
+            self.spent.machines.append(self.machine)
         if self.cache is not None:
-            cost["cache"] += self.cache.seconds - self.counted
-            self.counted = self.cache.seconds
+            self.spent.cache += self.cache.seconds - self._counted
+            self._counted = self.cache.seconds
         return elapsed
 
     def gather_peaks(self) -> None:
         """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
-        cost = self.progress.cost
-        for name, own in {"peak_host": peak_memory(), "peak_device": peak_device_memory()}.items():
-            cost[name] = max(cost[name], *self.group.each(own))
+        self.spent.peak_host = max(self.spent.peak_host, *self.group.each(peak_memory()))
+        self.spent.peak_device = max(self.spent.peak_device, *self.group.each(peak_device_memory()))
 
     def describe_machines(self) -> dict[str, Any]:
         """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""
-        earlier = [one for one in self.progress.cost["machines"] if one != self.machine]
+        earlier = [one for one in self.spent.machines if one != self.machine]
         return {**self.machine, "earlier": earlier}
 
-    def cost(self) -> Cost:
-        """Return what the run has cost, the test included."""
+    def total(self) -> Cost:
+        """Return what the run has cost, the test included; FLOPs and checkpoints are not counted here."""
         self._elapsed()
-        cost = self.progress.cost
-        tested = self.paces.get("test", 0.0) * self.samples["test"] / self.group.world
-        training = sum(cost["phases"])
+        spent, training = self.spent, sum(self.spent.phases)
+        tested = self._paces.get("test", 0.0) * self.samples["test"] / self.group.world
         return Cost(
-            seconds=cost["seconds"],
-            phases=cost["phases"],
-            cache_seconds=cost["cache"],
-            seconds_saved=cost["spared"] + tested - cost["cache"],
-            peak_host_bytes=cost["peak_host"],
-            peak_device_bytes=cost["peak_device"],
-            samples_per_second=cost["trained"] / training if training else 0.0,
+            seconds=spent.seconds,
+            phases=spent.phases,
+            cache_seconds=spent.cache,
+            seconds_saved=spent.spared + tested - spent.cache,
+            peak_host_bytes=spent.peak_host,
+            peak_device_bytes=spent.peak_device,
+            samples_per_second=spent.trained / training if training else 0.0,
         )
 
 

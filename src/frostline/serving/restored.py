@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,15 +14,14 @@ from torch import Tensor
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.backbones.weights.loading import check_finite
 from frostline.config.accelerators import find_accelerator
-from frostline.config.schema import Run, instantiate
+from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.heads import Head
 from frostline.ranks.numerics import computing
-from frostline.run.assemble import make_task
-from frostline.run.network import NOTHING, network
-from frostline.run.survey import lone_trainer
+from frostline.run.build import Builder
+from frostline.run.trainer import make_lone_trainer
 from frostline.tasks.base import Task
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.weights import Weights
@@ -55,7 +55,10 @@ class Restored:
 
 
 def restore(
-    folder: Path, record: Mapping[str, Any], accelerator: str | None = None, given: Mapping[str, Any] = NOTHING
+    folder: Path,
+    record: Mapping[str, Any],
+    accelerator: str | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Restored:
     """Return the network of a run that is done, at its best epoch.
 
@@ -69,12 +72,12 @@ def restore(
     if kind == "cpu" and trained.get("precision") == "16-mixed":
         trained["precision"] = "32-true"
         log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
-    trainer = lone_trainer(replace(config, trainer=trained))
-    backbone, plan = network(config, given)
-    task = make_task(config)
+    trainer, builder = make_lone_trainer(trained), Builder(given)
+    backbone, plan = builder.network(config)
+    task = builder.task(config)
     task.remember(record["task"])
     classes = record["data"]["classes"]
-    head = instantiate(config.head, "head", features=backbone.num_features, classes=task.width(classes))
+    head = builder.head(config, backbone, task, classes)
     weights = Weights(backbone, head, plan)
     state = Checkpoints(folder / "checkpoints").best()
     if state is None:

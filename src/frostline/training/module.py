@@ -71,7 +71,7 @@ class FineTuner(pl.LightningModule):
         ``restore`` is the state of an optimizer that goes on in the middle of the phase.
         """
         self.phase, self.start, self.body, self.restore = phase, start, body, restore
-        self.rates = learning_rates(phase, self.backbone.groups, self.backbone.norms())
+        self.rates = learning_rates(phase, self.backbone.groups, self.backbone.kinds())
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name in self.rates)
         for parameter in self.head.parameters():

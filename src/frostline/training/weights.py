@@ -27,8 +27,8 @@ class Weights:
 
     def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
         self.backbone, self.head = backbone, head
-        norms = backbone.norms()
-        self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, norms)}
+        kinds = backbone.kinds()
+        self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, kinds)}
         self.parameters = {n: p.detach().cpu().clone() for n, p in backbone.named_parameters() if n in self.trains}
         self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
         self.measured = {f"{ADAPTER}.{name}" for name in backbone.adapter.state_dict()} if backbone.adapter else set()

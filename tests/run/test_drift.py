@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,12 @@ from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Linear
 from frostline.results.store import run_folder, run_id
-from frostline.run import experiment
-from frostline.run.assemble import assemble
+from frostline.run import experiment, outcome
+from frostline.run.build import Builder
+from frostline.run.drift import cka, group_outputs, pooled
 from frostline.run.experiment import run_experiment
-from frostline.run.insight import backward_flops, cka, group_outputs, head_flops, pooled
+from frostline.run.flops import backward_flops, head_flops
+from frostline.run.setup import set_up
 
 TINY = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "data.size=32", "data.num_per_class=4"]
 SPEED = ["epochs=2", "trainer.accelerator=cpu", "optimizer.lr=0.003", "augment=none"]
@@ -108,11 +111,10 @@ def test_cached_and_uncached_runs_tell_the_same(tmp_path: Path) -> None:
 def test_a_solved_phase_counts_one_pass_over_the_backbone_and_all_over_the_head(tmp_path: Path, enabled: str) -> None:
     config, folder = make(tmp_path, "freeze=linear_probe", f"cache.enabled={enabled}")
     record = run_experiment(config, folder.name, folder)
-    parts = assemble(config, folder)
-    parts.progress.passes.update({0: 0})
-    experiment.resume(parts.journal, parts.plan)
-    count, body, head = record.data["counts"], parts.cuts[-1].flops, 2 * parts.backbone.num_features * 10
-    passes = parts.progress.passes[0]
+    again = set_up(config, folder, Builder(), time.monotonic())
+    experiment.resume(again.journal, again.made.plan)
+    count, body = record.data["counts"], again.policy.cuts[-1].flops
+    head, passes = 2 * again.made.backbone.num_features * 10, again.journal.progress.passes[0]
     over_head = head * (count["train"] * (passes + 1) + count["val"] + count["test"])
     over_body = body * (count["train"] + count["val"] + count["test"])
     assert passes > 5
@@ -186,20 +188,22 @@ def test_each_group_has_an_output_of_its_own(name: str) -> None:
 def test_the_distance_is_that_of_the_weights_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking changes neither weights nor the random state; the distance is the one between what is there and was."""
     seen = {}
-    examine = experiment.examine
+    examine = outcome.examine
 
-    def watched(parts, found, logits, labels):
-        state = {name: value.clone() for name, value in parts.backbone.state_dict().items()}
+    def watched(parts, record, logits, labels):
+        backbone = parts.made.backbone
+        state = {name: value.clone() for name, value in backbone.state_dict().items()}
         generator = torch.get_rng_state()
-        examine(parts, found, logits, labels)
+        found = examine(parts, record, logits, labels)
         assert torch.equal(generator, torch.get_rng_state())
-        assert all(torch.equal(value, state[name]) for name, value in parts.backbone.state_dict().items())
-        seen.update(parts=parts, state=state)
+        assert all(torch.equal(value, state[name]) for name, value in backbone.state_dict().items())
+        seen.update(backbone=backbone, state=state)
+        return found
 
-    monkeypatch.setattr(experiment, "examine", watched)
+    monkeypatch.setattr(outcome, "examine", watched)
     record, folder = run(tmp_path, "freeze=full")
-    fresh = assemble(Run.read(record["config"]), folder).backbone.state_dict()
-    for group, names in seen["parts"].backbone.groups.items():
+    fresh = Builder().build(Run.read(record["config"])).backbone.state_dict()
+    for group, names in seen["backbone"].groups.items():
         then = torch.cat([fresh[name].flatten() for name in names])
         now = torch.cat([seen["state"][name].flatten() for name in names])
         assert record["moved"][group] == pytest.approx(float((now - then).norm() / then.norm()), rel=1e-4)

@@ -1,0 +1,12 @@
+"""Random weights in place of pretrained ones: for controls, which show what pretraining is worth."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from frostline.backbones.base import Backbone
+from frostline.backbones.changes.apply import Site
+
+
+def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbone:
+    """Return the network anew: its weights are a function of the seed, and its BatchNorm normalises by batches."""
+    return site.make(False)

@@ -1,0 +1,192 @@
+"""The only builder: from a typed config to what a run is about, each thing made once however many runs share it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from frostline.backbones.adapters.base import none
+from frostline.backbones.base import Backbone
+from frostline.backbones.changes.apply import Site, apply_changes
+from frostline.backbones.changes.input_adapter import picture_size, sample_size, stated_sizes
+from frostline.config.allow import locate, own
+from frostline.config.schema import Run, instantiate
+from frostline.config.switches import check_switches
+from frostline.data.base import DataModule
+from frostline.data.content import place_of
+from frostline.data.index import DataIndex, index_folder
+from frostline.errors import UserError, choices
+from frostline.freeze.plan import HEAD, Change, Plan, learning_rates
+from frostline.heads import Head, check_frames
+from frostline.run.own import make_backbone, make_data
+from frostline.tasks.base import Task
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a run is about: what is asked of which data, and the network that learns it by a plan."""
+
+    task: Task
+    data: DataModule
+    backbone: Backbone
+    head: Head
+    plan: Plan
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """How many samples each split has."""
+        return {name: len(split) for name, split in self.data.splits.items()}
+
+    def count_parameters(self) -> dict[str, int]:
+        """Return the parameters of each group and of the head."""
+        each = {name: parameter.numel() for name, parameter in self.backbone.named_parameters()}
+        groups = {group: sum(each[name] for name in names) for group, names in self.backbone.groups.items()}
+        return {**groups, HEAD: sum(parameter.numel() for parameter in self.head.parameters())}
+
+    def count_trained(self, index: int) -> dict[str, int]:
+        """Return the parameters of each group and of the head that train in a phase."""
+        phase, backbone = self.plan.phases[index], self.backbone
+        rates = learning_rates(phase, backbone.groups, backbone.kinds())
+        each = {name: parameter.numel() for name, parameter in backbone.named_parameters() if name in rates}
+        groups = {group: sum(each.get(name, 0) for name in names) for group, names in backbone.groups.items()}
+        return {**groups, HEAD: self.count_parameters()[HEAD] if HEAD in phase.train else 0}
+
+    def is_solved(self, index: int) -> bool:
+        """Return whether a phase is solved: the head trains alone and its solver is set."""
+        return self.plan.phases[index].head_only and self.head.solver is not None
+
+
+class Builder:
+    """Makes the ingredients of runs. What several configs have in common is made once, and is the same object.
+
+    A run, the survey before a comparison, ``predict``, ``export`` and the Python API all make theirs here. ``given``
+    holds objects of the user's own in place of what the nodes ``backbone`` and ``data`` name.
+    """
+
+    def __init__(self, given: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.given = given
+        self._shared: dict[str, Any] = {}
+
+    def build(self, config: Run) -> Ingredients:
+        """Return what a run is about; no sample is decoded yet. Raises UserError for a wrong config.
+
+        The config was looked at by ``check`` before.
+        """
+        backbone, plan = self.network(config)
+        task, data = self.samples(config, backbone)
+        head = self.head(config, backbone, task, data.classes)
+        check_solving(config, task, head, plan)
+        return Ingredients(task, data, backbone, head, plan)
+
+    def network(self, config: Run) -> tuple[Backbone, Plan]:
+        """Return the backbone after the changes of its plan, and the plan that its strategy makes of its groups."""
+        changes = [Change("input_adapter", config.adapter)] if has_adapter(config) else []
+        backbone = self._changed(config, changes)
+        groups = tuple(backbone.groups)
+        plan: Plan = self.share(
+            ["plan", groups, config.freeze, config.epochs],
+            lambda: instantiate(config.freeze, "freeze", groups=groups, epochs=config.epochs),
+        )
+        wanted = (*plan.changes, *changes)
+        return (self._changed(config, wanted) if plan.changes else backbone), replace(plan, changes=wanted)
+
+    def _changed(self, config: Run, changes: Sequence[Change]) -> Backbone:
+        """Return the backbone after these changes. Its weights depend on the seed where any of them are random."""
+        random = bool(changes) or config.backbone.get("weights") == "none" or own(str(config.backbone["_target_"]))
+        shared = ["backbone", config.backbone, config.adapter, stated_sizes(config.data)]
+        shared += [[change.to_dict() for change in changes], config.seed if random else None]
+        site = Site(lambda pretrained: self._bare(config, pretrained), config.seed, config.data)
+        return self.share(shared, lambda: apply_changes(self._bare(config, True), changes, site))
+
+    def _bare(self, config: Run, pretrained: bool) -> Backbone:
+        """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
+
+        One for other data than there is is built all the same, for a size of its own; the data set then says what is
+        wrong.
+        """
+        pl.seed_everything(config.seed, verbose=False)
+        samples = picture_size(config.adapter) if has_adapter(config) else config.data
+        size = sample_size(config.backbone, "backbone", samples)
+        return make_backbone(config.backbone, config.data, self.given, self.share, **size, pretrained=pretrained)
+
+    def task(self, config: Run) -> Task:
+        """Return what is asked of the labels. Raises UserError for a ``monitor`` that is none of its scores."""
+        task = instantiate(config.task, "task")
+        if config.metric not in task.metrics:
+            raise choices("monitor", config.metric, task.metrics)
+        check_frames(task, config.backbone.get("pooling"))
+        return task
+
+    def samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
+        """Return the task, which knows the training labels, and the data, prepared as the backbone wants them."""
+        nodes = [config.data, config.augment, config.task, config.seed]
+        task, data = self.share(("samples", *nodes, str(backbone.preprocess)), lambda: self._prepared(config, backbone))
+        if backbone.adapter is not None:  # it measures the training samples
+            self.share(("fitted", id(backbone), id(data)), lambda: backbone.adapter.fit(data) or True)  # type: ignore
+        return task, data
+
+    def _prepared(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
+        task = self.task(config)
+        data = self._data(config, backbone, task)
+        task.fit(data.splits["train"].labels, data.classes)
+        return task, data
+
+    def _data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
+        """Return the data, prepared as the backbone wants it, its labels as the task does."""
+        return make_data(
+            config.data,
+            self.given,
+            self.share,
+            preprocess=backbone.preprocess,
+            augment=instantiate(config.augment, "augment") if "_target_" in config.augment else None,
+            task=task,
+            seed=config.seed,
+            index=DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or ""),
+        )
+
+    def head(self, config: Run, backbone: Backbone, task: Task, classes: list[str]) -> Head:
+        """Return the head for a task with these classes; its initial weights are a function of the seed."""
+        features, width = backbone.num_features, task.width(classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            return instantiate(config.head, "head", features=features, classes=width)
+
+    def share(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returned when it was asked for under this key before, else what it returns now."""
+        name = json.dumps(key, sort_keys=True, default=str)
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
+
+
+def has_adapter(config: Run) -> bool:
+    """Return whether an adapter stands before the backbone."""
+    return locate(config.adapter["_target_"], "adapter") is not none
+
+
+def check(config: Run) -> None:
+    """Refuse what no part can look after by itself. Raises UserError."""
+    check_switches(config.trainer)
+    if config.trainer["precision"] not in PRECISIONS:
+        raise choices("trainer.precision", config.trainer["precision"], PRECISIONS)
+    if "lr" not in config.optimizer:
+        raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
+
+
+def check_solving(config: Run, task: Task, head: Head, plan: Plan) -> None:
+    """Refuse settings that a solved head cannot follow, rather than ignore them. Raises UserError."""
+    if head.solver is None or not any(phase.head_only for phase in plan.phases):
+        return
+    if task.solver is None:
+        raise UserError(f"head.solver: task={task.name} is learnt in steps only, as it is set up here; use null.")
+    if config.data.get("balanced"):
+        raise UserError(
+            "data.balanced: a solved head sees every sample once; use task.class_weights=balanced, or head.solver=null."
+        )

@@ -1,0 +1,111 @@
+"""The record of a run: what is known when it begins, and what has become of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from frostline.config.schema import Run
+from frostline.data.content import data_content
+from frostline.results.record import Cost, Record, git_state, versions
+from frostline.run.build import Ingredients
+from frostline.run.drift import output_similarities, weight_distances
+from frostline.run.flops import WorkModel
+from frostline.run.mistakes import find_mistakes
+from frostline.run.setup import Experiment
+
+MOST_CLASSES = 2000
+"""Whose confusion matrix is recorded: that of more would make a record that its readers refuse for its size."""
+
+
+def draft_record(run: Experiment, identifier: str, config: Run) -> Record:
+    """Return what the record of a run says when it begins: the weights, above all, are not trained yet.
+
+    ``config`` is the run's with references to environment variables in it. ``data.content`` is the SHA-256 of all files
+    that the data set is made of, of which a run's ID is made as well.
+    """
+    made = run.made
+    sizes = made.count_parameters()
+    trainable = [sum(made.count_trained(index).values()) for index in range(len(made.plan.phases))]
+    return Record(
+        id=identifier,
+        status="done",
+        config=config.plain(),
+        versions=versions(),
+        git=git_state(Path(__file__).parent),
+        task={"name": made.task.name, "metrics": list(made.task.metrics), **made.task.known()},
+        data=describe_data(made, data_content(run.config.data, Path(run.config.outputs))),
+        backbone={"name": made.backbone.name, "fingerprint": made.backbone.fingerprint()},
+        plan=made.plan.to_dict(),
+        parameters={"total": sum(sizes.values()), "trainable": trainable},
+    )
+
+
+def describe_data(made: Ingredients, content: str | None) -> dict[str, Any]:
+    """Return what a record says of the data."""
+    return {
+        "content": content,
+        "fingerprint": made.data.fingerprint,
+        "counts": made.samples,
+        "classes": made.data.classes,
+        "class_counts": made.data.class_counts,
+        **made.data.known,
+    }
+
+
+def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] | None) -> Record:
+    """Return the record of a run that has ended, with its scores; ``outputs`` are those of a test."""
+    made, progress, best = run.made, run.journal.progress, run.best_epoch()
+    row = next(row for row in progress.history if row["epoch"] == best)
+    record = replace(
+        draft,
+        machine=run.costs.describe_machines(),
+        cached=[choice.reason for choice in run.policy.choices],
+        metrics={name: split_scores(row, name) for name in ("train", "val")},
+        epochs=progress.epoch,
+        best_epoch=best,
+        cost=total_cost(run),
+        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes],
+    )
+    return record if outputs is None else examine(run, record, outputs["outputs"], outputs["label"])
+
+
+def split_scores(row: Mapping[str, Any], split: str) -> dict[str, float]:
+    """Return the scores of a split in a row of history, by their names alone."""
+    return {name.removeprefix(f"{split}/"): value for name, value in row.items() if name.startswith(f"{split}/")}
+
+
+def total_cost(run: Experiment) -> Cost:
+    """Return what the run has cost; its FLOPs are counted afterwards, on nobody's time."""
+    cost, progress = run.costs.total(), run.journal.progress
+    tested = run.best_epoch() if run.config.test else None
+    work = WorkModel(run.made, run.policy).done(progress.history, progress.passes, tested)
+    return replace(
+        cost,
+        forward_flops=work.forward,
+        backward_flops=work.backward,
+        flops_saved=work.saved,
+        checkpoint_bytes=run.journal.checkpoints.best_bytes(),
+    )
+
+
+def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) -> Record:
+    """Return the record with how the test went, and what training did to the network; no cost is charged.
+
+    The first rank is by itself here: the others have left.
+    """
+    made, weights = run.made, run.journal.weights
+    table, notes = made.task.confusion(outputs, labels), []
+    if len(table) > MOST_CLASSES:
+        notes = [f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all."]
+    return replace(
+        record,
+        metrics={**record.metrics, "test": made.task.scores(outputs, labels)},
+        confusion=table if not notes else [],
+        notes=[*record.notes, *notes],
+        mistakes=find_mistakes(run.folder, made.task, made.data, outputs, labels),
+        moved=weight_distances(made.backbone, weights),
+        similarity=output_similarities(run.cache.without_group(), run.policy, weights),
+    )

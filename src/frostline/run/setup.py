@@ -1,0 +1,199 @@
+"""What one sitting of a run works with: the ingredients, what trains them, and what keeps account of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+
+from frostline.config.schema import Run, instantiate
+from frostline.data.splits import SPLITS
+from frostline.errors import UserError, printable
+from frostline.features.cache import Store
+from frostline.features.policy import CachePolicy, decide_policy
+from frostline.features.prefix import PrefixCache
+from frostline.files.sheet import write_sheet
+from frostline.freeze.table import plan_table
+from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared, form
+from frostline.ranks.devices import check_devices, check_precision
+from frostline.ranks.machine import describe_machine
+from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
+from frostline.results.pruning import ask
+from frostline.results.record import versions
+from frostline.run.build import Builder, Ingredients, check
+from frostline.run.costs import Costs
+from frostline.run.trainer import make_trainer
+from frostline.tasks.base import better
+from frostline.training.checkpoint import Checkpoints
+from frostline.training.loggers import Loggers, make_loggers
+from frostline.training.module import FineTuner
+from frostline.training.pause import own_signals
+from frostline.training.phases import Journal, Progress
+from frostline.training.weights import Weights
+
+
+@dataclass
+class Experiment:
+    """One sitting of a run: what it is about (``made``), and what trains it on this rank of ``group``."""
+
+    config: Run
+    folder: Path
+    made: Ingredients
+    group: Group
+    trainer: pl.Trainer
+    module: FineTuner
+    policy: CachePolicy
+    cache: PrefixCache
+    journal: Journal
+    costs: Costs
+    loggers: Loggers
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the run uses: a trial leaves the test split alone."""
+        return SPLITS if self.config.test else ("train", "val")
+
+    def best_epoch(self) -> int:
+        """Return the epoch with the best value of ``monitor`` on validation."""
+        assert self.journal.progress.best is not None, "no epoch has ended"
+        return int(self.journal.progress.best["epoch"])
+
+    def load_best(self) -> None:
+        """Restore the weights of the best epoch. Raises OSError when its checkpoint is gone or damaged."""
+        state = self.journal.checkpoints.best()
+        if state is None:
+            folder = self.journal.checkpoints.folder
+            raise OSError(f"{folder}: the best checkpoint is damaged; run again with force=true")
+        self.journal.weights.load(state["weights"])
+
+    def load_costs(self) -> None:
+        """Go on from what earlier sittings have cost."""
+        if self.journal.progress.cost:
+            self.costs.load(self.journal.progress.cost)
+
+    def show_plan(self) -> None:
+        """Print the notes and the plan's table, on the rank that leads."""
+        if not self.group.leads:
+            return
+        made, console = self.made, Console(stderr=True, highlight=False)
+        for note in (made.data.summary, *made.data.notes, *made.backbone.notes):
+            console.print(printable(note), markup=False, soft_wrap=True)
+        pretrained = self.config.backbone.get("weights", "pretrained") not in (None, "none")  # as a user may have said
+        sizes, trained = made.count_parameters(), [made.count_trained(place) for place in range(len(made.plan.phases))]
+        console.print(plan_table(made.plan, sizes, trained, self.policy.texts(), pretrained))
+
+
+def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experiment:
+    """Make all that a run needs; nothing is trained and no sample decoded yet. Raises UserError for a wrong config.
+
+    The run is charged from ``since`` on, a `time.monotonic`.
+    """
+    check(config)
+    check_devices(config.trainer)
+    set_numerics(config.trainer)
+    trainer: Any = make_trainer(config, folder)
+    device = trainer.strategy.root_device
+    check_precision(config.trainer["precision"], device.type)
+    own_signals(trainer)
+    group = form(trainer, config)
+    check_alike(group, versions())
+    check_shared(group, Path(config.outputs))
+    made = builder.build(config)
+    made.data.prepare_only(SPLITS if config.test else ("train", "val"))
+    if config.trainer.get("sync_batchnorm") and group.world > 1:
+        synchronise(made, device)
+    cache = make_cache(config, made, trainer, group)
+    machine = describe_machine(device, config.trainer, group)
+    costs = Costs(made.plan, made.samples, cache, group, machine, since)
+    loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
+    journal = make_journal(config, folder, made, trainer, costs, loggers, group)
+    trainer.callbacks.append(journal)
+    module = make_module(config, made, group)
+    policy = make_policy(config, made, cache.device)
+    return Experiment(config, folder, made, group, trainer, module, policy, cache, journal, costs, loggers)
+
+
+def synchronise(made: Ingredients, device: torch.device) -> None:
+    """Let BatchNorm normalise over all ranks. Raises UserError on processors, where torch has no such thing."""
+    if device.type != "cuda":
+        raise UserError("trainer.sync_batchnorm: torch synchronises BatchNorm on GPUs alone; leave it false here.")
+    made.backbone.synchronise()
+
+
+def make_module(config: Run, made: Ingredients, group: Group) -> FineTuner:
+    """Return the LightningModule with its optimizer and schedule."""
+    return FineTuner(
+        made.backbone,
+        made.head,
+        make_optimizer=lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
+        rate=config.optimizer["lr"],
+        schedule=instantiate(config.schedule, "schedule"),
+        task=made.task,
+        group=group,
+    )
+
+
+def make_journal(
+    config: Run, folder: Path, made: Ingredients, trainer: pl.Trainer, costs: Costs, loggers: Loggers, group: Group
+) -> Journal:
+    """Return what keeps each epoch: its checkpoint, its line of metrics.csv, its row in the loggers and its cost."""
+    monitor, progress = config.metric, Progress()
+
+    def publish(rows: Sequence[Mapping[str, Any]]) -> None:
+        write_sheet(folder / "metrics.csv", rows)
+        loggers.row(rows[-1])
+
+    def charge(epoch: int) -> None:
+        costs.charge(epoch)
+        progress.cost = costs.state()
+
+    return Journal(
+        progress,
+        Checkpoints(folder / "checkpoints"),
+        Weights(made.backbone, made.head, made.plan),
+        trainer.precision_plugin,
+        made.task.scores,
+        better=lambda new, old: better(monitor, new, old),
+        monitor=monitor,
+        publish=publish,
+        charge=charge,
+        seed=config.seed,
+        group=group,
+        judge=(lambda epoch: ask(folder, epoch)) if config.judged else (lambda epoch: False),
+    )
+
+
+def make_cache(
+    config: Run,
+    made: Ingredients,
+    trainer: pl.Trainer,
+    group: Group = ALONE,
+    device: torch.device | None = None,
+    stored: bool = True,
+) -> PrefixCache:
+    """Return the prefix cache, in the precision that the run trains in, and on its device; ``trainer`` says which.
+
+    One that is not ``stored`` keeps what it computes in memory.
+    """
+    device = device or trainer.strategy.root_device
+    names = sorted({*group.each(device_name(device))})  # ranks may have several kinds, and need the same key
+    return PrefixCache(
+        Store(Path(config.outputs) / "cache") if stored else None,
+        made.backbone,
+        made.data,
+        precision=describe_numerics(config.trainer, ", ".join(names)),
+        autocast=computing(config.trainer, trainer),
+        device=device,
+        memory_bytes=config.cache.memory_gb * 1e9,
+        max_bytes=config.cache.max_gb * 1e9,
+        group=group,
+    )
+
+
+def make_policy(config: Run, made: Ingredients, device: torch.device) -> CachePolicy:
+    """Return what is cached of each phase of a run that trains on ``device``."""
+    cache = config.cache
+    return decide_policy(made.plan, made.backbone, made.data, cache.enabled, cache.max_gb * 1e9, device.type)
