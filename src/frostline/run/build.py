@@ -134,11 +134,11 @@ class Builder:
 
     def _prepared(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         task = self.task(config)
-        data = self._data(config, backbone, task)
+        data = self.data(config, backbone, task)
         task.fit(data.splits["train"].labels, data.classes)
         return task, data
 
-    def _data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
+    def data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
         """Return the data, prepared as the backbone wants it, its labels as the task does."""
         return make_data(
             config.data,
