@@ -1,11 +1,12 @@
 """What tests make by the defaults of conf/: a run's config, and components."""
 
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import yaml
 
-from frostline.config.allow import conf_dir, instantiate, takes_argument
+from frostline.config.allow import conf_dir, instantiate, locate
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 
@@ -23,5 +24,6 @@ def make(choice: str, **values: Any) -> Any:
     group = choice.partition("/")[0]
     node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
     given = {key: values.pop(key) for key in list(values) if key in node}
-    own = {key: one for key, one in node.items() if key == "_target_" or takes_argument(node, group, key)}
+    takes = {"_target_", *signature(locate(node["_target_"], group)).parameters}
+    own = {key: one for key, one in node.items() if key in takes}
     return instantiate({**own, **given}, group, **values)

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from frostline.api.comparisons import compare as compare
     from frostline.api.fit import fit as fit
     from frostline.api.fit import make_plan as make_plan
+    from frostline.api.own import backbone as backbone
+    from frostline.api.own import tensors as tensors
+    from frostline.api.own import train as train
     from frostline.api.results import records as records
     from frostline.api.runs import run as run
     from frostline.api.studies import tune as tune
@@ -18,13 +21,16 @@ PLACES = {
     "compare": "frostline.api.comparisons",
     "tune": "frostline.api.studies",
     "records": "frostline.api.results",
+    "backbone": "frostline.api.own",
+    "tensors": "frostline.api.own",
+    "train": "frostline.api.own",
     "fit": "frostline.api.fit",
     "make_plan": "frostline.api.fit",
     "UserError": "frostline.errors",
 }
 """Where the Python API stands, which is imported when it is first used: the program and its workers start sooner."""
 
-__all__ = ["UserError", "compare", "fit", "make_plan", "records", "run", "tune"]
+__all__ = ["UserError", "backbone", "compare", "fit", "make_plan", "records", "run", "tensors", "train", "tune"]
 
 
 def __getattr__(name: str) -> object:

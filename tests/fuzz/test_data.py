@@ -27,7 +27,7 @@ from frostline.data.inputs import count
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, printable
 from frostline.results.store import run_id
-from frostline.runs.build import Builder, make_data
+from frostline.runs.build import Builder
 
 SETTINGS = settings(
     max_examples=60,
@@ -83,7 +83,8 @@ def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
     try:
         with in_time():
             name = run_id(config)
-            found = make_data(config, backbone, Builder().task(config))
+            builder = Builder()
+            found = builder.data(config, backbone, builder.task(config))
             for split in SPLITS:
                 served = sum(count(batch["inputs"]) for batch in found.loader(split, shuffle=False))
                 assert served == len(found.splits[split])

@@ -18,7 +18,7 @@ from frostline.comparison.sitting import ComparisonSitting, Detached
 from frostline.config.schema import Varied
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_sheet
-from frostline.launchers.base import make_launcher
+from frostline.launchers.base import Launcher, make_launcher
 from frostline.launchers.progress import Screen
 from frostline.results.owner import owned
 
@@ -75,7 +75,7 @@ class ComparisonResult:
 
 
 def compare(
-    *overrides: str,
+    *overrides: Any,
     config_dir: str | os.PathLike[str] | None = None,
     allow: str | Sequence[str] = (),
     quiet: bool = False,
@@ -85,10 +85,15 @@ def compare(
 
     Arguments are those of ``run``; besides, the keys of the node `compare` go without it, and a list of ``freeze`` is
     ``strategies``: ``compare("data=digits,mnist5k", freeze=["lp_ft", {"last_k": {"k": 2}}], seeds=[0, 1, 2])``.
+    With a network and data of one's own in front it is `frostline.api.own.compare`.
 
     Raises UserError for a mistake. A run that fails costs no other, and the report says why. KeyboardInterrupt: the
     same call again does what is left.
     """
+    if any(not isinstance(one, str) for one in overrides[:2]):
+        from frostline.api import own
+
+        return own.compare(*overrides, quiet=quiet, **keywords)
     if isinstance(keywords.get("freeze"), list | tuple):
         keywords["strategies"] = keywords.pop("freeze")
     given = make_overrides(overrides, keywords, "compare", KEYS)
@@ -115,9 +120,10 @@ def comparison_folder(design: Design) -> Path:
     return Path(design.config.outputs) / "comparisons" / design.name
 
 
-def run_comparison(design: Design, command: str, screen: Screen) -> Path:
-    """Run what is left of a comparison and write its report; return its folder.
+def run_comparison(design: Design, command: str, screen: Screen, launcher: Launcher | None = None) -> Path:
+    """Run what is left of a comparison, by ``launcher`` or the one that its configs name, and write its report.
 
+    Return its folder.
     Raises Detached where a launcher that does not wait was given runs.
     """
     started = time.monotonic()
@@ -127,8 +133,8 @@ def run_comparison(design: Design, command: str, screen: Screen) -> Path:
         screen.say(f"{len(design.cells)} cells, {runs} runs; the comparison's folder is {folder}")
         before = index.content["wall_seconds"]
         try:
-            with make_launcher(design.configs()) as launcher:
-                failed = ComparisonSitting(design, index, launcher, screen).complete()
+            with launcher or make_launcher(design.configs()) as workers:
+                failed = ComparisonSitting(design, index, workers, screen).complete()
         finally:
             index.set(wall_seconds=before + time.monotonic() - started)
         if failed:

@@ -188,11 +188,12 @@ class Backbone(nn.Module):
 
     def _module_groups(self) -> Iterator[tuple[nn.Module, set[str]]]:
         """Yield each module with the groups it holds; one without parameters belongs to the group before it."""
-        owner = {name: group for group, members in self.groups.items() for name in members}
+        parameters = dict(self.named_parameters())  # one that several modules share has one name here
+        owner = {id(parameters[name]): group for group, members in self.groups.items() for name in members}
         last = next(group for group in self.groups if group != ADAPTER)
         for prefix, module in self.named_modules():
-            own = [owner[f"{prefix}.{name}"] for name, _ in module.named_parameters(recurse=False)]
-            held = {owner[f"{prefix}.{name}" if prefix else name] for name, _ in module.named_parameters()}
+            own = [owner[id(parameter)] for parameter in module.parameters(recurse=False)]
+            held = {owner[id(parameter)] for parameter in module.parameters()}
             last = ADAPTER if prefix.partition(".")[0] == ADAPTER else own[-1] if own else last
             yield module, held or {last}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from frostline.config.allow import allow
+from frostline.config.allow import allow, is_own
 from frostline.config.compose import groups, references, search_path, searching
 from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import conf_dir
@@ -64,11 +64,27 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     if sweeps and args.multirun and args.cfg:
         parser.error("--cfg shows one config: leave out -m")
     allow(args.allow)
+    args.overrides = choose_own(args.overrides)
     if args.debug:
         args.overrides.append("debug=true")
     if args.detach:
         args.overrides.append("launcher.detach=true")
     return args
+
+
+def choose_own(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with `backbone=own` or `data=own` for each `_target_` among them that a flag --allow allows.
+
+    The keys of the choice that stands by default are another target's. A choice that is made stays.
+    """
+    keys = [text.partition("=")[::2] for text in overrides]
+    chosen = {key for key, _ in keys}
+    added = [
+        f"{group}=own"
+        for group in ("backbone", "data")
+        if group not in chosen and any(key == f"{group}._target_" and is_own(value) for key, value in keys)
+    ]
+    return [*added, *overrides]
 
 
 def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: Callable[[Any], None]) -> None:

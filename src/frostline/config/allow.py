@@ -242,12 +242,6 @@ def locate(target: str, where: str) -> Any:
     return found
 
 
-def takes_argument(node: Mapping[str, Any], where: str, name: str) -> bool:
-    """Return whether the target of ``node`` takes an argument ``name``. Raises UserError as ``locate`` does."""
-    parameters = inspect.signature(locate(str(node["_target_"]), where)).parameters
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-
-
 def instantiate(node: Mapping[str, Any], where: str = "", /, **runtime: Any) -> Any:
     """Make what ``node`` describes: `_target_` and keyword arguments, nested nodes first, ``runtime`` arguments added.
 

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import yaml
 
@@ -71,8 +73,8 @@ def do_run(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) ->
     """Do a run in this process by ``execute``, and leave a record however it ends; return one of ``ENDED``.
 
     ``folder`` is the run's, made by `dispatch.make_run_folder`; it is claimed meanwhile: another worker on this machine
-    is waited for. What is logged goes to its log.txt. ``execute`` is `attempt`, or that with an ``experiment`` which is
-    given objects that no YAML can hold. No handler of a signal is set: what is asked of a worker's process is not for
+    is waited for. What is logged goes to its log.txt. ``execute`` is `attempt`, or that with objects which no
+    YAML can hold. No handler of a signal is set: what is asked of a worker's process is not for
     everybody's. KeyboardInterrupt is recorded as an interruption, and raised again.
     """
     with logging_to(folder / LOG, make_mask(config.plain())):
@@ -200,10 +202,10 @@ def _end_in_time(config: Run, folder: Path, rank: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def attempt(config: Run, folder: Path, experiment: Callable[[Run, str, Path], Record] | None = None) -> Record:
+def attempt(config: Run, folder: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """Return the record of a run, however it ends (short of an interruption).
 
-    ``experiment`` does it, given the config, the run's ID and its folder; by default `run_experiment`.
+    ``given`` are objects in place of what the config names: see `run_experiment`.
     """
     import frostline.processes.imports  # noqa: F401 (before Lightning)
     from frostline.runs.experiment import run_experiment
@@ -214,7 +216,7 @@ def attempt(config: Run, folder: Path, experiment: Callable[[Run, str, Path], Re
     try:
         if place() is None:  # a rank has its share of them already
             set_threads(config.launcher["threads"])
-        return (experiment or run_experiment)(config, folder.name, folder)
+        return run_experiment(config, folder.name, folder, given)
     except UserError as error:
         log.error("%s", error, exc_info=config.debug)
         return _failure(config, folder, "failed", str(error), user_error=True)

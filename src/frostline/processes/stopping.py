@@ -46,10 +46,13 @@ os.register_at_fork(after_in_child=STOP.forget)  # a loader's process trains no 
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM stop what runs here; a second one, or a step that does not end, does so at once, wherever that is."""
+def interruptible(*more: int) -> Iterator[None]:
+    """Let SIGTERM, and ``more`` signals, stop what runs here.
+
+    A second one, or a step that does not end, does so at once, wherever that is.
+    """
     STOP.forget()
-    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGALRM)]
+    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGALRM, *more)]
     try:
         yield
     finally:
@@ -60,10 +63,12 @@ def interruptible() -> Iterator[None]:
 
 def deaf() -> None:
     """Let nothing interrupt this process any more: it was asked to stop, or has ended by itself, and says so."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if number == signal.SIGTERM or signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    STOP.ask("stopped by SIGTERM")
+    STOP.ask(STOP.why or f"stopped by {signal.Signals(number).name}")
     signal.setitimer(signal.ITIMER_REAL, STEP_S)

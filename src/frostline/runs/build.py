@@ -14,7 +14,7 @@ from frostline.backbones.adapters.base import none
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site, apply_changes
 from frostline.backbones.changes.input_adapter import picture_size, sample_size, stated_sizes
-from frostline.config.allow import locate, takes_argument
+from frostline.config.allow import is_own, locate
 from frostline.config.schema import Run, instantiate
 from frostline.config.switches import check_switches
 from frostline.data.base import DataModule
@@ -23,6 +23,7 @@ from frostline.data.index import DataIndex, index_folder
 from frostline.errors import UserError, choices
 from frostline.freeze.plan import HEAD, Change, Plan, learning_rates
 from frostline.heads import Head, check_frames
+from frostline.runs.own import make_backbone, make_data
 from frostline.tasks.base import Task
 from frostline.training.objectives.base import Objective
 from frostline.training.objectives.choose import check_solvable, make_objectives
@@ -105,7 +106,7 @@ class Builder:
 
     def _changed(self, config: Run, changes: Sequence[Change]) -> Backbone:
         """Return the backbone after these changes. Its weights depend on the seed where any of them are random."""
-        random = bool(changes) or config.backbone.get("weights") == "none"
+        random = bool(changes) or config.backbone.get("weights") == "none" or is_own(str(config.backbone["_target_"]))
         shared = ["backbone", config.backbone, config.adapter, stated_sizes(config.data)]
         shared += [[change.to_dict() for change in changes], config.seed if random else None]
         site = Site(lambda pretrained: self._bare(config, pretrained), config.seed, config.data)
@@ -120,7 +121,7 @@ class Builder:
         pl.seed_everything(config.seed, verbose=False)
         samples = picture_size(config.adapter) if has_adapter(config) else config.data
         size = sample_size(config.backbone, "backbone", samples)
-        return instantiate(config.backbone, "backbone", **size, pretrained=pretrained)
+        return make_backbone(config.backbone, config.data, self.given, self.share, **size, pretrained=pretrained)
 
     def task(self, config: Run) -> Task:
         """Return what is asked of the labels. Raises UserError for a ``monitor`` that is none of its scores."""
@@ -140,9 +141,22 @@ class Builder:
 
     def _prepared(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         task = self.task(config)
-        data = make_data(config, backbone, task)
+        data = self.data(config, backbone, task)
         task.fit(data.splits["train"].labels, data.classes)
         return task, data
+
+    def data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
+        """Return the data, prepared as the backbone wants it, its labels as the task does."""
+        return make_data(
+            config.data,
+            self.given,
+            self.share,
+            preprocess=backbone.preprocess,
+            augment=instantiate(config.augment, "augment") if "_target_" in config.augment else None,
+            task=task,
+            seed=config.seed,
+            index=DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or ""),
+        )
 
     def head(self, config: Run, backbone: Backbone, task: Task, classes: list[str]) -> Head:
         """Return the head for a task with these classes; its initial weights are a function of the seed."""
@@ -184,17 +198,3 @@ def check_solving(config: Run, task: Task, head: Head, plan: Plan, objective: Ob
         raise UserError(
             "data.balanced: a solved head sees every sample once; use task.class_weights=balanced, or head.solver=null."
         )
-
-
-def make_data(config: Run, backbone: Backbone, task: Task) -> DataModule:
-    """Return the data, prepared as the backbone wants it, its labels as the task does."""
-    augment = instantiate(config.augment, "augment") if "_target_" in config.augment else None
-    run: dict[str, Any] = {
-        "preprocess": backbone.preprocess,
-        "augment": augment,
-        "task": task,
-        "seed": config.seed,
-    }
-    if takes_argument(config.data, "data", "index"):  # a data set of the user's own may have no use for it
-        run["index"] = DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or "")
-    return instantiate(config.data, "data", **run)

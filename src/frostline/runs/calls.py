@@ -4,28 +4,30 @@ To import these functions is quick: what they need, torch above all, the worker 
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 Configs = Sequence[Mapping[str, Any]]
-"""Resolved configs of runs, as plain containers."""
+"""Resolved configs of runs, as plain containers; beside them objects may be ``given``, as `Builder` takes them."""
 
 
-def survey(configs: Configs, elsewhere: bool) -> list[dict[str, Any]]:
+def survey(configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING) -> list[dict[str, Any]]:
     """Return what is known of each run before it starts: see `frostline.runs.survey.survey`."""
     from frostline.runs import survey
 
-    return survey.survey(configs, elsewhere)
+    return survey.survey(configs, elsewhere, given)
 
 
-def count_passes(configs: Configs, elsewhere: bool) -> int:
+def count_passes(configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING) -> int:
     """Return how many passes over data the caches of these runs lack: see `frostline.runs.survey.count_passes`."""
     from frostline.runs import survey
 
-    return survey.count_passes(configs, elsewhere)
+    return survey.count_passes(configs, elsewhere, given)
 
 
-def extract(configs: Configs, threads: int, workers: int) -> dict[str, Any]:
+def extract(configs: Configs, threads: int, workers: int, given: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Fill the caches of these runs beside other workers that do the same: see `frostline.runs.survey.extract`."""
     from frostline.runs import survey
 
-    return survey.extract(configs, threads, workers)
+    return survey.extract(configs, threads, workers, given)

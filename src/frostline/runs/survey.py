@@ -1,13 +1,15 @@
 """What the runs of a comparison will need, found out before the first of them: mistakes, costs, and one pass for all
 caches.
 
-The functions here run in a worker (they import torch); what they take and return is plain.
+The functions here run in a worker (they import torch); what they take and return is plain, but for objects that are
+``given`` in this very process, as `Builder` takes them.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,7 +30,9 @@ Pass = tuple[PrefixCache, str, int, list[Cut]]
 """A cache, a split, a view of it, and the cuts that are stored on the way."""
 
 
-def survey(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> list[dict[str, Any]]:
+def survey(
+    configs: Sequence[Mapping[str, Any]], elsewhere: bool = False, given: Mapping[str, Any] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts; ``elsewhere`` where it is to run on another machine.
 
     ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
@@ -37,16 +41,18 @@ def survey(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> lis
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
-    here = Survey(elsewhere)
+    here = Survey(elsewhere, given)
     return [here.describe(Run.read(resolve_env(config)), make_mask(config)) for config in configs]
 
 
-def count_passes(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) -> int:
+def count_passes(
+    configs: Sequence[Mapping[str, Any]], elsewhere: bool = False, given: Mapping[str, Any] = MappingProxyType({})
+) -> int:
     """Return how many passes over a view of a split these runs' caches lack: so many workers can share them.
 
     ``elsewhere`` is that of ``survey``; of GPUs elsewhere it is not known, and all passes are counted.
     """
-    here, found = Survey(elsewhere), set[str]()
+    here, found = Survey(elsewhere, given), set[str]()
     for cache, split, view, cuts in here.passes([Run.read(resolve_env(config)) for config in configs]):
         keys = [cache.key(split, cut, view) for cut in cuts]
         if here.lacks_gpu_name(cache) or here.count_missing(cache, keys):
@@ -54,7 +60,12 @@ def count_passes(configs: Sequence[Mapping[str, Any]], elsewhere: bool = False) 
     return len(found)
 
 
-def extract(configs: Sequence[Mapping[str, Any]], threads: int, workers: int = 1) -> dict[str, Any]:
+def extract(
+    configs: Sequence[Mapping[str, Any]],
+    threads: int,
+    workers: int = 1,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Store all that these runs will need of the prefix cache, with one pass over each view of each split.
 
     Of several ``workers`` that are asked this at the same time each takes the passes that no other one has taken, the
@@ -63,7 +74,7 @@ def extract(configs: Sequence[Mapping[str, Any]], threads: int, workers: int = 1
     """
     torch.set_num_threads(threads)
     started = time.monotonic()
-    here, passes, stored = Survey(), 0, 0
+    here, passes, stored = Survey(given=given), 0, 0
     try:
         for cache, split, view, cuts in here.passes([Run.read(resolve_env(config)) for config in configs]):
             if cache.fill(split, view, cuts, wait=workers == 1):
@@ -80,9 +91,9 @@ class Survey:
     With ``elsewhere`` they are made on the CPU, and what is decided is decided for the device that the runs will have.
     """
 
-    def __init__(self, elsewhere: bool = False) -> None:
+    def __init__(self, elsewhere: bool = False, given: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.elsewhere = elsewhere
-        self.builder = Builder()
+        self.builder = Builder(given)
 
     def describe(self, config: Run, hide: Callable[[str], str]) -> dict[str, Any]:
         """Return what ``survey`` says of one run; ``hide`` masks credentials in messages."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -53,12 +54,17 @@ class Restored:
             return self.task.dense(self.head(self.backbone(inputs.to(self.device)))).cpu()
 
 
-def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = None) -> Restored:
+def restore(
+    folder: Path,
+    record: Mapping[str, Any],
+    accelerator: str | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Restored:
     """Return the network of a run that is done, at its best epoch.
 
     ``accelerator`` is Lightning's word for the device; None: the CPU where the run was made there, else the best at
-    hand. A processor computes in 32-true for a run in 16-mixed, and says so. Raises UserError where the checkpoint is
-    gone, or the network's own weights are not those of the run.
+    hand. ``given`` are the objects that the run was given. A processor computes in 32-true for a run in 16-mixed, and
+    says so. Raises UserError where the checkpoint is gone, or the network's own weights are not those of the run.
     """
     config = Run.read(resolve_env(record["config"]))
     kind = accelerator or ("cpu" if config.trainer.get("accelerator") == "cpu" else find_accelerator())
@@ -66,7 +72,7 @@ def restore(folder: Path, record: Mapping[str, Any], accelerator: str | None = N
     if kind == "cpu" and trained.get("precision") == "16-mixed":
         trained["precision"] = "32-true"
         log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
-    trainer, builder = make_lone_trainer(trained), Builder()
+    trainer, builder = make_lone_trainer(trained), Builder(given)
     backbone, plan = builder.network(config)
     task = builder.task(config)
     task.remember(record["task"])

@@ -1,0 +1,120 @@
+"""What a run is about where the user's own code, or an object of the user's own, stands in a config's place."""
+
+from collections.abc import Callable, Collection, Mapping
+from inspect import Parameter, signature
+from typing import Any
+
+from torch import nn
+
+from frostline.backbones.base import Backbone
+from frostline.backbones.own.backbone import as_backbone
+from frostline.backbones.own.network import OwnNetwork
+from frostline.config.allow import instantiate, is_own, locate
+from frostline.config.signature import unknown_key
+from frostline.data.base import DataModule
+from frostline.data.inputs import UNITS
+from frostline.data.own.datasets import OwnOptions, as_data
+from frostline.data.own.sources import OwnData, own_data
+from frostline.errors import UserError
+
+Node = Mapping[str, Any]
+Share = Callable[[Any, Callable[[], Any]], Any]
+"""What makes a thing once for each key (`Builder.share`)."""
+
+OF_RUNS = ("preprocess", "augment", "task", "seed", "index")
+"""The arguments that a data set is given by a run, where it takes them."""
+
+
+def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share, **run: Any) -> Backbone:
+    """Return the backbone of a node, or of an object that is ``given`` in its place.
+
+    A function of the user's own may return any module; where nothing says what its samples are like, the ``data`` node
+    does. ``run`` are a builder's arguments that come from the rest of the config. Raises UserError.
+    """
+    if "backbone" in given:
+        return instantiate(node, "backbone", found=given["backbone"], **run)
+    if not is_own(str(node["_target_"])):
+        return instantiate(node, "backbone", **run)
+    takes = parameters(node, "backbone")
+    found, rest = call(node, "backbone", run, signature(as_backbone).parameters)
+    random = not run["pretrained"] and "pretrained" not in takes
+    if isinstance(found, Backbone) and random:
+        raise UserError(
+            f"backbone: {node['_target_']} has no argument pretrained, and this strategy asks for random weights; add "
+            "it, or choose another strategy."
+        )
+    if not isinstance(found, Backbone | OwnNetwork | nn.Module):
+        raise UserError(f"backbone: {node['_target_']} returns a {type(found).__name__}; expected a torch.nn.Module.")
+    return as_backbone(found, **{**rest, **describe_samples(found, rest, data, share)}, pretrained=not random)
+
+
+def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dict[str, Any]:
+    """Return shape and dtype of the data's samples where neither a network nor its node says what it takes."""
+    said = isinstance(found, Backbone) or rest.get("shape") or (isinstance(found, OwnNetwork) and found.shape)
+    if said or not is_own(str(data["_target_"])) or set(OF_RUNS) & set(parameters(data, "data")):
+        return {}
+    source = share_data(data, share)
+    return {} if isinstance(source, DataModule) else source.samples_kind(float(data.get("memory_gb") or 0))
+
+
+def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
+    """Return the data of a node, or of an object that is ``given`` in its place.
+
+    A function of the user's own may return what `own_data` takes. ``run`` are the arguments that come from the rest of
+    the config. Raises UserError.
+    """
+    if "data" in given:
+        return instantiate(node, "data", found=given["data"], **run)
+    takes = parameters(node, "data")
+    if not is_own(str(node["_target_"])):
+        return instantiate(node, "data", **{key: value for key, value in run.items() if key in takes})
+    if set(OF_RUNS) & set(takes):  # it prepares its samples by itself, for this very run
+        found, rest = call(node, "data", run, keys_of_data())
+    else:
+        found, (_, rest) = share_data(node, share), split(node, takes)
+    return as_data(found, **rest, **run)
+
+
+def share_data(node: Node, share: Share) -> OwnData | DataModule:
+    """Return the data that a function of the user's own makes, read once for all that share it."""
+
+    def read() -> OwnData | DataModule:
+        found, _ = call(node, "data", {}, keys_of_data())
+        return found if isinstance(found, DataModule) else own_data(found)
+
+    return share(["own data", dict(node)], read)
+
+
+def call(node: Node, where: str, run: Node, known: Collection[str]) -> tuple[Any, dict[str, Any]]:
+    """Call what a node names with those of its keys, and of ``run``, that it takes; return that and its other keys.
+
+    Raises UserError for one of these that is not ``known``, to what is done with the result.
+    """
+    takes = parameters(node, where)
+    mine, rest = split(node, takes)
+    for key in rest:
+        if key not in known:
+            raise unknown_key(f"{where}.{key}", [*takes, *known])
+    arguments = {key: value for key, value in run.items() if key in takes}
+    return instantiate({"_target_": node["_target_"], **mine}, where, **arguments), rest
+
+
+def split(node: Node, takes: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the keys of a node that its target takes, and the others."""
+    keys = {key: value for key, value in node.items() if key != "_target_"}
+    mine = {key: value for key, value in keys.items() if key in takes}
+    return mine, {key: value for key, value in keys.items() if key not in takes}
+
+
+def parameters(node: Node, where: str) -> list[str]:
+    """Return the names of the arguments that a node's target takes: all that there are, where it takes ``**more``."""
+    found = signature(locate(str(node["_target_"]), where)).parameters
+    if any(one.kind is Parameter.VAR_KEYWORD for one in found.values()):
+        return [*dict.fromkeys([*found, *node, *OF_RUNS, "pretrained", *UNITS])]
+    return list(found)
+
+
+def keys_of_data() -> list[str]:
+    """Return the keys of data of the user's own."""
+    named = [name for name, one in signature(as_data).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
+    return [*named, *OwnOptions.__dataclass_fields__]
