@@ -42,7 +42,7 @@ from frostline.features.cache import Store, Writer
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
-from frostline.ranks.place import by_file, variables
+from frostline.ranks.place import meet_by_file, rank_variables
 from frostline.results.store import identity
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
@@ -239,8 +239,8 @@ def steps() -> str:
     """Return what two ranks of a real run call in a step, and how long the call takes that asks whether to stop."""
     script = Path(__file__).with_name("scaling_ranks.py")
     with tempfile.TemporaryDirectory(prefix="frostline-scaling-") as folder:
-        meeting = by_file(Path(folder))
-        given = [{**os.environ, **variables("watched", rank, rank, 2, 2, 0, meeting)} for rank in range(2)]
+        meeting = meet_by_file(Path(folder))
+        given = [{**os.environ, **rank_variables("watched", rank, rank, 2, 2, 0, meeting)} for rank in range(2)]
         words = [sys.executable, str(script), folder]
         other = subprocess.Popen(words, env=given[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         done = subprocess.run(words, env=given[0], capture_output=True, text=True)

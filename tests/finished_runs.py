@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.schema import Run
-from frostline.ranks.numerics import restoring_numerics
+from frostline.ranks.numerics import restore_numerics
 from frostline.results.store import read_record, run_folder, run_id
 from frostline.runs.experiment import run_experiment
 
@@ -14,7 +14,7 @@ def finished(config: Run) -> tuple[dict[str, Any], Path]:
     """Run a config; return its record as it was written, and its folder."""
     folder = run_folder(Path(config.outputs), run_id(config))
     folder.mkdir(parents=True, exist_ok=True)
-    with restoring_numerics():  # which a worker does not need, and the next test does
+    with restore_numerics():  # which a worker does not need, and the next test does
         run_experiment(config, folder.name, folder).write(folder)
     record = read_record(folder)
     assert record is not None

@@ -79,7 +79,7 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
         if origin is not None and distributed.get_rank() == 0:
             shutil.copytree(Path(origin) / "checkpoints", folder / "checkpoints")
         distributed.barrier()
-    setup.ask = lambda folder, epoch: epoch == stop
+    setup.await_decision = lambda folder, epoch: epoch == stop
     FineTuner.training_step = halting(halt)
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:

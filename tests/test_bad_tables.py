@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import Program
 
 from frostline.config.compose import compose, resolve
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.launchers.worker import attempt
 from frostline.results.record import Record
 from frostline.results.store import run_folder, run_id
@@ -89,7 +89,7 @@ def test_large_numbers_stay_apart_to_the_last_digit(tmp_path: Path, numbers: lis
     found, folder = record(tmp_path, *numbers)
     assert found.status == "done", found.reason
     assert found.data["counts"] == {"train": 12, "val": 4, "test": 4}
-    rows = list(read_sheet(folder / "predictions.csv"))
+    rows = list(read_csv(folder / "predictions.csv"))
     assert [row["label"] for row in rows] == ["1700000004", "1700000009", "1700000014", "1700000019"]
     errors = [float(row["prediction"]) - float(row["label"]) for row in rows]
     rmse = math.sqrt(sum(error**2 for error in errors) / 4)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frostline.config.allow import allowed_name, locate, nodes
+from frostline.config.allow import is_allowed_name, locate, nodes
 from frostline.config.compose import compose, groups, resolve
 from frostline.config.schema import Compare, check_config, conf_dir
 
@@ -32,7 +32,7 @@ def test_every_choice_composes_and_resolves(group: str, name: str) -> None:
     check_config(config.plain())
     for where, node in nodes(config.plain()[group], group):
         if "_target_" in node:
-            assert allowed_name(node["_target_"])
+            assert is_allowed_name(node["_target_"])
             found = locate(node["_target_"], where)
             assert inspect.isclass(found) or inspect.isfunction(found)
 

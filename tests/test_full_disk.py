@@ -16,10 +16,10 @@ from tests.disks import Disk, small_disk
 
 import frostline.launchers.dispatch
 from frostline.commands import main
-from frostline.files.atomic import RESERVE, WriteError, reserve, write_atomic
+from frostline.files.atomic import RESERVE, WriteError, reserve_room, write_atomic
 from frostline.launchers.dispatch import conclude_run, describe_exit
-from frostline.results.log import LogFile, left_out
-from frostline.results.owner import take
+from frostline.results.log import LogFile, list_incomplete_logs
+from frostline.results.owner import take_folder
 from frostline.results.record import Record
 from frostline.results.store import RESOLVED, read_record
 
@@ -81,7 +81,7 @@ def record(**more: Any) -> Record:
 
 def test_a_record_that_hardly_fits_takes_the_reserve(disk: Disk) -> None:
     folder = disk.root / "run"
-    reserve(folder)
+    reserve_room(folder)
     disk.leave(0)
     record(notes=["y" * 1000] * 10).write(folder)
     found = read_record(folder)
@@ -91,7 +91,7 @@ def test_a_record_that_hardly_fits_takes_the_reserve(disk: Disk) -> None:
 
 def test_of_one_that_does_not_fit_even_so_the_reason_stands(disk: Disk) -> None:
     folder = disk.root / "run"
-    reserve(folder)
+    reserve_room(folder)
     disk.leave(0)
     scores = {"metrics": {"val": {"accuracy": 1.0}}, "notes": ["y" * 1000] * 80}
     written = Record("r", "done", {"seed": 0}, **scores).write(folder)
@@ -113,10 +113,10 @@ def test_where_nothing_fits_the_outcome_says_it(disk: Disk) -> None:
 def test_a_folder_on_a_full_disk_is_owned_by_nobody(disk: Disk) -> None:
     disk.leave(0)
     with pytest.raises(WriteError, match="owner.json cannot be written"):
-        take(disk.root)
+        take_folder(disk.root)
     assert not (disk.root / "owner.json").exists()
     disk.leave(PAGE)
-    assert take(disk.root)
+    assert take_folder(disk.root)
 
 
 def test_a_log_on_a_full_disk_ends_without_a_word_too_many(disk: Disk, capsys: Text) -> None:
@@ -126,7 +126,7 @@ def test_a_log_on_a_full_disk_ends_without_a_word_too_many(disk: Disk, capsys: T
     try:
         for _ in range(100):
             root.warning("a line %s", "x" * 1000)
-        assert left_out() == ["log.txt is not whole (No space left on device)."]
+        assert list_incomplete_logs() == ["log.txt is not whole (No space left on device)."]
     finally:
         root.removeHandler(handler)
         handler.close()

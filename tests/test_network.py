@@ -21,7 +21,7 @@ from frostline.files.leftovers import private_folder
 from frostline.launchers.dispatch import environment
 from frostline.launchers.slurm.meeting import free_address
 from frostline.ranks.collectives import open_store
-from frostline.ranks.place import Place, by_address, by_file, loopback, variables
+from frostline.ranks.place import Place, loopback, meet_by_address, meet_by_file, rank_variables
 from frostline.results.store import read_record, run_folder, run_id
 
 UNPICKLED = """
@@ -89,7 +89,7 @@ def test_a_store_of_several_machines_hears_its_own_address_alone() -> None:
     """torch's own answers on every address: here a key is set, and asked for, from two of them."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    store = open_store(Place(0, 0, 1, by_address("127.0.0.1", port)))
+    store = open_store(Place(0, 0, 1, meet_by_address("127.0.0.1", port)))
     store.set("key", "of a rank")
     limit = timedelta(seconds=2)
     assert TCPStore("127.0.0.1", port, 1, False, limit).get("key") == b"of a rank"
@@ -101,7 +101,7 @@ def test_a_store_of_several_machines_hears_its_own_address_alone() -> None:
 def test_ranks_of_one_machine_meet_where_no_other_user_can_enter() -> None:
     with private_folder() as private:
         assert private.stat().st_mode & 0o777 == 0o700
-        stores = [open_store(Place(rank, rank, 2, by_file(private))) for rank in range(2)]
+        stores = [open_store(Place(rank, rank, 2, meet_by_file(private))) for rank in range(2)]
         stores[0].set("key", "value")
         assert stores[1].get("key") == b"value"
     assert not private.exists()
@@ -111,14 +111,14 @@ def test_what_ranks_open_stays_on_their_machine_unless_there_are_several(monkeyp
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
 
     def interfaces(meeting: str) -> set[str]:
-        given = variables("run", 0, 0, 2, 2, 0, meeting)
+        given = rank_variables("run", 0, 0, 2, 2, 0, meeting)
         return {value for name, value in given.items() if name.endswith("SOCKET_IFNAME")}
 
-    assert interfaces(by_file(Path("/tmp/x"))) == {loopback()}
-    assert interfaces(by_address("nowhere.invalid", 1)) == set()
-    assert interfaces(by_address("127.0.0.1", 1)) == {loopback()}, "the way to where they meet"
+    assert interfaces(meet_by_file(Path("/tmp/x"))) == {loopback()}
+    assert interfaces(meet_by_address("nowhere.invalid", 1)) == set()
+    assert interfaces(meet_by_address("127.0.0.1", 1)) == {loopback()}, "the way to where they meet"
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "ib0")
-    assert interfaces(by_address("127.0.0.1", 1)) == set(), "the user's own is left alone"
+    assert interfaces(meet_by_address("127.0.0.1", 1)) == set(), "the user's own is left alone"
 
 
 def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, dispatch, environment
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.spawn import drop_aborted
-from frostline.ranks.place import origin
+from frostline.ranks.place import find_first_failure
 from frostline.results.store import run_folder, run_id
 
 SMALL = [
@@ -274,10 +274,12 @@ def test_the_first_failure_is_found_among_what_ranks_left() -> None:
     def status(time: float, status: str = "failed") -> dict[str, Any]:
         return {"time": time, "status": status}
 
-    assert origin({0: status(2, "done"), 1: status(1, "done")}, {0: 0, 1: 0}) is None
-    assert origin({0: status(2), 1: status(1)}, {0: 1, 1: 1}) == 1
-    assert origin({0: status(2), 1: status(3, "done")}, {}) == 0
-    assert origin({0: status(2)}, {0: 1, 1: -9}) == 1  # it died without a word, and rank 0 says that it lost it
+    assert find_first_failure({0: status(2, "done"), 1: status(1, "done")}, {0: 0, 1: 0}) is None
+    assert find_first_failure({0: status(2), 1: status(1)}, {0: 1, 1: 1}) == 1
+    assert find_first_failure({0: status(2), 1: status(3, "done")}, {}) == 0
+    assert (
+        find_first_failure({0: status(2)}, {0: 1, 1: -9}) == 1
+    )  # it died without a word, and rank 0 says that it lost it
     assert drop_aborted({1: status(2)}, {0: -6, 1: 1}, 3) == {1: 1}  # NCCL ended rank 0, which had lost the other
     for alive, exits in ((1, {0: -6, 1: 1}), (3, {0: -9, 1: 1}), (3, {0: 3, 1: 1})):
         assert drop_aborted({1: status(2)}, exits, alive) == exits

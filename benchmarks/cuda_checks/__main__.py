@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import here
-import runs
 import steps
+
+import runs
 
 
 def check(name: str, outputs: str, found: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.api.overrides import allowing, make_overrides
-from frostline.config.allow import widened
+from frostline.config.allow import allowed_modules
 from frostline.config.compose import parse_overrides
 from frostline.errors import UserError
 
@@ -66,10 +66,10 @@ def test_what_is_no_key_and_no_value_is_named(given: dict[str, Any], words: str)
 
 
 def test_the_allow_list_is_wider_only_while_a_call_lasts() -> None:
-    before = widened()
+    before = allowed_modules()
     with allowing("mine.nets"):
-        assert widened() == ("mine.nets",)
-    assert widened() == before
+        assert allowed_modules() == ("mine.nets",)
+    assert allowed_modules() == before
     with pytest.raises(UserError, match="--allow"), allowing(["os; rm"]):
         pass
-    assert widened() == before
+    assert allowed_modules() == before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from frostline.config.allow import allow, allowed_name, check_targets, instantiate
+from frostline.config.allow import allow, check_targets, instantiate, is_allowed_name
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import check_config
 from frostline.config.signature import accepts, nearest_first
@@ -164,7 +164,7 @@ def test_a_target_of_the_users_own_takes_what_writes_nothing(tmp_path: Path, mon
 @given(st.from_regex(r"[a-z_]{1,8}(\.[A-Za-z_]{1,8}){0,4}", fullmatch=True))
 def test_a_name_is_allowed_only_below_a_named_module(target: str) -> None:
     tops = ("frostline", "torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics")
-    assert not allowed_name(target) or target.startswith(tuple(f"{top}." for top in tops))
+    assert not is_allowed_name(target) or target.startswith(tuple(f"{top}." for top in tops))
 
 
 @example(parts=["torch", "optim"])
@@ -172,7 +172,7 @@ def test_a_name_is_allowed_only_below_a_named_module(target: str) -> None:
 def test_a_way_through_another_module_is_refused(parts: list[str]) -> None:
     target = ".".join(parts)
     allowed = target.startswith(("torch.optim.", "frostline.data.")) and "_x" not in parts and "" not in parts
-    assert not allowed_name(target) or allowed
+    assert not is_allowed_name(target) or allowed
 
 
 def test_a_module_of_the_users_own_takes_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from frostline.config.compose import compose, resolve
 from frostline.config.secrets import (
     WITHHELD,
     check_secrets,
-    flat,
+    flatten_config,
     is_secret,
     make_mask,
     make_reference,
-    masked,
+    mask_value,
     referenced_variables,
     resolve_env,
     without_credentials,
@@ -30,12 +30,12 @@ from frostline.results.store import run_id
 )
 def test_keys_that_name_a_credential_are_known(key: str) -> None:
     assert is_secret(key)
-    assert flat({"data": {key: "x1", "n": 1}}) == {f"data.{key}": WITHHELD, "data.n": 1}
-    assert flat({"data": {key: {"a": "x1"}, "list": [{key: "x1"}]}}) == {
+    assert flatten_config({"data": {key: "x1", "n": 1}}) == {f"data.{key}": WITHHELD, "data.n": 1}
+    assert flatten_config({"data": {key: {"a": "x1"}, "list": [{key: "x1"}]}}) == {
         f"data.{key}": WITHHELD,
         "data.list": f'[{{"{key}": "{WITHHELD}"}}]',
     }
-    assert flat({key: None}) == {key: None}
+    assert flatten_config({key: None}) == {key: None}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_keys_that_name_a_credential_are_known(key: str) -> None:
     ["tokenizer", "max_tokens", "monkey", "key", "author", "lr", "passes", "keys", "bias", "secretary", "split_seed"],
 )
 def test_other_keys_are_left_alone(key: str) -> None:
-    assert not is_secret(key) and flat({key: "value"}) == {key: "value"}
+    assert not is_secret(key) and flatten_config({key: "value"}) == {key: "value"}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_other_keys_are_left_alone(key: str) -> None:
     ],
 )
 def test_values_with_a_credentials_form_are_known(value: str) -> None:
-    assert flat({"data": {"root": value, "all": [value]}}) == {
+    assert flatten_config({"data": {"root": value, "all": [value]}}) == {
         "data.root": WITHHELD,
         "data.all": f'["{WITHHELD}"]',
     }
@@ -68,12 +68,12 @@ def test_values_with_a_credentials_form_are_known(value: str) -> None:
 
 def test_a_login_is_cut_out_of_an_address() -> None:
     assert without_credentials("at https://me:pw@host:5000/x, no") == f"at https://{WITHHELD}@host:5000/x, no"
-    assert flat({"uri": "postgresql://u:p@h/db"}) == {"uri": f"postgresql://{WITHHELD}@h/db"}
+    assert flatten_config({"uri": "postgresql://u:p@h/db"}) == {"uri": f"postgresql://{WITHHELD}@h/db"}
 
 
 def test_a_real_config_loses_nothing() -> None:
     config = resolve(compose("run", ["freeze=last_k", "optimizer.lr=0.01"]))
-    table = flat(config.plain())
+    table = flatten_config(config.plain())
     assert WITHHELD not in str(table)
     assert table["optimizer.lr"] == 0.01 and table["freeze.k"] == config.freeze["k"]
     assert table["label"] is None and table["cache.enabled"] is True
@@ -84,7 +84,7 @@ def test_every_leaf_has_one_dotted_key(value: object) -> None:
     def leaves(node: object) -> int:
         return sum(map(leaves, node.values())) if isinstance(node, dict) else 1
 
-    assert len(flat({"root": value})) == leaves(value)
+    assert len(flatten_config({"root": value})) == leaves(value)
 
 
 # What is written down
@@ -129,7 +129,7 @@ def test_a_credential_in_a_config_is_refused_with_its_key(override: str, key: st
 def test_what_holds_none_is_taken_and_shown_as_it_is(value: str) -> None:
     check_secrets({"data": {"root": value, "token_cache": "~/.cache/tokens", "max_tokens": 3, "token": None}})
     if "me@host" not in value:
-        assert masked(value) == value
+        assert mask_value(value) == value
 
 
 def test_references_are_kept_until_they_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_messages_hide_what_a_config_refers_to(monkeypatch: pytest.MonkeyPatch) 
 
 def test_records_of_others_are_shown_without_credentials() -> None:
     record = {"config": {"data": {"password": "x1", "token_cache": "~/x"}, "uri": "https://me:x1@host"}, "n": [1, "a"]}
-    assert masked(record) == {
+    assert mask_value(record) == {
         "config": {"data": {"password": WITHHELD, "token_cache": "~/x"}, "uri": f"https://{WITHHELD}@host"},
         "n": [1, "a"],
     }

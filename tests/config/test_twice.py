@@ -14,7 +14,7 @@ import frostline.data.image.datasets  # noqa: F401 (its options, as below)
 import frostline.data.speech.datasets  # noqa: F401
 import frostline.data.text.datasets  # noqa: F401
 from frostline.config.allow import conf_dir, locate
-from frostline.config.schema import EARLY, ROOTS, Budget, Cache, Searched, Varied
+from frostline.config.schema import EARLY, ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
 NAMED_IN_PYTHON = {"task", "data", "augment", "backbone", "head", "freeze", "schedule", "launcher"}
@@ -36,7 +36,7 @@ def twice(node: dict[str, Any], found: Any) -> list[str]:
 
 
 def test_a_default_of_a_root_stands_in_yaml_alone() -> None:
-    for kind in (*ROOTS.values(), Cache, Budget, Varied, Searched):
+    for kind in (*ROOTS.values(), Cache, Budget, ComparisonConfig, StudyConfig):
         assert all(one.default is one.default_factory is MISSING for one in fields(kind)), kind
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.files.atomic import CHUNK, irregular, sha256_file, sha256_json, write_atomic, write_json
+from frostline.files.atomic import CHUNK, describe_irregular, sha256_file, sha256_json, write_atomic, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -99,10 +99,10 @@ def test_what_is_no_file_is_named_without_being_opened(tmp_path: Path) -> None:
     file.write_bytes(b"")
     os.mkfifo(pipe)
     link.symlink_to("/dev/zero")
-    assert irregular(pipe) == "is a pipe, not a file"
-    assert irregular(link) == "is a device, not a file"
-    assert irregular(tmp_path) == "is a folder, not a file"
+    assert describe_irregular(pipe) == "is a pipe, not a file"
+    assert describe_irregular(link) == "is a device, not a file"
+    assert describe_irregular(tmp_path) == "is a folder, not a file"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        assert irregular(tmp_path / "socket") == "is a socket, not a file"
-    assert [irregular(one) for one in (file, tmp_path / "missing", file / "below", "a\0b")] == [None] * 4
+        assert describe_irregular(tmp_path / "socket") == "is a socket, not a file"
+    assert [describe_irregular(one) for one in (file, tmp_path / "missing", file / "below", "a\0b")] == [None] * 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.files.csv_tables import Sheet, csv_line, guard_cell, read_sheet, unguard_cell, write_sheet
+from frostline.files.csv_tables import CsvWriter, csv_line, guard_cell, read_csv, unguard_cell, write_csv
 
 BYTES = st.characters(codec="utf-8") | st.sampled_from([chr(0xDC00 + byte) for byte in range(0x80, 0x100)])
 """A letter as the name of a file has it: any but halves of characters, which stand for bytes that are no UTF-8."""
@@ -23,8 +23,8 @@ TEXTS = st.text(BYTES | SIGNS, max_size=12)
 def test_every_text_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, pairs: list) -> None:
     path = tmp_path_factory.getbasetemp() / "sheet.csv"
     rows = [{"=sample": one, "label": other} for one, other in pairs]
-    write_sheet(path, rows)
-    read = list(read_sheet(path))
+    write_csv(path, rows)
+    read = list(read_csv(path))
     fixed = [{name: os.fsencode(value) for name, value in row.items()} for row in rows]
     assert [{name: os.fsencode(value) for name, value in row.items()} for row in read] == fixed
 
@@ -51,17 +51,17 @@ def test_numbers_and_words_stay(value: object) -> None:
 
 def test_a_table_has_the_columns_of_all_rows(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    write_sheet(path, [{"epoch": 0, "a": -1.5}, {"epoch": 1, "b, c": 'x "y"\nz'}])
-    assert [*read_sheet(path)] == [{"epoch": "0", "a": "-1.5", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
+    write_csv(path, [{"epoch": 0, "a": -1.5}, {"epoch": 1, "b, c": 'x "y"\nz'}])
+    assert [*read_csv(path)] == [{"epoch": "0", "a": "-1.5", "b, c": ""}, {"epoch": "1", "a": "", "b, c": 'x "y"\nz'}]
     assert path.read_text().splitlines()[1] == "0,-1.5,"
-    assert [*read_sheet(path, 1)] == [{"epoch": "0"}, {"epoch": "1"}]
+    assert [*read_csv(path, 1)] == [{"epoch": "0"}, {"epoch": "1"}]
 
 
 def test_rows_are_written_one_by_one_as_all_at_once(tmp_path: Path) -> None:
     rows = [{"sample": "=a", "prediction": "x\ry"}, {"sample": "b", "prediction": "-2"}]
-    write_sheet(tmp_path / "all.csv", rows)
+    write_csv(tmp_path / "all.csv", rows)
     with (tmp_path / "each.csv").open("w", newline="") as file:
-        sheet = Sheet(file)
+        sheet = CsvWriter(file)
         for row in rows:
             sheet.write(row)
     assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "each.csv").read_bytes()
@@ -69,9 +69,9 @@ def test_rows_are_written_one_by_one_as_all_at_once(tmp_path: Path) -> None:
 
 def test_where_there_is_no_table_there_are_no_rows(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    assert [*read_sheet(tmp_path / "pipe.csv"), *read_sheet(tmp_path / "none.csv"), *read_sheet(tmp_path)] == []
+    assert [*read_csv(tmp_path / "pipe.csv"), *read_csv(tmp_path / "none.csv"), *read_csv(tmp_path)] == []
 
 
 def test_half_a_character_that_is_no_byte_is_written_as_its_escape(tmp_path: Path) -> None:
-    write_sheet(tmp_path / "a.csv", [{"label": "a\ud83d"}])
+    write_csv(tmp_path / "a.csv", [{"label": "a\ud83d"}])
     assert (tmp_path / "a.csv").read_text() == "label\na\\ud83d\n"

@@ -8,14 +8,14 @@ import pytorch_lightning as pl
 import torch
 
 from frostline.config.compose import compose, resolve
-from frostline.ranks.collectives import environment, form
-from frostline.ranks.place import variables
+from frostline.ranks.collectives import form_group, make_environment
+from frostline.ranks.place import rank_variables
 
 rank, meeting = int(sys.argv[1]), sys.argv[2]
-os.environ |= variables("run", rank, rank, 2, 2, 0, meeting)
+os.environ |= rank_variables("run", rank, rank, 2, 2, 0, meeting)
 quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", plugins=[environment()], **quiet)
-group = form(trainer, resolve(compose("run", ["trainer=ddp_cpu", "trainer.devices=2"])))
+trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", plugins=[make_environment()], **quiet)
+group = form_group(trainer, resolve(compose("run", ["trainer=ddp_cpu", "trainer.devices=2"])))
 assert group.total(torch.tensor([rank, 1], device="cuda")).tolist() == [1, 2]
 rows = group.rows(torch.full((rank + 1, 2), float(rank), device="cuda"))
 assert not group.leads or rows.tolist() == [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from frostline.ranks.place import by_file
+from frostline.ranks.place import meet_by_file
 from frostline.results.store import read_record
 
 HERE = Path(__file__).parent
@@ -52,7 +52,9 @@ def test_two_ranks_exchange_what_lies_on_a_gpu(tmp_path: Path, gpu: str) -> None
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
     words = [sys.executable, str(HERE / "exchanging.py")]
     ranks = [
-        subprocess.Popen([*words, str(rank), by_file(tmp_path)], env=environment, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*words, str(rank), meet_by_file(tmp_path)], env=environment, stderr=subprocess.PIPE, text=True
+        )
         for rank in range(2)
     ]
     said = [rank.communicate(timeout=100)[1][-2000:] for rank in ranks]

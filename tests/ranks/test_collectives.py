@@ -20,19 +20,19 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.ranks import collectives as module
-from frostline.ranks.collectives import ALONE, FOREVER, Group, check_alike, check_shared, form, open_channel
-from frostline.ranks.place import by_address, by_file, loopback, place, variables
+from frostline.ranks.collectives import ALONE, FOREVER, Group, check_alike, check_shared, form_group, open_channel
+from frostline.ranks.place import find_place, loopback, meet_by_address, meet_by_file, rank_variables
 
 WORLD = 3
 
 
 def join(rank: int, meeting: str, timeout: float) -> Group:
     """Become one of the ranks whose collectives of training have so many seconds."""
-    os.environ |= variables("run", rank, rank, WORLD, WORLD, 0, meeting)
+    os.environ |= rank_variables("run", rank, rank, WORLD, WORLD, 0, meeting)
     limit = timedelta(seconds=timeout)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=limit)
-    one = trainer(devices=WORLD, strategy=strategy, plugins=[module.environment()])
-    return form(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"), limit)
+    one = trainer(devices=WORLD, strategy=strategy, plugins=[module.make_environment()])
+    return form_group(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"), limit)
 
 
 def exchange(rank: int, meeting: str) -> None:
@@ -67,7 +67,9 @@ def check_rows(group: Group) -> None:
     assert gathered(torch.arange(rank + 1)) == [[0, 0, 1, 0, 1, 2], "torch.int64"]
     turned = torch.arange(6).view(3, 2).T + 10 * rank  # not laid out row by row
     assert gathered(turned)[0] == [
-        [place + 10 * n, place + 2 + 10 * n, place + 4 + 10 * n] for n in range(WORLD) for place in (0, 1)
+        [find_place + 10 * n, find_place + 2 + 10 * n, find_place + 4 + 10 * n]
+        for n in range(WORLD)
+        for find_place in (0, 1)
     ]
 
 
@@ -119,7 +121,7 @@ def run_ranks(function: str, folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(rank), by_file(folder)], env=environment, stderr=subprocess.PIPE
+            [sys.executable, "-c", code, str(rank), meet_by_file(folder)], env=environment, stderr=subprocess.PIPE
         )
         for rank in range(WORLD)
     ]
@@ -182,9 +184,9 @@ def trainer(**options: Any) -> pl.Trainer:
 
 
 def test_another_number_of_processes_than_devices_is_an_error() -> None:
-    assert form(trainer(), config_of()) is ALONE
+    assert form_group(trainer(), config_of()) is ALONE
     with pytest.raises(UserError, match=r"trainer.devices x trainer.num_nodes is 2, but 1 processes were started"):
-        form(trainer(), config_of("trainer=ddp_cpu"))
+        form_group(trainer(), config_of("trainer=ddp_cpu"))
 
 
 def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,12 +194,13 @@ def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        for name, value in variables("run", 0, 0, 2, 2, 0, by_address("127.0.0.1", port)).items():
+        for name, value in rank_variables("run", 0, 0, 2, 2, 0, meet_by_address("127.0.0.1", port)).items():
             monkeypatch.setenv(name, value)
-        here = place()
+        here = find_place()
         assert here is not None and (here.rank, here.world) == (0, 2)
         with pytest.raises(UserError, match=rf"trainer.num_nodes: the ranks cannot meet at 127.0.0.1:{port}"):
-            form(trainer(devices=2, strategy="ddp", plugins=[module.environment()]), config_of("trainer=ddp_cpu"))
+            two = trainer(devices=2, strategy="ddp", plugins=[module.make_environment()])
+            form_group(two, config_of("trainer=ddp_cpu"))
 
 
 def test_an_interface_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.plugins.precision import MixedPrecision
 
 from frostline.launchers.dispatch import environment
-from frostline.ranks.numerics import SETTINGS, computing, describe_numerics, restoring_numerics, set_numerics
+from frostline.ranks.numerics import SETTINGS, describe_numerics, make_autocast, restore_numerics, set_numerics
 
 NODES = [
     {"precision": "32-true", "matmul_precision": precision, "deterministic": deterministic, "benchmark": benchmark}
@@ -26,7 +26,7 @@ NODES = [
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    with restoring_numerics():
+    with restore_numerics():
         yield
 
 
@@ -54,7 +54,7 @@ def test_what_is_computed_for_another_run_leaves_nothing(own: dict[str, Any], ot
     set_numerics(own)
     before = state()
     trainer: Any = SimpleNamespace(strategy=SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu")))
-    with computing(other, trainer)():
+    with make_autocast(other, trainer)():
         assert torch.is_autocast_enabled("cpu")
         inside = state()
         set_numerics(other)

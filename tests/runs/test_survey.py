@@ -13,7 +13,7 @@ from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.policy import BYTES_PER_SECOND
-from frostline.ranks.numerics import restoring_numerics, set_numerics
+from frostline.ranks.numerics import restore_numerics, set_numerics
 from frostline.results.store import run_id
 from frostline.runs.build import Builder
 from frostline.runs.experiment import run_experiment
@@ -60,7 +60,7 @@ def test_activations_are_kept_under_how_they_were_computed(tmp_path: Path) -> No
     def look(*_: Any) -> None:
         seen.add((torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()))
 
-    with restoring_numerics(), register_module_forward_hook(look):
+    with restore_numerics(), register_module_forward_hook(look):
         set_numerics({})
         assert extract(configs, 1)["passes"] == 3 * len(how)
         assert torch.get_float32_matmul_precision() == "highest" and not torch.get_deterministic_debug_mode()

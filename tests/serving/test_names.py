@@ -12,7 +12,7 @@ from tests.serving.conftest import trained
 
 from frostline.commands import main
 from frostline.files.atomic import NAMES
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.report import read_comparison, write_report
 
 LABELS = (b"=u\xe9\n\"p'", b"-down")
@@ -41,7 +41,7 @@ def run(odd: Path) -> Path:
 
 
 def test_names_are_read_back_as_they_are_on_the_disk(run: Path, odd: Path) -> None:
-    rows = list(read_sheet(run / "predictions.csv"))
+    rows = list(read_csv(run / "predictions.csv"))
     for row in rows:
         assert (odd / row["sample"]).is_file()
         assert os.fsencode(row["label"]) in LABELS and os.fsencode(row["prediction"]) in LABELS
@@ -56,10 +56,10 @@ def test_names_are_read_back_as_they_are_on_the_disk(run: Path, odd: Path) -> No
 def test_new_samples_have_the_same_names_in_every_format(
     run: Path, odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = {row["sample"]: row for row in read_sheet(run / "predictions.csv")}
+    said = {row["sample"]: row for row in read_csv(run / "predictions.csv")}
     table, lines = tmp_path / "out.csv", tmp_path / "out.jsonl"
     assert main(["predict", str(run), str(odd / "test"), "--output", str(table)]) == 0
-    rows = list(read_sheet(table))
+    rows = list(read_csv(table))
     assert len(rows) == len(said)
     for row in rows:
         assert row["prediction"] == said[row["sample"].removeprefix(f"{odd}/")]["prediction"]
@@ -76,7 +76,7 @@ def test_a_report_shows_names_and_its_table_holds_them(run: Path, tmp_path: Path
     write_report(tmp_path, read_comparison([run]))
     for name in ("report.md", "report.html"):
         assert "udce9" in (tmp_path / name).read_text(encoding="utf-8"), "bytes are shown as escapes"
-    assert [row["status"] for row in read_sheet(tmp_path / "results.csv")] == ["done"]
+    assert [row["status"] for row in read_csv(tmp_path / "results.csv")] == ["done"]
 
 
 def test_a_list_of_paths_may_hold_any_name(
@@ -88,4 +88,4 @@ def test_a_list_of_paths_may_hold_any_name(
         monkeypatch.setattr("sys.stdin", file)
         assert main(["predict", str(run), "-", "--output", str(tmp_path / "out.csv")]) == 0
     with (tmp_path / "out.csv").open(encoding="utf-8", errors=NAMES):
-        assert [row["sample"] for row in read_sheet(tmp_path / "out.csv")] == [str(name) for name in names]
+        assert [row["sample"] for row in read_csv(tmp_path / "out.csv")] == [str(name) for name in names]

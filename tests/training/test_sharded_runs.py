@@ -23,7 +23,7 @@ from frostline.errors import UserError
 from frostline.files.atomic import write_json
 from frostline.files.leftovers import private_folder
 from frostline.freeze.plan import Train
-from frostline.ranks.place import by_file, variables
+from frostline.ranks.place import meet_by_file, rank_variables
 from frostline.results.store import run_folder, run_id
 from frostline.training.checkpoint import decode
 
@@ -90,7 +90,7 @@ def train(runs: Sequence[dict[str, Any]], tmp_path: Path) -> None:
                 [sys.executable, "-m", "processors", str(tmp_path / "runs.json")],
                 env={
                     **os.environ,
-                    **variables("test", rank, rank, 2, 2, 0, by_file(private)),
+                    **rank_variables("test", rank, rank, 2, 2, 0, meet_by_file(private)),
                     "FROSTLINE_ALLOW": "processors",
                     "PYTHONPATH": str(TESTS),
                 },

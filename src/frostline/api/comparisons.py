@@ -15,14 +15,14 @@ from frostline.api.results import RunResult
 from frostline.comparison.cells import Design, make_design
 from frostline.comparison.index import ComparisonIndex, read
 from frostline.comparison.sitting import ComparisonSitting, Detached
-from frostline.config.schema import Varied
+from frostline.config.schema import ComparisonConfig
 from frostline.errors import UserError
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Launcher, make_launcher
 from frostline.launchers.progress import Screen
-from frostline.results.owner import owned
+from frostline.results.owner import own_folder
 
-KEYS = tuple(one.name for one in fields(Varied))
+KEYS = tuple(one.name for one in fields(ComparisonConfig))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ComparisonResult:
     @property
     def table(self) -> list[dict[str, str]]:
         """The report's results.csv: a row for each run with its label, seed, status, scores and costs, as texts."""
-        return list(read_sheet(self.folder / "results.csv"))
+        return list(read_csv(self.folder / "results.csv"))
 
     @cached_property
     def verdict(self) -> str:
@@ -127,7 +127,7 @@ def run_comparison(design: Design, command: str, screen: Screen, launcher: Launc
     Raises Detached where a launcher that does not wait was given runs.
     """
     started = time.monotonic()
-    with owned(comparison_folder(design)) as folder:
+    with own_folder(comparison_folder(design)) as folder:
         index = ComparisonIndex.open(folder, design, command)
         runs = len(design.cells) * len(design.seeds)
         screen.say(f"{len(design.cells)} cells, {runs} runs; the comparison's folder is {folder}")

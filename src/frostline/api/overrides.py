@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import VARIABLE, allow
-from frostline.config.compose import quoted
+from frostline.config.compose import quote_override
 from frostline.errors import UserError
 
 KEY = re.compile(r"(\+\+?|~)?[A-Za-z_][\w./@-]*", re.ASCII)
@@ -53,7 +53,7 @@ def write_value(value: Any, key: str) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | os.PathLike):
-        return quoted(os.fspath(value))
+        return quote_override(os.fspath(value))
     if isinstance(value, list | tuple):
         return f"[{','.join(write_value(one, key) for one in value)}]"
     if isinstance(value, Mapping):

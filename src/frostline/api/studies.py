@@ -13,18 +13,18 @@ from frostline.api.comparisons import write_command
 from frostline.api.overrides import allowing, as_path, make_overrides
 from frostline.api.reports import Report, make_report
 from frostline.api.results import RunResult
-from frostline.config.schema import Run, Searched
+from frostline.config.schema import Run, StudyConfig
 from frostline.errors import UserError
 from frostline.files.atomic import make_folder
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
-from frostline.results.owner import release, take
+from frostline.results.owner import release_folder, take_folder
 from frostline.tuning.index import StudyIndex, best_trial, read
 from frostline.tuning.search import Search, make_search
 from frostline.tuning.sitting import StudySitting
 from frostline.tuning.study import explaining_storage, open_study, storage_url
 
-KEYS = tuple(one.name for one in fields(Searched) if one.name not in {root.name for root in fields(Run)})
+KEYS = tuple(one.name for one in fields(StudyConfig) if one.name not in {root.name for root in fields(Run)})
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ def warn_of_failures(index: StudyIndex, record: Mapping[str, Any] | None, screen
 def sole_owner(folder: Path) -> Iterator[Path]:
     """Own a study's folder. Raises UserError while another process does: one alone may ask and tell."""
     make_folder(folder)
-    if not take(folder):
+    if not take_folder(folder):
         raise UserError(f"{folder}: another process is at work on this study; wait for it, or give another tune.name.")
     try:
         yield folder
     finally:
-        release(folder)
+        release_folder(folder)

@@ -6,14 +6,14 @@ from typing import Any
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.chains.hub import load, settings
+from frostline.backbones.chains.hub import load_network, read_network_config
 from frostline.backbones.chains.speech import VoiceEncoder
-from frostline.backbones.chains.speech_transformers import EXTRA, Waveform, extractor
-from frostline.backbones.chains.text import pretrained_tokenizer
+from frostline.backbones.chains.speech_transformers import EXTRA, Waveform, load_extractor
+from frostline.backbones.chains.text import load_tokenizer
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.backbones.traced.builders import classifier_name, timm_settings, vision_settings
-from frostline.backbones.weights.loading import chosen_weights
+from frostline.backbones.weights.loading import choose_weights
 from frostline.data.speech.mel import Mel
 from frostline.data.text.tokens import Tokens
 
@@ -63,7 +63,7 @@ def _find_image_origin(backbone: Backbone, node: Mapping[str, Any], size: int | 
         options = timm_settings(node["name"], size, node.get("options") or {})
         config = {"library": "timm", "name": node["name"], "settings": options}
     elif target == "torchvision_backbone":
-        loaded = chosen_weights(node.get("weights"), pretrained=True) is not None
+        loaded = choose_weights(node.get("weights"), pretrained=True) is not None
         options = vision_settings(node["name"], size, loaded)
         without = classifier_name(node["name"], options)
         config = {"library": "torchvision", "name": node["name"], "settings": options, "without": without}
@@ -83,7 +83,7 @@ def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
     config, auto = {"pooling": backbone.pooling}, ("from transformers import AutoModel, logging",)
     if isinstance(network, Waveform):
         name = node["name"]
-        whole: Any = load(name, settings(name, EXTRA), None, EXTRA)[0]
+        whole: Any = load_network(name, read_network_config(name, EXTRA), None, EXTRA)[0]
         for child, module in network.named_children():
             getattr(whole, child).load_state_dict(module.state_dict())
         return Origin(whole, config, TEMPLATE.format("waveform"), auto)
@@ -97,4 +97,4 @@ def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
 
 def load_preparation(name: str, backbone: Backbone) -> Any:
     """Return what transformers prepares a network's inputs with."""
-    return extractor(name) if backbone.preprocess.modality == "speech" else pretrained_tokenizer(name)
+    return load_extractor(name) if backbone.preprocess.modality == "speech" else load_tokenizer(name)

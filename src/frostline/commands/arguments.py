@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import allow, is_own
-from frostline.config.compose import groups, references, search_path, searching
+from frostline.config.compose import groups, keep_references, search_path, searchpath_override
 from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import conf_dir
 
@@ -94,8 +94,8 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     """
     import hydra
 
-    extra = [searching(search_path(args.config_dir))] if args.config_dir else []
+    extra = [searchpath_override(search_path(args.config_dir))] if args.config_dir else []
     sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with borrowing_hydra(root), references():
+    with borrowing_hydra(root), keep_references():
         hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()

@@ -159,10 +159,10 @@ def weights() -> list[Row]:
 
 def voice() -> str:
     """Return where the weights of backbone=voice_encoder are, or the command that gets them, whole."""
-    from frostline.backbones.chains.speech import PACKAGE, packaged
+    from frostline.backbones.chains.speech import PACKAGE, find_packaged_weights
 
     try:
-        packaged()
+        find_packaged_weights()
     except UserError as error:
         return f"missing: {error}"
     return f"package {PACKAGE}: there"

@@ -13,11 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.commands.arguments import hand_over, parse
-from frostline.config.compose import compose, explained, quoted, resolve, single_choices
+from frostline.config.compose import compose, explain_config_errors, quote_override, resolve, single_choices
 from frostline.config.schema import Run
 from frostline.config.secrets import without_credentials
 from frostline.errors import UserError, printable
-from frostline.files.atomic import make_folder, read_json, write_json, writing
+from frostline.files.atomic import make_folder, name_write_errors, read_json, write_json
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import Outcome
 from frostline.results.store import RECORD
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 def show(root: str, args: argparse.Namespace) -> int:
     """Print the config that the overrides make, with Hydra's --cfg."""
     compose(root, args.overrides, args.config_dir)
-    with explained(args.config_dir):
+    with explain_config_errors(args.config_dir):
         hand_over(root, args, ["--cfg", args.cfg, *(["--resolve"] if args.resolve else [])], run_swept)
     return 0
 
@@ -69,8 +69,11 @@ def sweep(args: argparse.Namespace) -> int:
     choices = single_choices(args.overrides, args.config_dir)
     configs = [resolve(compose("run", overrides, args.config_dir)) for overrides in choices]
     folder = sweep_folder(Path(configs[0].outputs))
-    with explained(args.config_dir), writing(folder, others_too=True):  # Hydra keeps each run's overrides there
-        hand_over("run", args, [f"hydra.sweep.dir={quoted(str(folder))}", "--multirun"], run_swept)
+    with (
+        explain_config_errors(args.config_dir),
+        name_write_errors(folder, others_too=True),
+    ):  # Hydra keeps each run's overrides there
+        hand_over("run", args, [f"hydra.sweep.dir={quote_override(str(folder))}", "--multirun"], run_swept)
     codes = [read_json(path)["code"] for path in folder.rglob("outcome.json")]
     going = f", {codes.count(None)} submitted" if None in codes else ""
     print(f"sweep: {codes.count(0)} of {len(codes)} runs done{going}; {folder}", file=sys.stderr)
@@ -83,7 +86,7 @@ def sweep_folder(outputs: Path) -> Path:
     for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
         folder = (outputs / "sweeps" / f"{name}{suffix}").absolute()
         make_folder(folder.parent)
-        with writing(folder), suppress(FileExistsError):
+        with name_write_errors(folder), suppress(FileExistsError):
             folder.mkdir()
             return folder
     raise AssertionError("unreachable")

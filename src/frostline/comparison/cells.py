@@ -10,8 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.allow import below
-from frostline.config.compose import compose, expanded, explained, parse_overrides, resolve
-from frostline.config.schema import Compare, Run, Varied
+from frostline.config.compose import compose, expand_sweep, explain_config_errors, parse_overrides, resolve
+from frostline.config.schema import Compare, ComparisonConfig, Run
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
@@ -144,7 +144,7 @@ def first_levels(swept: Mapping[str, Sequence[str]]) -> list[str]:
     return [ones[0] for ones in swept.values()]
 
 
-def check_varied(node: Varied) -> None:
+def check_varied(node: ComparisonConfig) -> None:
     """Refuse lists that are empty or hold what is no seed or rate, and a budget of both kinds. Raises UserError."""
     for key in ("strategies", "seeds"):
         if not getattr(node, key):
@@ -178,7 +178,7 @@ def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[lis
             raise UserError(f"{key}: it cannot be swept here; it is no part of what a run computes.")
         if key == "task":
             raise UserError("task: it cannot be swept here; scores of different tasks cannot be compared.")
-        swept[key] = expanded(one, config_dir)
+        swept[key] = expand_sweep(one, config_dir)
     return base, swept
 
 
@@ -206,7 +206,7 @@ def make_cell(
     here = dict(zip(axes, levels, strict=True))
     composed = compose("compare", [*base, *(text for level in levels for text in level.overrides)], folder)
     for key, value in here["freeze"].options.items():
-        with explained(None):
+        with explain_config_errors(None):
             OmegaConf.update(composed, f"freeze.{key}", value, merge=False)
     budget = composed.compare.budget.epochs
     if budget is not None:

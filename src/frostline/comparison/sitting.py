@@ -7,7 +7,7 @@ from typing import Any
 from frostline.comparison.cells import Cell, CellJob, Design, Key
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
-from frostline.config.schema import Varied, monitored
+from frostline.config.schema import ComparisonConfig, monitored
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher
 from frostline.launchers.progress import Screen, run_all
@@ -148,7 +148,7 @@ class ComparisonSitting:
         return records
 
     @property
-    def _node(self) -> Varied:
+    def _node(self) -> ComparisonConfig:
         return self.design.config.compare
 
     @property

@@ -83,7 +83,7 @@ def allow(modules: list[str]) -> None:
         os.environ[VARIABLE] = ",".join(modules)
 
 
-def widened() -> tuple[str, ...]:
+def allowed_modules() -> tuple[str, ...]:
     """Return the modules given with --allow."""
     return tuple(name for name in os.environ.get(VARIABLE, "").split(",") if name)
 
@@ -132,10 +132,10 @@ def nested_targets(target: str, key: str) -> tuple[str, ...]:
 
 def is_own(target: str) -> bool:
     """Return whether a target lies in a module given with --allow."""
-    return any(below(target.rpartition(".")[0], root) for root in widened())
+    return any(below(target.rpartition(".")[0], root) for root in allowed_modules())
 
 
-def allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
+def is_allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
     """Return whether ``target`` has an allowed form, by its name alone: nothing is imported.
 
     ``takes`` are the targets and modules that its key takes; None: all that any key does.
@@ -154,8 +154,8 @@ def is_allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target in all_targets() or any(below(home, root) for root in (*all_targets(), *widened()))
-    return inspect.isfunction(found) and any(below(home, root) for root in ("frostline", *widened()))
+        return target in all_targets() or any(below(home, root) for root in (*all_targets(), *allowed_modules()))
+    return inspect.isfunction(found) and any(below(home, root) for root in ("frostline", *allowed_modules()))
 
 
 def nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -190,7 +190,7 @@ def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool
         if special in value:
             raise UserError(f"{where}.{special}: this key is not allowed; keys are the target's own arguments.")
     target = value.get("_target_")
-    if "_target_" in value and not allowed_name(target, takes):
+    if "_target_" in value and not is_allowed_name(target, takes):
         raise refusal(where, target, takes)
     for key, inner in value.items():
         among = nested_targets(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
@@ -215,7 +215,7 @@ def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> U
     key = f"{where + '.' if where else ''}_target_"
     if takes is not None and not takes:
         return UserError(f"{key}: {target!r} has no place here, this key takes no component; leave it out.")
-    allowed = ", ".join(nearest_first(target, [*(all_targets() if takes is None else takes), *widened()]))
+    allowed = ", ".join(nearest_first(target, [*(all_targets() if takes is None else takes), *allowed_modules()]))
     return UserError(
         f"{key}: {target!r} is not on the allow-list of this key: {allowed}. "
         "A module of your own is added with the flag --allow MODULE."
@@ -224,13 +224,15 @@ def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> U
 
 def locate(target: str, where: str) -> Any:
     """Import what ``target`` names; UserError, naming the key, unless the name and what it leads to are allowed."""
-    if not allowed_name(target):
+    if not is_allowed_name(target):
         raise refusal(where, target)
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        hint = "; a module of your own is found by PYTHONPATH, not in the working directory" if widened() else ""
+        hint = (
+            "; a module of your own is found by PYTHONPATH, not in the working directory" if allowed_modules() else ""
+        )
         raise UserError(f"{where}._target_: {target!r} cannot be imported: {error}{hint}.") from error
     found = getattr(module, name, None)
     if found is None:

@@ -30,10 +30,10 @@ from frostline.config.schema import (
     Budget,
     Cache,
     Compare,
+    ComparisonConfig,
     Run,
-    Searched,
+    StudyConfig,
     Tune,
-    Varied,
     check_config,
     conf_dir,
 )
@@ -66,8 +66,8 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
     Raises UserError for whatever is wrong with an override or a file.
     """
     path = search_path(config_dir)
-    extra = [searching(path)] if path else []
-    with explain_any_error(config_dir), borrowing_hydra(root), references():
+    extra = [searchpath_override(path)] if path else []
+    with explain_any_error(config_dir), borrowing_hydra(root), keep_references():
         check_overrides(overrides, config_dir)
         with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
@@ -87,13 +87,13 @@ def search_path(config_dir: Path | None) -> list[str]:
     return [f"{SCHEME}://{config_dir.resolve()}"]
 
 
-def searching(path: Sequence[str]) -> str:
+def searchpath_override(path: Sequence[str]) -> str:
     """Return the override that lets Hydra look there."""
-    return f"hydra.searchpath=[{','.join(map(quoted, path))}]"
+    return f"hydra.searchpath=[{','.join(map(quote_override, path))}]"
 
 
 @contextmanager
-def references() -> Iterator[None]:
+def keep_references() -> Iterator[None]:
     """Let `${oc.env:NAME}` stand for itself while a config is composed and resolved.
 
     What is written of a config holds the reference; `frostline.config.secrets.resolve_env` puts the value in its place.
@@ -135,7 +135,7 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")
-    with explain_any_error(None), borrowing_hydra(), references():
+    with explain_any_error(None), borrowing_hydra(), keep_references():
         if "hydra" in composed:  # else Hydra itself has composed it, and set this
             HydraConfig.instance().set_config(composed)
         config = OmegaConf.to_container(task, resolve=True)
@@ -185,12 +185,12 @@ def _choices(text: str, one: Override, config_dir: Path | None) -> list[str]:
     """Return what an override stands for: itself, every choice of a swept group, or the first of swept values."""
     if not one.is_sweep_override():
         return [text]
-    found = expanded(one, config_dir)
+    found = expand_sweep(one, config_dir)
     is_value = "." in one.key_or_group or one.key_or_group in SCALARS
     return found[:1] if is_value else found
 
 
-def expanded(one: Override, config_dir: Path | None) -> list[str]:
+def expand_sweep(one: Override, config_dir: Path | None) -> list[str]:
     """Return the single overrides that a sweep stands for: `seed=1,2` and `k=range(1,3)` by value, `data=glob(*)` by
     the group's choices. Raises UserError for an interval and for a glob that matches nothing.
     """
@@ -209,7 +209,7 @@ def expanded(one: Override, config_dir: Path | None) -> list[str]:
     return [f"{key}={choice}" for choice in found]
 
 
-def quoted(text: str) -> str:
+def quote_override(text: str) -> str:
     """Quote a text for Hydra's override grammar."""
     return QuotedString(text, Quote.single).with_quotes()
 
@@ -217,7 +217,7 @@ def quoted(text: str) -> str:
 @contextmanager
 def explain_any_error(config_dir: Path | None) -> Iterator[None]:
     """As `explained`, where only Hydra, OmegaConf and YAML are at work, which let a few errors of Python's through."""
-    with explained(config_dir):
+    with explain_config_errors(config_dir):
         try:
             yield
         except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
@@ -227,7 +227,7 @@ def explain_any_error(config_dir: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def explained(config_dir: Path | None) -> Iterator[None]:
+def explain_config_errors(config_dir: Path | None) -> Iterator[None]:
     """Turn what Hydra, OmegaConf and YAML raise into a UserError of one message that names key, value and choices."""
     try:
         yield
@@ -286,7 +286,7 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Tune, Cache, Varied, Budget, Searched)}
+    kinds = {one.__name__: one for one in (Run, Compare, Tune, Cache, ComparisonConfig, Budget, StudyConfig)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")

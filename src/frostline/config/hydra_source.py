@@ -10,7 +10,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf.errors import OmegaConfBaseException
 
 from frostline.errors import UserError
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 
 SCHEME = "frostline"
 MOST_BYTES = 1 << 20
@@ -33,7 +33,7 @@ class OwnFiles(FileConfigSource):
         return "/" in config_path and (super().is_config(config_path) or self._irregular(config_path) is not None)
 
     def _irregular(self, config_path: str) -> str | None:
-        return irregular(Path(self.path) / self._normalize_file_name(config_path))
+        return describe_irregular(Path(self.path) / self._normalize_file_name(config_path))
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return a config. Raises UserError, naming the file, for what is no plain file of YAML."""
@@ -50,7 +50,7 @@ class OwnFiles(FileConfigSource):
 
 def check_file(path: Path) -> None:
     """Refuse a file that is no regular one, is no UTF-8, or would swell. Raises UserError, or YAMLError by PyYAML."""
-    if (what := irregular(path)) is not None:
+    if (what := describe_irregular(path)) is not None:
         raise UserError(f"{path}: it {what}; a config is a file of YAML.")
     try:
         size = path.stat().st_size

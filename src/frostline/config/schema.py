@@ -100,7 +100,7 @@ class Budget:
 
 
 @dataclass(kw_only=True)
-class Varied:
+class ComparisonConfig:
     """What a comparison varies, and how it keeps that fair."""
 
     strategies: list[Any]
@@ -118,11 +118,11 @@ class Varied:
 class Compare(Run):
     """The root of a comparison's config: a run's, and what varies."""
 
-    compare: Varied
+    compare: ComparisonConfig
 
 
 @dataclass(kw_only=True)
-class Searched:
+class StudyConfig:
     """What a study searches, and how."""
 
     space: Any
@@ -142,7 +142,7 @@ class Searched:
 class Tune(Run):
     """The root of a study's config: a run's, and what is searched."""
 
-    tune: Searched
+    tune: StudyConfig
 
 
 def read_node(kind: Any, plain: Mapping[str, Any], where: str) -> Any:

@@ -35,7 +35,7 @@ SHORTEST = 6
 """Characters of a variable's value from which on it is looked for in messages."""
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a config as one table with dotted keys, lists as JSON, and ``WITHHELD`` for what looks like a credential.
 
     That is a value whose key has a word such as ``token`` or ``api_key`` in it, or which itself has the form of a
@@ -45,9 +45,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and not is_secret(str(key)):
-            table |= flat(value, f"{name}.")
+            table |= flatten_config(value, f"{name}.")
         else:
-            shown = masked(value, str(key), _mask_sent)
+            shown = mask_value(value, str(key), _mask_sent)
             table[name] = json.dumps(shown) if isinstance(shown, list) else shown
     return table
 
@@ -63,7 +63,7 @@ def is_secret(key: str) -> bool:
     )
 
 
-def masked(value: Any, key: str = "", text: Callable[[str], str] | None = None) -> Any:
+def mask_value(value: Any, key: str = "", text: Callable[[str], str] | None = None) -> Any:
     """Return a config value under its key, and what is in it, without credentials; ``text`` masks each text.
 
     A text that is nothing but references to environment variables is none.
@@ -73,9 +73,9 @@ def masked(value: Any, key: str = "", text: Callable[[str], str] | None = None) 
     if is_secret(key) and value is not None and (text is not None or not isinstance(value, bool | int | float)):
         return WITHHELD
     if isinstance(value, Mapping):
-        return {name: masked(inner, str(name), text) for name, inner in value.items()}
+        return {name: mask_value(inner, str(name), text) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(inner, key, text) for inner in value]
+        return [mask_value(inner, key, text) for inner in value]
     return value
 
 

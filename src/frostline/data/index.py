@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.data.threads import run_in_threads
-from frostline.files.atomic import irregular, sha256_file, write_atomic
+from frostline.files.atomic import describe_irregular, sha256_file, write_atomic
 
 log = logging.getLogger(__name__)
 FORMAT = 1
@@ -117,7 +117,7 @@ def digests(index: DataIndex, paths: Sequence[str]) -> list[str]:
                 "Reading %s files for the first time; they are known again while they are unchanged.", len(paths)
             )
         try:
-            return irregular(path) or sha256_file(Path(path))
+            return describe_irregular(path) or sha256_file(Path(path))
         except OSError as error:
             return f"cannot be read ({error.strerror})"
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from frostline.errors import UserError
-from frostline.files.atomic import encoded
+from frostline.files.atomic import encode_names
 
 
 def stable_seed(*parts: object) -> int:
     """Return a 63-bit number that depends on the text of ``parts`` alone, in any process and version of Python."""
-    digest = hashlib.blake2b(encoded("/".join(map(str, parts))), digest_size=8).digest()
+    digest = hashlib.blake2b(encode_names("/".join(map(str, parts))), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from frostline.features.manifest import read_manifest
 from frostline.files.atomic import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
-from frostline.files.leftovers import make_name, sweep, sweep_once, temporary_beside, touched
+from frostline.files.leftovers import last_change, make_name, sweep, sweep_once, temporary_beside
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -266,4 +266,4 @@ def _abandoned(path: Path) -> bool:
         and Path("/proc/1").exists()
     ):
         return True
-    return time.time() - touched(path) > STALE_S
+    return time.time() - last_change(path) > STALE_S

@@ -42,7 +42,7 @@ class WriteError(OSError):
 
 
 @contextmanager
-def writing(path: Path, others_too: bool = False) -> Iterator[None]:
+def name_write_errors(path: Path, others_too: bool = False) -> Iterator[None]:
     """Raise a WriteError that names ``path`` for whatever the system refuses meanwhile.
 
     With ``others_too`` other code is at work as well, and only what is a disk's fault for sure is taken for one.
@@ -59,7 +59,7 @@ def writing(path: Path, others_too: bool = False) -> Iterator[None]:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those it lies in, where they are missing. Raises WriteError."""
-    with writing(path):
+    with name_write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -70,8 +70,8 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     and directory are synced, unless ``synced`` is False: then a power cut may leave half of it. A text is written as
     ``encoded`` has it. Raises WriteError (disk full, read-only); the earlier file is then intact.
     """
-    data = encoded(content) if isinstance(content, str) else content
-    with writing(path):
+    data = encode_names(content) if isinstance(content, str) else content
+    with name_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_beside(path)
         try:
@@ -89,7 +89,7 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
             sync_folder(path.parent)
 
 
-def reserve(folder: Path) -> None:
+def reserve_room(folder: Path) -> None:
     """Keep room on the disk for the last words of what works in ``folder``. Raises WriteError where there is none."""
     path = folder / RESERVE
     if not path.exists():
@@ -102,7 +102,7 @@ def give_up_reserve(folder: Path) -> None:
         (folder / RESERVE).unlink()
 
 
-def encoded(text: str) -> bytes:
+def encode_names(text: str) -> bytes:
     """Return a text in UTF-8, the names of files in it as the bytes that they are on the disk.
 
     Python holds bytes that are no UTF-8 as halves of characters (``surrogateescape``). A half that stands for no byte,
@@ -114,7 +114,7 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
-def escaped(text: str) -> str:
+def escape_bytes(text: str) -> str:
     """Return a text with escapes, which are JSON's as well, for the bytes of names in it that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -124,7 +124,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
-def irregular(path: str | os.PathLike) -> str | None:
+def describe_irregular(path: str | os.PathLike) -> str | None:
     """Return what stands at ``path`` instead of a file ("is a pipe, not a file"), links followed; None for a file.
 
     It is asked before anything is opened: a pipe would wait for a writer, a device may never end. What is not there,
@@ -145,7 +145,7 @@ def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
     Raises OSError, for what is no file and for more than ``most`` bytes as well. No more is read than the file's
     size says, which for the endless ones of the kernel is nothing.
     """
-    if (what := irregular(path)) is not None:
+    if (what := describe_irregular(path)) is not None:
         raise OSError(f"it {what}")
     with open(path, "rb", opener=_open_at_once) as file:
         size = os.fstat(file.fileno()).st_size
@@ -185,7 +185,7 @@ def sync_folder(path: Path) -> None:
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal. Raises OSError, for what is no file as well."""
-    if (what := irregular(path)) is not None:
+    if (what := describe_irregular(path)) is not None:
         raise OSError(f"{path} {what}")
     total = hashlib.sha256()
     with open(path, "rb", opener=_open_at_once) as file:

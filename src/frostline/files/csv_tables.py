@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from frostline.files.atomic import NAMES, encoded, irregular, write_atomic
+from frostline.files.atomic import NAMES, describe_irregular, encode_names, write_atomic
 
 LONGEST = 1 << 24
 RUNS = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
@@ -20,7 +20,7 @@ def guard_cell(value: Any) -> Any:
     """Return ``value`` as a cell: text that a spreadsheet would run as a formula gets a quote before it."""
     if not isinstance(value, str):
         return value
-    return encoded(f"'{value}" if is_formula(value) else value).decode("utf-8", NAMES)
+    return encode_names(f"'{value}" if is_formula(value) else value).decode("utf-8", NAMES)
 
 
 def unguard_cell(cell: str) -> str:
@@ -40,7 +40,7 @@ def csv_line(values: Iterable[Any]) -> str:
     return made.getvalue().removesuffix("\r\n") + "\n"
 
 
-class Sheet:
+class CsvWriter:
     """Writes rows into an open file; the columns are those of the first row."""
 
     def __init__(self, file: TextIO) -> None:
@@ -55,14 +55,14 @@ class Sheet:
         self._file.write(csv_line(row[name] for name in self._columns))
 
 
-def write_sheet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as a table, atomically; the columns are those of all rows, in order of appearance."""
     rows = list(rows)
     columns = dict.fromkeys(name for row in rows for name in row)
     write_atomic(path, csv_line(columns) + "".join(csv_line(row.get(name) for name in columns) for row in rows))
 
 
-def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[dict[str, str]]:
+def read_csv(path: str | os.PathLike, columns: int | None = None) -> Iterator[dict[str, str]]:
     """Yield the rows of a table that Frostline has written: all columns, or the first ``columns`` of them.
 
     It ends where the table cannot be read, and yields nothing where there is no file. A row that is still being
@@ -70,7 +70,9 @@ def read_sheet(path: str | os.PathLike, columns: int | None = None) -> Iterator[
     """
     csv.field_size_limit(LONGEST)  # a transcript or a note may be longer than the 128 KiB that csv allows a cell
     try:
-        if irregular(path) is not None or not os.stat(path).st_size:  # as are the kernel's, which may be endless
+        if (
+            describe_irregular(path) is not None or not os.stat(path).st_size
+        ):  # as are the kernel's, which may be endless
             return
         with open(path, newline="", encoding="utf-8", errors=NAMES) as file:
             lines = csv.reader(_lines(file))

@@ -106,7 +106,7 @@ def _living(path: Path, where: str, process: int, begun: str) -> bool:
     if where == _here():
         return is_running(process) and (start_time(process) or "0") == begun
     inside = path.glob("*") if path.is_dir() else ()
-    return time.time() - max(touched(one) for one in (path, *inside)) < FOREIGN_S
+    return time.time() - max(last_change(one) for one in (path, *inside)) < FOREIGN_S
 
 
 @cache
@@ -118,7 +118,7 @@ def _here() -> str:
     return sha256(" ".join(words).encode()).hexdigest()[:5]
 
 
-def touched(path: Path) -> float:
+def last_change(path: Path) -> float:
     """Return when a file was changed last; now for one that is gone."""
     try:
         return path.lstat().st_mtime

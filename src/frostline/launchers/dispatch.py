@@ -18,7 +18,7 @@ from frostline.launchers.worker import describe_death
 from frostline.processes.import_path import SAFE
 from frostline.processes.lifetime import end_group
 from frostline.ranks.place import MEETING
-from frostline.results.owner import OWNER, dead, release
+from frostline.results.owner import OWNER, is_owner_gone, release_folder
 from frostline.results.record import Record, versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, UNRECORDED, read_record, run_folder, run_id
 
@@ -85,8 +85,8 @@ def conclude_run(folder: Path, config: Run, end: str | None, status: str = "fail
     ``end`` says what came in the way of the worker, if anything did; it is recorded in place of whatever the worker
     could still write, unless the run came to its end all the same.
     """
-    if (folder / OWNER).exists() and dead(folder / OWNER):
-        release(folder)
+    if (folder / OWNER).exists() and is_owner_gone(folder / OWNER):
+        release_folder(folder)
     try:
         record = read_record(folder)
     except UserError as error:  # a worker leaves it whole, but others may have been at it

@@ -96,12 +96,12 @@ def leaving_process() -> Iterator[None]:
     import torch
 
     from frostline.data.own.samples import restoring_generators
-    from frostline.ranks.numerics import restoring_numerics
+    from frostline.ranks.numerics import restore_numerics
 
     threads = torch.get_num_threads()
     variables = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
     try:
-        with restoring_numerics(), restoring_generators():
+        with restore_numerics(), restoring_generators():
             yield
     finally:
         torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 
@@ -122,7 +122,7 @@ class RunView:
         if changed and changed != self._read:
             self._read = changed
             with suppress(LookupError, ValueError):  # an earlier sitting's may be damaged; this one writes it anew
-                last = list(read_sheet(path))[-1]
+                last = list(read_csv(path))[-1]
                 self.epoch = int(last["epoch"]) + 1
                 self.value = float(last[f"val/{self.job.config.metric}"])
         if self.first is None:

@@ -15,7 +15,7 @@ from frostline.errors import UserError
 from frostline.files.leftovers import private_folder
 from frostline.processes.lifetime import end_group
 from frostline.ranks.devices import check_devices
-from frostline.ranks.place import by_file, clear_statuses, read_statuses, variables
+from frostline.ranks.place import clear_statuses, meet_by_file, rank_variables, read_statuses
 from frostline.results.store import RESOLVED
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def _run_ranks(config: Run, folder: Path, start: int) -> tuple[dict[int, int], f
     with private_folder() as private:
         try:
             for rank in range(world):
-                own = variables(folder.name, rank, rank, world, world, 0, by_file(private))
+                own = rank_variables(folder.name, rank, rank, world, world, 0, meet_by_file(private))
                 given = {**os.environ, **shared, **own}
                 ranks.append(subprocess.Popen(words, env=given, stdin=subprocess.DEVNULL, start_new_session=True))
             while True:

@@ -22,14 +22,21 @@ import yaml
 from frostline.config.schema import Run
 from frostline.config.secrets import make_mask
 from frostline.errors import UserError
-from frostline.files.atomic import WriteError, give_up_reserve, reserve, writing
+from frostline.files.atomic import WriteError, give_up_reserve, name_write_errors, reserve_room
 from frostline.processes.lifetime import exit_process, kill_children
-from frostline.processes.stopping import Interrupted, deaf, interruptible
-from frostline.ranks.place import clear_statuses, leave_status, origin, place, read_statuses, world_size
-from frostline.results.log import left_out, logging_to
-from frostline.results.owner import release, take
+from frostline.processes.stopping import Interrupted, ignore_signals, interruptible
+from frostline.ranks.place import (
+    clear_statuses,
+    find_first_failure,
+    find_place,
+    leave_status,
+    read_statuses,
+    world_size,
+)
+from frostline.results.log import list_incomplete_logs, log_to
+from frostline.results.owner import release_folder, take_folder
 from frostline.results.record import Record, versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, sound_record
+from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, read_sound_record
 
 log = logging.getLogger("frostline.launchers.worker")
 LEFT_S = 10.0
@@ -41,7 +48,7 @@ def main(path: Path) -> int:
     Return the exit code to ``exit_process`` with.
     """
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
-    here = place()
+    here = find_place()
     return run(path) if here is None else take_part(path, here.rank)
 
 
@@ -77,7 +84,7 @@ def do_run(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) ->
     YAML can hold. No handler of a signal is set: what is asked of a worker's process is not for
     everybody's. KeyboardInterrupt is recorded as an interruption, and raised again.
     """
-    with logging_to(folder / LOG, make_mask(config.plain())):
+    with log_to(folder / LOG, make_mask(config.plain())):
         try:
             claim_folder(folder)
         except Interrupted:
@@ -85,7 +92,7 @@ def do_run(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) ->
         try:
             return work(config, folder, execute)
         finally:
-            release(folder)
+            release_folder(folder)
 
 
 def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> int:
@@ -93,18 +100,18 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
 
     Where the disk takes none the terminal says so, and whoever has started this process finds none.
     """
-    if not config.force and (before := sound_record(folder)) is not None and before["status"] in FINAL:
+    if not config.force and (before := read_sound_record(folder)) is not None and before["status"] in FINAL:
         return exit_code(before["status"])
     try:
         clear_folder(folder, config.force)
-        reserve(folder)
+        reserve_room(folder)
         check_unchanged(config, folder)
         record = execute(config, folder)
     except UserError as error:
         log.error("%s", error)
         record = _failure(config, folder, "failed", str(error), user_error=True)
     except Interrupted as stop:
-        deaf()  # asked once is enough
+        ignore_signals()  # asked once is enough
         record = _failure(config, folder, "interrupted", str(stop))
     except KeyboardInterrupt:
         _failure(config, folder, "interrupted", "stopped by Ctrl-C").write(folder)
@@ -113,7 +120,7 @@ def work(config: Run, folder: Path, execute: Callable[[Run, Path], Record]) -> i
         log.error("%s", error)
         record = _failure(config, folder, "failed", str(error))
     try:
-        record = replace(record, notes=[*record.notes, *left_out()]).write(folder)
+        record = replace(record, notes=[*record.notes, *list_incomplete_logs()]).write(folder)
     except WriteError as error:
         log.error("%s", error)
         return UNRECORDED
@@ -128,7 +135,7 @@ def exit_code(status: str, user_error: bool = False) -> int:
 
 def clear_folder(folder: Path, everything: bool) -> None:
     """Remove an earlier sitting's record; ``everything`` removes what it learned too, so that the run starts anew."""
-    with writing(folder):
+    with name_write_errors(folder):
         (folder / RECORD).unlink(missing_ok=True)
         clear_statuses(folder)
         if everything:
@@ -150,7 +157,7 @@ def lead_ranks(config: Run, folder: Path) -> Record:
 def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record:
     """Return the record of a run whose ranks have ended: that of rank 0, or of the rank that failed first."""
     statuses = read_statuses(folder)
-    rank = origin(statuses, exits)
+    rank = find_first_failure(statuses, exits)
     if rank is None and 0 in statuses:
         return Record.read(statuses[0])
     if rank is None or rank not in statuses:
@@ -167,12 +174,12 @@ def take_part(path: Path, rank: int) -> int:
     folder = path.parent
     config = Run.read(yaml.safe_load(path.read_text()))
     _end_in_time(config, folder, rank)
-    with interruptible(), logging_to(folder / LOG, make_mask(config.plain())):
+    with interruptible(), log_to(folder / LOG, make_mask(config.plain())):
         try:
             record = attempt(config, folder)
-            deaf()  # what comes now is the leader's answer to how the others ended
+            ignore_signals()  # what comes now is the leader's answer to how the others ended
         except Interrupted as stop:
-            deaf()
+            ignore_signals()
             record = _failure(config, folder, "interrupted", str(stop))
         try:
             leave_status(folder, rank, record.plain())
@@ -214,7 +221,7 @@ def attempt(config: Run, folder: Path, given: Mapping[str, Any] = MappingProxyTy
 
     interrupts = signal.getsignal(signal.SIGINT)
     try:
-        if place() is None:  # a rank has its share of them already
+        if find_place() is None:  # a rank has its share of them already
             set_threads(config.launcher["threads"])
         return run_experiment(config, folder.name, folder, given)
     except UserError as error:
@@ -265,7 +272,7 @@ def set_threads(threads: int | None) -> None:
 
 def claim_folder(folder: Path) -> None:
     """Make this process the run's only worker; wait for another one on this machine to end first."""
-    while not take(folder):
+    while not take_folder(folder):
         time.sleep(0.2)
 
 

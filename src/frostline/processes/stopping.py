@@ -56,12 +56,12 @@ def interruptible(*more: int) -> Iterator[None]:
     try:
         yield
     finally:
-        deaf()
+        ignore_signals()
         for number, handler in before:
             signal.signal(number, handler)
 
 
-def deaf() -> None:
+def ignore_signals() -> None:
     """Let nothing interrupt this process any more: it was asked to stop, or has ended by itself, and says so."""
     for number in (signal.SIGTERM, signal.SIGINT):
         if number == signal.SIGTERM or signal.getsignal(number) is _interrupt:

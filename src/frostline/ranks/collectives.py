@@ -23,7 +23,7 @@ from torch.distributed.distributed_c10d import Store
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.leftovers import make_name, sweep_once
-from frostline.ranks.place import Place, loopback, place, world_size
+from frostline.ranks.place import Place, find_place, loopback, world_size
 
 PATIENCE_S = 5
 FOREVER = timedelta(days=20)
@@ -151,21 +151,21 @@ def _finish(work: Any, patience: timedelta = FOREVER) -> None:
 ALONE = Group()
 
 
-def environment() -> ClusterEnvironment:
+def make_environment() -> ClusterEnvironment:
     """Return where Lightning learns its rank: torchrun's variables, or that it is alone.
 
     Left to itself it looks for SLURM's too, warns wherever there is a SLURM, and takes over SLURM's requeueing.
     """
-    return LightningEnvironment() if place() is None else TorchElasticEnvironment()
+    return LightningEnvironment() if find_place() is None else TorchElasticEnvironment()
 
 
-def form(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Group:
+def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Group:
     """Join the ranks of a run and make sure that they are as many as its config says.
 
     ``timeout`` is how long the collectives of training wait; None: as long as torch's do.
     Raises UserError where they are not, and where their meeting point is taken.
     """
-    wanted, here = world_size(config), place()
+    wanted, here = world_size(config), find_place()
     started = 1 if here is None else here.world
     if started != wanted:
         raise UserError(

@@ -38,7 +38,7 @@ def set_numerics(trainer: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def restoring_numerics() -> Iterator[None]:
+def restore_numerics() -> Iterator[None]:
     """Put back at the end how this process computes."""
     before = [(setter, getter()) for getter, setter in SETTINGS]
     try:
@@ -48,12 +48,12 @@ def restoring_numerics() -> Iterator[None]:
             setter(value)
 
 
-def computing(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], AbstractContextManager]:
+def make_autocast(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], AbstractContextManager]:
     """Return what a forward pass of the run of this ``trainer`` is done in, in a process that does others as well."""
 
     @contextmanager
     def context() -> Iterator[None]:
-        with restoring_numerics():
+        with restore_numerics():
             set_numerics(node)
             with trainer.strategy.precision_plugin.forward_context():
                 yield

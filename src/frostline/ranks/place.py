@@ -34,7 +34,7 @@ class Place:
     meeting: str
 
 
-def place() -> Place | None:
+def find_place() -> Place | None:
     """Return which rank this process is, as torchrun's variables say; None for one that was not started as a rank."""
     if MEETING not in os.environ:
         return None
@@ -42,17 +42,17 @@ def place() -> Place | None:
     return Place(rank, local_rank, world, os.environ[MEETING])
 
 
-def by_file(folder: Path) -> str:
+def meet_by_file(folder: Path) -> str:
     """Return the meeting point of ranks of one machine: a file in a folder that only this user can enter."""
     return (folder / "meeting").absolute().as_uri()
 
 
-def by_address(host: str, port: int) -> str:
+def meet_by_address(host: str, port: int) -> str:
     """Return the meeting point of ranks of several machines: an address of the one that has rank 0."""
     return f"tcp://{host}:{port}"
 
 
-def variables(
+def rank_variables(
     run: str, rank: int, local_rank: int, world: int, local_world: int, node: int, meeting: str
 ) -> dict[str, str]:
     """Return the environment of a rank: torchrun's variables, which Lightning and torch know, and where ranks meet.
@@ -125,7 +125,7 @@ def clear_statuses(folder: Path) -> None:
         path.unlink()
 
 
-def origin(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int]) -> int | None:
+def find_first_failure(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int]) -> int | None:
     """Return the rank whose failure came first, or None where none failed.
 
     ``exits`` has the exit codes of ranks that ended by themselves. One that died without a word comes before those

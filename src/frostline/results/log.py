@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from frostline.files.atomic import irregular
-from frostline.ranks.place import place
+from frostline.files.atomic import describe_irregular
+from frostline.ranks.place import find_place
 
 EXPECTED = (
     "in eval mode at the start of training",
@@ -23,7 +23,7 @@ EXPECTED = (
 
 def open_log(path: Path) -> int:
     """Return a descriptor that appends to a file. Raises OSError, for what is no file as well."""
-    if (what := irregular(path)) is not None:
+    if (what := describe_irregular(path)) is not None:
         raise OSError(f"it {what}")
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
@@ -68,14 +68,14 @@ class LogFile(logging.Handler):
         return self.file is not None and os.path.sameopenfile(2, self.file)
 
 
-def left_out() -> list[str]:
+def list_incomplete_logs() -> list[str]:
     """Return a sentence for each log that this process could not write as a whole."""
     found = [one for one in logging.getLogger().handlers if isinstance(one, LogFile)]
     return [f"{one.path.name} is not whole ({one.refused.strerror or one.refused})." for one in found if one.refused]
 
 
 @contextmanager
-def logging_to(path: Path, hide: Callable[[str], str] = str) -> Iterator[None]:
+def log_to(path: Path, hide: Callable[[str], str] = str) -> Iterator[None]:
     """Log everything to a run's ``log.txt``, and Frostline's own messages to the terminal as well.
 
     ``hide`` masks each entry.
@@ -114,7 +114,7 @@ class Masked(logging.Formatter):
 
 def _handlers(file: LogFile, hide: Callable[[str], str]) -> list[logging.Handler]:
     """Return the handlers for a log and for the terminal; one does where stderr goes to the log already."""
-    here = place()
+    here = find_place()
     who = "" if here is None else f"rank {here.rank} "
     file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s", hide))
     if file.is_terminal:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from frostline.files.atomic import WriteError, make_folder, read_json, writing
+from frostline.files.atomic import WriteError, make_folder, name_write_errors, read_json
 from frostline.processes.lifetime import is_running, start_time
 
 OWNER = "owner.json"
 WRITING_S = 5.0
 
 
-def take(folder: Path) -> bool:
+def take_folder(folder: Path) -> bool:
     """Make this process the owner of a folder; return False while another living process on this machine is.
 
     Raises WriteError where the folder cannot be written.
@@ -27,9 +27,9 @@ def take(folder: Path) -> bool:
             _sign(path)
             return True
         except FileExistsError:
-            if path.exists() and not dead(path):
+            if path.exists() and not is_owner_gone(path):
                 return False
-            with writing(path):
+            with name_write_errors(path):
                 _clear_away(path)
 
 
@@ -55,12 +55,12 @@ def _clear_away(path: Path) -> None:
             turn.unlink(missing_ok=True)
         time.sleep(0.001)
         return
-    if dead(path):
+    if is_owner_gone(path):
         path.unlink()
     turn.unlink(missing_ok=True)
 
 
-def release(folder: Path) -> None:
+def release_folder(folder: Path) -> None:
     """Let another process have the folder."""
     (folder / OWNER).unlink(missing_ok=True)
     turn = _turn(folder)
@@ -72,7 +72,7 @@ def _turn(folder: Path) -> Path:
     return folder / f".{OWNER}.turn"
 
 
-def dead(path: Path) -> bool:
+def is_owner_gone(path: Path) -> bool:
     """Return whether the process named in an owner file is gone; one on another machine is taken to be."""
     try:
         owner = read_json(path)
@@ -93,16 +93,16 @@ def _young(path: Path) -> bool:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[Path]:
+def own_folder(folder: Path) -> Iterator[Path]:
     """Own a folder, or while another process does its sibling with -2, -3 ... at its name's end; yield the path."""
     siblings = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     own = next(path for path in itertools.chain([folder], siblings) if _made(path))
     try:
         yield own
     finally:
-        release(own)
+        release_folder(own)
 
 
 def _made(folder: Path) -> bool:
     make_folder(folder)
-    return take(folder)
+    return take_folder(folder)

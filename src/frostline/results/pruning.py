@@ -12,7 +12,7 @@ PATIENCE_S = 10.0
 LOOK_S = 0.02
 
 
-def ask(folder: Path, epoch: int, patience_s: float = PATIENCE_S) -> bool:
+def await_decision(folder: Path, epoch: int, patience_s: float = PATIENCE_S) -> bool:
     """Wait for the decision on an epoch that is in ``metrics.csv``; return whether the run has to stop.
 
     False where none comes within ``patience_s``. One process of a run asks, and tells the others: their clocks may
@@ -24,12 +24,12 @@ def ask(folder: Path, epoch: int, patience_s: float = PATIENCE_S) -> bool:
     return bool(decision)
 
 
-def tell(folder: Path, epoch: int, stop: bool) -> None:
+def write_decision(folder: Path, epoch: int, stop: bool) -> None:
     """Write down whether a run has to stop after an epoch."""
     write_json(folder / DECISION, {"epoch": epoch, "stop": stop})
 
 
-def forget(folder: Path) -> None:
+def remove_decision(folder: Path) -> None:
     """Remove the decision on a run: another study, or the same one begun anew, decides for itself."""
     (folder / DECISION).unlink(missing_ok=True)
 

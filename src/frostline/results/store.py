@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.config.allow import below, nodes, widened
+from frostline.config.allow import allowed_modules, below, nodes
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.data.content import (
@@ -97,7 +97,9 @@ def identity(config: Run) -> dict[str, Any]:
     for key in WEIGHTS:
         _change(matters, key, lambda value: _weights_content(value, outputs))
     _change(matters, "adapter.source", lambda value: _source_content(value, outputs))
-    if own := sorted({target for target in _targets(config.plain()) if any(below(target, root) for root in widened())}):
+    if own := sorted(
+        {target for target in _targets(config.plain()) if any(below(target, root) for root in allowed_modules())}
+    ):
         matters["code"] = digest_of(code_files(own), outputs, "code")
     return matters
 
@@ -147,7 +149,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def sound_record(folder: Path) -> dict[str, Any] | None:
+def read_sound_record(folder: Path) -> dict[str, Any] | None:
     """Return a run's record, or None while it has none and where it is damaged."""
     try:
         return read_record(folder)

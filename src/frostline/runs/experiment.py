@@ -14,7 +14,7 @@ from frostline.backbones.cuts import suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit
-from frostline.files.csv_tables import write_sheet
+from frostline.files.csv_tables import write_csv
 from frostline.results.record import Record
 from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
@@ -143,5 +143,5 @@ def test(run: Experiment) -> dict[str, Tensor]:
     if run.group.leads:
         names = made.data.splits["test"].names
         rows = made.task.predictions(names, made.data.classes, outputs["label"], outputs["outputs"])
-        write_sheet(run.folder / "predictions.csv", rows)
+        write_csv(run.folder / "predictions.csv", rows)
     return outputs

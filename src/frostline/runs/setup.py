@@ -15,13 +15,13 @@ from frostline.errors import UserError, printable
 from frostline.features.cache import Store
 from frostline.features.policy import CachePolicy, decide_policy
 from frostline.features.prefix import PrefixCache
-from frostline.files.csv_tables import write_sheet
+from frostline.files.csv_tables import write_csv
 from frostline.freeze.table import plan_table
 from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision
 from frostline.ranks.machine import describe_machine
-from frostline.ranks.numerics import computing, describe_numerics, device_name, set_numerics
-from frostline.results.pruning import ask
+from frostline.ranks.numerics import describe_numerics, device_name, make_autocast, set_numerics
+from frostline.results.pruning import await_decision
 from frostline.results.record import versions
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.costs import Costs
@@ -136,10 +136,10 @@ def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
     """Return who hears of each epoch: metrics.csv, the loggers, and a study where there is one."""
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
-        write_sheet(folder / "metrics.csv", rows)
+        write_csv(folder / "metrics.csv", rows)
         loggers.row(rows[-1])
 
-    return Listeners(publish, lambda epoch: config.judged and ask(folder, epoch))
+    return Listeners(publish, lambda epoch: config.judged and await_decision(folder, epoch))
 
 
 def make_cache(
@@ -161,7 +161,7 @@ def make_cache(
         made.backbone,
         made.data,
         precision=describe_numerics(config.trainer, ", ".join(names)),
-        autocast=computing(config.trainer, trainer),
+        autocast=make_autocast(config.trainer, trainer),
         device=device,
         memory_bytes=config.cache.memory_gb * 1e9,
         max_bytes=config.cache.max_gb * 1e9,

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from frostline.data.reading import Reader, Recipe
-from frostline.files.atomic import escaped
+from frostline.files.atomic import escape_bytes
 from frostline.serving.formats import Part
 from frostline.serving.restored import Restored
 from frostline.tasks.multilabel import Multilabel
@@ -83,4 +83,4 @@ def print_value(value: object) -> str:
 
 
 def _write(path: Path, value: Any) -> None:
-    path.write_text(escaped(json.dumps(value, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
+    path.write_text(escape_bytes(json.dumps(value, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frostline.data.inputs import Inputs, Preprocess, pad_batch, tensors_of, values_of
 from frostline.data.reading import Item, Reader
 from frostline.errors import UserError
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.files.leftovers import private_folder, temporary_folder_beside
 from frostline.serving.example import EXAMPLE, describe
 from frostline.serving.formats import FORMATS
@@ -80,7 +80,7 @@ def find_samples(model: Restored, reader: Reader, scratch: Path) -> list[Item]:
 
     ``scratch`` is a folder for those that are made up.
     """
-    tested = (row["sample"] for row in read_sheet(model.folder / "predictions.csv"))
+    tested = (row["sample"] for row in read_csv(model.folder / "predictions.csv"))
     return reader.find_tested(tested) or reader.make_samples(scratch)
 
 

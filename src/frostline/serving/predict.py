@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from frostline.data.reading import Batch, Item
 from frostline.errors import UserError, named
-from frostline.files.atomic import escaped
-from frostline.files.csv_tables import Sheet
+from frostline.files.atomic import escape_bytes
+from frostline.files.csv_tables import CsvWriter
 from frostline.serving.restored import Restored
 from frostline.tasks.base import Answer, Task
 
@@ -50,7 +50,7 @@ def writer(format: str, task: Task, file: TextIO) -> Callable[[Said], None]:
 
 
 def _table(task: Task, file: TextIO) -> Callable[[Said], None]:
-    sheet = Sheet(file)
+    sheet = CsvWriter(file)
     return lambda said: sheet.write({"sample": said[0], **task.cells(said[1])})
 
 
@@ -60,6 +60,6 @@ def _json_lines(file: TextIO) -> Callable[[Said], None]:
         row: dict[str, Any] = {"sample": name, "prediction": answer.prediction}
         if answer.probabilities:
             row["probabilities"] = {label: float(f"{value:.6g}") for label, value in answer.probabilities.items()}
-        file.write(f"{escaped(json.dumps(row, ensure_ascii=False))}\n")
+        file.write(f"{escape_bytes(json.dumps(row, ensure_ascii=False))}\n")
 
     return write

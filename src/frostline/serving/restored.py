@@ -19,7 +19,7 @@ from frostline.config.secrets import resolve_env
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.heads import Head
-from frostline.ranks.numerics import computing
+from frostline.ranks.numerics import make_autocast
 from frostline.runs.build import Builder
 from frostline.runs.trainer import make_lone_trainer
 from frostline.tasks.base import Task
@@ -88,7 +88,7 @@ def restore(
     device = trainer.strategy.root_device
     backbone.eval().to(device)
     head.eval().to(device)
-    autocast = computing(config.trainer, trainer)
+    autocast = make_autocast(config.trainer, trainer)
     return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
 
 

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from frostline.data.order import stable_seed
 from frostline.freeze.plan import Plan
-from frostline.processes.stopping import STOP, Interrupted, deaf
+from frostline.processes.stopping import STOP, Interrupted, ignore_signals
 from frostline.ranks.collectives import ALONE, Group
 from frostline.tasks.declarations import Metric
 from frostline.training.module import FineTuner
@@ -98,7 +98,7 @@ class Journal(Checkpoint):
 
     def _stop(self, trainer: pl.Trainer, module: FineTuner, steps: int, why: str) -> None:
         """Keep the steps done of an epoch, and stop."""
-        deaf()
+        ignore_signals()
         pause = {"steps": steps, "global_step": trainer.global_step, "random": collect_random_states(self.group)}
         pause["sums"] = list(self.group.same(module.tally.rows()).split(max(steps, 1)))
         kept = self.state.collect(module.present_optimizer().state_dict())

@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from frostline.config.schema import Run
-from frostline.ranks.collectives import Group, form
+from frostline.ranks.collectives import Group, form_group
 
 
 def disable_signal_handling(trainer: pl.Trainer) -> None:
@@ -39,7 +39,7 @@ def join_ranks(trainer: pl.Trainer, config: Run) -> Group:
     argument that it does not give back.
     """
     strategy: Any = trainer.strategy
-    group = form(trainer, config, getattr(strategy, "_timeout", None))  # of DDP and what is made of it
+    group = form_group(trainer, config, getattr(strategy, "_timeout", None))  # of DDP and what is made of it
     if group.world > 1:
         strategy.broadcast = group.broadcast
     return group

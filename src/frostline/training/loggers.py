@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from frostline.config.allow import components, instantiate, locate
 from frostline.config.schema import Run
-from frostline.config.secrets import flat, without_credentials
+from frostline.config.secrets import flatten_config, without_credentials
 from frostline.config.writers import check_loggers
 from frostline.errors import UserError
 from frostline.files.atomic import read_json, write_json
@@ -51,7 +51,7 @@ class Loggers:
         ``history`` holds the rows of earlier sittings, for loggers that have not seen them.
         """
         started = time.monotonic()
-        self.parameters = flat({key: value for key, value in config.plain().items() if key not in PLACES})
+        self.parameters = flatten_config({key: value for key, value in config.plain().items() if key not in PLACES})
         self._each(lambda name, logger: self._begin(name, logger, history))
         if self.found:
             write_json(self.folder / IDS, self.ids)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.config.schema import monitored
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job
-from frostline.results.pruning import forget, tell
+from frostline.results.pruning import remove_decision, write_decision
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -37,7 +37,7 @@ class Case:
             return []
         self.read = changed
         monitor = self.job.config.metric
-        return [found for row in read_sheet(path) if (found := _numbers(row, monitor)) is not None]
+        return [found for row in read_csv(path) if (found := _numbers(row, monitor)) is not None]
 
 
 def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
@@ -80,7 +80,7 @@ class Judge:
 
     def follow(self, job: Job, trial: "Trial") -> None:
         """Judge a run that is about to begin or to go on, whatever was said of it before."""
-        forget(job.folder)
+        remove_decision(job.folder)
         if job.config.force:  # what it came to before will be removed, but not before its worker has started
             (job.folder / METRICS).unlink(missing_ok=True)
         with self._lock:
@@ -107,7 +107,7 @@ class Judge:
         epoch, _ = rows[-1]
         if epoch != case.told:
             stop = epoch + 1 < case.job.config.epochs and case.trial.should_prune()
-            tell(case.job.folder, epoch, bool(stop))  # some pruners return NumPy's
+            write_decision(case.job.folder, epoch, bool(stop))  # some pruners return NumPy's
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:

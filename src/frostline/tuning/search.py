@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.compose import compose, parse_overrides, resolve
-from frostline.config.schema import Run, Searched, Tune, monitored
+from frostline.config.schema import Run, StudyConfig, Tune, monitored
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.results.store import identity
@@ -39,7 +39,7 @@ class Search:
     corners: Sequence[Run] = ()
 
     @property
-    def node(self) -> Searched:
+    def node(self) -> StudyConfig:
         """The node `tune`."""
         return self.config.tune
 

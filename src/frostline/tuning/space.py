@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from frostline.config.allow import below
-from frostline.config.compose import expanded, quoted
+from frostline.config.compose import expand_sweep, quote_override
 from frostline.errors import UserError
 from frostline.results.store import WHERE_NOT_WHAT
 
@@ -208,7 +208,7 @@ def _swept(one: Override, config_dir: Path | None) -> Parameter:
         whole = all(type(end) is int for end in ends)
         kind = ("int" if whole else "float") if "log" not in value.tags else "int_log" if whole else "log"
         return _range(key, ends, kind, None, {})
-    return Parameter(key, [choice.partition("=")[2] for choice in expanded(one, config_dir)])
+    return Parameter(key, [choice.partition("=")[2] for choice in expand_sweep(one, config_dir)])
 
 
 def _listed(value: Any) -> list[Any]:
@@ -223,4 +223,4 @@ def text(value: Any) -> str:
         return str(value).lower().replace("none", "null")
     if isinstance(value, int | float) or re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in RESERVED:
         return str(value)
-    return quoted(value)
+    return quote_override(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from frostline.config.secrets import make_mask, resolve_env, without_credentials
 from frostline.errors import UserError
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 from frostline.tuning.search import Search
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
         said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
     arguments = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    if url.startswith("sqlite") and (what := irregular(url.partition("///")[2].partition("?")[0])) is not None:
+    if url.startswith("sqlite") and (what := describe_irregular(url.partition("///")[2].partition("?")[0])) is not None:
         raise refusal(url, f"it {what}", hide)
     try:
         with explaining_storage(url, hide):

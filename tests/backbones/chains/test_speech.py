@@ -8,7 +8,7 @@ from tests.data.sounds import needs_voice
 from torch import nn
 from torch.nn import functional
 
-from frostline.backbones.chains.speech import packaged, voice_encoder
+from frostline.backbones.chains.speech import find_packaged_weights, voice_encoder
 from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.flops import counting
 from frostline.data.inputs import Ragged
@@ -113,7 +113,7 @@ def test_the_packages_weights_load_and_none_of_its_code_runs() -> None:
     import sys
 
     backbone = voice_encoder()
-    assert "resemblyzer" not in sys.modules and packaged().name == "pretrained.pt"
+    assert "resemblyzer" not in sys.modules and find_packaged_weights().name == "pretrained.pt"
     assert (
         backbone.fingerprint() != voice_encoder("none").fingerprint() != voice_encoder(pretrained=False).fingerprint()
     )

@@ -14,7 +14,7 @@ from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.slurm.meeting import report_death
 from frostline.launchers.slurm.queue import Place, read_queue
-from frostline.ranks.place import leave_status, origin, read_statuses
+from frostline.ranks.place import find_first_failure, leave_status, read_statuses
 from frostline.results.store import read_record
 
 
@@ -131,4 +131,4 @@ def test_a_rank_that_nccl_ends_comes_after_the_one_that_it_lost(
     """Of rank 0 only an exit code is known; rank 1 said a second before or after that why it failed."""
     leave_status(tmp_path, 1, {"status": "failed", "time": time.time() + word})
     report_death(tmp_path, plain_run(), 0, code, None)
-    assert origin(read_statuses(tmp_path), {}) == first
+    assert find_first_failure(read_statuses(tmp_path), {}) == first

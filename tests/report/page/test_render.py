@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.report import read_comparison, write_report
 from frostline.report.page.escaping import paragraph, tex
 
@@ -224,7 +224,7 @@ def test_hostile_text_stays_text_everywhere(comparison: Any) -> None:
     table = (folder / "table.tex").read_text()
     assert "\\input" not in table and "\\textbackslash{}input\\{x\\} \\$e\\$ 50\\% \\&" in table
     assert {line.count("&") - line.count("\\&") for line in table.splitlines() if line.endswith("\\\\")} == {3}
-    rows = list(read_sheet(folder / "results.csv"))
+    rows = list(read_csv(folder / "results.csv"))
     assert rows[0]["label"] == rows[1]["reason"] == HOSTILE and len(rows) == 18
 
 

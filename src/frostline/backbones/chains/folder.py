@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frostline.backbones.weights.reading import read_safetensors
 from frostline.errors import UserError
-from frostline.files.atomic import irregular, read_json
+from frostline.files.atomic import describe_irregular, read_json
 
 KEY = "backbone.name"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
@@ -32,7 +32,7 @@ def check_folder(folder: Path) -> None:
     """
     inside = folder.resolve()
     for path in sorted((*folder.iterdir(), *folder.glob("*/*"))):
-        if not path.is_dir() and (odd := irregular(path)):
+        if not path.is_dir() and (odd := describe_irregular(path)):
             raise UserError(f"{KEY}: {path} {odd}; remove it from the folder.")
         if path.is_symlink() and not _belongs(path.resolve(), inside):
             raise UserError(f"{KEY}: {path} is a link out of the folder; put the file itself there.")

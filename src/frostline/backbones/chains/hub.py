@@ -19,7 +19,7 @@ POOLER = "pooler"
 BESIDE = ("_name_or_path", "transformers_version", "architectures", "dtype", "_attn_implementation")
 
 
-def library(extra: str) -> Any:
+def import_transformers(extra: str) -> Any:
     """Return transformers, silenced. Raises UserError where it is not installed, naming the extra that brings it."""
     try:
         import transformers
@@ -53,9 +53,9 @@ def find_source(name: str) -> tuple[str, dict[str, bool]]:
     return str(folder or name), {"trust_remote_code": False, "local_files_only": folder is not None}
 
 
-def settings(name: str, extra: str) -> Any:
+def read_network_config(name: str, extra: str) -> Any:
     """Return the network's config. Raises UserError where there is none, or one that needs code of its own."""
-    transformers, folder = library(extra), find_folder(name)
+    transformers, folder = import_transformers(extra), find_folder(name)
     with explain_errors(name):
         if folder is None:
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -68,7 +68,7 @@ def settings(name: str, extra: str) -> Any:
     return config
 
 
-def load(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Module, list[str]]:
+def load_network(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Module, list[str]]:
     """Return a network in float32 with its pretrained weights, or (``weights`` None) random ones, and notes.
 
     Its attention is PyTorch's own where the network can use it, for speed, and never what a config names: that may be
@@ -78,7 +78,7 @@ def load(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Mo
     """
     if weights not in (None, "pretrained"):
         raise choices("backbone.weights", weights, ("pretrained", "none"))
-    transformers, folder = library(extra), find_folder(name)
+    transformers, folder = import_transformers(extra), find_folder(name)
     model_class = find_class(transformers, config)
     how = {"attn_implementation": choose_attention(model_class), "dtype": torch.float32}
     with explain_errors(name):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.chain import Blocks
-from frostline.backbones.weights.loading import KEY, chosen_weights, find_weights_file, load_weights
+from frostline.backbones.weights.loading import KEY, choose_weights, find_weights_file, load_weights
 from frostline.data.inputs import Ragged
 from frostline.data.speech.mel import Mel
 from frostline.errors import UserError
@@ -79,7 +79,7 @@ class VoiceEncoder(Blocks):
         return Ragged(functional.relu(self.linear(hidden.values)), hidden.lengths)
 
 
-def packaged() -> Path:
+def find_packaged_weights() -> Path:
     """Return the file of weights in the installed package, none of whose code is run.
 
     Raises UserError where the package is missing, and where its file is not the one that this network was tested with.
@@ -119,9 +119,9 @@ def voice_encoder(
 ) -> SequenceBackbone:
     """Return the speaker encoder, for recordings of ``seconds``. Raises UserError for weights that are not its own."""
     network = VoiceEncoder()
-    chosen, notes = chosen_weights(weights, pretrained), []
+    chosen, notes = choose_weights(weights, pretrained), []
     if chosen is not None:
-        file = packaged() if chosen == "pretrained" else find_weights_file(chosen, ("pretrained", "none"))
+        file = find_packaged_weights() if chosen == "pretrained" else find_weights_file(chosen, ("pretrained", "none"))
         read = load_weights(network, file, (), rename_weights)
         notes = [] if chosen == "pretrained" else read
     preprocess = Mel(

@@ -14,12 +14,12 @@ from frostline.backbones.chains.hub import (
     describe_architecture,
     explain_errors,
     find_source,
-    library,
-    load,
-    settings,
+    import_transformers,
+    load_network,
+    read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
-from frostline.backbones.weights.loading import chosen_weights
+from frostline.backbones.weights.loading import choose_weights
 from frostline.data.inputs import Ragged
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.mel import Mel
@@ -45,13 +45,13 @@ def transformers_audio(
     recording. The network's own random masking and dropping of layers is off: augmentation is the data's business.
     Raises UserError for what is not there, is of another kind, or would have to run code.
     """
-    config = settings(name, EXTRA)
+    config = read_network_config(name, EXTRA)
     if config.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise UserError(f"{KEY}: {name} is a {config.model_type}, no network of speech known here; those are: {known}.")
     config.layerdrop = config.encoder_layerdrop = 0.0
-    model, notes = load(name, config, chosen_weights(weights, pretrained), EXTRA)
-    preprocess, chain = FAMILIES[config.model_type](model, extractor(name), seconds or SECONDS)
+    model, notes = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
+    preprocess, chain = FAMILIES[config.model_type](model, load_extractor(name), seconds or SECONDS)
     folder = Path(name).expanduser()
     return SequenceBackbone(
         chain,
@@ -63,12 +63,12 @@ def transformers_audio(
     )
 
 
-def extractor(name: str) -> Any:
+def load_extractor(name: str) -> Any:
     """Return what came with a network to say how it wants its sound. Raises UserError where there is nothing."""
     place, how = find_source(name)
-    config = settings(name, EXTRA)
+    config = read_network_config(name, EXTRA)
     with explain_errors(name):
-        found = library(EXTRA).AutoFeatureExtractor.from_pretrained(place, config=config, **how)
+        found = import_transformers(EXTRA).AutoFeatureExtractor.from_pretrained(place, config=config, **how)
     rate = getattr(found, "sampling_rate", None)
     if type(rate) is not int or rate < 1:
         raise UserError(f"{KEY}: the preprocessor_config.json of {name} says no sampling_rate that could be: {rate!r}.")
@@ -110,7 +110,9 @@ def build_waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Tran
     rate = form.sampling_rate
     preprocess = Waves(round(seconds * rate), rate, bool(form.do_normalize), convolutions)
     width = int(config.conv_dim[-1])
-    extractor = model.feature_extractor  # an adapter takes it out of the network, and may ask what it makes of sounds
+    load_extractor = (
+        model.feature_extractor
+    )  # an adapter takes it out of the network, and may ask what it makes of sounds
     if config.model_type == "wavlm":
         _own_bias(model.encoder.layers)
 
@@ -120,7 +122,7 @@ def build_waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Tran
         return {"waves": batch.values, "mask": torch.arange(steps, device=lengths.device) < lengths[:, None]}
 
     def front(batch: Ragged) -> Ragged:
-        return Ragged(extractor(batch.values).transpose(1, 2), preprocess.steps(batch.lengths))
+        return Ragged(load_extractor(batch.values).transpose(1, 2), preprocess.steps(batch.lengths))
 
     def enter(frames: Ragged) -> dict[str, Tensor]:
         values = frames.values

@@ -13,12 +13,12 @@ from frostline.backbones.chains.hub import (
     describe_architecture,
     explain_errors,
     find_source,
-    library,
-    load,
-    settings,
+    import_transformers,
+    load_network,
+    read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
-from frostline.backbones.weights.loading import chosen_weights
+from frostline.backbones.weights.loading import choose_weights
 from frostline.data.inputs import Ragged
 from frostline.data.text.tokens import Tokens
 from frostline.errors import UserError
@@ -47,8 +47,8 @@ def transformers_text(
     else mean. Of a network with encoder and decoder the encoder is taken; poolers and heads are left out. Raises
     UserError for what is not there, does not fit together, or would have to run code.
     """
-    config = settings(name, EXTRA)
-    model, notes = load(name, config, chosen_weights(weights, pretrained), EXTRA)
+    config = read_network_config(name, EXTRA)
+    model, notes = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
     if model.main_input_name != "input_ids":  # type: ignore[comparison-overlap]
         raise UserError(f"{KEY}: {name} takes {model.main_input_name}, not text; choose a network for text.")
     most = count_positions(model)
@@ -90,7 +90,7 @@ def minilm(
 
 def make_tokens(name: str, size: int) -> Tokens:
     """Return the tokenizer that came with a network. Raises UserError where there is none, or none in Rust."""
-    found = pretrained_tokenizer(name)
+    found = load_tokenizer(name)
     if not found.is_fast:
         raise UserError(
             f"{KEY}: the tokenizer of {name}, {type(found).__name__}, has no tokenizer.json; save one beside it."
@@ -98,14 +98,14 @@ def make_tokens(name: str, size: int) -> Tokens:
     return Tokens(size, found.backend_tokenizer.to_str())
 
 
-def pretrained_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str) -> Any:
     """Return a tokenizer as transformers has it. Raises UserError where there is none."""
     place, how = find_source(name)
     if (file := Path(place) / TOKENIZER).is_file():
         read_object(file)
-    config = settings(name, EXTRA)
+    config = read_network_config(name, EXTRA)
     with explain_errors(name, TOKENIZER):
-        return library(EXTRA).AutoTokenizer.from_pretrained(place, config=config, **how)
+        return import_transformers(EXTRA).AutoTokenizer.from_pretrained(place, config=config, **how)
 
 
 def check_tokens(name: str, model: Any, tokens: Tokens, most: int | None) -> None:
@@ -131,7 +131,7 @@ def count_positions(model: Any) -> int | None:
 
 def choose_pooling(config: Any) -> str:
     """Return ``last`` for a decoder, which is one that no masked language model is made of, else ``mean``."""
-    transformers = library(EXTRA)
+    transformers = import_transformers(EXTRA)
     causal = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     return "last" if causal and not masked and not config.is_encoder_decoder else "mean"

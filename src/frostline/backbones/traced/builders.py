@@ -21,7 +21,7 @@ from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, unknown_name
 from frostline.backbones.weights.loading import (
     KEY,
-    chosen_weights,
+    choose_weights,
     find_weights_file,
     load_strict,
     load_weights,
@@ -59,7 +59,7 @@ def efficientnet_lite(
         reference = timm.create_model(f"tf_{label}").state_dict()
     network = timm.create_model(f"tf_{label}", num_classes=0)
     notes = None
-    if chosen := chosen_weights(weights, pretrained):
+    if chosen := choose_weights(weights, pretrained):
         path = _lite_file(version) if chosen == "pretrained" else find_weights_file(chosen, ["pretrained", "none"])
         notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
     execution = Execution(channels_last, batch_norm, compile)
@@ -99,7 +99,7 @@ def timm_backbone(
     settings = timm_settings(name, size, options or {})
     network = create_network(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = None
-    if chosen := chosen_weights(weights, pretrained):
+    if chosen := choose_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     execution = Execution(channels_last, batch_norm, compile)
     return make_backbone(
@@ -196,7 +196,7 @@ def torchvision_backbone(
     if name not in known:
         raise unknown_name(name, known)
     entries = vision.get_model_weights(name)
-    chosen = chosen_weights(weights, pretrained)
+    chosen = choose_weights(weights, pretrained)
     settings = vision_settings(name, size, chosen is not None)
     network = create_network(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)

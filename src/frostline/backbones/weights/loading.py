@@ -19,7 +19,7 @@ from frostline.backbones.weights.wrappers import (
 from frostline.errors import UserError
 
 
-def chosen_weights(weights: str | None, pretrained: bool) -> str | None:
+def choose_weights(weights: str | None, pretrained: bool) -> str | None:
     """Return what to load: ``None`` for random weights, which a strategy can ask for as well."""
     return None if not pretrained or weights in (None, "none") else str(weights)
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from frostline.errors import UserError, named
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 
 KEY = "backbone.weights"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -37,7 +37,7 @@ def read_file(path: str | Path) -> dict[Place, dict[str, Any]]:
     path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
         raise UserError(f"{KEY}: {path} is not a weights file; give one that ends in {', '.join(SUFFIXES)}.")
-    if odd := irregular(path):
+    if odd := describe_irregular(path):
         raise UserError(f"{KEY}: {path} {odd}; give a weights file.")
     if not path.is_file():
         raise UserError(f"{KEY}: there is no file {path}; give an existing weights file.")

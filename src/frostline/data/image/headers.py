@@ -13,7 +13,7 @@ from PIL import Image
 from frostline.data.image.viewing import TURNS, WIDE, orientation
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 
 Image.init()
 FORMATS = tuple(
@@ -75,7 +75,7 @@ def look(path: str, limits: Limits, decode: bool) -> Look:
     The size is judged before a pixel is decoded. JPEGs are decoded at an eighth of their size, which reads all of
     the file in a fraction of the time.
     """
-    if reason := irregular(path):
+    if reason := describe_irregular(path):
         return Look(reason)
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -19,7 +19,7 @@ from frostline.data.image.viewing import make_square
 from frostline.data.inputs import Pixels
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 
 FITS = ("crop", "squash", "pad")
 
@@ -89,7 +89,7 @@ def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tens
         if not isinstance(image, str):
             pixels[index] = make_square(Image.fromarray(image), recipe)
             return Look(size=(image.shape[1], image.shape[0]))
-        if reason := irregular(image):
+        if reason := describe_irregular(image):
             return Look(reason)
         try:
             with Image.open(image, formats=FORMATS) as opened:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from frostline.data.speech.riff import mend_header, wave
 from frostline.errors import UserError
-from frostline.files.atomic import irregular
+from frostline.files.atomic import describe_irregular
 
 FORMATS = "WAV, FLAC, OGG or MP3"
 SIGNATURES = (
@@ -161,7 +161,7 @@ def _check_file(path: str) -> None:
     """Refuse what is no sound file by its first bytes: the decoder of MP3 would take anything, and complain aloud."""
     if not os.path.exists(path):
         raise Unusable("does not exist")
-    if (what := irregular(path)) is not None:
+    if (what := describe_irregular(path)) is not None:
         raise Unusable(what)
     try:
         with open(path, "rb") as file:

@@ -14,7 +14,7 @@ from typing import Any
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS, Malformed, Place
 from frostline.errors import UserError, named
-from frostline.files.atomic import NAMES, irregular
+from frostline.files.atomic import NAMES, describe_irregular
 
 SPLIT = "split"
 """The column of splits where the user names none; there need not be one."""
@@ -128,7 +128,7 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         kind, read = READERS.get(self.file.suffix.lower(), READERS[".csv"])
         try:
-            if (what := irregular(self.file)) is not None:
+            if (what := describe_irregular(self.file)) is not None:
                 raise UserError(f"{self.key}: {self.file} {what}; it must be {kind}.")
             for place, cells in read(self.file, self._choose):
                 yield self._row(place, cells)

@@ -13,7 +13,7 @@ from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import find_flaw, read_rows
 from frostline.data.text.encoded import Writing
 from frostline.errors import UserError
-from frostline.files.atomic import NAMES, irregular
+from frostline.files.atomic import NAMES, describe_irregular
 
 LINES = ".txt"
 SAMPLES = ("a", "Half a sentence of some length, and", "no more than this.", "words " * 40)
@@ -55,7 +55,7 @@ class TextReader(Reader[Writing]):
         if ending not in self.kind.extensions:
             endings = ", ".join(sorted(self.kind.extensions))
             raise UserError(f"PATH: {name} is no file of texts; their names end in {endings}.")
-        if (what := irregular(file)) is not None:
+        if (what := describe_irregular(file)) is not None:
             yield Item(name, "", what)
         elif ending in READERS:
             for row in read_rows(Path(name), "PATH", {"text_column": self.column}):

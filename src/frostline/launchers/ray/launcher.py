@@ -16,7 +16,7 @@ from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import GRACE_S, Outcome, conclude_run, make_run_folder
 from frostline.launchers.ray import node
 from frostline.launchers.ray.cluster import Cluster, describe_loss
-from frostline.results.owner import OWNER, dead
+from frostline.results.owner import OWNER, is_owner_gone
 from frostline.results.store import RECORD
 
 LOOK_S = 1.0
@@ -182,5 +182,5 @@ class Ray(Workers):
 def _await_end(folder: Path) -> None:
     """Wait for a run whose process on the node is lost: its own follows by itself, and would write its record later."""
     deadline = time.monotonic() + LEFT_S
-    while (folder / OWNER).exists() and not dead(folder / OWNER) and time.monotonic() < deadline:
+    while (folder / OWNER).exists() and not is_owner_gone(folder / OWNER) and time.monotonic() < deadline:
         time.sleep(0.1)

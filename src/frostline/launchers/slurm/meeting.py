@@ -14,7 +14,15 @@ from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.files.leftovers import private_folder
 from frostline.launchers.worker import describe_death
-from frostline.ranks.place import RANKS, by_address, by_file, leave_status, read_statuses, variables, way_to
+from frostline.ranks.place import (
+    RANKS,
+    leave_status,
+    meet_by_address,
+    meet_by_file,
+    rank_variables,
+    read_statuses,
+    way_to,
+)
 from frostline.results.record import Record, versions
 
 PLACE = "meeting.json"
@@ -46,7 +54,7 @@ class Meeting:
         """
         with private_folder() as private:
             alone = os.environ["SLURM_JOB_NUM_NODES"] == "1"
-            made = cls(sitting(), by_file(private) if alone else by_address(*free_address(_hosts())))
+            made = cls(sitting(), meet_by_file(private) if alone else meet_by_address(*free_address(_hosts())))
             write_json(folder / RANKS / PLACE, asdict(made))
             yield made
 
@@ -68,7 +76,7 @@ class Meeting:
         """Return the environment of this task's rank."""
         task = {name: int(os.environ[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NTASKS", "NODEID")}
         local = task["NTASKS"] // int(os.environ["SLURM_JOB_NUM_NODES"])
-        return variables(
+        return rank_variables(
             self.sitting, task["PROCID"], task["LOCALID"], task["NTASKS"], local, task["NODEID"], self.point
         )
 

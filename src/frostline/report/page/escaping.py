@@ -2,7 +2,7 @@
 
 import re
 
-from frostline.files.atomic import escaped
+from frostline.files.atomic import escape_bytes
 
 ENTITIES = {sign: f"&#{ord(sign)};" for sign in "\\`*|[]~$#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 TEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
@@ -33,7 +33,7 @@ def plain(value: object, most: int = LONGEST) -> str:
 
     Bytes of a file's name that are no UTF-8 are shown as escapes: a name is told apart from others.
     """
-    line = " ".join(escaped(str(value)).split())
+    line = " ".join(escape_bytes(str(value)).split())
     line = without_controls(line)
     return line if len(line) <= most else f"{line[: most - 3]}..."
 

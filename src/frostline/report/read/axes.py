@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from frostline.files.atomic import encoded
+from frostline.files.atomic import encode_names
 from frostline.report.read.runs import Block, RunSummary, parsed
 from frostline.results.store import WHERE_NOT_WHAT
 
@@ -114,7 +114,7 @@ def text(value: Any) -> str:
     found = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if len(found) <= LONGEST:
         return found
-    return f"{found[:LONGEST]}... #{hashlib.sha256(encoded(found)).hexdigest()[:4]}"
+    return f"{found[:LONGEST]}... #{hashlib.sha256(encode_names(found)).hexdigest()[:4]}"
 
 
 def block_name(block: Block) -> str:

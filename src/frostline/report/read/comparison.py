@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from frostline.config.secrets import masked
+from frostline.config.secrets import mask_value
 from frostline.errors import UserError, named
 from frostline.report.read.axes import FACTOR, placed
 from frostline.report.read.runs import DAMAGED, Block, Reader, RunSummary, as_object, monitor, number, parsed, place
@@ -130,7 +130,7 @@ def comparison(folder: Path) -> dict[str, Any]:
     """Return what a comparison's comparison.json says. Raises UserError where it cannot be read."""
     path = folder / COMPARISON
     try:
-        return masked(load_comparison(path, FORMAT))
+        return mask_value(load_comparison(path, FORMAT))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no comparison ({error}); frostline compare writes it anew.") from error
 

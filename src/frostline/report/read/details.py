@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from frostline.files.atomic import read_bytes
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.files.shapes import check_shape
 from frostline.report.read.runs import RunSummary, at, number, parsed
 from frostline.results.loading import load_record
@@ -44,7 +44,7 @@ class Mistake:
 def read_curve(run: RunSummary, metric: str) -> Curve | None:
     """Return the validation curve of a run, or None where its metrics.csv has none."""
     points: list[tuple[int, float]] = []
-    for row in read_sheet(run.folder / "metrics.csv"):
+    for row in read_csv(run.folder / "metrics.csv"):
         epoch, value = _number(row.get("epoch")), _number(row.get(f"val/{metric}"))
         if epoch is not None and value is not None:
             points.append((int(epoch) + 1, value))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frostline.files.atomic import NAMES
-from frostline.files.csv_tables import read_sheet
+from frostline.files.csv_tables import read_csv
 from frostline.report.read.answers import Answered, Answers, Classes, Numbers, Rates, Tags
 from frostline.report.read.runs import Block, Key, RunSummary, at, parsed
 from frostline.tasks.declarations import Metric, Predictions
@@ -51,7 +51,7 @@ def _read(run: RunSummary, form: "Form") -> tuple[str, Answers] | None:
     """Return a hash of the test samples' names and labels, and the answers; None where they cannot be read."""
     names, table = hashlib.sha256(), list[dict[str, str]]()
     try:
-        for row in read_sheet(run.folder / "predictions.csv", form.columns):
+        for row in read_csv(run.folder / "predictions.csv", form.columns):
             names.update(f"{row['sample']}\0{row['label']}\0".encode("utf-8", NAMES))
             table.append(row)
         return (names.hexdigest(), form.read(run, table)) if table else None

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from frostline.config.secrets import masked
+from frostline.config.secrets import mask_value
 from frostline.files.shapes import LARGEST
 from frostline.results.loading import declaration_in, load_record
 from frostline.results.store import RECORD
@@ -87,7 +87,7 @@ class Reader:
         Where ``seed`` and ``trial`` are None, the run's own config says them.
         """
         try:
-            record = masked(load_record(folder / RECORD))
+            record = mask_value(load_record(folder / RECORD))
         except (FileNotFoundError, NotADirectoryError):
             return RunSummary(label, block, seed or 0, folder, bool(trial))
         except (OSError, ValueError) as error:

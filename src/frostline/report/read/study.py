@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frostline.config.secrets import masked
+from frostline.config.secrets import mask_value
 from frostline.errors import UserError
 from frostline.report.read.runs import Reader, RunSummary, as_object, number, numbers, place
 from frostline.results.indexes import load_study
@@ -92,7 +92,7 @@ def read_study(folder: Path) -> Study:
     """Return the study in ``folder``. Raises UserError where it cannot be read."""
     path = folder / STUDY
     try:
-        content = masked(load_study(path, FORMAT))
+        content = mask_value(load_study(path, FORMAT))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
     final = content.get("final")

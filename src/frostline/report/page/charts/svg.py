@@ -5,7 +5,7 @@ import unicodedata
 from importlib.resources import files
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from frostline.files.atomic import escaped
+from frostline.files.atomic import escape_bytes
 
 WIDE, NARROW = 880, 380  # units of a chart's width, at a desk and on a phone
 SIZE = 13.0  # of a letter, in the same units
@@ -25,7 +25,7 @@ def legible(text: str) -> str:
     """
     return "".join(
         sign if sign.isprintable() or sign in "\n\t" or unicodedata.category(sign) == "Zs" else "?"
-        for sign in escaped(text)
+        for sign in escape_bytes(text)
     )
 
 
