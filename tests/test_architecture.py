@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "frostline"
 # Each layer with what it is. A module imports only from its own room, and from rooms of the layers above its own here.
 LAYERS = {
-    "a user's mistake as a sentence, numbers with their units; processes": ("errors", "units", "processes"),
+    "a user's mistake as a sentence, numbers with their units; processes": ("errors", "ranges", "units", "processes"),
     "files: whole or absent": ("files",),
     "what is asked of the labels, and what is to train: plain data": ("tasks", "freeze"),
     "from overrides to one typed, checked config": ("config",),
@@ -29,7 +29,7 @@ LAYERS = {
 }
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
-LIGHT = {"errors", "units", "processes", "files", "config", "results"}
+LIGHT = {"errors", "ranges", "units", "processes", "files", "config", "results"}
 LIGHT |= {"launchers", "comparison", "tuning", "commands"}
 TRAINS = ("imports.py",)  # modules of a process that trains
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))

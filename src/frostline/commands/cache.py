@@ -10,10 +10,10 @@ from rich.text import Text
 
 from frostline.commands.list import moment
 from frostline.config.compose import compose, resolve
-from frostline.config.ranges import Gigabytes
 from frostline.config.signature import check_value
 from frostline.errors import printable
 from frostline.features.cache import Store
+from frostline.ranges import Gigabytes
 
 GB = 10**9
 

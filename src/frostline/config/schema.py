@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Annotated, Any, Self, TypedDict, get_type_hints
 
 from frostline.config.allow import check_targets, components, conf_dir, instantiate, locate
-from frostline.config.ranges import (
+from frostline.config.signature import check_value, unknown_key
+from frostline.config.switches import check_switches
+from frostline.errors import UserError, choices
+from frostline.ranges import (
     AtLeastOne,
     Count,
     Gigabytes,
@@ -22,9 +25,6 @@ from frostline.config.ranges import (
     Smoothing,
     WholeSeconds,
 )
-from frostline.config.signature import check_value, unknown_key
-from frostline.config.switches import check_switches
-from frostline.errors import UserError, choices
 from frostline.tasks.declarations import Declaration, Metric, declaration_of
 
 __all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]

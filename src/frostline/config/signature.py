@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from frostline.config.ranges import Range
 from frostline.errors import UserError
+from frostline.ranges import Range
 
 PLAIN = (bool, int, float, str, type(None), list, dict)
 WORDS: dict[Any, str] = {

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 
-from frostline.config.ranges import Count, Range
 from frostline.config.signature import check_value
 from frostline.errors import UserError
+from frostline.ranges import Count, Range
 
 
 class Honoured(TypedDict, total=False):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from frostline.config.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.config.signature import check_types
 from frostline.data.index import DataIndex
 from frostline.errors import choices
+from frostline.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
 

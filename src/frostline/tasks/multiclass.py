@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.config.ranges import Smoothing
+from frostline.ranges import Smoothing
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.declarations import MULTICLASS
 from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each

@@ -12,13 +12,13 @@ from frostline.backbones.adapters.base import SECONDS, Adapter, speech_inputs
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.transformer import Transformer
-from frostline.config.ranges import AtLeastOne
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, Pixels, Ragged, real_of
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.recordings import read_some
 from frostline.data.text import characters
 from frostline.errors import UserError
+from frostline.ranges import AtLeastOne
 
 KEPT = 2048
 """Rows of a network's own table of embeddings, or frames of its own sounds, that an adapter is aligned with."""

@@ -9,10 +9,10 @@ from torch.nn import functional
 from frostline.backbones.adapters.base import SECONDS, Adapter, speech_inputs
 from frostline.backbones.base import Backbone
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.config.ranges import AtLeastOne
 from frostline.data.inputs import Inputs, Ragged
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
+from frostline.ranges import AtLeastOne
 
 PATCH = 8
 """Pixels a side of the pieces of a picture whose distribution is aligned."""

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.config.ranges import Count, Range, Side
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split, describe_unusable
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import Columns, read_folder, read_manifest
@@ -46,6 +45,7 @@ from frostline.data.tables.rows import SPLIT
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices, named
 from frostline.files.atomic import sha256_json
+from frostline.ranges import Count, Range, Side
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
 

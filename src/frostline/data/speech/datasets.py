@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 
-from frostline.config.ranges import Count, Range
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation, Split
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
@@ -23,6 +22,7 @@ from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_los
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
+from frostline.ranges import Count, Range
 
 PIPELINE = 1
 """Raised by hand when the way from a file to a wave changes, so that no old cache entry is taken for a new one."""

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from frostline.config.ranges import Count
 from frostline.data.base import Contents, DataModule, Facts, Loading, Preparation
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.image.pixels import encode_png
@@ -23,6 +22,7 @@ from frostline.data.text.encoded import Encoded, Writing, encode
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
+from frostline.ranges import Count
 
 PIPELINE = 1
 """Raised by hand when the way from a text to its tokens changes, so that no old cache entry is taken for a new one."""

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
-from frostline.config.ranges import Processes, Restarts, Seconds
 from frostline.errors import UserError
 from frostline.launchers.base import Job, Workers, only_result
 from frostline.launchers.calls import name_of
@@ -24,6 +23,7 @@ from frostline.launchers.dispatch import (
 from frostline.launchers.pool import warm
 from frostline.launchers.pool.server import start_server
 from frostline.launchers.pool.slot import Slot
+from frostline.ranges import Processes, Restarts, Seconds
 from frostline.results.store import RECORD, RESOLVED
 
 LOOK_S = 1.0

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.config.ranges import AtLeastOne, Processes, Restarts, Seconds
 from frostline.errors import UserError
 from frostline.launchers.base import Job, Workers
 from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import GRACE_S, Outcome, conclude_run, make_run_folder
 from frostline.launchers.ray import node
 from frostline.launchers.ray.cluster import Cluster, describe_loss
+from frostline.ranges import AtLeastOne, Processes, Restarts, Seconds
 from frostline.results.owner import OWNER, is_owner_gone
 from frostline.results.store import RECORD
 

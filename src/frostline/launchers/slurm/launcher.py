@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.accelerators import count_gpus
-from frostline.config.ranges import Processes, Seconds
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
@@ -28,6 +27,7 @@ from frostline.launchers.slurm.script import check, check_gpus, check_path
 from frostline.launchers.slurm.watch import Watched, await_results, find_jobs, withdraw_jobs, without_force
 from frostline.launchers.worker import clear_folder
 from frostline.processes.import_path import SAFE
+from frostline.ranges import Processes, Seconds
 from frostline.results.store import RESOLVED, run_folder, run_id
 
 ARRAY = 1000
