@@ -293,9 +293,7 @@ def test_the_first_failure_is_found_among_what_ranks_left() -> None:
         (["trainer.num_nodes=2"], ["trainer.num_nodes", "launcher=slurm"]),
     ],
 )
-def test_what_this_machine_has_not_is_said_before_training(
-    overrides: list[str], words: list[str], tmp_path: Path
-) -> None:
+def test_what_is_not_here_is_said_before_training(overrides: list[str], words: list[str], tmp_path: Path) -> None:
     outcome = dispatch(make(tmp_path, *overrides))
     assert outcome.record["status"] == "failed" and outcome.record["user_error"]
     assert all(word in outcome.record["reason"] for word in words), outcome.record["reason"]
