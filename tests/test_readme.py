@@ -12,7 +12,8 @@ from frostline.config.compose import compose, resolve, single_choices
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(?:sh)?\n(.*?)```", README, flags=re.DOTALL)
+FENCED = re.findall(r"^```([a-z]*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+BLOCKS = [text for language, text in FENCED if language in ("", "sh")]
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("frostline ")]
 COMPOSED = [line for line in COMMANDS if line.split()[1] in ("run", "compare")]
 OTHERS = [line for line in COMMANDS if line not in COMPOSED and " RUN " not in line]  # tests/serving has those runs
