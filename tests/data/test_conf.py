@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from frostline.config.compose import compose
 from frostline.data.image.datasets import ImageOptions
+from frostline.data.own.datasets import OwnOptions
 from frostline.data.speech.datasets import AudioOptions
 from frostline.data.text.datasets import TextOptions
 
@@ -19,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf"
 DATA = sorted(path.stem for path in (CONF / "data").glob("[!_]*.yaml"))
 AT_RUN_TIME = {"preprocess", "augment", "task", "seed", "index"}
 OPTIONS = {"_image": ImageOptions, "_text": TextOptions, "_audio": AudioOptions}
-ROOMS = {"text": TextOptions, "speech": AudioOptions}
+ROOMS = {"text": TextOptions, "speech": AudioOptions, "own": OwnOptions}
 
 
 def node(group: str, name: str) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def test_shared_defaults_stand_in_one_place_and_agree(name: str) -> None:
 @pytest.mark.parametrize("name", DATA)
 def test_every_data_set_names_a_constructor_and_all_of_its_keys(name: str) -> None:
     content = node("data", name)
-    parameters = set(inspect.signature(target(content)).parameters) - {"common"} - AT_RUN_TIME
+    parameters = set(inspect.signature(target(content)).parameters) - {"common", "found"} - AT_RUN_TIME
     options = ROOMS.get(str(content["_target_"]).split(".")[-3], ImageOptions)
     shared = {field.name for field in dataclasses.fields(options)} - AT_RUN_TIME
     assert set(content) == {"_target_"} | parameters | shared
@@ -51,7 +52,7 @@ def test_every_data_set_names_a_constructor_and_all_of_its_keys(name: str) -> No
 
 def test_every_data_set_of_the_issue_is_there() -> None:
     published = "fashionmnist cifar10 cifar100 svhn flowers102 oxfordiiitpet dtd eurosat food101"
-    others = "text_csv hf_text audiofolder speechcommands"
+    others = "text_csv hf_text audiofolder speechcommands own"
     assert DATA == sorted(["digits", "mnist5k", "imagefolder", "csv", *published.split(), *others.split()])
 
 

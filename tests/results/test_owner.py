@@ -45,8 +45,8 @@ def test_an_owner_on_another_machine_is_taken_to_be_dead(tmp_path: Path) -> None
 
 def test_a_living_owner_keeps_the_folder(tmp_path: Path) -> None:
     assert take_folder(tmp_path)
-    code = "import sys; from pathlib import Path; from frostline.results.owner import take; "
-    code += "sys.exit(take(Path(sys.argv[1])))"
+    code = "import sys; from pathlib import Path; from frostline.results.owner import take_folder; "
+    code += "sys.exit(take_folder(Path(sys.argv[1])))"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ).returncode == 0
 
 
@@ -60,12 +60,12 @@ def test_a_torn_owner_file_is_no_owner_once_it_is_old(tmp_path: Path) -> None:
 RACE = """
 import json, multiprocessing, os, sys
 from pathlib import Path
-from frostline.results.owner import OWNER, take
+from frostline.results.owner import OWNER, take_folder
 
 def runner(folder, barrier, results):
     for round in range(200):
         barrier.wait()
-        results.put((round, take(folder / str(round))))
+        results.put((round, take_folder(folder / str(round))))
     barrier.wait()  # an owner that has ended is none
 
 context = multiprocessing.get_context("fork")

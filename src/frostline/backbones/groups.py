@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from timm.models._manipulate import group_with_matcher
 from torch import nn
 
 from frostline.backbones.base import NORMS
@@ -17,6 +16,8 @@ def timm_groups(network: nn.Module) -> dict[str, list[str]]:
 
     A last group of nothing but a normalisation (what a classifier leaves behind) joins the one before it.
     """
+    from timm.models._manipulate import group_with_matcher  # takes most of a second, which other networks do without
+
     matcher = getattr(network, "group_matcher", None)
     if matcher is None:
         return generic_groups(network)

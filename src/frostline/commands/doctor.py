@@ -176,6 +176,7 @@ def data() -> list[Row]:
         ("imagefolder, audiofolder", "a folder of yours: data.root=FOLDER"),
         ("csv", "a table of yours: data.manifest=FILE.csv"),
         ("text_csv", "a table of yours: data.file=FILE.csv"),
+        ("own", "of your own code: --allow MODULE data._target_=MODULE.FUNCTION, or from Python"),
         ("hf_text", "the datasets library: data.path=NAME, of the hub, or data.path=FOLDER"),
     ]
     known = {name for names, _ in rows for name in names.split(", ")}

@@ -9,6 +9,9 @@ import pytorch_lightning as pl
 import torch
 
 from frostline.config.accelerators import WORKSPACE
+from frostline.errors import choices
+
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
@@ -49,7 +52,12 @@ def restore_numerics() -> Iterator[None]:
 
 
 def make_autocast(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], AbstractContextManager]:
-    """Return what a forward pass of the run of this ``trainer`` is done in, in a process that does others as well."""
+    """Return what a forward pass of the run of this ``trainer`` is done in, in a process that does others as well.
+
+    Raises UserError for a ``matmul_precision`` that there is not, as a stranger's record may have.
+    """
+    if (precision := node.get("matmul_precision", "highest")) not in MATMUL_PRECISIONS:
+        raise choices("trainer.matmul_precision", precision, MATMUL_PRECISIONS)
 
     @contextmanager
     def context() -> Iterator[None]:

@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.own.backbone import as_backbone
 from frostline.backbones.own.network import OwnNetwork
 from frostline.config.allow import instantiate, is_own, locate
 from frostline.config.signature import unknown_key
@@ -35,6 +34,8 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
         return instantiate(node, "backbone", found=given["backbone"], **run)
     if not is_own(str(node["_target_"])):
         return instantiate(node, "backbone", **run)
+    from frostline.backbones.own.backbone import as_backbone  # which takes timm, and texts and sounds do without
+
     takes = parameters(node, "backbone")
     found, rest = call(node, "backbone", run, signature(as_backbone).parameters)
     random = not run["pretrained"] and "pretrained" not in takes

@@ -190,7 +190,7 @@ def check_shardable(module: FineTuner) -> None:
     if module.backbone.compiled:
         raise UserError("backbone.compile: a compiled network cannot be sharded; use false, or trainer=ddp.")
     if any(isinstance(part, nn.SyncBatchNorm) for part in module.backbone.modules()):
-        raise UserError("trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.live_statistics=false.")
+        raise UserError("trainer.sync_batchnorm: not with fsdp; use trainer=ddp, or backbone.batch_norm=frozen.")
     if isinstance(module.objective, Penalised):
         raise UserError("objective: a penalty may read whole weights, which fsdp divides; use trainer=ddp.")
     scalars = [

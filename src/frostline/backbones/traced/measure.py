@@ -90,7 +90,7 @@ class _PlaceFinder(fx.Interpreter):
         else:
             value = super().run_node(n)
         convolved = n.op == "call_module" and isinstance(self.fetch_attr(str(n.target)), nn.Conv2d)
-        if convolved or (n.op == "placeholder" and isinstance(value, Tensor)):
+        if convolved or (n.op == "placeholder" and isinstance(value, Tensor) and value.ndim == 4):
             value = value.contiguous(memory_format=torch.channels_last)
         if "cut" in n.meta and isinstance(value, Tensor):
             self.places[n.meta["cut"]] = find_places(value)

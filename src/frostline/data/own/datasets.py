@@ -22,6 +22,7 @@ from frostline.data.own.sources import own_data
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
+from frostline.ranges import Count, Side
 
 PIPELINE = 1
 """Raised by hand when the way from a user's sample to a network's input changes, so that no old cache entry is used."""
@@ -79,8 +80,8 @@ class OwnOptions(Options):
 
     preprocess: Preprocess
     augment: Any = None
-    views: int | None = 4
-    size: int | None = None
+    views: Count | None = 4
+    size: Side | None = None
     classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
