@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from frostline.errors import UserError
 from frostline.report.read.comparison import Comparison, read_comparison
 from frostline.report.read.predictions import answers
-from frostline.report.read.runs import RunSummary, parsed
+from frostline.report.read.runs import RunSummary, parse_shared
 from frostline.report.statistics.bootstrap import bootstrap
 from frostline.report.statistics.estimates import Interval
 from frostline.tasks.declarations import MULTICLASS
@@ -60,7 +60,7 @@ class Strategy:
     @property
     def control(self) -> bool:
         """Whether it starts from random weights."""
-        return not parsed(self.runs[0].plan)["pretrained"]
+        return not parse_shared(self.runs[0].plan)["pretrained"]
 
     @property
     def scores(self) -> list[float]:
@@ -176,7 +176,7 @@ def section(cell: Cell) -> str:
 
 def trained(run: RunSummary) -> str:
     """Return what a run's last phase trains, in words."""
-    plan = parsed(run.plan)
+    plan = parse_shared(run.plan)
     train = plan["phases"][-1]["train"]
     kinds = {name: train[name]["kind"] for name in (*plan["groups"], "head") if name in train}
     names = [name if kind == "all" else f"{name} ({kind})" for name, kind in kinds.items()]

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from frostline.commands.doctor import EXTRAS, present
+from frostline.commands.doctor import EXTRAS, is_installed
 
 MODULES = {name: modules for name, modules, _ in EXTRAS}
 
 
 def need(extra: str) -> None:
     """Skip the test or the module that calls this where an extra is not installed, which it does not import itself."""
-    if not all(map(present, MODULES[extra])):
+    if not all(map(is_installed, MODULES[extra])):
         pytest.skip(reason(extra), allow_module_level=True)
 
 
@@ -26,7 +26,7 @@ def lacking(error: BaseException) -> str | None:
         if isinstance(cause, ModuleNotFoundError):
             module = str(cause.name).partition(".")[0]
             for extra, modules in MODULES.items():
-                if module in modules and not present(module):
+                if module in modules and not is_installed(module):
                     return extra
     return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from frostline.config.allow import is_allowed_name, locate, nodes
+from frostline.config.allow import is_allowed_name, iterate_nodes, locate
 from frostline.config.compose import compose, groups, resolve
 from frostline.config.schema import Compare, check_config, conf_dir
 
@@ -30,7 +30,7 @@ NEEDED = {
 def test_every_choice_composes_and_resolves(group: str, name: str) -> None:
     config = resolve(compose("run", [f"{group}={name}", *NEEDED.get((group, name), [])]))
     check_config(config.plain())
-    for where, node in nodes(config.plain()[group], group):
+    for where, node in iterate_nodes(config.plain()[group], group):
         if "_target_" in node:
             assert is_allowed_name(node["_target_"])
             found = locate(node["_target_"], where)

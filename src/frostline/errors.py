@@ -17,7 +17,7 @@ def choices(what: str, value: object, allowed: object) -> UserError:
     return UserError(f"{what}: {value!r} is not known; choose one of: {names}.")
 
 
-def named(lines: Sequence[str], most: int = 10) -> str:
+def join_lines(lines: Sequence[str], most: int = 10) -> str:
     """Return ``lines`` as one text that stays readable when there are thousands."""
     more = f"; and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(lines[:most]) + more

@@ -1,6 +1,7 @@
 """The allow-list, the signatures and the ranges: what a config may say."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -268,3 +269,9 @@ def test_values_out_of_range_are_named(key: str, value: object) -> None:
 
 def test_seed_zero_is_a_seed() -> None:
     assert resolve(compose("run", ["seed=0"])).seed == 0
+
+
+def test_a_task_of_ones_own_says_by_what_it_is_judged() -> None:
+    config = replace(resolve(compose("run", [])), monitor=None)
+    with pytest.raises(UserError, match="monitor: a task of your own needs one"):
+        assert config.metric

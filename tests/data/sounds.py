@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from frostline.backbones.chains.speech import INSTALL, PACKAGE
-from frostline.commands.doctor import present
+from frostline.commands.doctor import is_installed
 
 RATE = 8000
 
-needs_voice = pytest.mark.skipif(not present(PACKAGE), reason=f"needs the weights of voice_encoder: {INSTALL}")
+needs_voice = pytest.mark.skipif(not is_installed(PACKAGE), reason=f"needs the weights of voice_encoder: {INSTALL}")
 
 
 def tone(hertz: float, seconds: float = 0.5, rate: int = RATE, seed: int = 0) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ MISTAKES = [
     ("custom", {"phases": []}, "freeze.phases: .*one or more"),
     ("custom", {"phases": [], "changes": ["lora"]}, r"freeze.changes\[0\]: 'lora' is invalid: expected a mapping"),
     ("custom", {"phases": [], "changes": [{"kind": "a", "options": 3}]}, r"freeze.changes\[0\].options: 3 is invalid"),
+    ("custom", {"phases": [], "changes": [{"kind": "input_adapter"}]}, "input_adapter is invalid here: .*adapter=NAME"),
     ("custom", {"phases": [], "changes": [{"kind": "a", "rank": 3}]}, r"freeze.changes\[0\]: 'rank' is not known"),
     ("custom", {"phases": ["head"]}, r"freeze.phases\[0\]: 'head' must be a mapping"),
 ]

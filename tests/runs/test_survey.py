@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
+from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.policy import BYTES_PER_SECOND
+from frostline.heads import Linear
 from frostline.ranks.numerics import restore_numerics, set_numerics
 from frostline.results.store import run_id
 from frostline.runs.build import Builder
@@ -120,7 +123,7 @@ def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
 
 
 def test_a_network_that_breaks_costs_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Builder._bare
+    real = Builder._make_bare
 
     def breaks(self: Builder, config: Run, pretrained: bool) -> Any:
         if config.data["size"] == 40:
@@ -128,7 +131,25 @@ def test_a_network_that_breaks_costs_no_other_run(tmp_path: Path, monkeypatch: p
         return real(self, config, pretrained)
 
     configs = [made(tmp_path, "freeze=linear_probe"), made(tmp_path, "freeze=linear_probe", "data.size=40")]
-    monkeypatch.setattr(Builder, "_bare", breaks)
+    monkeypatch.setattr(Builder, "_make_bare", breaks)
     fine, wrong = survey(configs)
     assert fine["entries"] == 3
     assert wrong == {"error": None, "broken": "RuntimeError: no such kernel"}
+
+
+class Faulty(Linear):
+    """A head that nobody can run."""
+
+    def forward(self, features_BD: Tensor) -> Tensor:
+        raise RuntimeError("no such luck")
+
+
+def test_a_head_that_breaks_costs_no_other_run(tmp_path: Path) -> None:
+    allow([__name__])
+    try:
+        broken = made(tmp_path, "freeze=linear_probe", f"head._target_={__name__}.Faulty")
+        fine, wrong = survey([made(tmp_path, "freeze=linear_probe"), broken])
+    finally:
+        allow([])
+    assert fine["error"] is None and fine["entries"] == 3
+    assert wrong == {"error": None, "broken": "RuntimeError: no such luck"}

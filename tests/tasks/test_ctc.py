@@ -13,7 +13,7 @@ from frostline.data.inputs import Ragged
 from frostline.errors import UserError
 from frostline.heads import Frames
 from frostline.tasks.ctc import Ctc
-from frostline.tasks.decoding import beam, collapsed, greedy
+from frostline.tasks.decoding import beam, collapse_symbols, decode_greedily
 
 ALPHABET = [" ", "a", "b"]
 
@@ -59,7 +59,7 @@ def test_the_loss_is_the_likelihood_of_all_ways_to_spell(task: Ctc) -> None:
     """By brute force over every path of four frames."""
     logits = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     logs = logits[0].log_softmax(-1)
-    paths = [path for path in itertools.product(range(4), repeat=4) if collapsed(path) == [2, 3]]
+    paths = [path for path in itertools.product(range(4), repeat=4) if collapse_symbols(path) == [2, 3]]
     each = [logs[range(4), path].sum() for path in paths]
     wanted = -torch.stack(each).logsumexp(0) / 2
     loss = task.loss(Ragged(logits, torch.tensor([4])), torch.tensor([[1, 2, -1]]))
@@ -79,8 +79,8 @@ def test_what_stands_beyond_a_sequences_end_changes_nothing(task: Ctc) -> None:
 
 
 def test_greedy_decoding_leaves_out_blanks_and_repeats() -> None:
-    assert greedy(spoken("aa-ab-b")[0, :7]) == [2, 2, 3, 3]
-    assert greedy(spoken("---")[0, :3]) == []
+    assert decode_greedily(spoken("aa-ab-b")[0, :7]) == [2, 2, 3, 3]
+    assert decode_greedily(spoken("---")[0, :3]) == []
 
 
 def test_beam_search_finds_the_likeliest_sequence() -> None:
@@ -91,12 +91,12 @@ def test_beam_search_finds_the_likeliest_sequence() -> None:
         logs = logits.log_softmax(-1)
         total: dict[tuple[int, ...], float] = {}
         for path in itertools.product(range(3), repeat=5):
-            key = tuple(collapsed(path))
+            key = tuple(collapse_symbols(path))
             log = sum(float(logs[time, symbol]) for time, symbol in enumerate(path))
             total[key] = total.get(key, 0.0) + math.exp(log)
         best = list(max(total, key=total.__getitem__))
         assert beam(logits, 60) == best
-        missed += greedy(logits) != best
+        missed += decode_greedily(logits) != best
     assert missed > 3
     assert beam(torch.zeros(0, 3), 4) == []
 
@@ -128,7 +128,7 @@ def test_hits_are_those_of_greedy_decoding(
 ) -> None:
     """Without a look at any value; every second label is what is said, the others are anything."""
     samples = len(symbols)
-    said = [collapsed(row[:length]) for row, length in zip(symbols, lengths, strict=False)]
+    said = [collapse_symbols(row[:length]) for row, length in zip(symbols, lengths, strict=False)]
     true = [[one - 1 for one in row] if place % 2 else letters[place] for place, row in enumerate(said)]
     width = max(map(len, true))
     labels = torch.tensor([row + [-1] * (width - len(row)) for row in true], dtype=torch.int64).reshape(samples, width)

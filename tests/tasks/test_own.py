@@ -8,7 +8,7 @@ from tests.finished_runs import finished, rows
 
 from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import compose, resolve
-from frostline.config.schema import Run, monitored
+from frostline.config.schema import Run, find_monitor
 from frostline.errors import UserError
 from frostline.results.loading import declaration_in
 from frostline.tasks.declarations import Metric
@@ -57,11 +57,11 @@ def test_a_run_is_judged_by_what_its_task_declares(config: Run) -> None:
     record, folder = finished(config)
     regrets = [float(row["val/regret"]) for row in rows(folder / "metrics.csv")]
     assert len(set(regrets)) > 1 and record["metrics"]["val"]["regret"] == min(regrets), "the least is the best"
-    assert declaration_in(record).metric("regret") == monitored(config)
-    assert monitored(config) == Metric("regret", "mean regret", lower_is_better=True, low=0.0, high=1.0)
+    assert declaration_in(record).metric("regret") == find_monitor(config)
+    assert find_monitor(config) == Metric("regret", "mean regret", lower_is_better=True, low=0.0, high=1.0)
 
 
 def test_a_task_that_declares_nothing_is_told_what_to_declare(config: Run) -> None:
     config.task = {"_target_": "cautious_task.Silent"}
     with pytest.raises(UserError, match=r"^task: cautious_task\.Silent does not declare its scores; give the class"):
-        monitored(config)
+        find_monitor(config)

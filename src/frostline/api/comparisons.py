@@ -93,6 +93,8 @@ def compare(
     if any(not isinstance(one, str) for one in overrides[:2]):
         from frostline.api import own
 
+        if config_dir is not None or allow:
+            raise UserError("compare: objects of your own are compared without config_dir and allow; leave them out.")
         return own.compare(*overrides, quiet=quiet, **keywords)
     if isinstance(keywords.get("freeze"), list | tuple):
         keywords["strategies"] = keywords.pop("freeze")

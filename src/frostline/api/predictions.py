@@ -6,6 +6,7 @@ from typing import Any
 
 from frostline.data.reading import Item
 from frostline.errors import UserError
+from frostline.launchers.here import leaving_process
 from frostline.serving.predict import predict
 from frostline.serving.reading import make_reader
 from frostline.serving.restored import restore
@@ -19,19 +20,20 @@ def predict_samples(
     if bool(paths) == bool(texts):
         raise UserError("predict: expected either paths or texts, and at least one.")
     folder, record = find_run(str(folder), folder.parent)
-    with refuse_misfits(folder):
-        model = restore(folder, record)
-        reader = make_reader(model, text_column)
-    data, modality = record["config"]["data"], model.backbone.preprocess.modality
-    if texts and modality != "text":
-        raise UserError(f"predict: this network reads no text but {modality}: give paths of files or folders.")
-    found = name_texts(texts) if texts else reader.list_items(paths)
-    size = batch_size or data["batch_size"]
-    return [
-        {"sample": name, "prediction": answer.prediction, "probabilities": dict(answer.probabilities or {})}
-        for answers in predict(model, reader.read, found, size, None)
-        for name, answer in answers
-    ]
+    size = batch_size or record["config"]["data"]["batch_size"]
+    with leaving_process():
+        with refuse_misfits(folder):
+            model = restore(folder, record)
+            reader = make_reader(model, text_column)
+        modality = model.backbone.preprocess.modality
+        if texts and modality != "text":
+            raise UserError(f"predict: this network reads no text but {modality}: give paths of files or folders.")
+        found = name_texts(texts) if texts else reader.list_items(paths)
+        return [
+            {"sample": name, "prediction": answer.prediction, "probabilities": dict(answer.probabilities or {})}
+            for answers in predict(model, reader.read, found, size, None)
+            for name, answer in answers
+        ]
 
 
 def name_texts(texts: Sequence[str]) -> Iterator[Item]:

@@ -166,7 +166,7 @@ class Backbone(nn.Module):
         """Let a BatchNorm that trains normalise over the samples of all ranks; it needs CUDA devices to do so.
 
         By timm's conversion: torch's, which Lightning uses, loses the activation of timm's BatchNormAct2d. Done before
-        anything else knows the modules: what is replaced later would not be frozen.
+        the network is traced: what is replaced later would not be frozen.
         """
         from timm.layers.norm_act import convert_sync_batchnorm  # a second or more, which texts and sounds do without
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
-from frostline.backbones.flops import counting
+from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Ragged, count, equals, map_tensors, map_values
 
 SAMPLES = 3
@@ -32,7 +32,7 @@ def _find(backbone: Backbone, size: int) -> list[Cut]:
         note = f"{backbone.name} cannot be traced ({error}): only its features can be cached"
         if note not in backbone.notes:
             backbone.notes.append(note)
-    with evaluating(backbone), torch.inference_mode(), counting() as counter:
+    with evaluating(backbone), torch.inference_mode(), count_flops() as counter:
         features = backbone(backbone.example(1, size))
     parameters = frozenset(name for name, _ in backbone.named_parameters())
     buffers = frozenset(name for name, _ in backbone.named_buffers())

@@ -12,7 +12,7 @@ aten = torch.ops.aten
 
 
 @contextmanager
-def counting() -> Iterator[FlopCounterMode]:
+def count_flops() -> Iterator[FlopCounterMode]:
     """Count the FLOPs (a multiplication and an addition are two) of what runs inside, with the counter it yields.
 
     torch's counter (2.14) knows no LSTM and no attention on the CPU, nor the one kernel that its own attention layer

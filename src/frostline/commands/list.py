@@ -53,7 +53,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
 
 
 def _loss(row: Row) -> float:
-    """Return the score of a run with its sign turned where more is better: less is better of what is returned."""
+    """Return a number that is smaller for a better score."""
     return (row.score or 0.0) * (1 if row.lower_is_better else -1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from frostline.config.allow import below
+from frostline.config.allow import is_below
 from frostline.config.compose import compose, expand_sweep, explain_config_errors, parse_overrides, resolve
 from frostline.config.schema import Compare, ComparisonConfig, Run
 from frostline.errors import UserError, choices
@@ -174,7 +174,7 @@ def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[lis
             continue
         if key in swept:
             raise UserError(f"{key}: it is swept twice; give all its levels in one sweep.")
-        if node in ("compare", "monitor", "test") or any(below(key, no) for no in WHERE_NOT_WHAT):
+        if node in ("compare", "monitor", "test") or any(is_below(key, no) for no in WHERE_NOT_WHAT):
             raise UserError(f"{key}: it cannot be swept here; it is no part of what a run computes.")
         if key == "task":
             raise UserError("task: it cannot be swept here; scores of different tasks cannot be compared.")

@@ -7,7 +7,7 @@ from typing import Any
 from frostline.comparison.cells import Cell, CellJob, Design, Key
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
-from frostline.config.schema import ComparisonConfig, monitored
+from frostline.config.schema import ComparisonConfig, find_monitor
 from frostline.errors import UserError
 from frostline.launchers.base import Launcher
 from frostline.launchers.progress import Screen, run_all
@@ -153,7 +153,7 @@ class ComparisonSitting:
 
     @property
     def _monitor(self) -> Metric:
-        return monitored(self.design.config)
+        return find_monitor(self.design.config)
 
     @property
     def _tries(self) -> bool:

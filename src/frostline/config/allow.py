@@ -88,7 +88,7 @@ def allowed_modules() -> tuple[str, ...]:
     return tuple(name for name in os.environ.get(VARIABLE, "").split(",") if name)
 
 
-def below(module: str, root: str) -> bool:
+def is_below(module: str, root: str) -> bool:
     """Return whether ``module`` is ``root`` or lies in it."""
     return module == root or module.startswith(root + ".")
 
@@ -132,7 +132,7 @@ def nested_targets(target: str, key: str) -> tuple[str, ...]:
 
 def is_own(target: str) -> bool:
     """Return whether a target lies in a module given with --allow."""
-    return any(below(target.rpartition(".")[0], root) for root in allowed_modules())
+    return any(is_below(target.rpartition(".")[0], root) for root in allowed_modules())
 
 
 def is_allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
@@ -154,19 +154,19 @@ def is_allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target in all_targets() or any(below(home, root) for root in (*all_targets(), *allowed_modules()))
-    return inspect.isfunction(found) and any(below(home, root) for root in ("frostline", *allowed_modules()))
+        return target in all_targets() or any(is_below(home, root) for root in (*all_targets(), *allowed_modules()))
+    return inspect.isfunction(found) and any(is_below(home, root) for root in ("frostline", *allowed_modules()))
 
 
-def nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def iterate_nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every mapping in ``value`` with its dotted key, lists included."""
     if isinstance(value, Mapping):
         yield where, value
         for key, inner in value.items():
-            yield from nodes(inner, f"{where}.{key}" if where else str(key))
+            yield from iterate_nodes(inner, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from nodes(inner, f"{where}[{index}]")
+            yield from iterate_nodes(inner, f"{where}[{index}]")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
@@ -191,7 +191,7 @@ def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool
             raise UserError(f"{where}.{special}: this key is not allowed; keys are the target's own arguments.")
     target = value.get("_target_")
     if "_target_" in value and not is_allowed_name(target, takes):
-        raise refusal(where, target, takes)
+        raise make_refusal(where, target, takes)
     for key, inner in value.items():
         among = nested_targets(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
         check_node(inner, f"{where}.{key}", among)
@@ -210,7 +210,7 @@ def components(node: Mapping[str, Any], key: str) -> dict[str, tuple[str, Mappin
     return {name: (f"{key}.{name}", inner) for name, inner in node.items()}
 
 
-def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> UserError:
+def make_refusal(where: str, target: object, takes: Sequence[str] | None = None) -> UserError:
     """Return the error for a ``target`` that is not on the allow-list, or not what its key takes."""
     key = f"{where + '.' if where else ''}_target_"
     if takes is not None and not takes:
@@ -225,7 +225,7 @@ def refusal(where: str, target: object, takes: Sequence[str] | None = None) -> U
 def locate(target: str, where: str) -> Any:
     """Import what ``target`` names; UserError, naming the key, unless the name and what it leads to are allowed."""
     if not is_allowed_name(target):
-        raise refusal(where, target)
+        raise make_refusal(where, target)
     module_name, _, name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -240,7 +240,7 @@ def locate(target: str, where: str) -> Any:
         names = ", ".join(nearest_first(name, sorted(known)))
         raise UserError(f"{where}._target_: {module_name} has no {name!r}; it has: {names}.")
     if not is_allowed_object(found, target):
-        raise refusal(where, target)
+        raise make_refusal(where, target)
     return found
 
 
@@ -261,7 +261,7 @@ def _make(node: Mapping[str, Any], where: str, runtime: Mapping[str, Any]) -> An
     found = locate(str(node["_target_"]), where)
     given = {key: value for key, value in node.items() if key != "_target_" and key not in runtime}
     arguments = {key: _make_value(value, f"{where}.{key}") for key, value in given.items()}
-    ours = below(found.__module__, "frostline")
+    ours = is_below(found.__module__, "frostline")
     check_arguments(found, arguments, runtime, where, typed=ours)
     if ours:
         return found(**arguments, **runtime)

@@ -21,7 +21,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from omegaconf.resolvers import oc
 
 from frostline.config.accelerators import settle_accelerator
-from frostline.config.allow import nodes
+from frostline.config.allow import iterate_nodes
 from frostline.config.expansion import check_expansion
 from frostline.config.hydra_node import check_address, check_hydra, check_override
 from frostline.config.hydra_source import SCHEME
@@ -131,7 +131,7 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
     with explain_any_error(None):
         raw: Any = OmegaConf.to_container(task, resolve=False)
         check_expansion(raw)
-    for where, node in nodes(raw):
+    for where, node in iterate_nodes(raw):
         for key in [key for key, value in node.items() if value == "???"]:
             full = f"{where}.{key}" if where else str(key)
             raise UserError(f"{full}: a value is needed; give one as {full}=VALUE.")

@@ -8,7 +8,7 @@ import hydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from frostline.config.allow import below
+from frostline.config.allow import is_below
 from frostline.errors import UserError, choices
 
 LAUNCHERS = {"pool": (), "basic": (), "joblib": ("n_jobs", "batch_size", "timeout", "verbose")}
@@ -49,11 +49,11 @@ def check_hydra(composed: DictConfig, root: str, given: Sequence[str], searchpat
     found, usual = leaves(node), shipped_leaves(root, launcher)
     for key in sorted(found.keys() | usual.keys()):
         if found.get(key) != usual.get(key) and not is_free(key, launcher):
-            raise refusal(key, found.get(key))
+            raise make_refusal(key, found.get(key))
     if sorted([*node["overrides"]["hydra"], *node["overrides"]["task"]]) != sorted(given):
-        raise refusal("hydra.overrides", node["overrides"])
+        raise make_refusal("hydra.overrides", node["overrides"])
     if node["searchpath"] != list(searchpath):
-        raise refusal("hydra.searchpath", node["searchpath"])
+        raise make_refusal("hydra.searchpath", node["searchpath"])
 
 
 def check_address(composed: DictConfig, given: Sequence[Override]) -> None:
@@ -77,7 +77,7 @@ def check_override(one: Override) -> None:
     if not (key == "hydra" or key.startswith(("hydra.", "hydra/"))):
         return
     if "." in key and (is_written(key) or not any(is_free(key, launcher) for launcher in LAUNCHERS)):
-        raise refusal(key, str(one.input_line).partition("=")[2])
+        raise make_refusal(key, str(one.input_line).partition("=")[2])
     if one.is_sweep_override():
         raise UserError(f"{key}: it cannot be swept; it says how a sweep is run.")
 
@@ -85,17 +85,17 @@ def check_override(one: Override) -> None:
 def is_free(key: str, launcher: str) -> bool:
     """Return whether a key of the node `hydra` may differ from its default."""
     own = [f"hydra.launcher.{name}" for name in LAUNCHERS[launcher]]
-    return is_written(key) or any(below(key, one) for one in (*ALLOWED, *own))
+    return is_written(key) or any(is_below(key, one) for one in (*ALLOWED, *own))
 
 
 def is_written(key: str) -> bool:
     """Return whether Hydra writes a key itself."""
-    return any(below(key, one) for one in WRITTEN)
+    return any(is_below(key, one) for one in WRITTEN)
 
 
-def refusal(key: str, value: object) -> UserError:
+def make_refusal(key: str, value: object) -> UserError:
     """Return the error for a key of Hydra's that a config sets."""
-    how = next((words for owned, words in INSTEAD.items() if below(key, owned)), "leave it out")
+    how = next((words for owned, words in INSTEAD.items() if is_below(key, owned)), "leave it out")
     return UserError(f"{key}: {value!r} is not allowed here, this key is Frostline's to set; {how}.")
 
 

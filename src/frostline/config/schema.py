@@ -86,8 +86,12 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """The validation metric that a resolved config is judged by: ``monitor``, or its task's first."""
-        assert self.monitor is not None, "the config is not resolved"
+        """The validation metric that a resolved config is judged by: ``monitor``, or its task's first.
+
+        Raises UserError where a task of the user's own leaves open which that is.
+        """
+        if self.monitor is None:
+            raise UserError("monitor: a task of your own needs one; give the name of one of its scores.")
         return self.monitor
 
 
@@ -236,7 +240,7 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     check_targets(config)
 
 
-def monitored(config: Run) -> Metric:
+def find_monitor(config: Run) -> Metric:
     """Return the metric that a resolved config is judged by; a task of the user's own is imported to say it.
 
     Raises UserError for one that does not.

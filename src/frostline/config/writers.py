@@ -45,7 +45,7 @@ def check_loggers(node: Mapping[str, Any], outputs: Path) -> None:
             continue  # of a module given with --allow
         _check_keys(one, kind, where)
         for name in NAMES:
-            if kind in ("CSVLogger", "TensorBoardLogger") and not stays(one.get(name)):
+            if kind in ("CSVLogger", "TensorBoardLogger") and not stays_below(one.get(name)):
                 raise UserError(f"{where}.{name}: {one[name]!r} leads out of the run's folder; give a name.")
         address = one.get("tracking_uri")
         if address is not None and not (SERVERS.fullmatch(str(address)) or _lies_below(str(address), outputs)):
@@ -76,7 +76,7 @@ def _check_keys(node: Mapping[str, Any], kind: str, where: str) -> None:
             raise unknown_key(f"{where}.settings.{key}", SETTINGS)
 
 
-def stays(name: object) -> bool:
+def stays_below(name: object) -> bool:
     """Return whether a name, which may have folders in it, stays below the folder that it is put in."""
     path = PurePosixPath(str(name or ""))
     return not path.is_absolute() and ".." not in path.parts and "\0" not in str(path) and "\\" not in str(path)

@@ -58,11 +58,11 @@ def guarded_extraction() -> Iterator[None]:
     """Have torchvision's data sets look through an archive before they extract it; torchvision itself does not."""
     original = torchvision_utils.extract_archive
 
-    def checked(from_path: Any, *arguments: Any, **keywords: Any) -> Any:
+    def extract_checked(from_path: Any, *arguments: Any, **keywords: Any) -> Any:
         check_archive(Path(from_path))
         return original(from_path, *arguments, **keywords)
 
-    torchvision_utils.extract_archive = checked
+    torchvision_utils.extract_archive = extract_checked
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from frostline.data.inputs import Inputs, Preprocess, send
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
 from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, sort_by_length, view_of
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, choices, named
+from frostline.errors import UserError, choices, join_lines
 from frostline.files.atomic import sha256_json
 
 
@@ -54,7 +54,7 @@ class Split(Source, Protocol):
 def describe_unusable(problems: Sequence[str]) -> str:
     """Return what to say of samples that cannot be served."""
     return (
-        f"data: {len(problems)} samples cannot be used: {named(problems)}. Repair or remove them, or set "
+        f"data: {len(problems)} samples cannot be used: {join_lines(problems)}. Repair or remove them, or set "
         f"data.on_bad=skip."
     )
 
@@ -138,7 +138,7 @@ class DataModule(pl.LightningDataModule):
         counts = [self.class_counts.get(name, {}) for name in SPLITS]
         classes = [f"{label} {'/'.join(str(each[label]) for each in counts)}" for label in counts[0]]
         said = f"data: {sizes} samples (train/val/test)"
-        return f"{said} of {len(classes)} classes: {named(classes, 12)}" if classes else said
+        return f"{said} of {len(classes)} classes: {join_lines(classes, 12)}" if classes else said
 
     def transform_id(self, split: str) -> str:
         """Return text that changes with anything which changes this split's samples, for a cache's key."""

@@ -88,7 +88,7 @@ def folder_files(root: str | None, kind: Kind, symlinks: bool) -> Files:
 
 
 def recordings_below(root: str) -> Files:
-    """Return the recordings that an adapter may hear, as ``data.recordings.some`` finds them."""
+    """Return the recordings that an adapter may hear, as ``data.speech.recordings.read_some`` finds them."""
     folder = Folder("adapter.source", root, symlinks=False, kind=RECORDINGS)
     return [*folder.files(folder.real, "")]
 

@@ -10,7 +10,7 @@ from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.order import permutation
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.tasks.base import Task
 
 
@@ -145,11 +145,11 @@ def check_labels(splits: Mapping[str, Listing], classes: Sequence[str], task: Ta
         if not task.fewest:
             continue
         if unknown:
-            raise UserError(f"{where} has {named(unknown)} in {name}, of which train has no samples.")
+            raise UserError(f"{where} has {join_lines(unknown)} in {name}, of which train has no samples.")
         if absent and name == "train":
-            raise UserError(f"{where} has no usable training samples of {named(absent)}.")
+            raise UserError(f"{where} has no usable training samples of {join_lines(absent)}.")
         if absent:
-            notes.append(f"{name} has no samples of {named(absent)}")
+            notes.append(f"{name} has no samples of {join_lines(absent)}")
     return notes
 
 
@@ -167,7 +167,7 @@ def check_overlap(splits: Mapping[str, Listing], where: str) -> None:
                 again.append(f"{first[2]} ({first[0]}, {first[1]}) is {name} ({split}, {label})")
     if again:
         raise UserError(
-            f"{where} has {len(again)} files in two splits or under two labels: {named(again, 3)}. "
+            f"{where} has {len(again)} files in two splits or under two labels: {join_lines(again, 3)}. "
             f"Each file may stand in one."
         )
 

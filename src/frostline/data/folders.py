@@ -9,7 +9,7 @@ from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import SPLIT, note_bad_rows, read_rows
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,13 @@ def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
         splits, classes = {"train": folder.classes(folder.real, "")}, sorted(top)
     _require_files(splits["train"], classes, where, kind)
     renamed = [f"{name} as {split}" for split, name in parted.items() if name != split]
-    notes = [f"took {named(renamed)}"] if renamed else []
+    notes = [f"took {join_lines(renamed)}"] if renamed else []
     if folder.ignored:
         notes.append(
-            f"ignored {len(folder.ignored)} files that are not named as {kind.noun}: {named(folder.ignored, 3)}"
+            f"ignored {len(folder.ignored)} files that are not named as {kind.noun}: {join_lines(folder.ignored, 3)}"
         )
     if folder.outputs:
-        notes.append(f"left out {named(sorted(set(folder.outputs)))}: it is this program's own output")
+        notes.append(f"left out {join_lines(sorted(set(folder.outputs)))}: it is this program's own output")
     return Found(where, splits, classes, notes)
 
 
@@ -167,9 +167,9 @@ def _split_folders(folder: Folder, top: Mapping[str, str], where: str) -> dict[s
             raise UserError(f"{where} holds {' and '.join(several)}, which are both {split}; keep one of them.")
     if not any(name in with_folders for name in names.get("train", ())):
         others = [name for name, split in called.items() if split != "train"] or [*called]
-        raise UserError(f"{where} holds {named(others)} but no train with a folder for each class.")
+        raise UserError(f"{where} holds {join_lines(others)} but no train with a folder for each class.")
     if others := sorted(set(top) - set(called)):
-        raise UserError(f"{where} holds {named(others)} beside train; its folders are train, val and test.")
+        raise UserError(f"{where} holds {join_lines(others)} beside train; its folders are train, val and test.")
     return {split: names[split][0] for split in SPLITS if split in names}
 
 
@@ -182,7 +182,7 @@ def _require_files(train: Listing, classes: Sequence[str], where: str, kind: Kin
         raise UserError(f"{where} holds no training {kind.noun} ({', '.join(sorted(kind.extensions))}).")
     empty = sorted(set(classes) - set(train.labels))
     if empty:
-        raise UserError(f"{where} has no training {kind.noun} of {named(empty)}; add some or remove the folder.")
+        raise UserError(f"{where} has no training {kind.noun} of {join_lines(empty)}; add some or remove the folder.")
 
 
 @dataclass(frozen=True)

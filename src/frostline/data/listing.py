@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def leave_out(
         return found, []
     if not skip:
         raise UserError(
-            f"{found.where}: {len(lines)} {noun} cannot be used: {named(lines)}. Repair or remove them, or set "
+            f"{found.where}: {len(lines)} {noun} cannot be used: {join_lines(lines)}. Repair or remove them, or set "
             f"data.on_bad=skip."
         )
-    return replace(found, splits=splits), [f"left out {len(lines)} {noun} that cannot be used: {named(lines)}"]
+    return replace(found, splits=splits), [f"left out {len(lines)} {noun} that cannot be used: {join_lines(lines)}"]
 
 
 def from_rows(splits: Mapping[str, Listing], where: str, split_column: str) -> Found:

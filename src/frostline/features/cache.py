@@ -132,7 +132,7 @@ class Store:
     def open(self, key: str) -> Entry | None:
         """Return the entry of ``key`` after checking its content, and mark it as used.
 
-        A damaged one is removed, with a warning, and None returned; so is None for one that another process drops.
+        Return None where it is absent, damaged (then it is removed, with a warning) or dropped by another process.
         """
         if not (self.root / key).exists():
             return None

@@ -125,8 +125,8 @@ class PrefixCache:
     def fill(self, split: str, view: int, cuts: Sequence[Cut], wait: bool = True) -> int:
         """Store what is missing of one view at all these cuts, in one pass; return how many passes it took: 0 or 1.
 
-        Where another process is at it already, its work is waited for, or without ``wait``, where both are asked for
-        the same cuts, left to it. Raises OSError when the disk is full.
+        If another process is building the same entries, wait for it, or without ``wait`` leave them to it. Raises
+        OSError when the disk is full.
         """
         assert self.store is not None
         store = self.store

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from frostline.errors import UserError, choices
-from frostline.freeze.plan import ALL, HEAD, Change, Train, share_epochs
+from frostline.freeze.plan import ALL, HEAD, INPUT_ADAPTER, Change, Train, share_epochs
 
 FROZEN = "frozen"
 
@@ -59,6 +59,8 @@ def read_change(key: str, change: object) -> Change:
     if not isinstance(change, Mapping) or not isinstance(change.get("kind"), str):
         raise UserError(f"{key}: {change!r} is invalid: expected a mapping with a kind and, if wanted, its options.")
     check_keys(key, change, ("kind", "options"))
+    if change["kind"] == INPUT_ADAPTER:
+        raise UserError(f"{key}: {INPUT_ADAPTER} is invalid here: choose an adapter as adapter=NAME.")
     options = change.get("options") or {}
     if not isinstance(options, Mapping):
         raise UserError(f"{key}.options: {options!r} is invalid: expected a mapping.")

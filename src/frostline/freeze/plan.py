@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from frostline.errors import UserError, choices
 
 ALL = "all"
-RANDOM_WEIGHTS = "random_weights"
+RANDOM_WEIGHTS, INPUT_ADAPTER = "random_weights", "input_adapter"
 HEAD = "head"
 ADAPTER = "adapter"
 Objective = Literal["task", "align"]

@@ -12,7 +12,7 @@ from rich.text import Text
 from frostline.freeze.plan import HEAD, Phase, Plan, Train
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Groups that are treated alike in a phase: frozen, or trained in the same kind."""
 
     label: str
@@ -77,16 +77,16 @@ def add_columns(table: Table) -> None:
     table.add_column("cache", min_width=12)
 
 
-def runs_of(plan: Plan, phase: Phase) -> list[Run]:
+def runs_of(plan: Plan, phase: Phase) -> list[Stretch]:
     """Return the runs of a phase in depth order, the head by itself; frozen ones as one where there are several."""
     runs = []
     for _, found in groupby((*plan.groups, HEAD), key=lambda name: kind_of(phase, name)):
         names = tuple(found)
-        runs.append(Run(span(names), names, tuple(phase.train[name] for name in names if name in phase.train)))
+        runs.append(Stretch(span(names), names, tuple(phase.train[name] for name in names if name in phase.train)))
     frozen = [run for run in runs if not run.train]
     if len(frozen) < 2:
         return runs
-    others = Run("all others", tuple(name for run in frozen for name in run.names), ())
+    others = Stretch("all others", tuple(name for run in frozen for name in run.names), ())
     return [*(run for run in runs if run.train), others]
 
 
@@ -95,7 +95,7 @@ def kind_of(phase: Phase, name: str) -> tuple[bool, str]:
     return name == HEAD, phase.train[name].kind if name in phase.train else "frozen"
 
 
-def treatment(run: Run) -> str:
+def treatment(run: Stretch) -> str:
     """Return ``frozen``, or the scale of the learning rate from the run's lowest to its highest."""
     if not run.train:
         return "frozen"
@@ -104,7 +104,7 @@ def treatment(run: Run) -> str:
     return f"x{low}{kind}" if low == high else f"x{low}..{high}{kind}"
 
 
-def parameters(run: Run, sizes: Mapping[str, int], trainable: Mapping[str, int]) -> str:
+def parameters(run: Stretch, sizes: Mapping[str, int], trainable: Mapping[str, int]) -> str:
     """Return how many parameters the run has and, where only some of them train, how many do."""
     total = sum(sizes[name] for name in run.names)
     trained = sum(trainable.get(name, 0) for name in run.names)

@@ -80,17 +80,17 @@ class Launcher(Protocol):
         ...
 
     def ask(self, question: Question, configs: Sequence[Run]) -> Any:
-        """Return what a worker answers to a question about runs, which it puts together for that but does not do.
+        """Return what a worker finds out about runs. It builds them, and does not train them.
 
         A UserError comes back as it was raised. Raises UserError when the worker dies.
         """
         ...
 
     def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
-        """Have so many workers, on devices such as the runs have, do shares of some work for runs at the same time.
+        """Divide work for these runs among workers that do it at the same time, on devices such as the runs have.
 
-        Return what each returned; a UserError stands where a result would. There may be fewer: what has not begun
-        when the first one is done is taken to have nothing left to do.
+        Return what each worker returned, or its UserError. There may be fewer: a worker that has not started when the
+        first one ends is not started.
         """
         ...
 

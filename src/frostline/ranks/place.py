@@ -128,8 +128,8 @@ def clear_statuses(folder: Path) -> None:
 def find_first_failure(statuses: Mapping[int, Mapping[str, Any]], exits: Mapping[int, int]) -> int | None:
     """Return the rank whose failure came first, or None where none failed.
 
-    ``exits`` has the exit codes of ranks that ended by themselves. One that died without a word comes before those
-    that could still say that they had lost it; of those that left word, the earliest.
+    ``exits`` has the exit codes of ranks that ended by themselves. A rank that died without a status comes first: the
+    others failed because they lost it. Among the others the earliest failure is the one.
     """
     silent = [rank for rank, code in exits.items() if code and rank not in statuses]
     failed = {rank: status["time"] for rank, status in statuses.items() if status["status"] != "done"}

@@ -54,7 +54,10 @@ DONE = {"metrics": {"val": SCORES, "test?": SCORES}, "cost": {"seconds": float, 
 
 
 def load_record(path: Path) -> dict[str, Any]:
-    """Return a record. Raises OSError where it cannot be read, and ValueError, which names the field, for none."""
+    """Return a record.
+
+    Raises OSError if the file cannot be read, and ValueError, naming the field, if its content is no record.
+    """
     record = read_json(path)
     check_shape(record, RECORD, "")
     if record["status"] not in STATUSES:

@@ -46,7 +46,7 @@ def _sign(path: Path) -> None:
 
 
 def _clear_away(path: Path) -> None:
-    """Remove a dead owner's file, if it is one: one process at a time looks and removes, or it would be another's."""
+    """Remove the file of an owner that has died. One process at a time does so: it could be a new owner's by then."""
     turn = _turn(path.parent)
     try:
         turn.touch(exist_ok=False)

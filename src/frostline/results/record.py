@@ -91,8 +91,8 @@ class Record:
     def write(self, folder: Path) -> "Record":
         """Write ``record.json`` atomically; return the record that is there now.
 
-        Where the disk has no room for it the folder's reserve is given up; where it has none even so, what is there
-        is the little that says of the run that it failed, and why. Raises WriteError where that does not fit either.
+        If the disk is full the folder's reserve is released. If that is not enough, a short record is written, which
+        says that the run failed, and why. Raises WriteError where that does not fit either.
         """
         try:
             write_json(folder / RECORD, self.plain())

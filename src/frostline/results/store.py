@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.config.allow import allowed_modules, below, nodes
+from frostline.config.allow import allowed_modules, is_below, iterate_nodes
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.data.content import (
@@ -98,7 +98,7 @@ def identity(config: Run) -> dict[str, Any]:
         _change(matters, key, lambda value: _weights_content(value, outputs))
     _change(matters, "adapter.source", lambda value: _source_content(value, outputs))
     if own := sorted(
-        {target for target in _targets(config.plain()) if any(below(target, root) for root in allowed_modules())}
+        {target for target in _targets(config.plain()) if any(is_below(target, root) for root in allowed_modules())}
     ):
         matters["code"] = digest_of(code_files(own), outputs, "code")
     return matters
@@ -114,7 +114,7 @@ def _change(config: dict[str, Any], key: str, function: Any) -> None:
 
 def _targets(config: dict[str, Any]) -> list[str]:
     """Return every target that a config names."""
-    return [str(node["_target_"]) for _, node in nodes(config) if "_target_" in node]
+    return [str(node["_target_"]) for _, node in iterate_nodes(config) if "_target_" in node]
 
 
 def _weights_content(value: Any, outputs: Path) -> Any:

@@ -20,8 +20,9 @@ from frostline.config.switches import check_switches
 from frostline.data.base import DataModule
 from frostline.data.content import place_of
 from frostline.data.index import DataIndex, index_folder
+from frostline.data.order import stable_seed
 from frostline.errors import UserError, choices
-from frostline.freeze.plan import HEAD, Change, Plan, learning_rates
+from frostline.freeze.plan import HEAD, INPUT_ADAPTER, Change, Plan, learning_rates
 from frostline.heads import Head, check_frames
 from frostline.runs.own import make_backbone, make_data
 from frostline.tasks.base import Task
@@ -94,25 +95,26 @@ class Builder:
 
     def network(self, config: Run) -> tuple[Backbone, Plan]:
         """Return the backbone after the changes of its plan, and the plan that its strategy makes of its groups."""
-        changes = [Change("input_adapter", config.adapter)] if has_adapter(config) else []
-        backbone = self._changed(config, changes)
+        changes = [Change(INPUT_ADAPTER, config.adapter)] if has_adapter(config) else []
+        backbone = self._apply_changes(config, changes)
         groups = tuple(backbone.groups)
         plan: Plan = self.share(
             ["plan", groups, config.freeze, config.epochs],
             lambda: instantiate(config.freeze, "freeze", groups=groups, epochs=config.epochs),
         )
         wanted = (*plan.changes, *changes)
-        return (self._changed(config, wanted) if plan.changes else backbone), replace(plan, changes=wanted)
+        return (self._apply_changes(config, wanted) if plan.changes else backbone), replace(plan, changes=wanted)
 
-    def _changed(self, config: Run, changes: Sequence[Change]) -> Backbone:
+    def _apply_changes(self, config: Run, changes: Sequence[Change]) -> Backbone:
         """Return the backbone after these changes. Its weights depend on the seed where any of them are random."""
         random = bool(changes) or config.backbone.get("weights") == "none" or is_own(str(config.backbone["_target_"]))
         shared = ["backbone", config.backbone, config.adapter, stated_sizes(config.data)]
         shared += [[change.to_dict() for change in changes], config.seed if random else None]
-        site = Site(lambda pretrained: self._bare(config, pretrained), config.seed, config.data)
-        return self.share(shared, lambda: apply_changes(self._bare(config, True), changes, site))
+        shared.append(config.data if is_own(str(config.data["_target_"])) else None)  # which says what samples are like
+        site = Site(lambda pretrained: self._make_bare(config, pretrained), config.seed, config.data)
+        return self.share(shared, lambda: apply_changes(self._make_bare(config, True), changes, site))
 
-    def _bare(self, config: Run, pretrained: bool) -> Backbone:
+    def _make_bare(self, config: Run, pretrained: bool) -> Backbone:
         """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
 
         One for other data than there is is built all the same, for a size of its own; the data set then says what is
@@ -134,12 +136,14 @@ class Builder:
     def samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         """Return the task, which knows the training labels, and the data, prepared as the backbone wants them."""
         nodes = [config.data, config.augment, config.task, config.seed]
-        task, data = self.share(("samples", *nodes, str(backbone.preprocess)), lambda: self._prepared(config, backbone))
+        task, data = self.share(
+            ("samples", *nodes, str(backbone.preprocess)), lambda: self._prepare_samples(config, backbone)
+        )
         if backbone.adapter is not None:  # it measures the training samples
             self.share(("fitted", id(backbone), id(data)), lambda: backbone.adapter.fit(data) or True)  # type: ignore
         return task, data
 
-    def _prepared(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
+    def _prepare_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         task = self.task(config)
         data = self.data(config, backbone, task)
         task.fit(data.splits["train"].labels, data.classes)
@@ -162,7 +166,7 @@ class Builder:
         """Return the head for a task with these classes; its initial weights are a function of the seed."""
         features, width = backbone.num_features, task.width(classes)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(config.seed)
+            torch.default_generator.manual_seed(stable_seed(config.seed, "head"))
             return instantiate(config.head, "head", features=features, classes=width)
 
     def share(self, key: Any, make: Callable[[], Any]) -> Any:

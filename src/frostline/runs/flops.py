@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.flops import counting
+from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Ragged, values_of
 from frostline.features.policy import CachePolicy
 from frostline.freeze.plan import HEAD, Phase, learning_rates
@@ -112,7 +112,7 @@ def head_flops(head: Head, features: int, frames: int | None = None) -> float:
     sample: Inputs = torch.zeros(1, features, device=device)
     if frames is not None:
         sample = Ragged(torch.zeros(1, frames, features, device=device), torch.tensor([frames], device=device))
-    with evaluating(head), torch.no_grad(), counting() as counter:
+    with evaluating(head), torch.no_grad(), count_flops() as counter:
         head(sample)
     return counter.get_total_flops()
 
@@ -126,16 +126,16 @@ def backward_flops(backbone: Backbone, head: Head, phase: Phase, size: int) -> f
     wanted = [named[name] for name in learning_rates(phase, backbone.groups, backbone.kinds())]
     wanted += list(head.parameters()) if HEAD in phase.train else []
     head.to(backbone.device)
-    with requiring([*named.values(), *head.parameters()], wanted), evaluating(backbone), evaluating(head):
+    with require_gradients([*named.values(), *head.parameters()], wanted), evaluating(backbone), evaluating(head):
         with torch.enable_grad():
             outputs = head(backbone(backbone.example(1, size)))
-        with counting() as counter:  # of any loss: only products are counted
+        with count_flops() as counter:  # of any loss: only products are counted
             torch.autograd.grad(values_of(outputs).sum(), wanted, allow_unused=True)
     return counter.get_total_flops()
 
 
 @contextmanager
-def requiring(everything: Sequence[Tensor], wanted: Sequence[Tensor]) -> Iterator[None]:
+def require_gradients(everything: Sequence[Tensor], wanted: Sequence[Tensor]) -> Iterator[None]:
     """Let only the parameters ``wanted`` require a gradient for a while."""
     before = [parameter.requires_grad for parameter in everything]
     chosen = {id(parameter) for parameter in wanted}

@@ -36,8 +36,8 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
         return instantiate(node, "backbone", **run)
     from frostline.backbones.own.backbone import as_backbone  # which takes timm, and texts and sounds do without
 
-    takes = parameters(node, "backbone")
-    found, rest = call(node, "backbone", run, signature(as_backbone).parameters)
+    takes = list_parameters(node, "backbone")
+    found, rest = call_target(node, "backbone", run, signature(as_backbone).parameters)
     random = not run["pretrained"] and "pretrained" not in takes
     if isinstance(found, Backbone) and random:
         raise UserError(
@@ -52,7 +52,7 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
 def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dict[str, Any]:
     """Return shape and dtype of the data's samples where neither a network nor its node says what it takes."""
     said = isinstance(found, Backbone) or rest.get("shape") or (isinstance(found, OwnNetwork) and found.shape)
-    if said or not is_own(str(data["_target_"])) or set(OF_RUNS) & set(parameters(data, "data")):
+    if said or not is_own(str(data["_target_"])) or set(OF_RUNS) & set(list_parameters(data, "data")):
         return {}
     source = share_data(data, share)
     return {} if isinstance(source, DataModule) else source.samples_kind(float(data.get("memory_gb") or 0))
@@ -66,13 +66,13 @@ def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) ->
     """
     if "data" in given:
         return instantiate(node, "data", found=given["data"], **run)
-    takes = parameters(node, "data")
+    takes = list_parameters(node, "data")
     if not is_own(str(node["_target_"])):
         return instantiate(node, "data", **{key: value for key, value in run.items() if key in takes})
     if set(OF_RUNS) & set(takes):  # it prepares its samples by itself, for this very run
-        found, rest = call(node, "data", run, keys_of_data())
+        found, rest = call_target(node, "data", run, keys_of_data())
     else:
-        found, (_, rest) = share_data(node, share), split(node, takes)
+        found, (_, rest) = share_data(node, share), split_keys(node, takes)
     return as_data(found, **rest, **run)
 
 
@@ -80,19 +80,19 @@ def share_data(node: Node, share: Share) -> OwnData | DataModule:
     """Return the data that a function of the user's own makes, read once for all that share it."""
 
     def read() -> OwnData | DataModule:
-        found, _ = call(node, "data", {}, keys_of_data())
+        found, _ = call_target(node, "data", {}, keys_of_data())
         return found if isinstance(found, DataModule) else own_data(found)
 
     return share(["own data", dict(node)], read)
 
 
-def call(node: Node, where: str, run: Node, known: Collection[str]) -> tuple[Any, dict[str, Any]]:
-    """Call what a node names with those of its keys, and of ``run``, that it takes; return that and its other keys.
+def call_target(node: Node, where: str, run: Node, known: Collection[str]) -> tuple[Any, dict[str, Any]]:
+    """Call a node's target with the keys, and the arguments ``run``, that it takes; return the result and other keys.
 
-    Raises UserError for one of these that is not ``known``, to what is done with the result.
+    Raises UserError for one of these that is not ``known``.
     """
-    takes = parameters(node, where)
-    mine, rest = split(node, takes)
+    takes = list_parameters(node, where)
+    mine, rest = split_keys(node, takes)
     for key in rest:
         if key not in known:
             raise unknown_key(f"{where}.{key}", [*takes, *known])
@@ -100,14 +100,14 @@ def call(node: Node, where: str, run: Node, known: Collection[str]) -> tuple[Any
     return instantiate({"_target_": node["_target_"], **mine}, where, **arguments), rest
 
 
-def split(node: Node, takes: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_keys(node: Node, takes: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the keys of a node that its target takes, and the others."""
     keys = {key: value for key, value in node.items() if key != "_target_"}
     mine = {key: value for key, value in keys.items() if key in takes}
     return mine, {key: value for key, value in keys.items() if key not in takes}
 
 
-def parameters(node: Node, where: str) -> list[str]:
+def list_parameters(node: Node, where: str) -> list[str]:
     """Return the names of the arguments that a node's target takes: all that there are, where it takes ``**more``."""
     found = signature(locate(str(node["_target_"]), where)).parameters
     if any(one.kind is Parameter.VAR_KEYWORD for one in found.values()):

@@ -21,6 +21,7 @@ from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.features.policy import CachePolicy, Need
 from frostline.features.prefix import PrefixCache
+from frostline.ranks.numerics import describe_numerics
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.flops import WorkModel
 from frostline.runs.setup import make_cache, make_policy
@@ -101,13 +102,13 @@ class Survey:
             check(config)
             made = self.builder.build(config)
             cache, policy = self.cache(config, made), self.policy(config, made)
+            wanted = {cache.key(*need) for need in self.needs(config, policy)}
+            work = WorkModel(made, policy, self.builder.share).planned(config.test)
         except UserError as error:
             return {"error": hide(str(error))}
         except Exception as error:  # a network or a data set of the user's own can raise anything
             logging.getLogger(__name__).exception("A run cannot be put together.")
             return {"error": None, "broken": hide(f"{type(error).__name__}: {error}")}
-        wanted = {cache.key(*need) for need in self.needs(config, policy)}
-        work = WorkModel(made, policy, self.builder.share).planned(config.test)
         places = range(len(made.plan.phases))
         return {
             "error": None,
@@ -125,7 +126,7 @@ class Survey:
         here = {**config.trainer, "accelerator": "cpu" if self.elsewhere else kind}
         trainer = self.builder.share(["trainer", here], lambda: make_lone_trainer(here))
         device = torch.device(kind) if self.elsewhere else trainer.strategy.root_device
-        key = ["cache", id(made.backbone), id(made.data), config.trainer, config.cache, config.outputs]
+        key = ["cache", id(made.backbone), id(made.data), describe_numerics(config.trainer, kind), config.outputs]
         return self.builder.share(key, lambda: make_cache(replace(config, trainer=here), made, trainer, device=device))
 
     def policy(self, config: Run, made: Ingredients) -> CachePolicy:

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, TextIO
 
 from frostline.data.reading import Batch, Item
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.files.atomic import escape_bytes
 from frostline.files.csv_tables import CsvWriter
 from frostline.serving.restored import Restored
@@ -28,7 +28,8 @@ def predict(
         batch = read(chunk)
         if batch.bad and skipped is None:
             raise UserError(
-                f"{len(batch.bad)} samples cannot be used: {named(batch.bad)}. Leave them out, or give --on-bad skip."
+                f"{len(batch.bad)} samples cannot be used: {join_lines(batch.bad)}. "
+                "Leave them out, or give --on-bad skip."
             )
         if batch.bad and skipped is not None:
             skipped(batch.bad)

@@ -44,7 +44,7 @@ def find_run(name: str, outputs: Path) -> tuple[Path, dict[str, Any]]:
         raise UserError(f"{folder} holds no {RECORD}: the run has not ended, or this is no run's folder.")
     if record["status"] != "done":
         raise UserError(f"{folder}: this run is {record['status']}, not done; choose another, or run it again.")
-    missing = [key for key in ("task", "adapter") if key not in record["config"]]
+    missing = [key for key in ("task", "adapter", "objective") if key not in record["config"]]
     if missing:
         raise UserError(f"{folder}: this run was made by an earlier Frostline (no {missing[0]}); run it again.")
     check(folder / RECORD, record)

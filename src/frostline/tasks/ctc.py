@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.declarations import CTC
-from frostline.tasks.decoding import BLANK, beam, greedy
+from frostline.tasks.decoding import BLANK, beam, decode_greedily
 
 NOTHING = -1  # fills labels [N, L] beyond the end of a transcript
 
@@ -126,7 +126,7 @@ class Ctc(Task):
     def texts(self, outputs: Tensor, classes: Sequence[str]) -> list[str]:
         """Return what is heard in each sample, of outputs [N, T, V]."""
         rows = (row[:length] for row, length in zip(outputs, lengths(outputs).tolist(), strict=True))
-        found = [greedy(row) if self.beam == 1 else beam(row, self.beam) for row in rows]
+        found = [decode_greedily(row) if self.beam == 1 else beam(row, self.beam) for row in rows]
         return [self._text(places, classes) for places in found]
 
     def _text(self, places: Sequence[int], classes: Sequence[str]) -> str:

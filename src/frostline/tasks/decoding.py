@@ -10,12 +10,12 @@ from torch import Tensor
 BLANK = 0
 
 
-def greedy(logits_TV: Tensor) -> list[int]:
+def decode_greedily(logits_TV: Tensor) -> list[int]:
     """Return the sequence of the best symbol of each frame."""
-    return collapsed(logits_TV.argmax(dim=-1).tolist())
+    return collapse_symbols(logits_TV.argmax(dim=-1).tolist())
 
 
-def collapsed(symbols: Sequence[int]) -> list[int]:
+def collapse_symbols(symbols: Sequence[int]) -> list[int]:
     """Return a symbol a frame as a sequence: repeats made one and blanks left out."""
     return [symbol for symbol, _ in groupby(symbols) if symbol != BLANK]
 

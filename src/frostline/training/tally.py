@@ -32,7 +32,9 @@ class Tally:
 
     def rows(self) -> Tensor:
         """Return each step's sums and samples [steps, names + 1], of this epoch so far."""
-        own = torch.stack(self._own) if self._own else torch.zeros(0, len(self.names) + 1)
+        if not self._own:  # nor are there names yet, in a process that has gone on with an epoch
+            return torch.zeros(0, len(self.names) + 1) if self._before is None else self._before
+        own = torch.stack(self._own)
         return own if self._before is None else torch.cat([self._before.to(own.device), own])
 
     def take_means(self, group: Group) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frostline.config.schema import monitored
+from frostline.config.schema import find_monitor
 from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job
 from frostline.results.pruning import remove_decision, write_decision
@@ -49,8 +49,10 @@ def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
 
 
 class Judge:
-    """Reports each epoch's best value so far to Optuna, as it is that value which a trial is told with in the end, and
-    answers each epoch with a decision. A trial's epochs count from 1, the last one is no more judged."""
+    """Reports each trial's best value so far to Optuna after every epoch, and writes the decision.
+
+    Epochs count from 1; the last one is not judged.
+    """
 
     def __init__(self, active: bool):
         self.active = active
@@ -111,7 +113,7 @@ class Judge:
             case.told = epoch
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
-        metric, best = monitored(case.job.config), None
+        metric, best = find_monitor(case.job.config), None
         known = case.trial.storage.get_trial(case.trial._trial_id).intermediate_values if rows else {}
         for epoch, value in rows:
             step = epoch + 1

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.compose import compose, parse_overrides, resolve
-from frostline.config.schema import Run, StudyConfig, Tune, monitored
+from frostline.config.schema import Run, StudyConfig, Tune, find_monitor
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.results.store import identity
@@ -59,7 +59,7 @@ class Search:
     @property
     def direction(self) -> str:
         """How trials are compared, in Optuna's word."""
-        return "minimize" if monitored(self.config).lower_is_better else "maximize"
+        return "minimize" if find_monitor(self.config).lower_is_better else "maximize"
 
     @cached_property
     def grid(self) -> list[Point] | None:

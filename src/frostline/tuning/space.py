@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from frostline.config.allow import below
+from frostline.config.allow import is_below
 from frostline.config.compose import expand_sweep, quote_override
 from frostline.errors import UserError
 from frostline.results.store import WHERE_NOT_WHAT
@@ -159,7 +159,7 @@ def make_space(node: Any, swept: Iterable[Override], config_dir: Path | None) ->
 def _check_key(one: Parameter, before: Sequence[Parameter]) -> None:
     """Raise UserError for a key that a run does not compute with, is given twice, or precedes one it needs."""
     where = f"tune.space: {one.key}"
-    if any(below(one.key.lstrip("+"), no) for no in (*FIXED, *WHERE_NOT_WHAT)):
+    if any(is_below(one.key.lstrip("+"), no) for no in (*FIXED, *WHERE_NOT_WHAT)):
         raise UserError(f"{where}: it cannot be searched; it is no part of what a run computes, or a study's own.")
     earlier = {other.key: other for other in before}
     if one.key in earlier:

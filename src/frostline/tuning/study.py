@@ -77,12 +77,12 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
     arguments = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     if url.startswith("sqlite") and (what := describe_irregular(url.partition("///")[2].partition("?")[0])) is not None:
-        raise refusal(url, f"it {what}", hide)
+        raise make_refusal(url, f"it {what}", hide)
     try:
         with explaining_storage(url, hide):
             return RDBStorage(url, engine_kwargs=arguments)
     except (RuntimeError, ImportError) as error:  # tables of another Optuna; a driver that is missing
-        raise refusal(url, error, hide) from error
+        raise make_refusal(url, error, hide) from error
 
 
 def storage_url(search: Search, folder: Path) -> str:
@@ -103,10 +103,10 @@ def explaining_storage(url: str, hide: Callable[[str], str] = without_credential
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise refusal(url, error.__cause__ or error, hide) from error
+        raise make_refusal(url, error.__cause__ or error, hide) from error
 
 
-def refusal(url: str, why: object, hide: Callable[[str], str] = without_credentials) -> UserError:
+def make_refusal(url: str, why: object, hide: Callable[[str], str] = without_credentials) -> UserError:
     """Return the error for a database that cannot be used, without the login in its URL."""
     reason = hide(str(why).strip().splitlines()[0])
     return UserError(f"tune.storage: {hide(url)} cannot be used ({reason}).")

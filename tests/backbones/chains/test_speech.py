@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from frostline.backbones.chains.speech import find_packaged_weights, voice_encoder
 from frostline.backbones.cuts import check_cut, find_cuts
-from frostline.backbones.flops import counting
+from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Ragged
 from frostline.errors import UserError
 
@@ -77,7 +77,7 @@ def test_what_it_costs_is_counted() -> None:
     steps = [later - earlier for earlier, later in zip(flops, flops[1:], strict=False)]
     assert flops[0] == 0 and steps[:3] == [2 * 101 * 1024 * width for width in (40 + 256, 512, 512)]
     layer, frames = nn.LSTM(40, 8, batch_first=True), torch.randn(2, 5, 40)
-    with counting() as counter:
+    with count_flops() as counter:
         layer(frames)[0].sum().backward()
     assert counter.get_total_flops() == 3 * 2 * 10 * 32 * 48
 

@@ -20,6 +20,12 @@ def test_an_unknown_change_is_refused_with_those_there_are(tmp_path: Path) -> No
         Builder().network(config)
 
 
+def test_options_that_a_change_does_not_have_are_refused(tmp_path: Path) -> None:
+    change = "freeze.changes=[{kind: random_weights, options: {seeed: 3}}]"
+    with pytest.raises(UserError, match=r"random_weights\.seeed: there is no such key"):
+        Builder().network(resolve(compose("run", [*RUN, "freeze=custom", change, f"outputs={tmp_path}"])))
+
+
 def test_random_weights_are_a_function_of_the_seed_and_stand_in_the_plan(tmp_path: Path) -> None:
     def network(*more: str) -> dict[str, torch.Tensor]:
         config = resolve(compose("run", [*RUN, f"outputs={tmp_path}", *more]))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from frostline.report.page.charts.place import Box, Segment, free_place, leader, spread
 from frostline.report.page.charts.scale import compact, linear_ticks, log_ticks, tick_texts
-from frostline.report.page.charts.svg import shortened, text_width
+from frostline.report.page.charts.svg import shorten, text_width
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12), st.integers(2, 12))
@@ -67,9 +67,9 @@ def test_the_part_of_a_line_within_a_box() -> None:
 
 
 def test_long_names_end_in_an_ellipsis() -> None:
-    assert shortened("short", 100) == "short"
-    assert shortened("a name that is very long", 60).endswith("\u2026")
-    assert text_width(shortened("x" * 100, 60)) <= 60
+    assert shorten("short", 100) == "short"
+    assert shorten("a name that is very long", 60).endswith("\u2026")
+    assert text_width(shorten("x" * 100, 60)) <= 60
 
 
 def test_a_name_takes_the_nearest_free_place_and_a_line_where_that_is_far() -> None:

@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from frostline.report.read.answers import Classes
 from frostline.report.read.runs import Key
-from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderated, resampled
+from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderate, resample
 from frostline.report.statistics.differences import differences
 from frostline.tasks.multiclass import Multiclass
 
@@ -78,10 +78,10 @@ def test_the_seeds_part_of_the_error_is_not_too_small() -> None:
     right, wrong = Classes(labels, labels, 2), Classes(labels, 1 - labels, 2)
     first = {(block, seed): right for block in "ab" for seed in range(3)}
     second = {(block, seed): right if seed else wrong for block in "ab" for seed in range(3)}
-    one = resampled({key: first[key] for key in first if key[0] == "a"}, second, "accuracy", resamples=20_000)
+    one = resample({key: first[key] for key in first if key[0] == "a"}, second, "accuracy", resamples=20_000)
     assert one.mean == pytest.approx(1 / 3) and one.error == pytest.approx(1 / 3, rel=0.03)
     assert one.seeds_error == pytest.approx(1 / 3) and one.freedom == 2
-    two = resampled(first, second, "accuracy", resamples=20_000)
+    two = resample(first, second, "accuracy", resamples=20_000)
     assert two.error == pytest.approx(1 / 3 / math.sqrt(2), rel=0.03)
     assert two.seeds_error == pytest.approx(1 / 3 / math.sqrt(2)) and two.freedom == pytest.approx(4)
 
@@ -164,7 +164,7 @@ def test_moderated_intervals_cover_and_are_far_shorter(deviations: list[float]) 
     level, hits, lengths = 1 - 0.05 / 7, 0, []
     for _ in range(400):
         plain = spreads(random, deviations, 3)
-        for before, after in zip(plain, moderated(plain), strict=True):
+        for before, after in zip(plain, moderate(plain), strict=True):
             own, shared = before.interval(level), after.interval(level)
             hits += shared.low <= 0 <= shared.high
             lengths.append((shared.high - shared.low) / (own.high - own.low))
@@ -174,25 +174,25 @@ def test_moderated_intervals_cover_and_are_far_shorter(deviations: list[float]) 
 
 def test_no_spread_is_made_smaller_and_those_that_differ_plainly_stay_apart() -> None:
     found = [Resampled(0.0, error, error, 50.0) for error in (1e-6, 1e-4, 1e-2, 1.0)]
-    after = [one.seeds_error for one in moderated(found)]
+    after = [one.seeds_error for one in moderate(found)]
     assert all(new >= old.seeds_error for new, old in zip(after, found, strict=True))
     assert after[0] < 1e-5 and after[-1] == 1.0
 
 
 def test_equal_spreads_share_all_their_degrees_of_freedom() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0) for _ in range(6)]
-    for one in moderated(found):
+    for one in moderate(found):
         assert one.freedom == 12.0
         assert one.error**2 - one.seeds_error**2 == pytest.approx(0.03**2 - 0.02**2)
 
 
 def test_two_differences_are_too_few_to_share() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0), Resampled(0.0, 0.05, 0.04, 2.0)]
-    assert moderated(found) == found
+    assert moderate(found) == found
 
 
 def test_a_difference_that_never_varies_tells_nothing_of_the_others() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0) for _ in range(6)]
-    with_one_more = moderated([*found, Resampled(0.0, 0.01, 0.0, 2.0)])
-    assert with_one_more[:6] == moderated(found)
+    with_one_more = moderate([*found, Resampled(0.0, 0.01, 0.0, 2.0)])
+    assert with_one_more[:6] == moderate(found)
     assert with_one_more[6] == Resampled(0.0, 0.01, 0.0, 2.0)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain
-from frostline.backbones.flops import counting
+from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Preprocess, Ragged, item_shape, values_of
 from frostline.errors import UserError, choices
 
@@ -101,7 +101,7 @@ class SequenceBackbone(Backbone):
             cuts.append(self._cut(name, value, counter.get_total_flops()))
 
         sample = self.example(1, size)  # what it costs to make is the data's
-        with evaluating(self), torch.inference_mode(), counting() as counter:
+        with evaluating(self), torch.inference_mode(), count_flops() as counter:
             names = [*([ADAPTER] if self.adapter is not None else []), *self.chain.cuts, FEATURES]
             self.travel(sample, None, names, visit)
         return cuts

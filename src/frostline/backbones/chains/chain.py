@@ -44,7 +44,7 @@ class Chain(nn.Module):
 
     @abstractmethod
     def front(self, inputs: Ragged) -> Ragged:
-        """Return the frames [B, T, width] of what the data set delivers, in whose place an adapter's come."""
+        """Return the frames [B, T, width] made of the data set's inputs. An adapter's frames replace these."""
 
     def without_tokens(self) -> None:
         """Let go of what only a data set's own inputs need: frames come from an adapter now."""

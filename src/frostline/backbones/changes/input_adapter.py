@@ -10,6 +10,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site
 from frostline.config.allow import instantiate, locate
 from frostline.data.inputs import UNITS, name_adapters
+from frostline.data.order import stable_seed
 from frostline.errors import UserError
 
 
@@ -22,7 +23,7 @@ def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbon
     own = sample_size(node, "adapter", site.data)
     check_modality(node, own, site.data, backbone.preprocess.modality)
     with torch.random.fork_rng(devices=[]):  # its weights depend on the seed alone, and no others on them
-        torch.default_generator.manual_seed(site.seed)
+        torch.default_generator.manual_seed(stable_seed(site.seed, "adapter"))
         backbone.attach(instantiate(node, "adapter", backbone=backbone, **own))
     return backbone
 
@@ -44,7 +45,7 @@ def stated_sizes(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stated_modality(node: Mapping[str, Any]) -> str | None:
-    """Return of which modality samples are whose size is said like this."""
+    """Return the modality that a node's size key implies: image for size, text for tokens, speech for seconds."""
     return next((UNITS[unit] for unit in stated_sizes(node)), None)
 
 

@@ -5,8 +5,14 @@ from typing import Any
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site
+from frostline.config.signature import unknown_key
 
 
 def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbone:
-    """Return the network anew: its weights are a function of the seed, and its BatchNorm normalises by batches."""
+    """Return the network anew: its weights are a function of the seed, and its BatchNorm normalises by batches.
+
+    Raises UserError for options: there are none.
+    """
+    if options:
+        raise unknown_key(f"freeze.changes: random_weights.{next(iter(options))}", ())
     return site.make(False)

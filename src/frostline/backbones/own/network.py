@@ -13,7 +13,7 @@ from torch import nn
 
 from frostline.backbones.own.code import digest_code
 from frostline.backbones.weights.loading import fingerprint
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.files.atomic import sha256_json
 
 Groups = Mapping[str, str | Sequence[str]]
@@ -65,7 +65,7 @@ class OwnNetwork:
             return []
         return [
             f"nothing is reused of earlier runs of {self.label}: what it computes depends on what cannot be read "
-            f"({named(self._code[1], 3)}); give content= a text that changes whenever that does"
+            f"({join_lines(self._code[1], 3)}); give content= a text that changes whenever that does"
         ]
 
     @cached_property
@@ -115,7 +115,7 @@ def match_groups(network: nn.Module, groups: Groups, key: str = "backbone.groups
                     raise UserError(f"{key}.{group}: {name} is in {owner[name]} already; a parameter is in one group.")
     left = [name for name in names if name not in owner]
     if left:
-        raise UserError(f"{key}: {len(left)} parameters are in no group: {named(left, 5)}; name them in one.")
+        raise UserError(f"{key}: {len(left)} parameters are in no group: {join_lines(left, 5)}; name them in one.")
     return {group: [name for name in names if owner[name] == group] for group in groups}
 
 
@@ -145,7 +145,7 @@ def randomise(network: nn.Module, label: str) -> None:
             unable.append(name or label)
     if unable:
         raise UserError(
-            f"backbone: {label} cannot be given random weights, as {named(unable, 3)} has no method reset_parameters; "
+            f"backbone: {label} cannot have random weights: {join_lines(unable, 3)} has no method reset_parameters; "
             "add one, or choose a strategy that keeps the weights."
         )
 

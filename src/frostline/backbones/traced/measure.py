@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frostline.backbones.base import FEATURES, Backbone, Cut, dense_cut, evaluating
-from frostline.backbones.flops import counting
+from frostline.backbones.flops import count_flops
 from frostline.backbones.traced.trace import Trace, modes, part, trace, trace_eval
 
 
@@ -19,7 +19,7 @@ def measure_cuts(backbone: Backbone, size: int) -> list[Cut]:
     """
     found, allowed = trace_eval(backbone), _trace_train(backbone).cuts
     whole = part(backbone, found, None, [FEATURES])
-    with evaluating(backbone), torch.inference_mode(), counting() as counter:
+    with evaluating(backbone), torch.inference_mode(), count_flops() as counter:
         measure = _Measure(whole, counter)
         measure.run(backbone.example(1, size))
     with evaluating(backbone), torch.inference_mode():

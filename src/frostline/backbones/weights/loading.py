@@ -65,7 +65,7 @@ def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = 
 
     Of ``buffers`` a mask that is added to attention may hold 0 and -inf, and nothing else.
     """
-    broken = [name for name, value in tensors.items() if not finite(value, name in buffers)]
+    broken = [name for name, value in tensors.items() if not is_finite(value, name in buffers)]
     if broken:
         raise UserError(
             f"{where}: NaN or infinite numbers stand in {shorten(broken)}; get these weights again, or earlier ones of "
@@ -73,7 +73,7 @@ def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = 
         )
 
 
-def finite(tensor: Tensor, is_buffer: bool = False) -> bool:
+def is_finite(tensor: Tensor, is_buffer: bool = False) -> bool:
     """Return whether all of a tensor is finite, or it is a buffer of nothing but 0 and -inf, as masks are."""
     if not tensor.numel() or not (tensor.is_floating_point() or tensor.is_complex()):
         return True

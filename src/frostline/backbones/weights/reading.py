@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.files.atomic import describe_irregular
 
 KEY = "backbone.weights"
@@ -83,7 +83,7 @@ def _foreign(path: Path) -> str:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # of an older format, or damaged
         return ""
-    return f" ({named(sorted(found), 5)})" if found else ""
+    return f" ({join_lines(sorted(found), 5)})" if found else ""
 
 
 def _check_archive(path: Path) -> None:
@@ -115,7 +115,9 @@ def _check_tensors(path: Path, found: Mapping[Place, Mapping[str, Any]]) -> None
     tensors = [(key, one) for entries in found.values() for key, one in entries.items() if isinstance(one, Tensor)]
     odd = [key for key, one in tensors if one.layout != torch.strided or one.is_meta or one.is_quantized]
     if odd:
-        raise UserError(f"{KEY}: {path} holds tensors that are sparse, quantised or without numbers: {named(odd)}.")
+        raise UserError(
+            f"{KEY}: {path} holds tensors that are sparse, quantised or without numbers: {join_lines(odd)}."
+        )
     total = sum(one.numel() * one.element_size() for _, one in tensors)
     if total > RATIO * max(path.stat().st_size, LEAST):
         raise _swells(path, total)

@@ -43,7 +43,7 @@ from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.data.threads import run_in_threads
-from frostline.errors import UserError, choices, named
+from frostline.errors import UserError, choices, join_lines
 from frostline.files.atomic import sha256_json
 from frostline.ranges import Count, Range, Side
 from frostline.tasks.base import Task
@@ -122,7 +122,7 @@ class ImageSplit:
             if cut := [
                 name for name, one in zip(self.names, seen, strict=True) if exceeds_span(one, self._options.wanted)
             ]:
-                log.warning("%d images %s: %s.", len(cut), BEYOND, named(cut))
+                log.warning("%d images %s: %s.", len(cut), BEYOND, join_lines(cut))
         return self._problems
 
     def inputs(self, indices: Tensor, view: int) -> Tensor:

@@ -93,7 +93,7 @@ def look_at(image: Image.Image, limits: Limits) -> Look:
     """Return what the header of an opened file says."""
     layout = str(image.tile[0][3]) if image.tile else ""  # type: ignore[attr-defined]
     return Look(
-        oversized(image, limits),
+        explain_size(image, limits),
         image.size,
         turned=orientation(image) in TURNS,
         clear=image.has_transparency_data,
@@ -103,7 +103,7 @@ def look_at(image: Image.Image, limits: Limits) -> Look:
     )
 
 
-def oversized(image: Image.Image, limits: Limits) -> str | None:
+def explain_size(image: Image.Image, limits: Limits) -> str | None:
     """Return why an image is too large, or has colours that cannot be read."""
     width, height = image.size
     if not width or not height:

@@ -13,7 +13,7 @@ from typing import Any
 
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS, Malformed, Place
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.files.atomic import NAMES, describe_irregular
 
 SPLIT = "split"
@@ -81,9 +81,9 @@ def note_bad_rows(bad: Sequence[str], where: str, skip: bool) -> list[str]:
         return []
     if not skip:
         raise UserError(
-            f"{where}: {len(bad)} rows cannot be used: {named(bad)}. Complete or remove them, or set data.on_bad=skip."
+            f"{where}: {len(bad)} rows cannot be used: {join_lines(bad)}. Mend or remove them, or set data.on_bad=skip."
         )
-    return [f"left out {len(bad)} rows that cannot be used: {named(bad)}"]
+    return [f"left out {len(bad)} rows that cannot be used: {join_lines(bad)}"]
 
 
 def _digits(value: int | Decimal) -> str:
@@ -143,7 +143,7 @@ class Rows:
 
     def _conclude(self) -> None:
         if self._long:
-            some = named(self._long, 3)
+            some = join_lines(self._long, 3)
             self.notes.append(f"{len(self._long)} rows of {self.file.name} go over several lines, in quotes: {some}")
         if self.split != self.asked and self.split is not None:
             self.notes.append(f"the splits are those of the column {self.split!r} (data.split_column=null takes none)")
@@ -154,7 +154,9 @@ class Rows:
             return self._used
         doubled = sorted({name for name in names if name and names.count(name) > 1})
         if doubled:
-            raise Malformed(f"has the column {named([*map(repr, doubled)])} twice; rename one", place or "the header")
+            raise Malformed(
+                f"has the column {join_lines([*map(repr, doubled)])} twice; rename one", place or "the header"
+            )
         if not self._begun:
             self._begun, self.split = True, self._splits(names)
         elif self.split is None and self.asked in names:

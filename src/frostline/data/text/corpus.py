@@ -10,7 +10,7 @@ from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, USUAL, split_called
 from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import SPLIT, Row, check_columns, note_bad_rows, read_rows
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
             collected.add(split, row)
         collected.notes += rows.notes
     if ignored:
-        collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {named(ignored, 3)}")
+        collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {join_lines(ignored, 3)}")
     return collected.finish(f"data.root: {root}")
 
 
@@ -123,7 +123,7 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
     collected, classes = Collected(reading), None
     chosen = _choose_splits(loaded, splits, where)
     if unused := [name for name in loaded if name not in chosen.values()]:
-        collected.notes.append(f"left out the splits that are not used: {named(unused)}")
+        collected.notes.append(f"left out the splits that are not used: {join_lines(unused)}")
     for split, name in chosen.items():
         table = loaded[name]
         check_columns(table.column_names, f"{path} ({name})", reading.columns)

@@ -1,4 +1,4 @@
-"""The fork server: a process that has paid for the imports of a run, and of which each worker is a fork."""
+"""The fork server: it imports what a run needs, once; each worker is a fork of it."""
 
 import io
 import multiprocessing

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from frostline.files.atomic import encode_names
-from frostline.report.read.runs import Block, RunSummary, parsed
+from frostline.report.read.runs import Block, RunSummary, parse_shared
 from frostline.results.store import WHERE_NOT_WHAT
 
 FACTOR = "freeze"
@@ -22,14 +22,14 @@ ABSENT = "-"
 Columns = Mapping[str, str]
 
 
-def placed(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], dict[str, list[str]], list[str]]:
+def place_runs(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], dict[str, list[str]], list[str]]:
     """Return the runs with label and block, the axes with their levels, and sentences on what was found.
 
     The label is the freeze strategy with its options; a block is what else differs, apart from the seed, from where
     and how fast a run went, and from what follows from strategy and block (a tuned learning rate does).
     """
     configs = dict.fromkeys(run.config for run in runs if run.config != "{}")
-    columns = {config: dict(_columns(parsed(config))) for config in configs}
+    columns = {config: dict(_columns(parse_shared(config))) for config in configs}
     counted = {run.config for run in runs if not run.trial} & columns.keys()
     axes = _axes([columns[config] for config in configs if config in counted])
     found = [_on_device(run, columns.get(run.config), axes) for run in runs]

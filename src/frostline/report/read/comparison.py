@@ -6,9 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.secrets import mask_value
-from frostline.errors import UserError, named
-from frostline.report.read.axes import FACTOR, placed
-from frostline.report.read.runs import DAMAGED, Block, Reader, RunSummary, as_object, monitor, number, parsed, place
+from frostline.errors import UserError, join_lines
+from frostline.report.read.axes import FACTOR, place_runs
+from frostline.report.read.runs import (
+    DAMAGED,
+    Block,
+    Reader,
+    RunSummary,
+    as_object,
+    monitor,
+    number,
+    parse_shared,
+    place,
+)
 from frostline.report.read.study import STUDY, read_study
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
@@ -79,7 +89,7 @@ class Comparison:
     @property
     def metric(self) -> Metric:
         """The metric that the runs were selected by."""
-        name = "accuracy" if self.first is None else monitor(parsed(self.first.config))
+        name = "accuracy" if self.first is None else monitor(parse_shared(self.first.config))
         return self.declaration.metric(name)
 
 
@@ -97,9 +107,9 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
     lost = [run for run in read_runs if run.status == DAMAGED]
     if len(lost) == len(read_runs):
         raise UserError(f"{lost[0].folder}: {lost[0].reason}; remove it and run it again.")
-    runs, axes, notes = placed([run for run in read_runs if run.status != DAMAGED])
+    runs, axes, notes = place_runs([run for run in read_runs if run.status != DAMAGED])
     if lost:
-        notes.append(f"Left out: {named([f'{run.folder.name} ({run.reason})' for run in lost])}.")
+        notes.append(f"Left out: {join_lines([f'{run.folder.name} ({run.reason})' for run in lost])}.")
     trials = [run for run in runs if run.trial]
     if trials:
         notes.append(f"Trials, which leave the test split alone, are in no mean: {plural(len(trials), 'run')}.")

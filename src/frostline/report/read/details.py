@@ -11,7 +11,7 @@ import numpy as np
 from frostline.files.atomic import read_bytes
 from frostline.files.csv_tables import read_csv
 from frostline.files.shapes import check_shape
-from frostline.report.read.runs import RunSummary, at, number, parsed
+from frostline.report.read.runs import RunSummary, at, number, parse_shared
 from frostline.results.loading import load_record
 from frostline.results.store import RECORD
 
@@ -53,7 +53,7 @@ def read_curve(run: RunSummary, metric: str) -> Curve | None:
 
 def phase_starts(run: RunSummary) -> list[tuple[int, str]]:
     """Return where each phase after the first begins, as (epochs done before it, its name)."""
-    phases = at(parsed(run.plan), "phases")
+    phases = at(parse_shared(run.plan), "phases")
     found, done = list[tuple[int, str]](), 0
     for phase, following in pairwise(phases if isinstance(phases, list) else []):
         done += int(number(at(phase, "epochs")) or 0)

@@ -9,7 +9,7 @@ import numpy as np
 from frostline.files.atomic import NAMES
 from frostline.files.csv_tables import read_csv
 from frostline.report.read.answers import Answered, Answers, Classes, Numbers, Rates, Tags
-from frostline.report.read.runs import Block, Key, RunSummary, at, parsed
+from frostline.report.read.runs import Block, Key, RunSummary, at, parse_shared
 from frostline.tasks.declarations import Metric, Predictions
 
 MOST_ANSWERS = 2_000_000  # test labels of all runs together: what the bootstrap takes a minute for
@@ -61,7 +61,7 @@ def _read(run: RunSummary, form: "Form") -> tuple[str, Answers] | None:
 
 def _classes(run: RunSummary) -> dict[str, int]:
     """Return the place of each class."""
-    names = at(parsed(run.data), "classes")
+    names = at(parse_shared(run.data), "classes")
     return {str(name): place for place, name in enumerate(names)} if isinstance(names, list) else {}
 
 
@@ -72,7 +72,7 @@ def _of_classes(run: RunSummary, table: Table) -> Classes:
 
 
 def _of_tags(run: RunSummary, table: Table) -> Tags:
-    places, separator = _classes(run), str(at(parsed(run.config), "task", "separator"))
+    places, separator = _classes(run), str(at(parse_shared(run.config), "task", "separator"))
 
     def told(texts: Iterable[str]) -> np.ndarray:
         found_NC = np.zeros((len(table), len(places)), dtype=bool)

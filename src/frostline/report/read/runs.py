@@ -68,7 +68,7 @@ class RunSummary:
 
 
 @lru_cache(maxsize=256)
-def parsed(text: str) -> Any:
+def parse_shared(text: str) -> Any:
     """Return what a run's canonical JSON says; it is shared, so not to be changed."""
     return json.loads(text)
 
@@ -156,7 +156,7 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
 
 def machine(run: RunSummary) -> str:
     """Return what a run's times and memory depend on, in words; empty where its record does not say it."""
-    found = as_object(at(parsed(run.made), "machine"))
+    found = as_object(at(parse_shared(run.made), "machine"))
     said = [_machine(one) for one in (found, *(found.get("earlier") or ()))]
     return ", before that on ".join(filter(None, said))
 

@@ -39,7 +39,7 @@ class Resampled:
         return Interval(self.mean - reach, self.mean + reach)
 
 
-def moderated(found: Sequence[Resampled]) -> list[Resampled]:
+def moderate(found: Sequence[Resampled]) -> list[Resampled]:
     """Return the differences with the seeds' parts of their errors drawn towards each other (``estimates.shared``)."""
     known = [one for one in found if math.isfinite(one.freedom)]
     spreads = dict(zip(map(id, known), shared([(one.seeds_error, one.freedom) for one in known]), strict=True))
@@ -60,10 +60,10 @@ def bootstrap(
     kind and other seeds would give, on these blocks. With one seed in a block it knows the test set's chance only,
     with two little more.
     """
-    return resampled(first, second, metric, resamples, seed).interval(level)
+    return resample(first, second, metric, resamples, seed).interval(level)
 
 
-def resampled(first: Answered, second: Answered, metric: str, resamples: int = 2000, seed: int = 0) -> Resampled:
+def resample(first: Answered, second: Answered, metric: str, resamples: int = 2000, seed: int = 0) -> Resampled:
     """Return the mean paired difference over the keys that both have, and its errors.
 
     A resample draws the test samples of a block, the same for both strategies and all seeds, and n - 1 of its n

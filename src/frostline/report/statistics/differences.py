@@ -8,9 +8,9 @@ import numpy as np
 
 from frostline.report.read.answers import Answered
 from frostline.report.read.runs import Key
-from frostline.report.statistics.bootstrap import Resampled, moderated, resampled
+from frostline.report.statistics.bootstrap import Resampled, moderate, resample
 from frostline.report.statistics.estimates import SAME, Estimate, Interval, by_block, estimate
-from frostline.report.statistics.estimates import moderated as moderated_estimates
+from frostline.report.statistics.estimates import moderate as moderated_estimates
 from frostline.tasks.declarations import Metric
 
 Scores = Mapping[str, Mapping[Key, float]]
@@ -26,7 +26,7 @@ LEVEL = 0.95
 class Difference:
     """A label's score less the reference's, over the ``n`` keys that both have (as ``estimate`` has it).
 
-    ``interval`` is Student's of the paired differences, ``p`` of their t-test (of three rivals or more moderated,
+    ``interval`` is Student's of the paired differences, ``p`` of their t-test (of three rivals or more moderate,
     see ``estimates.shared``), ``adjusted`` by Holm over all rivals,
     ``effect`` Hedges' g; all four speak of seeds, on these test samples. ``bootstrap`` adds the chance of the test
     samples themselves. ``apart``: the two are told apart, by both where there are both. ``why`` says why
@@ -77,7 +77,7 @@ def differences(
         _resampled(one, metric.name, answers.get(label, {}), answers.get(reference, {}))
         for label, one in zip(rivals, values, strict=True)
     ]
-    drawn_towards = iter(moderated([one for one in drawn if one is not None]))
+    drawn_towards = iter(moderate([one for one in drawn if one is not None]))
     return [
         _difference(
             (label, reference),
@@ -136,7 +136,7 @@ def _resampled(values: Mapping[Key, float], metric: str, first: Answered, second
         return None
     if any(metric not in one.metrics for one in first.values()):
         return None
-    return resampled({key: first[key] for key in values}, {key: second[key] for key in values}, metric)
+    return resample({key: first[key] for key in values}, {key: second[key] for key in values}, metric)
 
 
 def _why_not(values: Mapping[Key, float]) -> str | None:

@@ -55,7 +55,7 @@ class Estimate:
         return 2 * float(stats.t.sf(abs(self.mean / self.error), self.freedom))
 
 
-def moderated(found: Sequence[Estimate]) -> list[Estimate]:
+def moderate(found: Sequence[Estimate]) -> list[Estimate]:
     """Return estimates whose errors are drawn towards each other (``shared``), those of unknown error as they are."""
     known = [one for one in found if one.freedom]
     drawn = iter(shared([(one.error, one.freedom) for one in known]))
@@ -113,7 +113,7 @@ def shared(spreads: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
     A few seeds say little about the spread of one difference, but many differences say together what a spread is
     like here: each variance becomes a weighted mean of its own and the common one, with the degrees of freedom of
-    both, at most those of all together (Smyth 2004, Stat Appl Genet Mol Biol 3: the moderated t). Where spreads
+    both, at most those of all together (Smyth 2004, Stat Appl Genet Mol Biol 3: the moderate t). Where spreads
     differ by more than chance, little is drawn; and none is made smaller than its own, for strategies do differ
     (random weights vary more than pretrained ones), and in simulations of that the plain rule covered too little.
     Fewer than three are left as they are, and so is one that does not vary at all: it is of another kind.

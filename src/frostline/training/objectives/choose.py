@@ -32,6 +32,8 @@ def make_objective(node: Mapping[str, Any]) -> Objective:
             objectives[name] = made
         else:
             raise UserError(f"{where}: {inner['_target_']} is invalid: expected an Objective or a Penalty.")
+    for name in {"loss", "distance"} & set(penalties):
+        raise UserError(f"objective.{name}: the name is taken by what an objective counts; give the penalty another.")
     if len(objectives) > 1:
         raise UserError(
             f"objective: {' and '.join(objectives)} cannot both be minimised: expected one objective, and any number "

@@ -7,7 +7,7 @@ from torch import nn
 
 from frostline.backbones.base import NORMS
 from frostline.backbones.groups import generic_groups
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 from frostline.freeze.plan import HEAD, Phase, learning_rates
 
 Patterns = str | Sequence[str]
@@ -145,7 +145,7 @@ def find_owners(module: nn.Module, found: Mapping[str, Sequence[str]]) -> dict[s
             )
     left = [name for name, group in owner.items() if not group]
     if left:
-        raise UserError(f"groups: no pattern matches {named(left)}; every parameter belongs to exactly one group.")
+        raise UserError(f"groups: no pattern matches {join_lines(left)}; every parameter belongs to exactly one group.")
     return owner
 
 

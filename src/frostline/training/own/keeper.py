@@ -140,8 +140,10 @@ class Keeper(pl.Callback):
         name = self.plan.phases[self.index].name
         now = self._frozen_digests(pl_module)
         moved = [group for group in now if now[group] != self._before[group]]
-        if moved:
-            raise RuntimeError(f"phase {name}: the module's own code has changed what is frozen: {', '.join(moved)}")
+        if not trainer.strategy.reduce_boolean_decision(not moved):  # on all ranks, which would wait for each other
+            raise RuntimeError(
+                f"phase {name}: the module's own code has changed what is frozen: {', '.join(moved) or 'elsewhere'}"
+            )
         if trainer.world_size > 1:
             self._check_ranks(trainer, pl_module, name)
 

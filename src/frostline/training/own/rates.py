@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from frostline.errors import UserError, named
+from frostline.errors import UserError, join_lines
 
 Scales = Mapping[Tensor, float]
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
@@ -37,7 +37,7 @@ def apply_rates(
         strangers = [str(list(p.shape)) for group in optimizer.param_groups for p in group["params"] if p not in names]
         if strangers:
             raise UserError(
-                f"configure_optimizers: {len(strangers)} of its tensors, of shapes {named(strangers)}, "
+                f"configure_optimizers: {len(strangers)} of its tensors, of shapes {join_lines(strangers)}, "
                 "are no parameters of the module; register them, so that they belong to a group."
             )
         before = len(optimizer.param_groups)
@@ -50,7 +50,8 @@ def apply_rates(
     left = [names[parameter] for parameter in kept if parameter not in held]
     if left:
         raise UserError(
-            f"configure_optimizers: it leaves out {named(left)}, which this phase trains; give it self.parameters()."
+            f"configure_optimizers: it leaves out {join_lines(left)}, which this phase trains; "
+            "give it self.parameters()."
         )
 
 

@@ -15,9 +15,9 @@ from frostline.report.page.charts.svg import (
     WIDE,
     add,
     canvas,
-    serialised,
+    serialise,
     series,
-    shortened,
+    shorten,
     target,
     text_width,
     write,
@@ -71,11 +71,11 @@ def lines(
     direct = width >= WIDE and len(drawn) * GAP <= height - 5 * LINE
     above = 0.0 if direct else key_height(named, width)
     root = canvas(width, height + above, f"{y.title} against {x.title}, {len(drawn)} lines")
-    margin = max((text_width(shortened(name, width / 4)) for name, _ in named), default=0.0) + 34 if direct else 14
+    margin = max((text_width(shorten(name, width / 4)) for name, _ in named), default=0.0) + 34 if direct else 14
     outer = Box(4, 4 + above, width - margin, height + above - 6)
     if not drawn:
         nothing(root, outer)
-        return serialised(root)
+        return serialise(root)
     if not direct:
         draw_key(root, named, width)
     place = frame(root, outer, x, y, *_extents([line for line, _ in drawn], marks, x, y), room=0.02)
@@ -84,7 +84,7 @@ def lines(
     if direct:
         _names(groups, [line for line, _ in drawn], place, x, y, width / 4)
     left_out(root, [line.name for line in found if not line.kept(x, y)], outer)
-    return serialised(root)
+    return serialise(root)
 
 
 def _extents(
@@ -176,4 +176,4 @@ def _names(groups: Sequence[Element], drawn: Sequence[Line], place: Frame, x: Ax
             "leader",
             d=f"M{across + 7:.1f},{up:.1f}H{max(across + 7, column - 14):.1f}L{column - 4},{height:.1f}",
         )
-        write(group, shortened(line.name, widest), "name", column, height + 4.5)
+        write(group, shorten(line.name, widest), "name", column, height + 4.5)

@@ -9,7 +9,7 @@ from frostline.report.page.charts.key import draw_key, key_height
 from frostline.report.page.charts.marks import colour, marker
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import drawable
-from frostline.report.page.charts.svg import WIDE, add, canvas, serialised, series, target
+from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, series, target
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def dots(kinds: Sequence[Kind], x: Axis, y: Axis, steps: Sequence[tuple[float, f
     outer = Box(4, 4 + above, width - 14, height + above - 6)
     if not kept:
         nothing(root, outer)
-        return serialised(root)
+        return serialise(root)
     draw_key(root, named, width, lines=False)
     every = [one for *_, found in kept for one in found]
     place = frame(root, outer, x, y, [one.x for one in every], [one.y for one in every], room=0.03)
@@ -50,7 +50,7 @@ def dots(kinds: Sequence[Kind], x: Axis, y: Axis, steps: Sequence[tuple[float, f
         group = series(root, name, colour(style))
         for index, one in enumerate(found):
             _draw(group, one, style, place, (x, y), first=index == 0)
-    return serialised(root)
+    return serialise(root)
 
 
 def _fits(one: Dot, x: Axis, y: Axis) -> bool:

@@ -10,7 +10,7 @@ from frostline.report.page.charts.frame import Axis, base, nothing
 from frostline.report.page.charts.marks import colour, look, marker, whisker
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import Scale, compact, decimal, drawable, scale
-from frostline.report.page.charts.svg import WIDE, add, canvas, serialised, shortened, target, text_width, write
+from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, shorten, target, text_width, write
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def intervals(
     root = canvas(width, height, f"{x.title}: {len(found)} intervals")
     if not any(drawable(bar.centre) for bar in found):
         nothing(root, Box(4, 4, width - 4, height))
-        return serialised(root)
-    names = max(text_width(shortened(bar.name, width * 0.3)) for bar in found)
+        return serialise(root)
+    names = max(text_width(shorten(bar.name, width * 0.3)) for bar in found)
     texts = _texts(found)
     numbers = max(map(text_width, texts))
     area = Box(names + 24 if wide else 10, 6, width - numbers - 24 if wide else width - 10, 6 + step * len(found))
@@ -62,7 +62,7 @@ def intervals(
                 across,
                 row.bottom - 13 if not wide else (row.top + row.bottom) / 2,
             )
-    return serialised(root)
+    return serialise(root)
 
 
 def _values(found: Sequence[Bar], zero: bool) -> list[float]:
@@ -90,7 +90,7 @@ def _row(root: Element, bar: Bar, text: str, style: int, row: Box, wide: bool, x
     group = target(root, bar.name, f"{said}\n{bar.tip}".strip(), colour(style))
     add(group, "rect", "hit row", x=row.left, y=row.top, width=row.right, height=row.bottom - row.top)
     line = (row.top + row.bottom) / 2 + 4.5 if wide else row.top + 17
-    write(group, shortened(bar.name, row.right * (0.3 if wide else 0.5)), "name", 4, line)
+    write(group, shorten(bar.name, row.right * (0.3 if wide else 0.5)), "name", 4, line)
     write(group, text, "number", row.right - 4, line, text_anchor="end")
     return group
 

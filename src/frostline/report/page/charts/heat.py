@@ -12,9 +12,9 @@ from frostline.report.page.charts.svg import (
     WIDE,
     add,
     canvas,
-    serialised,
+    serialise,
     series,
-    shortened,
+    shorten,
     target,
     text_width,
     write,
@@ -42,10 +42,10 @@ def matrix(
     if not rows or not columns:
         root = canvas(width, 80, title or "heat map")
         nothing(root, Box(0, 0, width, 80))
-        return serialised(root)
+        return serialise(root)
     texts = [[_said(value, form) for value in line] for line in values]
     left, cell = _sizes(rows, columns, texts, styles is not None, width)
-    heads = [shortened(name, 110) for name in columns]
+    heads = [shorten(name, 110) for name in columns]
     tilted = any(text_width(head) > cell[0] - 4 for head in heads)
     top = (22 if title else 4) + (TILT * max(map(text_width, heads)) + 14 if tilted else LINE + 6)
     root = canvas(width, top + cell[1] * len(rows) + 4, title or f"{len(rows)} by {len(columns)} values")
@@ -59,7 +59,7 @@ def matrix(
         cells = zip(columns, texts[index], shades[index], strict=True)
         for place, (column, text, shade) in enumerate(cells):
             _cell(group, (name, column), text, shade, box, place, (index, place) == (0, 0))
-    return serialised(root)
+    return serialise(root)
 
 
 def _said(value: float | None, form: str) -> str:
@@ -70,7 +70,7 @@ def _sizes(
     rows: Sequence[str], columns: Sequence[str], texts: Sequence[Sequence[str]], marked: bool, width: int
 ) -> tuple[float, tuple[float, float]]:
     """Return where the cells begin, and a cell's width and height."""
-    left = max(text_width(shortened(name, width * 0.28)) for name in rows) + 16 + 18 * marked
+    left = max(text_width(shorten(name, width * 0.28)) for name in rows) + 16 + 18 * marked
     longest = max(text_width(text) for line in texts for text in line)
     across = min((width - left - 40) / len(columns), max(longest + 18, 80.0 if marked else 44.0))
     return left, (across, max(min(across, 32.0), LINE))
@@ -103,7 +103,7 @@ def _row(root: Element, name: str, style: int | None, box: Box) -> Element:
     if style is not None:
         marker(group, style, 10, line, 5.5)
     start = 4 if style is None else 22
-    write(group, shortened(name, box.left - start - 6), "tick" if style is None else "name", start, line + 4.5)
+    write(group, shorten(name, box.left - start - 6), "tick" if style is None else "name", start, line + 4.5)
     return group
 
 

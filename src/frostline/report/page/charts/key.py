@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 from frostline.report.page.charts.marks import colour, dash, marker
-from frostline.report.page.charts.svg import add, series, shortened, text_width, write
+from frostline.report.page.charts.svg import add, series, shorten, text_width, write
 
 Named = tuple[str, int]  # with its style number
 SAMPLE = 30.0
@@ -25,14 +25,14 @@ def draw_key(root: Element, named: Sequence[Named], width: float, lines: bool = 
             ends = {"x1": left, "x2": left + SAMPLE - 6, "y1": line, "y2": line}
             add(group, "line", "line", **ends, stroke_dasharray=dash(style) or "none")
         marker(group, style, left + (SAMPLE - 6) / 2, line, 4.5)
-        write(group, shortened(name, width - SAMPLE - 8), "name", left + SAMPLE, line + 4.5)
+        write(group, shorten(name, width - SAMPLE - 8), "name", left + SAMPLE, line + 4.5)
 
 
 def _entries(named: Sequence[Named], width: float) -> Iterator[tuple[Named, float, float]]:
     """Yield every name with its left and top, in rows of the chart's width."""
     left, top = 4.0, 0.0
     for name, style in named:
-        size = SAMPLE + text_width(shortened(name, width - SAMPLE - 8)) + 14
+        size = SAMPLE + text_width(shorten(name, width - SAMPLE - 8)) + 14
         if left > 4 and left + size - 14 > width:
             left, top = 4.0, top + ROW
         yield (name, style), left, top

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.svg import add, serialised
+from frostline.report.page.charts.svg import add, serialise
 
 COLOURS = 8  # as many as chart.css has, .s0 to .s7
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "5 2 2 2 2 2", "3 6")
@@ -54,7 +54,7 @@ def swatch(style: int) -> str:
     """Return a style's marker as a small <svg> for a line of text."""
     root = Element("svg", {"class": f"swatch {colour(style)}", "viewBox": "-8 -8 16 16", "aria-hidden": "true"})
     marker(root, style, 0, 0)
-    return serialised(root)
+    return serialise(root)
 
 
 def _star(corners: int, inner: float, turn: float = 0.0, outer: float = 1.15) -> Shape:

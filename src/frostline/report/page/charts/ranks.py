@@ -8,7 +8,7 @@ from frostline.report.page.charts.frame import nothing
 from frostline.report.page.charts.marks import colour, look, marker
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import Scale, drawable
-from frostline.report.page.charts.svg import WIDE, add, canvas, serialised, shortened, target, text_width, write
+from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, shorten, target, text_width, write
 
 Ranked = tuple[str, float, int]  # name, average rank, style number
 STEP = 24.0
@@ -36,9 +36,9 @@ def ranking(
     root = canvas(width, height, f"Average ranks of {len(ranked)} strategies, lower is better")
     if not ranked:
         nothing(root, Box(0, 0, width, height))
-        return serialised(root)
+        return serialise(root)
     wide = width >= WIDE
-    side = max(text_width(shortened(name, width * 0.3)) for name, _, _ in ranked) + 30 if wide else 4.0
+    side = max(text_width(shorten(name, width * 0.3)) for name, _, _ in ranked) + 30 if wide else 4.0
     margin = side + 24 if wide else 62.0
     across = Scale(1.0, max(2.0, float(len(ranked)), ranked[-1][1]), margin, width - margin)
     _axis(root, across, axis, critical)
@@ -50,7 +50,7 @@ def ranking(
         row = below + STEP * (place if first else len(ranked) - 1 - place) + 12
         group = _strategy(root, one, across(one[1]), axis, row, side if first else width - side)
         _label(group, one, across(one[1]), row, side if first else width - side, width * 0.3 if wide else None)
-    return serialised(root)
+    return serialise(root)
 
 
 def _axis(root: Element, across: Scale, height: float, critical: float | None) -> None:
@@ -85,8 +85,8 @@ def _label(group: Element, one: Ranked, place: float, row: float, side: float, w
     name, rank, _ = one
     outer, inner = ("end", "start") if side < place else ("start", "end")
     if widest is None:
-        write(group, shortened(name, max(abs(place - side) - 6, 50)), "name", side, row - 4, text_anchor=inner)
+        write(group, shorten(name, max(abs(place - side) - 6, 50)), "name", side, row - 4, text_anchor=inner)
         return
     shift = -8 if side < place else 8
-    write(group, shortened(name, widest), "name", side + shift, row + 4.5, text_anchor=outer)
+    write(group, shorten(name, widest), "name", side + shift, row + 4.5, text_anchor=outer)
     write(group, f"{rank:.2f}", "number", side - shift * 0.5, row - 4, text_anchor=inner)

@@ -8,7 +8,7 @@ from frostline.report.page.charts.frame import Axis, Frame, frame, left_out, not
 from frostline.report.page.charts.marks import colour, look, marker, whisker
 from frostline.report.page.charts.place import Box, Segment, free_place, leader
 from frostline.report.page.charts.scale import drawable
-from frostline.report.page.charts.svg import LINE, WIDE, add, canvas, serialised, shortened, target, text_width, write
+from frostline.report.page.charts.svg import LINE, WIDE, add, canvas, serialise, shorten, target, text_width, write
 
 FRONT = "Pareto front"
 
@@ -42,7 +42,7 @@ def scatter(
     outer = Box(4, 4, width - 14, height - 6)
     if not drawn:
         nothing(root, outer)
-        return serialised(root)
+        return serialise(root)
     place = frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
     chosen = sorted((point for point in drawn if point.name in front), key=lambda point: point.x)
     steps = _front(root, chosen, place)
@@ -51,7 +51,7 @@ def scatter(
     taken = [step.widened(1.5) for step in steps]
     _name_front(root, steps, place, _names(groups, drawn, place, taken))
     left_out(root, [point.name for point in points if point not in drawn], outer)
-    return serialised(root)
+    return serialise(root)
 
 
 def _extents(points: Sequence[Point], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
@@ -108,7 +108,7 @@ def _names(groups: Sequence[Element], points: Sequence[Point], place: Frame, tak
     written = list(taken)
     widest = (place.area.right - place.area.left) * 0.45
     for index, (group, point) in enumerate(zip(groups, points, strict=True)):
-        name = shortened(point.name, widest)
+        name = shorten(point.name, widest)
         centre = (place.x(point.x), place.y(point.y))
         others = written + [box for other, boxes in enumerate(marks) if other != index for box in boxes]
         box = free_place(centre, (text_width(name), LINE - 2), marks[index], others, _inside(place))

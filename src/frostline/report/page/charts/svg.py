@@ -35,7 +35,7 @@ def text_width(text: str, size: float = SIZE) -> float:
     return size * sum(wide)
 
 
-def shortened(text: str, width: float, size: float = SIZE) -> str:
+def shorten(text: str, width: float, size: float = SIZE) -> str:
     """Return ``text``, its end replaced by an ellipsis where it is wider than ``width``."""
     if text_width(text, size) <= width:
         return text
@@ -95,7 +95,7 @@ def target(parent: Element, name: str, tip: str, kind: str, first: bool = True, 
     return group
 
 
-def serialised(root: Element) -> str:
+def serialise(root: Element) -> str:
     """Return a chart as text."""
     return tostring(root, encoding="unicode")
 

@@ -16,7 +16,7 @@ from frostline.report.page.sections.results import results
 from frostline.report.page.sections.tuning import tuning
 from frostline.report.page.sections.warnings import warnings
 from frostline.report.read.axes import kind
-from frostline.report.read.runs import as_object, parsed
+from frostline.report.read.runs import as_object, parse_shared
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import duration, join_names, plural, score
 
@@ -67,7 +67,7 @@ def _subtitle(analysis: Analysis) -> str:
 def _kinds(analysis: Analysis, node: str) -> str:
     """Return what the finished runs have as a component, each once."""
     runs = (run for label in analysis.labels for run in analysis.cell(label, None))
-    return join_names(list(dict.fromkeys(kind(as_object(parsed(run.config).get(node))) for run in runs)), 4)
+    return join_names(list(dict.fromkeys(kind(as_object(parse_shared(run.config).get(node))) for run in runs)), 4)
 
 
 def _lines(verdict: str) -> str:

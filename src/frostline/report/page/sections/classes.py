@@ -12,7 +12,7 @@ from frostline.report.page.sections.limits import MOST_BLOCKS
 from frostline.report.read.answers import Tags
 from frostline.report.read.details import read_confusion
 from frostline.report.read.predictions import read_answers
-from frostline.report.read.runs import Block, RunSummary, at, parsed
+from frostline.report.read.runs import Block, RunSummary, at, parse_shared
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import count, plural, score
 
@@ -61,7 +61,7 @@ def _where(analysis: Analysis, block: Block) -> str:
 
 
 def _classes(run: RunSummary) -> list[str]:
-    names = at(parsed(run.data), "classes")
+    names = at(parse_shared(run.data), "classes")
     return [str(name) for name in names] if isinstance(names, list) else []
 
 

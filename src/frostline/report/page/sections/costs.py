@@ -7,7 +7,7 @@ from statistics import fmean
 from frostline.report.page.charts import Axis, Line, lines
 from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
-from frostline.report.read.runs import Block, as_object, number, parsed
+from frostline.report.read.runs import Block, as_object, number, parse_shared
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import count, duration, flops, plural, size
 
@@ -135,4 +135,4 @@ def _examples_line(analysis: Analysis, label: str, blocks: Sequence[Block]) -> L
 
 
 def _training_examples(data: str) -> float | None:
-    return number(as_object(parsed(data).get("counts")).get("train"))
+    return number(as_object(parse_shared(data).get("counts")).get("train"))

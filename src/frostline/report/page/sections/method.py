@@ -8,7 +8,7 @@ import yaml
 
 from frostline.report.page.parts import CodeBlock, Entry, Fold, Part, Section, Table, Text
 from frostline.report.read.axes import kind, leaves
-from frostline.report.read.runs import Block, RunSummary, as_object, at, machine, parsed
+from frostline.report.read.runs import Block, RunSummary, as_object, at, machine, parse_shared
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import NONE, duration, join_names, plural, rate
 
@@ -79,14 +79,14 @@ def _budget(budget: Mapping[str, Any]) -> str:
 def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     readers: Sequence[tuple[str, Callable[[RunSummary], str]]] = (
         ("data", _data),
-        ("data content", lambda run: str(at(parsed(run.data), "content") or "")[:PRINT]),
-        ("data fingerprint", lambda run: str(at(parsed(run.data), "fingerprint") or "")[:PRINT]),
+        ("data content", lambda run: str(at(parse_shared(run.data), "content") or "")[:PRINT]),
+        ("data fingerprint", lambda run: str(at(parse_shared(run.data), "fingerprint") or "")[:PRINT]),
         ("task", lambda run: run.declaration.name),
         ("classes", _classes),
         ("backbone", _backbone),
         ("machine", machine),
         ("epochs", lambda run: str(run.epochs) if run.epochs is not None else ""),
-        ("versions", lambda run: _pairs(as_object(at(parsed(run.made), "versions")))),
+        ("versions", lambda run: _pairs(as_object(at(parse_shared(run.made), "versions")))),
         ("git", _git),
     )
     for name, read in readers:
@@ -124,14 +124,14 @@ def _by_run(run: RunSummary) -> str:
 
 
 def _data(run: RunSummary) -> str:
-    config, counts = as_object(parsed(run.config).get("data")), as_object(at(parsed(run.data), "counts"))
+    config, counts = as_object(parse_shared(run.config).get("data")), as_object(at(parse_shared(run.data), "counts"))
     where = [str(config[key]) for key in ("root", "manifest") if config.get(key)]
     splits = [split for split in SPLITS if split in counts] + [split for split in counts if split not in SPLITS]
     return ", ".join([kind(config), *where, *(f"{split} {counts[split]}" for split in splits)])
 
 
 def _git(run: RunSummary) -> str:
-    git = as_object(at(parsed(run.made), "git"))
+    git = as_object(at(parse_shared(run.made), "git"))
     return (
         f"commit {git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}"
         if git
@@ -140,7 +140,7 @@ def _git(run: RunSummary) -> str:
 
 
 def _classes(run: RunSummary) -> str:
-    names = at(parsed(run.data), "classes")
+    names = at(parse_shared(run.data), "classes")
     return (
         f"{len(names)}: {join_names([str(name) for name in names], MOST_CLASSES)}"
         if isinstance(names, list) and names
@@ -149,11 +149,11 @@ def _classes(run: RunSummary) -> str:
 
 
 def _backbone(run: RunSummary) -> str:
-    backbone = parsed(run.backbone)
+    backbone = parse_shared(run.backbone)
     if not backbone:
         return ""
-    given = at(parsed(run.config), "backbone", "weights")
-    random = at(parsed(run.plan), "pretrained") is False or given == "none"
+    given = at(parse_shared(run.config), "backbone", "weights")
+    random = at(parse_shared(run.plan), "pretrained") is False or given == "none"
     weights = "random weights" if random else f"weights {str(backbone.get('fingerprint'))[:PRINT]}"
     return f"{backbone.get('name')}, {weights}"
 
@@ -168,7 +168,7 @@ def _configs(analysis: Analysis) -> Iterator[Part]:
     for run in analysis.comparison.runs:
         if run.config != "{}":
             firsts.setdefault((run.label, run.block), run)
-    tables = {cell: _flat(parsed(run.config)) for cell, run in firsts.items()}
+    tables = {cell: _flat(parse_shared(run.config)) for cell, run in firsts.items()}
     if not tables:
         return
     first, *others = tables.values()

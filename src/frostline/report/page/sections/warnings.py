@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from frostline.report.read.runs import RunSummary, as_object, at, parsed
+from frostline.report.read.runs import RunSummary, as_object, at, parse_shared
 from frostline.report.statistics.analysis import Analysis
 from frostline.units import join_names, plural
 
@@ -37,8 +37,8 @@ def _data(analysis: Analysis) -> Iterator[str]:
     """
     prints: dict[tuple[str, int | None], set[str]] = {}
     for run in _done(analysis):
-        if fingerprint := at(parsed(run.data), "fingerprint"):
-            config = as_object(parsed(run.config).get("data"))
+        if fingerprint := at(parse_shared(run.data), "fingerprint"):
+            config = as_object(parse_shared(run.config).get("data"))
             drawn = any(config.get(key) is not None for key in DRAWN_BY_SEED)
             key = analysis.keys[run.block], run.seed if drawn else None
             prints.setdefault(key, set()).add(str(fingerprint)[:12])
@@ -53,9 +53,9 @@ def _data(analysis: Analysis) -> Iterator[str]:
 
 def _versions(analysis: Analysis) -> Iterator[str]:
     made = {run.made for run in _done(analysis)}
-    found = [as_object(at(parsed(one), "versions")) for one in made]
+    found = [as_object(at(parse_shared(one), "versions")) for one in made]
     names = sorted({name for one in found for name in one if len({other.get(name) for other in found}) > 1})
-    commits = {at(parsed(one), "git", "commit") for one in made}
+    commits = {at(parse_shared(one), "git", "commit") for one in made}
     if len(commits) > 1:
         names.append("the git commit")
     if names:
@@ -72,6 +72,6 @@ def _machines(analysis: Analysis) -> Iterator[str]:
 
 
 def _metrics(analysis: Analysis) -> Iterator[str]:
-    found = {str(parsed(run.config).get("monitor", "accuracy")) for run in _done(analysis)}
+    found = {str(parse_shared(run.config).get("monitor", "accuracy")) for run in _done(analysis)}
     if len(found) > 1:
         yield f"The runs were selected by different validation metrics: {join_names(sorted(found))}."
