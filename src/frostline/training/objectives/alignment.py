@@ -26,6 +26,7 @@ class Alignment(Objective):
     """
 
     scored = False
+    name_in_plans = "align"
 
     def begin(self, module: "FineTuner") -> None:
         """Take what is known of the source. Raises UserError where nothing is."""

@@ -54,11 +54,12 @@ class Objective(ABC):
     """What a phase minimises. A phase uses a copy, so what is kept at its beginning ends with it.
 
     ``scored`` says whether an epoch of it can be the best one, by the task's scores; ``solvable`` whether what
-    ``frostline.training.solve`` finds is its optimum.
+    ``frostline.training.solve`` finds is its optimum; ``name_in_plans`` by which name a plan's phase can ask for it.
     """
 
     scored: ClassVar[bool] = True
     solvable: ClassVar[bool] = False
+    name_in_plans: ClassVar[str | None] = None
 
     def begin(self, module: "FineTuner") -> None:  # noqa: B027
         """Prepare for a phase that begins or goes on. Raises UserError where the network does not have what it needs.
