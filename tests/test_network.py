@@ -72,7 +72,7 @@ def test_ranks_of_one_machine_listen_to_nobody_beyond_it_and_read_no_pickle(
     config = resolve(compose("run", [*small, *options, "launcher.threads=1", f"outputs={tmp_path}/out"]))
     folder = run_folder(tmp_path / "out", run_id(config))
     folder.mkdir(parents=True)
-    (folder / "resolved.yaml").write_text(yaml.safe_dump(config))
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
     command = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / "resolved.yaml")]
     seen: list[str] = []
     with subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL) as leader:
