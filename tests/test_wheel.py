@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 PROBE = """
 import frostline, sys
 from frostline.config.compose import compose, resolve
-from frostline.config.schema import conf_dir
+from frostline.config.schema import Compare, conf_dir
 assert resolve(compose("run", ["freeze=gradual"])).freeze["_target_"].endswith("gradual")
-assert resolve(compose("compare", ["experiment=demo"])).compare["seeds"]
+assert resolve(compose("compare", ["experiment=demo"]), Compare).compare.seeds
 print(frostline.__file__)
 print(conf_dir())
 """
