@@ -23,6 +23,13 @@ def join_lines(lines: Sequence[str], most: int = 10) -> str:
     return "; ".join(lines[:most]) + more
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error of another library says first, without its full stop; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
+    said = (lines or [type(error).__name__])[0]
+    return (f"{said} {lines[1]}" if said.endswith(":") and len(lines) > 1 else said).rstrip(".:")
+
+
 def printable(text: str) -> str:
     """Return ``text`` with escapes in place of the signs that a terminal would obey, or could not show."""
     if text.isprintable():

@@ -12,7 +12,7 @@ from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, 
 from frostline.backbones.weights.loading import check_finite
 from frostline.backbones.weights.wrappers import shorten
 from frostline.data.inputs import digest
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, choices, first_line
 
 POOLER = "pooler"
 # What of a config says nothing of what the network computes.
@@ -136,13 +136,6 @@ def explain_errors(name: str, missing: str = "") -> Iterator[None]:
         raise UserError(
             f"{KEY}: {name} cannot be loaded ({first_line(error)}); give a hub name, or a folder with safetensors."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error of another library says first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = (lines or [type(error).__name__])[0]
-    return (f"{said} {lines[1]}" if said.endswith(":") and len(lines) > 1 else said).rstrip(".:")
 
 
 def describe_architecture(model: nn.Module, config: Any) -> str:
