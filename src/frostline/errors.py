@@ -1,7 +1,5 @@
 """The one kind of error a user can cause."""
 
-from collections.abc import Sequence
-
 
 class UserError(ValueError):
     """A user's mistake: one sentence that names the key or file, what was wrong and what would be right.
@@ -15,12 +13,6 @@ def choices(what: str, value: object, allowed: object) -> UserError:
     """Return the error for ``value`` of ``what`` that is not among ``allowed`` (any iterable of names)."""
     names = ", ".join(str(name) for name in allowed)  # type: ignore[attr-defined]
     return UserError(f"{what}: {value!r} is not known; choose one of: {names}.")
-
-
-def join_lines(lines: Sequence[str], most: int = 10) -> str:
-    """Return ``lines`` as one text that stays readable when there are thousands."""
-    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -7,8 +7,9 @@ from torch import nn
 
 from frostline.backbones.base import find_kinds
 from frostline.backbones.groups import generic_groups
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.freeze.plan import HEAD, Phase, learning_rates
+from frostline.units import join_lines
 
 Patterns = str | Sequence[str]
 """Paths of modules or parameters (``net.fc``), or globs over the names of parameters (``net.*.bias``)."""
