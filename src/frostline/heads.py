@@ -1,5 +1,7 @@
 """Heads: the task-specific layers that stand on a backbone's features."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,22 +11,59 @@ from frostline.errors import UserError, choices
 from frostline.tasks.base import Task
 
 SOLVERS = (None, "lbfgs")
+SMALLEST = 1e-12
+"""A tap that varies less than this in all does not vary."""
 
 
 class Head(nn.Module):
     """What every head has: ``features [B, D] -> logits [B, classes]``, and how its first fit is found.
 
     ``solver`` is ``None`` (gradient steps) or ``"lbfgs"`` (a phase that trains the head alone is solved
-    to the optimum instead, see :mod:`frostline.training.solve`).
+    to the optimum instead, see :mod:`frostline.training.solve`). A head with a ``scaling`` reads taps: it is fitted
+    to training samples before the head first trains.
     """
 
     solver: str | None
+    scaling: "Scaling | None"
 
-    def __init__(self, solver: str | None = None):
+    def __init__(self, solver: str | None = None, widths: Sequence[int] = ()):
         super().__init__()
+        self.scaling = Scaling(widths) if widths else None
         if solver not in SOLVERS:
             raise choices("head.solver", solver, ("null", "lbfgs"))
         self.solver = solver
+
+
+class Scaling(nn.Module):
+    """Brings taps that stand side by side [B, D] to one variance: each is centred and multiplied by one number.
+
+    ``widths`` are theirs, in order. Until ``fit`` is called they stay as they are. A tap whose factor is 0 is not read.
+    """
+
+    centre: Tensor
+    factors: Tensor
+    fitted: Tensor
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        self.widths = list(widths)
+        self.register_buffer("centre", torch.zeros(sum(widths)))
+        self.register_buffer("factors", torch.ones(len(widths)))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    @torch.no_grad()
+    def fit(self, taps_ND: Tensor) -> None:
+        """Measure training samples [N, D]: each tap gets the same variance in all, of 1 in the mean of all numbers."""
+        variance_D, mean_D = torch.var_mean(taps_ND.double(), dim=0, correction=0)
+        each = torch.stack([part.sum() for part in variance_D.split(self.widths)])
+        wanted = sum(self.widths) / len(self.widths)
+        self.centre.copy_(mean_D)
+        self.factors.copy_(torch.where(each > 0, (wanted / each.clamp_min(SMALLEST)).sqrt(), 0.0))
+        self.fitted.fill_(True)
+
+    def forward(self, taps_BD: Tensor) -> Tensor:
+        widths = torch.tensor(self.widths, device=self.factors.device)
+        return (taps_BD - self.centre) * self.factors.repeat_interleave(widths, output_size=len(self.centre))
 
 
 class Linear(Head):
@@ -42,6 +81,34 @@ class Linear(Head):
 
     def forward(self, features_BD: Tensor) -> Tensor:
         return self.linear(self.dropout(features_BD))
+
+
+class Taps(Head):
+    """One layer over several depths of a network, each brought to one variance: ``taps [B, D] -> logits``.
+
+    ``features`` is the width of all of them, ``widths`` that of each, ``taps`` which they are, as a config says it.
+    After Head2Toe (Evci et al. 2022, arXiv:2201.03529).
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        widths: Sequence[int],
+        taps: str | Sequence[str] | None,
+        solver: str | None,
+        dropout: float,
+    ):
+        super().__init__(solver, widths)
+        self.taps = taps
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, taps_BD: Tensor) -> Tensor:
+        assert self.scaling is not None
+        return self.linear(self.dropout(self.scaling(taps_BD)))
 
 
 class MLP(Head):

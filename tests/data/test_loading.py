@@ -129,7 +129,7 @@ def test_what_is_kept_on_a_gpu_is_indexed_there_and_nothing_goes_over_in_a_step(
     allow(monkeypatch, 2 * 1600 / SHARE)
     pretended = FakeTensorMode(allow_non_fake_inputs=True)
     with pretended:
-        cache.move_to_device(sources)
+        cache.move_to_device(sources.values())
         data.use(sources)
         loader: Any = data.train_dataloader()
     assert sources["train"].device == CUDA and not loader.ahead and not loader.pin_memory
@@ -149,7 +149,7 @@ def test_what_does_not_fit_a_gpu_or_has_lengths_stays(monkeypatch: pytest.Monkey
     _, cache, sources = stored(100)
     allow(monkeypatch, 2 * 1600 / SHARE - 8)
     sources["val"] = CachedSplit({0: Activations([torch.zeros(6, 4)], torch.tensor([1, 2, 3]))}, 0.0)
-    cache.move_to_device(sources)
+    cache.move_to_device(sources.values())
     assert sources["train"].device is None and sources["val"].device == torch.device("cpu")
     cache.begin()
     assert len(sources["train"].views) == 2

@@ -82,7 +82,7 @@ def test_flops_are_those_counted_by_hand(train: dict[str, Train], backward: int)
     assert find_cuts(backbone, 8)[-1].flops == CONV + DEPTHWISE + LAST
     assert head_flops(head, 5) == HEAD
     flags = [parameter.requires_grad for parameter in backbone.parameters()]
-    assert backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
+    assert backward_flops(backbone, backbone, head, Phase("phase", 1, train), 8) == backward
     assert [parameter.requires_grad for parameter in backbone.parameters()] == flags
     assert all(parameter.grad is None for parameter in [*backbone.parameters(), *head.parameters()])
 

@@ -88,16 +88,16 @@ def pool_activation(activation: Inputs, cut: Cut) -> Tensor:
     return activation.mean(dim=cut.places) if cut.places else activation.flatten(1)
 
 
-class _Part(nn.Module):
+class Part(nn.Module):
     """A part of a backbone over the same modules: their modes are the backbone's business."""
 
-    def train(self, mode: bool = True) -> "_Part":
+    def train(self, mode: bool = True) -> "Part":
         """Set this module's own flag alone, so that no frozen module is made to train by accident."""
         self.training = mode
         return self
 
 
-class Prefix(_Part):
+class Prefix(Part):
     """From inputs to the activations at cuts."""
 
     def __init__(self, graph: nn.Module) -> None:
@@ -122,40 +122,58 @@ class _Whole(nn.Module):
         return (self.backbone(inputs),)
 
 
-class Suffix(_Part):
-    """From the activation at a cut to the features: one part in eval mode, one for the modes under training."""
+class Suffix(Part):
+    """From the activation at a cut (None: the inputs) to those at ``ends``, by default to the features.
 
-    def __init__(self, backbone: Backbone, cut: Cut) -> None:
+    One part serves eval mode, one the modes under training.
+    """
+
+    def __init__(self, backbone: Backbone, cut: Cut | None, ends: Sequence[str] = (FEATURES,)) -> None:
         super().__init__()
-        self.cut = cut
+        self.cut, self.ends = cut, list(ends)
+        self._start = None if cut is None else cut.name
         self._backbone = [backbone]  # in a list, so that it is not registered as a part of this module
         self._watched = list(backbone.modules())  # to walk the tree in every step would cost milliseconds
-        if cut.name != FEATURES:
+        if not self._is_empty:
             with evaluating(backbone):
-                self.eval_graph = backbone.part(cut.name, [FEATURES])
+                self.eval_graph = self._trace()
             self.refresh()
 
+    @property
+    def _is_empty(self) -> bool:
+        return self.ends == [self._start]
+
+    def _trace(self) -> nn.Module:
+        backbone = self._backbone[0]
+        whole = self._start is None and self.ends == [FEATURES]  # which needs no tracing
+        return _Whole(backbone) if whole else backbone.part(self._start, self.ends)
+
     def refresh(self) -> None:
-        """Follow the backbone's present modes. ``forward`` does so itself, except inside torch.compile.
+        """Follow the backbone's present modes. ``run`` does so itself, except inside torch.compile.
 
         There the graph refreshed last serves training, and the suffix's own flag chooses between the two.
         """
         present = tuple(module.training for module in self._watched)
-        if self.cut.name != FEATURES and getattr(self, "traced_modes", None) != present:
+        if not self._is_empty and getattr(self, "traced_modes", None) != present:
             self.traced_modes = present
-            self.train_graph = self._backbone[0].part(self.cut.name, [FEATURES])
+            self.train_graph = self._trace()
 
     def forward(self, activation: Inputs) -> Inputs:
-        """Return the features [B, num_features]; a copy is worked on, as a network may work in place."""
-        if self.cut.name == FEATURES:
-            return activation
+        """Return the features [B, num_features]."""
+        return self.run(activation)[0]
+
+    def run(self, activation: Inputs) -> tuple[Inputs, ...]:
+        """Return the values at ``ends``; a copy is worked on, as a network may work in place."""
+        if self._is_empty:
+            return (activation,)
         training = self.training
         if not torch.compiler.is_compiling():
             self.refresh()
             training = any(self.traced_modes)
         graph = self.train_graph if training else self.eval_graph
-        return graph(map_values(self._copy, activation))[0]
+        return graph(activation if self.cut is None else map_values(self._copy, activation))
 
     def _copy(self, values: Tensor) -> Tensor:
+        assert self.cut is not None
         layout = self.cut.layout or tuple(range(values.ndim))
         return torch.empty_permuted(values.shape, layout, dtype=values.dtype, device=values.device).copy_(values)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -56,9 +56,32 @@ class Ragged(NamedTuple):
         values = self.values.masked_fill(~self.mask[..., None], 0)
         return values.sum(dim=1) / self.lengths.clamp_min(1)[:, None].to(values.dtype)
 
+    def max(self) -> Tensor:
+        """Return the maximum [B, D] over what is real, 0 where nothing is."""
+        values = self.values.masked_fill(~self.mask[..., None], -torch.inf).amax(dim=1)
+        return values.masked_fill(self.lengths[:, None] == 0, 0)
+
 
 Inputs = Tensor | Ragged
 """What a backbone takes: images [B, 3, S, S] as uint8, or sequences."""
+
+
+class Tapped(NamedTuple):
+    """What is stored of a batch for a head that reads several depths of a network.
+
+    ``activation`` is that at the cut from which the network is run (None: it is not run at all), ``taps`` are the
+    pooled activations [B, D] at or below it, by name.
+    """
+
+    activation: Inputs | None
+    taps: dict[str, Tensor]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Tapped":
+        """Return the same on a device; ``non_blocking`` is torch's."""
+        return Tapped(
+            None if self.activation is None else self.activation.to(device, non_blocking=non_blocking),
+            {name: tap.to(device, non_blocking=non_blocking) for name, tap in self.taps.items()},
+        )
 
 
 def pad_sequences(sequences: Sequence[Tensor]) -> Ragged:
@@ -240,7 +263,10 @@ UNITS = {"size": "image", "tokens": "text", "seconds": "speech"}
 """What says how large a sample is, as a key of data and as a parameter of what is built for them: of which modality."""
 
 
-def send(inputs: Inputs, device: torch.device) -> Inputs:
+Sent = TypeVar("Sent", Tensor, Ragged, Inputs, Tapped)
+
+
+def send(inputs: Sent, device: torch.device) -> Sent:
     """Return inputs on a device; a GPU of CUDA's is not waited for, where they lie in pinned memory."""
     return inputs.to(device, non_blocking=device.type == "cuda")
 

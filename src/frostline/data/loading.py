@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from frostline.data.inputs import Inputs
+from frostline.data.inputs import Inputs, Tapped
 from frostline.data.threads import make_ahead
 from frostline.errors import UserError
 
@@ -22,8 +22,12 @@ class Source(Protocol):
         ...
 
 
-class Stored(Source, Protocol):
+class Stored(Protocol):
     """A source whose samples were made before: in memory, of this machine or of a ``device``, or in files (None)."""
+
+    def inputs(self, indices: Tensor, view: int) -> Inputs | Tapped:
+        """Return what is stored [B, ...] of these samples [B] under this view (0 for val and test)."""
+        ...
 
     @property
     def device(self) -> torch.device | None: ...
@@ -35,7 +39,7 @@ class Served(Dataset[dict[str, Any]]):
     Batches that have yet to be ``augmented``, where the network is, say their view.
     """
 
-    def __init__(self, source: Source, labels: Tensor, augmented: bool = False) -> None:
+    def __init__(self, source: Source | Stored, labels: Tensor, augmented: bool = False) -> None:
         self.source, self.labels, self.augmented = source, labels, augmented
 
     def __getitem__(self, index: tuple[int, Tensor, Tensor]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, items_of, pad_sequences, values_of
+from frostline.data.inputs import Inputs, Ragged, Tapped, items_of, pad_sequences, values_of
 
 
 class Activations:
@@ -40,6 +40,12 @@ class Activations:
         place = int(torch.searchsorted(self.starts, start, right=True)) - 1 if len(self.parts) > 1 else 0
         offset = int(self.starts[place])
         return self.parts[place][start - offset : end - offset]
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Return the rows [B, ...] at these places."""
+        found = self.select(indices)
+        assert isinstance(found, Tensor), "sequences are no rows"
+        return found
 
     def whole(self) -> Tensor:
         """Return all rows [N, ...] in memory."""
@@ -81,6 +87,41 @@ class CachedSplit:
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)
+
+
+class TappedSplit:
+    """What is stored of one split for a head that reads several depths; a data source like the split itself.
+
+    ``activation`` is that at the cut from which the network is run, None where it is not run; ``taps`` are by name, in
+    depth order.
+    """
+
+    def __init__(self, activation: CachedSplit | None, taps: Mapping[str, CachedSplit]):
+        self.activation, self.taps = activation, dict(taps)
+
+    @property
+    def parts(self) -> list[CachedSplit]:
+        """All that is stored."""
+        return [*self.taps.values(), *([] if self.activation is None else [self.activation])]
+
+    @property
+    def seconds_per_sample(self) -> float:
+        """What one process took to compute the deepest of it for one sample."""
+        return max(part.seconds_per_sample for part in self.parts)
+
+    @property
+    def device(self) -> torch.device | None:
+        """In which memory all of it lies; None: some is read from files."""
+        found = {part.device for part in self.parts}
+        return found.pop() if len(found) == 1 else None
+
+    def inputs(self, indices: Tensor, view: int) -> Tapped:
+        """Return what is stored of these samples in this view."""
+        activation = None if self.activation is None else self.activation.inputs(indices, view)
+        return Tapped(activation, {name: tap.views[view].rows(indices) for name, tap in self.taps.items()})
+
+
+StoredSplit = CachedSplit | TappedSplit
 
 
 def sort_outputs(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

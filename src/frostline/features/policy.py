@@ -1,11 +1,12 @@
 """For each phase of a plan: at which cut it is cached, which views it sees, what stays as it is for later phases."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
+from frostline.backbones.taps import Tap
 from frostline.data.base import DataModule
 from frostline.freeze.plan import Plan, learning_rates
 from frostline.units import size
@@ -17,14 +18,23 @@ BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
 
 @dataclass(frozen=True)
 class Choice:
-    """The cut of a phase (None: run the frozen prefix every time) and the reason in a few words."""
+    """The cut at which a phase's activations are stored, the taps that are stored of it, and the reason in a few words.
+
+    Without either the frozen prefix is run every time. Without a cut, all that the head reads is among the taps.
+    """
 
     cut: Cut | None
     reason: str
+    taps: tuple[Tap, ...] = ()
+
+    @property
+    def stored(self) -> list[Cut]:
+        """What is stored, the deepest last."""
+        return [*self.taps, *([] if self.cut is None else [self.cut])]
 
 
 class Need(NamedTuple):
-    """An entry of the cache: a split, a cut, and a view of the split."""
+    """An entry of the cache: a split, a cut or a tap, and a view of the split."""
 
     split: str
     cut: Cut
@@ -32,22 +42,53 @@ class Need(NamedTuple):
 
 
 class CachePolicy:
-    """What is cached of each phase of a run, asked by the run itself and by the survey before it alike."""
+    """What is cached of each phase of a run, asked by the run itself and by the survey before it alike.
 
-    def __init__(self, plan: Plan, backbone: Backbone, data: DataModule, choices: Sequence[Choice]):
+    ``taps`` are those that the head reads, none where it reads the features.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backbone: Backbone,
+        data: DataModule,
+        choices: Sequence[Choice],
+        taps: Sequence[Tap] = (),
+    ):
         self.plan, self.data = plan, data
         self.cuts = find_cuts(backbone, data.typical)
         self.choices = list(choices)
+        self.read = list(taps) or self.cuts[-1:]
         self._trained = [set(learning_rates(phase, backbone.groups, backbone.kinds())) for phase in plan.phases]
 
     def cut(self, index: int) -> Cut | None:
-        """Return the cut that a phase is cached at, None where it is not."""
+        """Return the cut from which the network is run in a phase, None where from its inputs, or not at all."""
         return self.choices[index].cut
 
-    def has_features(self, index: int) -> bool:
-        """Return whether a phase is cached at the end of the backbone."""
+    def taps(self, index: int) -> tuple[Tap, ...]:
+        """Return the taps that are stored for a phase."""
+        return self.choices[index].taps
+
+    def stored(self, index: int) -> list[Cut]:
+        """Return the cut and the taps that are stored for a phase; nothing where it is not cached."""
+        return self.choices[index].stored
+
+    def reads_stored(self, index: int) -> bool:
+        """Return whether all that the head reads in a phase is stored: nothing of the network is run."""
+        names = {one.name for one in self.stored(index)}
+        return all(one.name in names for one in self.read)
+
+    def spared(self, index: int) -> int:
+        """Return the FLOPs of one sample's forward pass that a phase need not do."""
+        if self.reads_stored(index):
+            return self.flops
         cut = self.cut(index)
-        return cut is not None and cut.name == self.cuts[-1].name
+        return 0 if cut is None else cut.flops
+
+    @property
+    def flops(self) -> int:
+        """The FLOPs of one sample's forward pass up to the deepest value that the head reads."""
+        return max(one.flops for one in self.read)
 
     def trained(self, index: int) -> set[str]:
         """Return the names of the backbone's parameters that train in a phase."""
@@ -57,26 +98,26 @@ class CachePolicy:
         """Return the views of the training samples that a phase sees."""
         return seen_views(self.plan, self.data, index)
 
-    def kept_cut(self, index: int, start: int = 0) -> Cut | None:
-        """Return a phase's cut if no phase from ``start`` up to it trains anything below that cut."""
-        cut = self.cut(index)
+    def kept(self, index: int, start: int = 0) -> list[Cut]:
+        """Return what is stored for a phase if no phase from ``start`` up to it trains anything that it is made of."""
         changed = set[str]().union(*self._trained[start:index])
-        return cut if cut is not None and not cut.parameters & changed else None
+        stored = self.stored(index)
+        return stored if not any(one.parameters & changed for one in stored) else []
 
-    def later_cuts(self, index: int) -> list[Cut]:
-        """Return the cuts of later phases whose prefixes stay as they are until then: one pass serves them all."""
-        later = range(index + 1, len(self.plan.phases))
-        return list({cut.name: cut for one in later if (cut := self.kept_cut(one, index)) is not None}.values())
+    def later(self, index: int) -> list[Cut]:
+        """Return what is stored for later phases and stays as it is until then: one pass serves them all."""
+        phases = range(index + 1, len(self.plan.phases))
+        return list({one.name: one for later in phases for one in self.kept(later, index)}.values())
 
     def needs(self, splits: Iterable[str]) -> list[Need]:
         """Return what a run will read from the cache that does not depend on what it has trained by then."""
-        found: list[Need] = []
-        for index in range(len(self.plan.phases)):
-            cut = self.kept_cut(index)
-            if cut is not None:
-                for split in splits:
-                    found += [Need(split, cut, view) for view in (self.views(index) if split == "train" else [0])]
-        return found
+        return [
+            Need(split, one, view)
+            for index in range(len(self.plan.phases))
+            for one in self.kept(index)
+            for split in splits
+            for view in (self.views(index) if split == "train" else [0])
+        ]
 
     def give_up(self, index: int, reason: str) -> None:
         """Let a phase go on uncached, since its activations cannot be stored."""
@@ -88,7 +129,7 @@ class CachePolicy:
 
     def _text(self, index: int) -> str:
         choice = self.choices[index]
-        if choice.cut is None:
+        if not choice.stored:
             return choice.reason
         views, epochs = len(self.views(index)), self.plan.phases[index].epochs
         return f"{choice.reason}; {views} pass{'es' if views > 1 else ''} for {epochs} epoch{'s' if epochs > 1 else ''}"
@@ -101,18 +142,25 @@ def seen_views(plan: Plan, data: DataModule, index: int) -> list[int]:
 
 
 def decide_policy(
-    plan: Plan, backbone: Backbone, data: DataModule, enabled: bool, max_bytes: float, device: str
+    plan: Plan,
+    backbone: Backbone,
+    data: DataModule,
+    enabled: bool,
+    max_bytes: float,
+    device: str,
+    taps: Sequence[Tap] = (),
 ) -> CachePolicy:
     """Return what to cache of each phase: a function of the config and of the data's sizes, of no timing.
 
-    ``enabled`` and ``max_bytes`` are those of the config's node `cache`; ``device`` is the kind that the run trains on.
-    A cut that does not give the network back to the bit is not used.
+    ``enabled`` and ``max_bytes`` are those of the config's node `cache`; ``device`` is the kind that the run trains on;
+    ``taps`` are those that the head reads, none where it reads the features. A cut that does not give the network back
+    to the bit is not used.
     """
     cuts = find_cuts(backbone, data.typical)
     places = range(len(plan.phases))
     if not enabled or data.views is None:
         why = "data.views is null: every epoch sees fresh views" if enabled else "cache.enabled is false"
-        return CachePolicy(plan, backbone, data, [Choice(None, why) for _ in places])
+        return CachePolicy(plan, backbone, data, [Choice(None, why) for _ in places], taps)
 
     def choose(index: int) -> Choice:
         # a group that trains in part is in train mode as a whole (its dropout is live), so no cut may lie in it
@@ -121,12 +169,41 @@ def decide_policy(
         samples = sizes["train"] * len(seen_views(plan, data, index)) + sizes["val"] + sizes["test"]
         usable = list(cuts)
         while True:
-            choice = choose_cut(usable, trainable, samples, max_bytes, device)
+            choice = choose_stored(usable, taps, trainable, samples, max_bytes, device)
             if choice.cut is None or check_cut(backbone, choice.cut.name, data.typical):
                 return choice
             usable.remove(choice.cut)
 
-    return CachePolicy(plan, backbone, data, [choose(index) for index in places])
+    return CachePolicy(plan, backbone, data, [choose(index) for index in places], taps)
+
+
+def choose_stored(
+    cuts: Sequence[Cut], taps: Sequence[Tap], trainable: set[str], samples: int, max_bytes: float, device: str = "cpu"
+) -> Choice:
+    """Choose what to store for a phase in which ``trainable`` trains, whose head reads ``taps`` (none: the features).
+
+    Where all taps are frozen they are all that is stored, and the network is not run. Else those at or below the cut
+    are stored beside its activation.
+    """
+    if not taps:
+        return choose_cut(cuts, trainable, samples, max_bytes, device)
+    if not any(tap.parameters & trainable for tap in taps):
+        need = sum(tap.bytes for tap in taps) * samples
+        if need > max_bytes:
+            return Choice(None, f"needs {size(need)}, cache.max_gb allows {size(max_bytes)}")
+        return Choice(None, f"{len(taps)} tap{'s' if len(taps) > 1 else ''}, {size(need)}", tuple(taps))
+    depth = {cut.name: place for place, cut in enumerate(cuts)}
+
+    def below(cut: Cut) -> tuple[Tap, ...]:
+        return tuple(tap for tap in taps if depth.get(tap.cut, len(cuts)) <= depth[cut.name])
+
+    # a cut is dearer by the taps below it, which would have been computed on the way
+    priced = [replace(cut, bytes=cut.bytes + sum(tap.bytes for tap in below(cut))) for cut in cuts]
+    choice = choose_cut(priced, trainable, samples, max_bytes, device)
+    if choice.cut is None:
+        return choice
+    cut = next(cut for cut in cuts if cut.name == choice.cut.name)
+    return Choice(cut, choice.reason, below(cut))
 
 
 def choose_cut(cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes: float, device: str = "cpu") -> Choice:

@@ -3,7 +3,7 @@
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, prefix
+from frostline.backbones.cuts import Cut
+from frostline.backbones.taps import PooledPrefix
 from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
 from frostline.data.inputs import Inputs, send
 from frostline.data.order import Share
-from frostline.features.activations import Activations, CachedSplit
+from frostline.features.activations import Activations, CachedSplit, StoredSplit, TappedSplit
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
@@ -75,7 +76,7 @@ class PrefixCache:
         alone._opened |= self._opened
         return alone
 
-    def move_to_device(self, sources: Mapping[str, CachedSplit]) -> None:
+    def move_to_device(self, sources: Iterable[StoredSplit]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
 
         A GPU gives ``SHARE`` of its free memory; training needs the rest. A split goes with all its views or not at
@@ -84,7 +85,8 @@ class PrefixCache:
         if self.device.type != "cuda":
             return
         left = SHARE * free_bytes(self.device)
-        for features in sources.values():
+        parts = [part for source in sources for part in (source.parts if isinstance(source, TappedSplit) else [source])]
+        for features in parts:
             rows = features.views.values()
             size = sum(own.bytes for own in rows)
             if size <= left and all(own.lengths is None for own in rows):
@@ -98,25 +100,42 @@ class PrefixCache:
         A pass stores the activations at the cuts ``ahead``, which later phases need, as well. Raises OSError when
         the disk is full; nothing half-written stays behind.
         """
+        return self.collect_all(split, [cut], views, ahead)[cut.name]
+
+    def collect_all(
+        self, split: str, cuts: Sequence[Cut], views: Sequence[int], ahead: Sequence[Cut] = ()
+    ) -> dict[str, CachedSplit]:
+        """Return the activations at several cuts or taps, by name, as ``collect`` does: one pass serves them all."""
         started = time.monotonic()
         try:
-            found = {view: self._view(split, cut, view, ahead) for view in views}
+            if self.store is None:
+                found = {view: self._compute_in_memory(split, cuts, view) for view in views}
+            else:
+                wanted = list({cut.name: cut for cut in (*ahead, *cuts)}.values())
+                found = {view: [self._view(split, cut, view, wanted) for cut in cuts] for view in views}
             self._prune()
         finally:
             self.seconds += time.monotonic() - started
-        pace = next(iter(found.values()))[1]
-        return CachedSplit({view: rows for view, (rows, _) in found.items()}, pace)
+        return {
+            cut.name: CachedSplit({view: each[place][0] for view, each in found.items()}, each_pace(found, place))
+            for place, cut in enumerate(cuts)
+        }
 
-    def _view(self, split: str, cut: Cut, view: int, ahead: Sequence[Cut]) -> tuple[Activations, float]:
-        """Return the activations of one view, and the seconds a sample took."""
-        if self.store is None:
-            done = self._compute(split, [cut], view, None)[0]
+    def _compute_in_memory(self, split: str, cuts: Sequence[Cut], view: int) -> list[tuple[Activations, float]]:
+        """Return the activations of one view at each cut, in the memory of rank 0, and the seconds a sample took."""
+        result = []
+        for done in self._compute(split, cuts, view, None):
             lengths = self.group.rows(done.lengths) if any(self.group.each(done.ragged)) else None
-            return Activations([self.group.rows(done.rows)], lengths), done.seconds
+            result.append((Activations([self.group.rows(done.rows)], lengths), done.seconds))
+        return result
+
+    def _view(self, split: str, cut: Cut, view: int, wanted: Sequence[Cut]) -> tuple[Activations, float]:
+        """Return the stored activations of one view at a cut, and the seconds a sample took."""
+        assert self.store is not None
         store, key = self.store, self.key(split, cut, view)
         for attempt in range(ATTEMPTS + 1):
             if attempt:
-                self.fill(split, view, (*ahead, cut))
+                self.fill(split, view, wanted)
             loaded = self._together(lambda: self._load(store, key))
             if self.group.all(loaded is not None):
                 return loaded
@@ -230,7 +249,7 @@ class PrefixCache:
     def _compute(self, split: str, cuts: Sequence[Cut], view: int, writers: Sequence[Writer] | None) -> list[Computed]:
         """Run one pass; return for each cut its activations (only the last of them with ``writers``) and its pace."""
         self.backbone.to(self.device)
-        network = prefix(self.backbone, [cut.name for cut in cuts]).eval()
+        network = PooledPrefix(self.backbone, cuts).eval()
         collectors = [Collector(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
         started, share = time.monotonic(), Share(self.group.rank, self.group.world)
         batches = self.data.serve_in_order(split, view, BATCH, share, pinned=self.device.type == "cuda")
@@ -267,6 +286,11 @@ class PrefixCache:
         if self.store is not None and self.group.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
+
+
+def each_pace(found: Mapping[int, Sequence[tuple[Activations, float]]], place: int) -> float:
+    """Return the seconds a sample took at one of the cuts, in the first view."""
+    return next(iter(found.values()))[place][1]
 
 
 def free_bytes(device: torch.device) -> int:

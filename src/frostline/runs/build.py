@@ -9,11 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from frostline.backbones.adapters.base import none
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site, apply_changes
 from frostline.backbones.changes.input_adapter import picture_size, sample_size, stated_sizes
+from frostline.backbones.taps import Tap, choose_taps, find_taps, joined_width, make_body
 from frostline.config.allow import is_own, locate
 from frostline.config.schema import Run, instantiate
 from frostline.config.switches import check_switches
@@ -36,7 +38,8 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 class Ingredients:
     """What a run is about: what is asked of which data, and the network that learns it by a plan.
 
-    ``objectives`` are by the names that the plan's phases have for them.
+    ``objectives`` are by the names that the plan's phases have for them; ``taps`` are what the head reads, none where
+    it reads the features.
     """
 
     task: Task
@@ -45,6 +48,17 @@ class Ingredients:
     head: Head
     plan: Plan
     objectives: Mapping[str, Objective]
+    taps: Sequence[Tap] = ()
+
+    @property
+    def width(self) -> int:
+        """How many numbers of a sample the head reads."""
+        return joined_width(self.backbone, self.taps)
+
+    @property
+    def body(self) -> nn.Module:
+        """What is run before the head, from inputs."""
+        return make_body(self.backbone, self.taps)
 
     @property
     def samples(self) -> dict[str, int]:
@@ -88,10 +102,11 @@ class Builder:
         """
         backbone, plan = self.network(config)
         task, data = self.samples(config, backbone)
-        head = self.head(config, backbone, task, data.classes)
+        taps = self.taps(config, backbone, data.typical)
+        head = self.head(config, backbone, task, data.classes, taps)
         objectives = make_objectives(config.objective)
         check_solving(config, task, head, plan, objectives["task"])
-        return Ingredients(task, data, backbone, head, plan, objectives)
+        return Ingredients(task, data, backbone, head, plan, objectives, taps)
 
     def network(self, config: Run) -> tuple[Backbone, Plan]:
         """Return the backbone after the changes of its plan, and the plan that its strategy makes of its groups."""
@@ -162,12 +177,22 @@ class Builder:
             index=DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or ""),
         )
 
-    def head(self, config: Run, backbone: Backbone, task: Task, classes: list[str]) -> Head:
+    def taps(self, config: Run, backbone: Backbone, size: int) -> list[Tap]:
+        """Return the taps that the head reads for samples of ``size``, none where it reads the features.
+
+        Raises UserError for taps that are not there.
+        """
+        wanted = config.head.get("taps")
+        return [] if wanted is None else choose_taps(find_taps(backbone, size), wanted)
+
+    def head(self, config: Run, backbone: Backbone, task: Task, classes: list[str], taps: Sequence[Tap] = ()) -> Head:
         """Return the head for a task with these classes; its initial weights are a function of the seed."""
-        features, width = backbone.num_features, task.width(classes)
+        sizes: dict[str, Any] = {"features": joined_width(backbone, taps), "classes": task.width(classes)}
+        if "taps" in config.head:
+            sizes["widths"] = [tap.width for tap in taps] or [backbone.num_features]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(stable_seed(config.seed, "head"))
-            return instantiate(config.head, "head", features=features, classes=width)
+            return instantiate(config.head, "head", **sizes)
 
     def share(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return what ``make`` returned when it was asked for under this key before, else what it returns now."""

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.backbones.cuts import suffix
+from frostline.backbones.taps import make_body
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
-from frostline.features.activations import CachedSplit
+from frostline.features.activations import CachedSplit, StoredSplit, TappedSplit
+from frostline.features.policy import CachePolicy
 from frostline.files.csv_tables import write_csv
 from frostline.results.record import Record
 from frostline.runs.build import Builder
@@ -67,7 +68,7 @@ def train(run: Experiment, optimizer: dict[str, Any] | None) -> None:
 def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -> None:
     """Train one phase on the activations of its frozen prefix, or on the data itself."""
     made, phase, before = run.made, run.made.plan.phases[index], time.monotonic()
-    untouched = run.policy.kept_cut(index) is not None  # it serves the test as well
+    untouched = bool(run.policy.kept(index))  # it serves the test as well
     sources = prepare(run, index, run.splits if untouched else ("train", "val"))
     enter(run, index, optimizer)
     if made.is_solved(index):
@@ -81,33 +82,42 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
 
 def enter(run: Experiment, index: int, optimizer: dict[str, Any] | None = None) -> None:
     """Set the module up for a phase: what trains, and what of the backbone is run in each step."""
-    made, cut = run.made, run.policy.cut(index)
-    body = made.backbone if cut is None else suffix(made.backbone, cut.name)
+    made = run.made
+    body = make_body(made.backbone, made.taps, run.policy.cut(index), run.policy.taps(index))
     run.module.enter(made.plan.phases[index], made.plan.start(index), body, optimizer)
 
 
-def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, CachedSplit]:
+def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, StoredSplit]:
     """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
-    cut = run.policy.cut(index)
-    sources: dict[str, CachedSplit] = {}
+    stored = run.policy.stored(index)
+    sources: dict[str, StoredSplit] = {}
     run.cache.begin()
-    if cut is not None:
+    if stored:
         try:
             for split in splits:
                 views = run.policy.views(index) if split == "train" else [0]
-                sources[split] = run.cache.collect(split, cut, views, run.policy.later_cuts(index))
+                found = run.cache.collect_all(split, stored, views, run.policy.later(index))
+                sources[split] = pair_up(found, run.policy, index)
         except OSError as error:  # on all ranks
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
             run.policy.give_up(index, error.strerror or str(error))
             sources = {}
     if not run.made.is_solved(index):  # on the host
-        run.cache.move_to_device(sources)
+        run.cache.move_to_device(sources.values())
     run.made.data.use(sources)
     run.costs.serve({name: source.seconds_per_sample for name, source in sources.items()})
     return sources
 
 
-def solver_inputs(run: Experiment, index: int, sources: dict[str, CachedSplit]) -> dict[str, tuple[Tensor, Tensor]]:
+def pair_up(found: Mapping[str, CachedSplit], policy: CachePolicy, index: int) -> StoredSplit:
+    """Return what is stored of a split for a phase as one data source."""
+    cut, taps = policy.cut(index), policy.taps(index)
+    if cut is not None and not taps:
+        return found[cut.name]
+    return TappedSplit(None if cut is None else found[cut.name], {tap.cut: found[tap.name] for tap in taps})
+
+
+def solver_inputs(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.
@@ -116,18 +126,28 @@ def solver_inputs(run: Experiment, index: int, sources: dict[str, CachedSplit]) 
     for split in ("train", "val"):
         features, labels = collect_features(run, split, index, sources), run.made.data.splits[split].labels
         if run.group.leads:
-            views = list(features.views.values())
-            whole = views[0].whole() if len(views) == 1 else torch.cat([rows.whole() for rows in views])
-            found[split] = whole.float(), torch.cat([labels] * len(views))  # the cache has those of bf16-mixed in half
+            views = run.policy.views(index) if split == "train" else [0]
+            whole = torch.cat([join_features(features, view) for view in views])
+            found[split] = whole, torch.cat([labels] * len(views))
     return found
 
 
-def collect_features(run: Experiment, split: str, index: int, sources: dict[str, CachedSplit]) -> CachedSplit:
-    """Return the backbone's output for a phase's views, from ``sources`` or computed here and kept in memory."""
-    if run.policy.has_features(index):
+def collect_features(run: Experiment, split: str, index: int, sources: dict[str, StoredSplit]) -> StoredSplit:
+    """Return what the head reads in a phase's views, from ``sources`` or computed here and kept in memory."""
+    if run.policy.reads_stored(index):
         return sources[split]
     memory = make_cache(run.config, run.made, run.trainer, run.group, stored=False)
-    return memory.collect(split, run.policy.cuts[-1], run.policy.views(index) if split == "train" else [0])
+    found = memory.collect_all(split, run.policy.read, run.policy.views(index) if split == "train" else [0])
+    if not run.made.taps:
+        return found[run.policy.read[0].name]
+    return TappedSplit(None, {tap.cut: found[tap.name] for tap in run.made.taps})
+
+
+def join_features(features: StoredSplit, view: int) -> Tensor:
+    """Return what the head reads in a view [N, D]; the cache has that of bf16-mixed in half precision."""
+    if isinstance(features, TappedSplit):
+        return torch.cat([tap.views[view].whole() for tap in features.taps.values()], dim=1)
+    return features.views[view].whole().float()
 
 
 def test(run: Experiment) -> dict[str, Tensor]:

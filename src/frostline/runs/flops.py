@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.flops import count_flops
@@ -47,8 +47,8 @@ class WorkModel:
         share: Callable[[Any, Callable[[], Any]], Any] = lambda key, make: make(),
     ):
         self.made, self.policy, self.share = made, policy, share
-        self.body = policy.cuts[-1].flops
-        features = made.backbone.num_features
+        self.body = policy.flops
+        features = made.width
         frames = policy.cuts[-1].bytes // (4 * features) if made.task.is_sequence else None
         self.head = head_flops(made.head, features, frames)
         self._backward: dict[int, float] = {}
@@ -84,14 +84,13 @@ class WorkModel:
 
     def passes(self, index: int, count: int) -> Work:
         """Return the work of ``count`` forward passes in a phase, of which its cache spares the prefix."""
-        cut = self.policy.cut(index)
-        spared = 0 if cut is None else cut.flops
+        spared = self.policy.spared(index)
         return Work(count * (self.body - spared + self.head), 0, count * spared)
 
     def solution(self, index: int, times: int) -> Work:
         """Return the work of a solved phase: features once, if they were not cached; then the head, over and over."""
         train, val = self.made.samples["train"] * len(self.policy.views(index)), self.made.samples["val"]
-        cached, body = self.policy.has_features(index), float((train + val) * self.body)
+        cached, body = self.policy.reads_stored(index), float((train + val) * self.body)
         head = self.head * (train * (times + 1) + val)
         return Work(head + (0 if cached else body), train * times * self.backward(index), body if cached else 0.0)
 
@@ -99,10 +98,16 @@ class WorkModel:
         """Return what the backward pass of one sample takes in a phase."""
         if index not in self._backward:
             made, phase = self.made, self.made.plan.phases[index]
-            key = ["backward", id(made.backbone), str(made.head), made.data.typical, phase.to_dict()["train"]]
-            self._backward[index] = self.share(
-                key, lambda: backward_flops(made.backbone, made.head, phase, made.data.typical)
-            )
+            key = [
+                "backward",
+                id(made.backbone),
+                [tap.cut for tap in made.taps],
+                str(made.head),
+                made.data.typical,
+                phase.to_dict()["train"],
+            ]
+            network, size = (made.backbone, made.body, made.head), made.data.typical
+            self._backward[index] = self.share(key, lambda: backward_flops(*network, phase, size))
         return self._backward[index]
 
 
@@ -117,10 +122,10 @@ def head_flops(head: Head, features: int, frames: int | None = None) -> float:
     return counter.get_total_flops()
 
 
-def backward_flops(backbone: Backbone, head: Head, phase: Phase, size: int) -> float:
+def backward_flops(backbone: Backbone, body: nn.Module, head: Head, phase: Phase, size: int) -> float:
     """Return the FLOPs of the backward pass of a sample of ``size`` where what ``phase`` names trains.
 
-    No gradient stays behind.
+    ``body`` is what of the backbone the head reads. No gradient stays behind.
     """
     named = dict(backbone.named_parameters())
     wanted = [named[name] for name in learning_rates(phase, backbone.groups, backbone.kinds())]
@@ -128,7 +133,7 @@ def backward_flops(backbone: Backbone, head: Head, phase: Phase, size: int) -> f
     head.to(backbone.device)
     with require_gradients([*named.values(), *head.parameters()], wanted), evaluating(backbone), evaluating(head):
         with torch.enable_grad():
-            outputs = head(backbone(backbone.example(1, size)))
+            outputs = head(body(backbone.example(1, size)))
         with count_flops() as counter:  # of any loss: only products are counted
             torch.autograd.grad(values_of(outputs).sum(), wanted, allow_unused=True)
     return counter.get_total_flops()

@@ -172,4 +172,5 @@ def make_cache(
 def make_policy(config: Run, made: Ingredients, device: torch.device) -> CachePolicy:
     """Return what is cached of each phase of a run that trains on ``device``."""
     cache = config.cache
-    return decide_policy(made.plan, made.backbone, made.data, cache.enabled, cache.max_gb * 1e9, device.type)
+    most = cache.max_gb * 1e9
+    return decide_policy(made.plan, made.backbone, made.data, cache.enabled, most, device.type, made.taps)

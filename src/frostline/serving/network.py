@@ -23,12 +23,12 @@ class Network(nn.Module):
 
     def __init__(self, model: Restored) -> None:
         super().__init__()
-        self.backbone, self.head = model.backbone, model.head
+        self.body, self.head = model.body, model.head
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
-        outputs = self.head(self.backbone(inputs if lengths is None else Ragged(inputs, lengths)))
+        outputs = self.head(self.body(inputs if lengths is None else Ragged(inputs, lengths)))
         tensors = tensors_of(outputs)
         return tensors[0] if len(tensors) == 1 else tensors
 

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frostline.backbones.base import ADAPTER, Backbone
+from frostline.backbones.taps import make_body
 from frostline.backbones.weights.loading import check_finite
 from frostline.config.accelerators import find_accelerator
 from frostline.config.schema import Run
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Restored:
-    """A network in eval mode, with what its task knows of labels. ``autocast`` is the precision it was tested in."""
+    """A network in eval mode, with what its task knows of labels.
+
+    ``body`` is what of the backbone the head reads, ``autocast`` the precision it was tested in.
+    """
 
     folder: Path
     record: Mapping[str, Any]
@@ -39,6 +43,7 @@ class Restored:
     classes: list[str]
     backbone: Backbone
     head: Head
+    body: nn.Module
     device: torch.device
     autocast: Callable[[], AbstractContextManager]
 
@@ -51,7 +56,7 @@ class Restored:
     def outputs(self, inputs: Inputs) -> Tensor:
         """Return the dense outputs [B, ...] of a batch, on the processor."""
         with self.autocast():
-            return self.task.dense(self.head(self.backbone(inputs.to(self.device)))).cpu()
+            return self.task.dense(self.head(self.body(inputs.to(self.device)))).cpu()
 
 
 def restore(
@@ -77,7 +82,8 @@ def restore(
     task = builder.task(config)
     task.remember(record["task"])
     classes = record["data"]["classes"]
-    head = builder.head(config, backbone, task, classes)
+    taps = builder.taps(config, backbone, backbone.preprocess.size)
+    head = builder.head(config, backbone, task, classes, taps)
     weights = Weights(backbone, head, plan)
     state = Checkpoints(folder / "checkpoints").best()
     if state is None:
@@ -88,8 +94,8 @@ def restore(
     device = trainer.strategy.root_device
     backbone.eval().to(device)
     head.eval().to(device)
-    autocast = make_autocast(config.trainer, trainer)
-    return Restored(folder, record, task, list(classes), backbone, head, device, autocast)
+    body, autocast = make_body(backbone, taps).eval(), make_autocast(config.trainer, trainer)
+    return Restored(folder, record, task, list(classes), backbone, head, body, device, autocast)
 
 
 def saved_weights(state: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Tensor]]:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Suffix
+from frostline.backbones.taps import JoinedTaps
 from frostline.data.inputs import Inputs
 from frostline.freeze.plan import Phase, learning_rates
 from frostline.ranks.collectives import ALONE, Group
@@ -83,7 +84,7 @@ class FineTuner(pl.LightningModule):
         self.zero_grad(set_to_none=True)
         self.train()
         if self.backbone.compiled:
-            if isinstance(body, Suffix):
+            if isinstance(body, Suffix | JoinedTaps):
                 body.refresh()
             self.body = torch.compile(body)  # type: ignore[assignment]
 

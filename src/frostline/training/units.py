@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.cuts import Suffix
-from frostline.data.inputs import Inputs, Ragged
+from frostline.backbones.cuts import Cut, Suffix
+from frostline.backbones.taps import JoinedTaps
+from frostline.data.inputs import Inputs, Ragged, Tapped
 from frostline.freeze.plan import HEAD
 from frostline.training.module import FineTuner
 
@@ -48,14 +49,22 @@ FRAMES = 8
 """How long a sequence is by which modules are seen at work."""
 
 
-def make_sample(module: FineTuner) -> Inputs:
-    """Return one sample for the body of a phase, where its backbone is: one of the data, or its activation."""
+def make_sample(module: FineTuner) -> Inputs | Tapped:
+    """Return one sample for the body of a phase, where its backbone is: one of the data, or what is stored of it."""
     body, backbone = module.body, module.backbone
-    if not isinstance(body, Suffix):
+    if isinstance(body, JoinedTaps):
+        taps = {tap.cut: torch.zeros(1, tap.width, device=backbone.device) for tap in body.stored}
+        return Tapped(None if body.suffix is None else _make_activation(body.suffix.cut, backbone), taps)
+    return _make_activation(body.cut if isinstance(body, Suffix) else None, backbone)
+
+
+def _make_activation(cut: Cut | None, backbone: Backbone) -> Inputs:
+    """Return one sample's activation at a cut, or (None) one sample."""
+    if cut is None:
         return backbone.example(1, backbone.preprocess.size)
-    if body.cut.layout:
-        return torch.zeros(1, *body.cut.shape, device=backbone.device)
-    return Ragged(torch.zeros(1, FRAMES, *body.cut.shape), torch.tensor([FRAMES])).to(backbone.device)
+    if cut.layout:
+        return torch.zeros(1, *cut.shape, device=backbone.device)
+    return Ragged(torch.zeros(1, FRAMES, *cut.shape), torch.tensor([FRAMES])).to(backbone.device)
 
 
 def divide_into_units(module: FineTuner, limit: float, lower: torch.dtype | None = None) -> list[Unit]:
@@ -100,6 +109,7 @@ def _find_members(
     backbone = module.backbone
     read = _read_directly(module.body, backbone)
     groups = _groups_of_modules(backbone)
+    starts_late = isinstance(module.body, Suffix | JoinedTaps)
     chosen: dict[str, bool] = {}
     for path, owner in backbone.named_modules():
         own = {id(parameter) for parameter in owner.parameters(recurse=False)}
@@ -108,7 +118,7 @@ def _find_members(
             caller = next((above for above in usable if backbone.get_submodule(above) in called), None)
             if caller is not None:
                 chosen[caller] = False
-            elif path in usable and isinstance(module.body, Suffix) and not called.keys() & set(owner.modules()):
+            elif path in usable and starts_late and not called.keys() & set(owner.modules()):
                 chosen[path] = True
     members = {path: backbone.get_submodule(path) for path in chosen}
     found = []
@@ -159,7 +169,7 @@ class Reads(TorchDispatchMode):
 
 def _read_directly(body: nn.Module, backbone: Backbone) -> set[int]:
     """Return the parameters (by id) that a suffix's graph reads itself, not in a call of the module that owns them."""
-    if isinstance(body, Suffix):
+    if isinstance(body, Suffix | JoinedTaps):
         body.refresh()
     own = set(backbone.modules())
     return {id(p) for part in body.modules() if part not in own for p in part.parameters(recurse=False)}

@@ -24,11 +24,6 @@ def last(hidden: Ragged) -> Tensor:
     return hidden.values[rows, hidden.lengths - 1]
 
 
-def largest(hidden: Ragged) -> Tensor:
-    """Return the maximum [B, D] over what is real."""
-    return hidden.values.masked_fill(~hidden.mask[..., None], -torch.inf).amax(dim=1)
-
-
 def unpooled(hidden: Ragged) -> Ragged:
     """Return all positions, for a head that works on each."""
     return hidden
@@ -38,7 +33,7 @@ POOLING: dict[str, Callable[[Ragged], Inputs]] = {
     "mean": Ragged.mean,
     "first": first,
     "last": last,
-    "max": largest,
+    "max": Ragged.max,
     "none": unpooled,
 }
 
