@@ -33,6 +33,10 @@ class Head(nn.Module):
             raise choices("head.solver", solver, ("null", "lbfgs"))
         self.solver = solver
 
+    def standardise(self, features_BD: Tensor) -> Tensor:
+        """Return features as the head's layers take them: taps brought to one variance."""
+        return features_BD if self.scaling is None else self.scaling(features_BD)
+
 
 class Scaling(nn.Module):
     """Brings taps that stand side by side [B, D] to one variance: each is centred and multiplied by one number.
@@ -107,8 +111,7 @@ class Taps(Head):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, taps_BD: Tensor) -> Tensor:
-        assert self.scaling is not None
-        return self.linear(self.dropout(self.scaling(taps_BD)))
+        return self.linear(self.dropout(self.standardise(taps_BD)))
 
 
 class MLP(Head):

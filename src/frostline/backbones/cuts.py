@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
+from frostline.backbones.called import CalledModules
 from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Ragged, count, equals, map_tensors, map_values
 
@@ -49,10 +50,10 @@ def prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
 
 def between(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
     """Return ``prefix`` for activations that stand at the cut ``start`` already."""
-    if start is None and list(names) == [FEATURES]:
-        return Prefix(_Whole(backbone))
+    if start is None and list(names) == [FEATURES]:  # which needs no tracing
+        return Prefix(CalledModules(backbone, names))
     with evaluating(backbone):
-        return Prefix(backbone.part(start, names))
+        return Prefix(_make_part(backbone, start, names))
 
 
 def suffix(backbone: Backbone, name: str) -> "Suffix":
@@ -111,15 +112,14 @@ class Prefix(Part):
             return self.graph(inputs)
 
 
-class _Whole(nn.Module):
-    """The backbone as a graph with one cut, for those that cannot be traced."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, inputs: Inputs) -> tuple[Inputs]:
-        return (self.backbone(inputs),)
+def _make_part(backbone: Backbone, start: str | None, ends: Sequence[str]) -> nn.Module:
+    """Return the part of a backbone from one cut to others; of one that cannot be traced what its modules give."""
+    try:
+        return backbone.part(start, ends)
+    except Untraceable:
+        if start is not None:
+            raise
+        return CalledModules(backbone, ends)
 
 
 class Suffix(Part):
@@ -144,9 +144,7 @@ class Suffix(Part):
         return self.ends == [self._start]
 
     def _trace(self) -> nn.Module:
-        backbone = self._backbone[0]
-        whole = self._start is None and self.ends == [FEATURES]  # which needs no tracing
-        return _Whole(backbone) if whole else backbone.part(self._start, self.ends)
+        return _make_part(self._backbone[0], self._start, self.ends)
 
     def refresh(self) -> None:
         """Follow the backbone's present modes. ``run`` does so itself, except inside torch.compile.

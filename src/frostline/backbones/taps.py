@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
+from frostline.backbones.called import find_called
 from frostline.backbones.cuts import Part, Suffix, find_cuts, prefix, suffix
 from frostline.data.inputs import Inputs, Ragged, Tapped
 from frostline.errors import UserError
@@ -55,11 +56,12 @@ def pool(activation: Inputs, cut: Cut) -> Tensor:
 def find_taps(backbone: Backbone, size: int) -> list[Tap]:
     """Return the taps of a network for samples of ``size``, in depth order; the last one is the features.
 
-    A block is read at its end. What stands before the first parameter, or is made by an adapter, is not read.
+    A block is read at its end; so is that of a network which cannot be traced, and so not be cut there. What stands before the first parameter, or is made by an adapter, is not read.
     """
     known = _FOUND.setdefault(backbone, {})
     if size not in known:
-        chosen = _end_blocks(find_cuts(backbone, size))
+        cuts = find_cuts(backbone, size)
+        chosen = _end_blocks(cuts if len(cuts) > 1 else [*find_called(backbone, size), *cuts])
         with evaluating(backbone), torch.inference_mode():
             values = prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
         known[size] = [
@@ -131,8 +133,8 @@ def choose_taps(taps: Sequence[Tap], wanted: str | Sequence[str] | None, where: 
         if name not in names:
             near = get_close_matches(str(name), names, n=5, cutoff=0.3) or [names[0], names[-1]]
             raise UserError(
-                f"{where}: this network has no tap {name!r}; near it are {join_names(near)} (frostline run --taps lists "
-                f"all {len(names)})."
+                f"{where}: this network has no tap {name!r}; near it are {join_names(near)} (frostline run --taps "
+                f"lists all {len(names)})."
             )
     return [tap for tap in taps if tap.label in set(wanted)]
 
@@ -189,16 +191,12 @@ class JoinedTaps(Part):
 
     def forward(self, inputs: Inputs | Tapped) -> Tensor:
         """Return the taps [B, D] of a batch."""
-        known = inputs.taps if isinstance(inputs, Tapped) else {}
+        activation, found = inputs if isinstance(inputs, Tapped) else (inputs, {})
         if self.suffix is not None:
-            activation = inputs.activation if isinstance(inputs, Tapped) else inputs
             assert activation is not None, "what is not stored is computed"
             live = dict(zip(self.suffix.ends, self.suffix.run(activation), strict=True))
-        else:
-            live = {}
-        return torch.cat(
-            [known[tap.cut] if tap.cut in self.stored else pool(live[tap.cut], tap) for tap in self.taps], 1
-        )
+            found = {**found, **{tap.cut: pool(live[tap.cut], tap) for tap in self.taps if tap.cut in live}}
+        return torch.cat([found[tap.cut] for tap in self.taps], dim=1)
 
 
 def make_body(

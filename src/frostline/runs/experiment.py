@@ -16,6 +16,7 @@ from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit, StoredSplit, TappedSplit
 from frostline.features.policy import CachePolicy
 from frostline.files.csv_tables import write_csv
+from frostline.freeze.plan import HEAD
 from frostline.results.record import Record
 from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
@@ -75,9 +76,21 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
         penalty = solve_phase(run.module, solver_inputs(run, index, sources), index, run.journal)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
+        fit_scaling(run, index, sources)
         run.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
         fit_phase(run.trainer, run.module, made.data, index, run.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
+
+
+def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> None:
+    """Let a head over taps measure those of the training samples, before it trains for the first time."""
+    scaling = run.made.head.scaling
+    if scaling is None or scaling.fitted or HEAD not in run.made.plan.phases[index].train:
+        return
+    features = collect_features(run, "train", index, sources)
+    if run.group.leads:
+        scaling.fit(join_features(features, run.policy.views(index)[0]))
+    run.group.copy(*scaling.buffers())
 
 
 def enter(run: Experiment, index: int, optimizer: dict[str, Any] | None = None) -> None:

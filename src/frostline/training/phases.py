@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from frostline.data.base import DataModule
-from frostline.heads import Linear
+from frostline.heads import Linear, Taps
 from frostline.processes.stopping import STOP
 from frostline.training.journal import Journal
 from frostline.training.lightning import set_counters
@@ -52,10 +52,16 @@ def solve_phase(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]], 
     ``splits`` holds features [N, D] and labels [N] of train (all its views, one after the other) and val, on rank 0.
     """
     journal.start_clock()
-    assert isinstance(module.head, Linear)
-    found = vars(solve_head(module.head, module.task, splits["train"], splits["val"])) if journal.group.leads else None
+    head = module.head
+    assert isinstance(head, Linear | Taps)
+    found = None
+    if journal.group.leads:
+        if head.scaling is not None:
+            head.scaling.fit(splits["train"][0])
+        scaled = {name: (head.standardise(features), labels) for name, (features, labels) in splits.items()}
+        found = vars(solve_head(head, module.task, scaled["train"], scaled["val"]))
     solution = journal.group.first(found)
-    journal.group.copy(*module.head.parameters())
+    journal.group.copy(*head.parameters(), *head.buffers())
     journal.progress.passes[index] = solution["passes"]
     journal.close_solved(index, score_solution(module, splits) if journal.group.leads else {})
     return solution["penalty"]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.heads import Linear
+from frostline.heads import Linear, Taps
 from frostline.tasks.base import Task
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
@@ -35,7 +35,7 @@ class Solution:
 
 
 def solve_head(
-    head: Linear,
+    head: Linear | Taps,
     task: Task,
     train: tuple[Tensor, Tensor],
     validation: tuple[Tensor, Tensor],
