@@ -42,5 +42,5 @@ def make_tuner(
     objectives = make_objectives(TASK_LOSS)
     if objective is not None:
         objectives["task"] = objective
-    optimization = Optimization(make, rate, schedule or constant())
+    optimization = Optimization(make, rate, schedule or constant(0.0))
     return FineTuner(backbone, head, task or Multiclass(), objectives, optimization, start_weights)

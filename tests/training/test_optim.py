@@ -20,14 +20,14 @@ FINAL = st.floats(0, 0.9)
 @pytest.mark.parametrize(
     ("schedule", "at_zero", "at_half", "at_one"),
     [
-        (constant(), 1, 1, 1),
+        (constant(0.0), 1, 1, 1),
         (constant(0.5), 0, 1, 1),
         (constant(0.8), 0, 0.625, 1),
-        (cosine(), 1, 0.5, 0),
+        (cosine(0.0), 1, 0.5, 0),
         (cosine(0.5), 0, 1, 0),
-        (cosine(final=0.2), 1, 0.6, 0.2),
-        (linear(), 1, 0.5, 0),
-        (linear(final=0.5), 1, 0.75, 0.5),
+        (cosine(0.0, final=0.2), 1, 0.6, 0.2),
+        (linear(0.0), 1, 0.5, 0),
+        (linear(0.0, final=0.5), 1, 0.75, 0.5),
         (linear(0.2, 0.1), 0, 0.6625, 0.1),
         (one_cycle(0.5), 0.04, 1, 4e-6),
         (one_cycle(0.0), 1, 0.5 + 2e-6, 4e-6),
@@ -64,7 +64,7 @@ def test_one_cycle_is_that_of_torch() -> None:
     steps = 1000
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps, cycle_momentum=False)
-    ours = one_cycle()
+    ours = one_cycle(0.3)
     for step in range(steps):
         # torch puts its turning points one step early, so as to reach the end in the last step
         assert ours(step / steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1.6 / (0.3 * steps))
