@@ -23,6 +23,7 @@ def make(choice: str, **values: Any) -> Any:
     """
     group = choice.partition("/")[0]
     node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
+    node = node.get(group, node)  # a choice that brings others along says which node is its own
     given = {key: values.pop(key) for key in list(values) if key in node}
     takes = {"_target_", *signature(locate(node["_target_"], group)).parameters}
     own = {key: one for key, one in node.items() if key in takes}

@@ -17,7 +17,7 @@ from frostline.config.allow import conf_dir, locate
 from frostline.config.schema import EARLY, ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
-NAMED_IN_PYTHON = {"task", "data", "augment", "backbone", "head", "freeze", "launcher"}
+NAMED_IN_PYTHON = {"task", "data", "augment", "backbone", "freeze", "launcher"}
 """Groups whose constructors still have defaults that their YAML gives as well. A group never comes back to this set."""
 
 
@@ -25,6 +25,7 @@ def components() -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Yield (group, YAML, what its `_target_` names) of every shipped component of our own."""
     for path in sorted(conf_dir().glob("*/*.yaml")):
         node = yaml.safe_load(path.read_text()) or {}
+        node = node.get(path.parent.name, node)  # a choice that brings others along says which node is its own
         if str(node.get("_target_")).startswith("frostline."):
             yield path.parent.name, node, locate(node["_target_"], path.parent.name)
 

@@ -62,7 +62,7 @@ def by_hand() -> tuple[Backbone, Linear]:
     )
     groups = {"stem": ["0.weight", "0.bias"], "middle": ["1.weight", "1.bias"], "last": ["4.weight", "4.bias"]}
     look = Pixels(8, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    return ImageBackbone(layers, "by hand", groups, look), Linear(5, 3)
+    return ImageBackbone(layers, "by hand", groups, look), Linear(5, 3, solver=None, dropout=0.0)
 
 
 @pytest.mark.parametrize(

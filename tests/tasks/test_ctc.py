@@ -151,11 +151,11 @@ def test_outputs_that_are_one_a_sample_are_refused(task: Ctc) -> None:
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
         task.loss(torch.zeros(2, 4), torch.zeros(2, 1))
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
-        Frames(3, 4)(torch.zeros(2, 3))
+        Frames(3, 4, dropout=0.1)(torch.zeros(2, 3))
     with pytest.raises(UserError, match=r"task\.beam"):
         Ctc(beam=0)
 
 
 def test_the_head_answers_for_each_frame() -> None:
-    answers = Frames(3, 4).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
+    answers = Frames(3, 4, dropout=0.1).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
     assert answers.values.shape == (2, 5, 4) and answers.lengths.tolist() == [5, 2]

@@ -161,7 +161,8 @@ def build(make: Make, tmp_path: Path) -> Build:
     ) -> Rig:
         backbone = make(name)
         data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
-        head = MLP(backbone.num_features, 10, hidden=16) if mlp else Linear(backbone.num_features, 10, dropout=0.1)
+        kind = partial(MLP, hidden=16) if mlp else Linear
+        head = kind(backbone.num_features, 10, dropout=0.1, solver=None)
         plan = strategy(tuple(backbone.groups), epochs)
         rows: list[Mapping[str, Any]] = []
         on_row: list[Callable[[], None]] = []

@@ -86,7 +86,7 @@ def test_a_warmup_that_is_no_fraction_is_named(make_schedule, warmup: float) -> 
 @pytest.mark.parametrize("with_head", [True, False])
 def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_head: bool) -> None:
     backbone = make(network)
-    head = MLP(backbone.num_features, 3)
+    head = MLP(backbone.num_features, 3, hidden=256, dropout=0.1, solver=None)
     train = {group: Train(0.5**place, kind) for place, group in enumerate(list(backbone.groups)[1:])}
     rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.kinds())
     groups = make_parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
@@ -107,7 +107,9 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
 def test_no_decay_for_vectors_and_the_given_one_for_the_rest(make) -> None:
     backbone = make()
     rates = {name: 1.0 for names in backbone.groups.values() for name in names}
-    groups = make_parameter_groups(backbone, MLP(backbone.num_features, 3), rates, 1.0, backbone.groups)
+    groups = make_parameter_groups(
+        backbone, MLP(backbone.num_features, 3, hidden=256, dropout=0.1, solver=None), rates, 1.0, backbone.groups
+    )
     optimizer = torch.optim.SGD(groups, lr=0.1, weight_decay=0.3)
     for group in optimizer.param_groups:
         assert {(0.3 if parameter.ndim > 1 else 0.0) for parameter in group["params"]} == {group["weight_decay"]}

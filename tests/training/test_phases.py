@@ -171,7 +171,7 @@ def test_weights_come_back_bit_equal_and_leave_out_what_never_trains(build, make
         name.removeprefix("backbone.") for name in rig.tensors() if name.startswith("backbone.network.layer4")
     }
     other = make()
-    head = Linear(other.num_features, 10)
+    head = Linear(other.num_features, 10, solver=None, dropout=0.0)
     Weights(other, head, rig.plan).load(state)
     for name, value in rig.tensors().items():
         mine = {**dict(other.named_parameters()), **dict(other.named_buffers())}
@@ -185,7 +185,9 @@ def test_a_checkpoint_of_another_network_is_refused_and_changes_nothing(build, m
     rig = build(strategies.full, epochs=1)
     state = rig.weights.state()
     vit = make("test_vit")
-    weights = Weights(vit, Linear(vit.num_features, 10), strategies.full(tuple(vit.groups), 1))
+    weights = Weights(
+        vit, Linear(vit.num_features, 10, solver=None, dropout=0.0), strategies.full(tuple(vit.groups), 1)
+    )
     before = {name: value.clone() for name, value in vit.state_dict().items()}
     with pytest.raises(
         UserError, match=r"missing \[.*blocks.*unexpected \[.*layer.*shape \[.*head.linear.weight.*force"
@@ -194,7 +196,7 @@ def test_a_checkpoint_of_another_network_is_refused_and_changes_nothing(build, m
     assert all(torch.equal(value, before[name]) for name, value in vit.state_dict().items())
     for parameter in rig.backbone.parameters():
         parameter.data.zero_()
-    larger = Weights(rig.backbone, Linear(rig.backbone.num_features, 11), rig.plan)
+    larger = Weights(rig.backbone, Linear(rig.backbone.num_features, 11, solver=None, dropout=0.0), rig.plan)
     with pytest.raises(UserError, match=r"missing \[\], unexpected \[\], of another shape \['head.linear.bias'"):
         larger.load(rig.weights.state() | {"head": state["head"]})
 

@@ -40,7 +40,7 @@ SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
 
 
 def tuner(backbone: Backbone, head: nn.Module | None = None) -> FineTuner:
-    head = head or Linear(backbone.num_features, 10)
+    head = head or Linear(backbone.num_features, 10, solver=None, dropout=0.0)
     return make_tuner(backbone, head)
 
 
@@ -234,9 +234,10 @@ def test_without_a_gpu_the_error_says_what_runs_instead() -> None:
 def test_what_cannot_be_sharded_is_refused() -> None:
     backbone = network("test_resnet")
     with pytest.raises(UserError, match="head.scale"):
-        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10)))
+        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10, scale=16.0, solver=None)))
     with pytest.raises(UserError, match="objective: a penalty"):
-        check_shardable(make_tuner(backbone, Linear(backbone.num_features, 10), objective=Penalised(TaskLoss(), {})))
+        head = Linear(backbone.num_features, 10, solver=None, dropout=0.0)
+        check_shardable(make_tuner(backbone, head, objective=Penalised(TaskLoss(), {})))
     backbone.compiled = True
     with pytest.raises(UserError, match="backbone.compile"):
         check_shardable(tuner(backbone))

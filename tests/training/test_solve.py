@@ -44,7 +44,7 @@ def standardised(train: Part, features: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_the_head_is_at_the_optimum_of_the_chosen_penalty(classes: int) -> None:
     train, validation = digits(classes)
-    head = Linear(64, classes, solver="lbfgs")
+    head = Linear(64, classes, solver="lbfgs", dropout=0.0)
     solution = solve_head(head, Multiclass(), train, validation)
     assert solution.penalty in PENALTIES and tuple(solution.losses) == PENALTIES[: len(solution.losses)]
     assert solution.losses[solution.penalty] == min(solution.losses.values())
@@ -69,7 +69,7 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
     features = torch.tensor(standardised(train, train[0]), dtype=torch.float32)
     checks = torch.tensor(standardised(train, validation[0]), dtype=torch.float32)
     for penalty in (1.0, 0.03, 0.001):
-        solved, stepped = Linear(64, 10), Linear(64, 10)
+        solved, stepped = Linear(64, 10, solver=None, dropout=0.0), Linear(64, 10, solver=None, dropout=0.0)
         solve_head(solved, Multiclass(), (features, train[1]), (checks, validation[1]), [penalty])
         optimizer = torch.optim.Adam(stepped.parameters(), lr=0.02)
         for _ in range(500):
@@ -83,7 +83,7 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
 
 def test_features_that_never_change_do_no_harm() -> None:
     (features, labels), validation = digits(3)
-    plain, padded = Linear(64, 3), Linear(67, 3)
+    plain, padded = Linear(64, 3, solver=None, dropout=0.0), Linear(67, 3, solver=None, dropout=0.0)
     solve_head(plain, Multiclass(), (features, labels), validation)
     constant = torch.tensor([0.0, 3.3, 1234.567])
 
@@ -98,7 +98,7 @@ def test_features_that_never_change_do_no_harm() -> None:
 
 def test_solving_twice_gives_the_same_bits() -> None:
     train, validation = digits()
-    one, other = Linear(64, 10), Linear(64, 10)
+    one, other = Linear(64, 10, solver=None, dropout=0.0), Linear(64, 10, solver=None, dropout=0.0)
     nn.init.normal_(other.linear.weight)
     task = Multiclass()
     assert solve_head(one, task, train, validation) == solve_head(other, task, train, validation)
@@ -114,7 +114,7 @@ def test_several_classes_a_sample_are_solved_one_by_one(weights: str | None) -> 
         return torch.stack([labels % 2 == 0, labels < 3, labels >= 0], dim=1).float()
 
     task.fit(tags(digit), classes)
-    head = Linear(64, 3)
+    head = Linear(64, 3, solver=None, dropout=0.0)
     solution = solve_head(head, task, (features, tags(digit)), (checks, tags(other)))
     inverse = 1 / (solution.penalty * len(digit))
     train = features, digit
@@ -133,7 +133,7 @@ def test_several_classes_a_sample_are_solved_one_by_one(weights: str | None) -> 
 
 def test_numbers_are_solved_by_ridge_regression() -> None:
     (features, labels), (checks, other) = digits()
-    task, head = Regression(), Linear(64, 1)
+    task, head = Regression(), Linear(64, 1, solver=None, dropout=0.0)
     numbers = labels.float() * 100 + 7
     task.fit(numbers, [])
     solution = solve_head(head, task, (features, numbers), (checks, other.float() * 100 + 7))

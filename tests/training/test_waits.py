@@ -31,7 +31,7 @@ from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.data.inputs import Inputs, Ragged
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Train
-from frostline.heads import MLP, Cosine, Frames, Linear
+from frostline.heads import Linear
 from frostline.tasks.base import Task
 from frostline.tasks.ctc import Ctc
 from frostline.tasks.multiclass import Multiclass
@@ -59,10 +59,10 @@ TASKS: dict[str, Callable[[], Task]] = {
     "ctc": Ctc,
 }
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {
-    "linear": lambda features, classes: Linear(features, classes, dropout=0.1),
-    "mlp": MLP,
-    "cosine": Cosine,
-    "frames": Frames,
+    "linear": lambda features, classes: Linear(features, classes, dropout=0.1, solver=None),
+    "mlp": lambda features, classes: make("head/mlp", features=features, classes=classes),
+    "cosine": lambda features, classes: make("head/cosine", features=features, classes=classes),
+    "frames": lambda features, classes: make("head/ctc", features=features, classes=classes),
 }
 PAIRS = [(task, head) for task in TASKS for head in HEADS if (task == "ctc") == (head == "frames")]
 
@@ -116,7 +116,7 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
 
 def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
     backbone = timm_backbone("test_vit", "none", size=32, options={})
-    return make_tuner(backbone, Linear(backbone.num_features, 3), Multiclass(), make, 0.01)
+    return make_tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0), Multiclass(), make, 0.01)
 
 
 def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
@@ -243,7 +243,7 @@ def test_no_adapter_waits(name: str) -> None:
 @pytest.mark.parametrize("name", ["spectrogram", "rendering", "patches", "frames"])
 def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
     backbone = adapted(name)
-    module = tuner(backbone, Linear(backbone.num_features, 3), Multiclass())
+    module = tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0), Multiclass())
     inputs = backbone.example(40, backbone.preprocess.size)
     phase = Phase("align", 1, {"adapter": Train()}, objective="align")
     module.enter(phase, 0, backbone)  # before it moves, as in a run

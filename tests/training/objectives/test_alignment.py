@@ -113,6 +113,6 @@ def test_it_is_as_exact_under_mixed_precision() -> None:
 def test_a_network_of_which_nothing_is_known_is_refused() -> None:
     backbone = voice_encoder("none", seconds=0.3)
     backbone.attach(Rows(backbone=backbone, size=16, source=None))
-    module = make_tuner(backbone, Linear(backbone.num_features, 3))
+    module = make_tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0))
     with pytest.raises(UserError, match="^freeze=orca aligns .* no table of embeddings"):
         module.enter(Phase("align", 1, {"adapter": Train()}, "align"), 0, backbone)
