@@ -219,7 +219,9 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
     """Return a module that can enter phases."""
     optimization = Optimization(torch.optim.SGD, 0.1, lambda done: 1.0)
-    return FineTuner(backbone, head, Multiclass(), {"task": TaskLoss()}, optimization)
+    return FineTuner(
+        backbone, head, Multiclass(label_smoothing=0.0, class_weights=None), {"task": TaskLoss()}, optimization
+    )
 
 
 def counted(network: Network) -> dict[str, dict[str, int]]:

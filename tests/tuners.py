@@ -21,7 +21,7 @@ class Scripted(Multiclass):
     """A task whose accuracy on validation is known beforehand, epoch by epoch."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        super().__init__()
+        super().__init__(label_smoothing=0.0, class_weights=None)
         self.values = iter(values)
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
@@ -43,4 +43,11 @@ def make_tuner(
     if objective is not None:
         objectives["task"] = objective
     optimization = Optimization(make, rate, schedule or constant(0.0))
-    return FineTuner(backbone, head, task or Multiclass(), objectives, optimization, start_weights)
+    return FineTuner(
+        backbone,
+        head,
+        task or Multiclass(label_smoothing=0.0, class_weights=None),
+        objectives,
+        optimization,
+        start_weights,
+    )

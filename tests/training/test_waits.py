@@ -48,15 +48,15 @@ LABELS: dict[type[Task], Tensor] = {
     Ctc: torch.tensor([[0, 1], [2, -1], [1, 1], [0, -1]]),
 }
 TASKS: dict[str, Callable[[], Task]] = {
-    "multiclass": Multiclass,
-    "multiclass smoothed": lambda: Multiclass(0.1),
-    "multiclass balanced": lambda: Multiclass(class_weights="balanced"),
-    "multiclass weighted": lambda: Multiclass(class_weights=[1.0, 2.0, 3.0]),
-    "multilabel": Multilabel,
-    "multilabel balanced": lambda: Multilabel(class_weights="balanced"),
-    "multilabel weighted": lambda: Multilabel(class_weights=[1.0, 2.0, 3.0]),
+    "multiclass": lambda: make("task/multiclass", label_smoothing=0.0),
+    "multiclass smoothed": lambda: make("task/multiclass"),
+    "multiclass balanced": lambda: make("task/multiclass", class_weights="balanced", label_smoothing=0.0),
+    "multiclass weighted": lambda: make("task/multiclass", class_weights=[1.0, 2.0, 3.0], label_smoothing=0.0),
+    "multilabel": lambda: make("task/multilabel"),
+    "multilabel balanced": lambda: make("task/multilabel", class_weights="balanced"),
+    "multilabel weighted": lambda: make("task/multilabel", class_weights=[1.0, 2.0, 3.0]),
     **{f"regression {loss}": lambda loss=loss: Regression(loss) for loss in ("mse", "huber", "mae")},
-    "ctc": Ctc,
+    "ctc": lambda: make("task/ctc"),
 }
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "linear": lambda features, classes: Linear(features, classes, dropout=0.1, solver=None),
@@ -116,7 +116,8 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
 
 def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
     backbone = timm_backbone("test_vit", "none", size=32, options={})
-    return make_tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0), Multiclass(), make, 0.01)
+    head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
+    return make_tuner(backbone, head, make=make, rate=0.01)
 
 
 def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
@@ -243,7 +244,8 @@ def test_no_adapter_waits(name: str) -> None:
 @pytest.mark.parametrize("name", ["spectrogram", "rendering", "patches", "frames"])
 def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
     backbone = adapted(name)
-    module = tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0), Multiclass())
+    head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
+    module = tuner(backbone, head, make("task/multiclass", label_smoothing=0.0))
     inputs = backbone.example(40, backbone.preprocess.size)
     phase = Phase("align", 1, {"adapter": Train()}, objective="align")
     module.enter(phase, 0, backbone)  # before it moves, as in a run

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from frostline.config.signature import check_types
@@ -20,7 +21,7 @@ class Options:
     Raises UserError naming a key whose value is of another type or out of range.
     """
 
-    task: Task = field(default_factory=Multiclass)
+    task: Task = field(default_factory=partial(Multiclass, label_smoothing=0.0, class_weights=None))
     seed: int = 0
     index: DataIndex = field(default_factory=DataIndex)
     batch_size: Count = 32

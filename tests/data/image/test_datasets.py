@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make
 from tests.extras import need
 
 from frostline.data.base import DataModule
@@ -22,7 +23,6 @@ from frostline.data.image.datasets import Digits, ImageFolder, Mnist5k
 from frostline.data.inputs import Pixels
 from frostline.data.listing import Found, Listing
 from frostline.errors import UserError
-from frostline.tasks.multiclass import Multiclass
 
 Write = Callable[..., Path]
 
@@ -103,16 +103,23 @@ def test_drawn_splits_share_out_every_class(sizes: list[int], val: float, test: 
     whole = Listing([f"{index}" for index in range(len(labels))], labels, np.zeros((len(labels), 1, 1), np.uint8))
     found = Found("data", {"train": whole}, sorted(set(labels)))
     try:
-        splits, _ = draw_missing(found, {"val": val, "test": test}, seed, Multiclass())
+        splits, _ = draw_missing(found, {"val": val, "test": test}, seed, make("task/multiclass", label_smoothing=0.0))
     except UserError as error:
         assert "leave no training sample" in str(error)
         return
     assert sorted(name for split in splits.values() for name in split.names) == sorted(whole.names)
     assert all(set(split.labels) == set(labels) for split in splits.values())
     grown = Listing([*whole.names, "new"], [*labels, "new"], np.zeros((len(labels) + 1, 1, 1), np.uint8))
-    small, large = (draw_subset(listing, 2, None, seed, Multiclass()) for listing in (whole, whole))
-    assert small.names == large.names and set(small.names) <= set(draw_subset(whole, 3, None, seed, Multiclass()).names)
-    one, other = (draw_subset(listing, 1, None, seed, Multiclass()).names for listing in (grown, whole))
+    small, large = (
+        draw_subset(listing, 2, None, seed, make("task/multiclass", label_smoothing=0.0)) for listing in (whole, whole)
+    )
+    assert small.names == large.names and set(small.names) <= set(
+        draw_subset(whole, 3, None, seed, make("task/multiclass", label_smoothing=0.0)).names
+    )
+    one, other = (
+        draw_subset(listing, 1, None, seed, make("task/multiclass", label_smoothing=0.0)).names
+        for listing in (grown, whole)
+    )
     assert one[:-1] == other
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tests import configs
 from tests.data.sounds import RATE, folders, tone, write
 
 from frostline.data.base import DataModule
@@ -19,7 +20,6 @@ from frostline.data.speech.mel import Mel
 from frostline.data.speech.published import PLACE, SpeechCommands
 from frostline.data.speech.waves import Waves
 from frostline.errors import UserError
-from frostline.tasks.ctc import Ctc
 
 WANTED = Mel(16000, bands=20)  # a second
 
@@ -227,7 +227,7 @@ def transcripts(root: Path, *texts: str, seconds: float = 0.5) -> Path:
 
 def test_transcripts_are_labels_of_a_sequence_of_characters(tmp_path: Path) -> None:
     table = transcripts(tmp_path, "ab a", "a", "b", "Ba", "b", "a")
-    data = AudioFolder(manifest=str(table), label_column="text", preprocess=WANTED, task=Ctc())
+    data = AudioFolder(manifest=str(table), label_column="text", preprocess=WANTED, task=configs.make("task/ctc"))
     assert data.classes == [" ", "a", "b"]
     assert data.splits["train"].labels.tolist() == [[1, 2, 0, 1], [2, 1, -1, -1]]
 
@@ -235,7 +235,7 @@ def test_transcripts_are_labels_of_a_sequence_of_characters(tmp_path: Path) -> N
 def test_transcripts_that_do_not_fit_are_named_before_training(tmp_path: Path) -> None:
     long = "ab" * 26  # of half a second 51 frames are made
     table = transcripts(tmp_path, "ab", "a", "b", long, "b", "a")
-    options: dict[str, Any] = {"label_column": "text", "preprocess": WANTED, "task": Ctc()}
+    options: dict[str, Any] = {"label_column": "text", "preprocess": WANTED, "task": configs.make("task/ctc")}
     reason = r"3\.wav has a transcript that takes 52 steps, and the backbone makes 51 of it"
     with pytest.raises(UserError, match=reason):
         AudioFolder(manifest=str(table), **options)

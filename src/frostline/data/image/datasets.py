@@ -249,7 +249,7 @@ class ImageCSV(DataModule):
         task: Task | None = None,
         **common: Any,
     ) -> None:
-        task = task or Multiclass()
+        task = task or Multiclass(label_smoothing=0.0, class_weights=None)
         columns = Columns(path_column, label_column, split_column)
         skip = common.get("on_bad") == "skip"
         found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
