@@ -6,6 +6,7 @@ Bytes and FLOPs are those of real networks at 224 pixels, found by Frostline's o
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
@@ -19,13 +20,13 @@ CLASSES = 1000
 EPOCHS = 20
 STRATEGIES: dict[str, Callable[[Sequence[str], int], Plan]] = {
     "linear_probe": strategies.linear_probe,
-    "last_k k=1": strategies.last_k,
-    "last_k k=2": lambda groups, epochs: strategies.last_k(groups, epochs, k=2),
+    "last_k k=1": partial(strategies.last_k, k=1),
+    "last_k k=2": partial(strategies.last_k, k=2),
     "norm_only": strategies.norm_only,
     "bias_only": strategies.bias_only,
-    "gradual": strategies.gradual,
-    "chain_thaw": strategies.chain_thaw,
-    "lp_ft": strategies.lp_ft,
+    "gradual": partial(strategies.gradual, factor=2.6, each=1),
+    "chain_thaw": partial(strategies.chain_thaw, scale=0.1),
+    "lp_ft": partial(strategies.lp_ft, probe=0.2, scale=0.5),
     "full": strategies.full,
 }
 

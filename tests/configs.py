@@ -1,5 +1,6 @@
-"""What tests make by the defaults of conf/: a run's config, and components."""
+"""What tests make by the defaults of conf/: a run's config, components, and plans."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -9,11 +10,18 @@ import yaml
 from frostline.config.allow import conf_dir, instantiate, locate
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
+from frostline.freeze.plan import Plan
 
 
 def plain_run(**values: Any) -> Run:
     """Return the config of a run by defaults, with ``values`` in place of those of its root."""
     return replace(resolve(compose("run", [])), **values)
+
+
+def read_node(choice: str) -> dict[str, Any]:
+    """Return the keys that a YAML, given as GROUP/NAME, has for its group."""
+    node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
+    return node.get(choice.partition("/")[0], node)  # one that brings others along says which node is its own
 
 
 def make(choice: str, **values: Any) -> Any:
@@ -22,9 +30,14 @@ def make(choice: str, **values: Any) -> Any:
     A picture's size, which stands in an adapter's YAML for the builder of the backbone, is left out.
     """
     group = choice.partition("/")[0]
-    node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
-    node = node.get(group, node)  # a choice that brings others along says which node is its own
+    node = read_node(choice)
     given = {key: values.pop(key) for key in list(values) if key in node}
     takes = {"_target_", *signature(locate(node["_target_"], group)).parameters}
     own = {key: one for key, one in node.items() if key in takes}
     return instantiate({**own, **given}, group, **values)
+
+
+def make_plan(name: str, groups: Sequence[str], epochs: int, **options: Any) -> Plan:
+    """Return the plan of a strategy by its YAML, with ``options`` in place of its own, which it alone looks at."""
+    node = read_node(f"freeze/{name}")
+    return locate(node.pop("_target_"), "freeze")(groups, epochs, **{**node, **options})
