@@ -86,7 +86,7 @@ def main() -> None:
         ways = {
             "memory": memory,
             "files": ImageFolder(folder, memory_gb=0.0, **common),
-            "augmented": ImageFolder(folder, augment=Light(), views=2, **common),
+            "augmented": ImageFolder(folder, augment=Light(flip=0.5, scale=0.8), views=2, **common),
         }
         for name, data in ways.items():
             data.check(("train",))

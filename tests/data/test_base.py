@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from tests.configs import make
 from tests.waits import GPU, on_gpu
 from torch import Tensor
 
@@ -86,8 +87,8 @@ def test_views_follow_the_epoch(preprocess: Pixels) -> None:
             seen.append(next(iter(batches))[0])
         return seen
 
-    assert views(2, Light()) == [0, 1, 0, 1, 0]
-    assert views(None, Light()) == [0, 1, 2, 3, 4]
+    assert views(2, make("augment/light")) == [0, 1, 0, 1, 0]
+    assert views(None, make("augment/light")) == [0, 1, 2, 3, 4]
     assert views(3, None) == views(None, None) == [0] * 5
 
 
@@ -118,7 +119,7 @@ def test_loaders_serve_what_use_names_and_decode_nothing(
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
-    data = ImageFolder(str(photos), preprocess=preprocess, views=2, augment=Light(), workers=2)
+    data = ImageFolder(str(photos), preprocess=preprocess, views=2, augment=make("augment/light"), workers=2)
     data.use({name: Numbers() for name in ("train", "val", "test")})
     data.setup("fit")
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
+from tests import configs
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.traced.builders import timm_backbone
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import Digits
 
 SIZE = 32
@@ -37,7 +37,7 @@ def load() -> Load:
     """Return a loader of eight digits a class, in two views."""
 
     def digits(backbone: Backbone, views: int = 2, **options: object) -> Digits:
-        augment = Light() if views > 1 else None
+        augment = configs.make("augment/light") if views > 1 else None
         few = {"preprocess": backbone.preprocess, "num_per_class": 8, "views": views, "augment": augment}
         return Digits(**{**few, **options})
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests import configs
 from tests.data.sounds import folders
 from tests.sequences import sequences, tiny
 from torch import Tensor, distributed, nn
@@ -25,7 +26,6 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts, prefix
 from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Ragged
 from frostline.data.order import WINDOW
@@ -80,7 +80,9 @@ def written(root: Path, cuts: list[Cut]) -> list[list[str]]:
     return [[entries[cut.name][part]["sha256"] for cut in cuts] for part in range(len(entries[cuts[0].name]))]
 
 
-@pytest.mark.parametrize("options", [{}, {"memory_gb": 0.0}, {"augment": Light(), "views": 2}, {"workers": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"memory_gb": 0.0}, {"augment": configs.make("augment/light"), "views": 2}, {"workers": 1}]
+)
 def test_images_come_to_the_bytes_of_a_simple_loop(make: Any, tmp_path: Path, options: dict[str, Any]) -> None:
     backbone = make()
     pictures(tmp_path / "data", 40)

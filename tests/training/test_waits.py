@@ -261,7 +261,7 @@ def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
 def test_the_light_augmentation_does_not_wait() -> None:
     images, numbers = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), draw(0, torch.arange(4), 0, Light.count)
     with on_gpu() as waits:
-        assert Light().change(like(images), numbers).device == GPU
+        assert make("augment/light").change(like(images), numbers).device == GPU
     assert waits.found == []
 
 

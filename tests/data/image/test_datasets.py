@@ -18,7 +18,6 @@ from tests.extras import need
 
 from frostline.data.base import DataModule
 from frostline.data.divide import draw_missing, draw_subset
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import Digits, ImageFolder, Mnist5k
 from frostline.data.inputs import Pixels
 from frostline.data.listing import Found, Listing
@@ -187,12 +186,12 @@ def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixe
         train(fit="pad"),
         train(background="black"),
         train(preprocess=Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
-        train(augment=Light()),
-        train(augment=Light(flip=0.1)),
-        train(augment=Light(), seed=3),
+        train(augment=make("augment/light")),
+        train(augment=make("augment/light", flip=0.1)),
+        train(augment=make("augment/light"), seed=3),
     ]
     assert len(set(texts)) == len(texts)
-    assert train(augment=Light(), views=4) == train(augment=Light())
+    assert train(augment=make("augment/light"), views=4) == train(augment=make("augment/light"))
 
 
 def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Pixels) -> None:

@@ -12,9 +12,8 @@ from tests import configs
 from tests.data.sounds import RATE, folders, tone, write
 
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light, none
+from frostline.data.image.augment import none
 from frostline.data.inputs import Pixels, Ragged
-from frostline.data.speech.augment import SpecAugment, Wave
 from frostline.data.speech.datasets import AudioFolder
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.published import PLACE, SpeechCommands
@@ -94,7 +93,7 @@ def test_a_table_names_recordings_labels_and_splits(tmp_path: Path) -> None:
 def test_views_change_train_alone_and_come_again(tmp_path: Path) -> None:
     folders(tmp_path)
     plain = make(tmp_path)
-    for augment in (Wave(), SpecAugment()):
+    for augment in (configs.make("augment/speech_light"), configs.make("augment/specaugment")):
         data = make(tmp_path, augment=augment, views=3, seed=5)
         assert data.views == 3 and data.transform_id("train") != plain.transform_id("train")
         first = served(data)
@@ -190,16 +189,17 @@ def test_a_backbone_or_an_augmentation_for_images_is_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match="this is speech data, and the network takes image.*adapter=spectrogram"):
         make(tmp_path, preprocess=pixels)
     with pytest.raises(UserError, match="augment: Light is for images; with speech it is none, speech_light"):
-        make(tmp_path, augment=Light())
+        make(tmp_path, augment=configs.make("augment/light"))
     assert make(tmp_path, augment=none()).views == 1
 
 
 def test_masks_of_frames_are_refused_for_a_network_of_waves(tmp_path: Path) -> None:
     folders(tmp_path)
     waves = Waves(16000, standardise=True)
-    assert served(make(tmp_path, preprocess=waves, augment=Wave())).values.shape == (8, 16000)
+    changed = make(tmp_path, preprocess=waves, augment=configs.make("augment/speech_light"))
+    assert served(changed).values.shape == (8, 16000)
     with pytest.raises(UserError, match="SpecAugment masks frames, and the backbone takes waves"):
-        make(tmp_path, preprocess=waves, augment=SpecAugment())
+        make(tmp_path, preprocess=waves, augment=configs.make("augment/specaugment"))
 
 
 @pytest.mark.parametrize(
