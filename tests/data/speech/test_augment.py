@@ -22,8 +22,8 @@ def given() -> Ragged:
 
 def wave(given: Ragged, indices: list[int], view: int = 0, change: Sound | None = None) -> Tensor:
     rows = Ragged(given.values[indices], given.lengths[indices])
-    change = change or make("augment/speech_light")
-    return augment_sequences(change.wave, rows, torch.tensor(indices), 7, view, "wave").values
+    chosen: Sound = change or make("augment/speech_light")
+    return augment_sequences(chosen.wave, rows, torch.tensor(indices), 7, view, "wave").values
 
 
 def test_a_change_is_a_function_of_seed_index_and_view(given: Ragged) -> None:
