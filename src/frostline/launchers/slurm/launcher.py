@@ -54,22 +54,22 @@ class Slurm(Launcher):
 
     def __init__(
         self,
-        partition: str | None = None,
-        account: str | None = None,
-        qos: str | None = None,
-        time_min: int = 240,
-        gpus_per_node: int | str | None = None,
-        cpus_per_task: int | None = None,
-        mem_gb: float | None = None,
-        constraint: str | None = None,
-        exclude: str | None = None,
-        workers: Processes = 8,
-        max_requeues: int = 100,
-        signal_s: int = 120,
-        setup: Sequence[str] = (),
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        detach: bool = False,
+        partition: str | None,
+        account: str | None,
+        qos: str | None,
+        time_min: int,
+        gpus_per_node: int | str | None,
+        cpus_per_task: int | None,
+        mem_gb: float | None,
+        constraint: str | None,
+        exclude: str | None,
+        workers: Processes,
+        max_requeues: int,
+        signal_s: int,
+        setup: Sequence[str],
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        detach: bool,
         devices: int = 0,
     ):
         places = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "exclude": exclude}
@@ -229,7 +229,7 @@ class Slurm(Launcher):
 
         A run is only put together there, on the CPU. Raises UserError when the process dies.
         """
-        with Pool(workers=1, threads=self.threads) as pool:
+        with Pool(workers=1, threads=self.threads, timeout_s=None, restarts=0, fresh=False) as pool:
             return pool.call(question, [config.plain() for config in configs], True)
 
     def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
