@@ -59,7 +59,11 @@ def train_as_usual() -> None:
     """Be one rank: train the head for an epoch, then all of it, by Lightning's callback; print what it ended with."""
     warnings.filterwarnings("ignore")
     pl.seed_everything(0, verbose=False)
-    module = Usual(timm_backbone("test_resnet", "none", size=SIZE))
+    module = Usual(
+        timm_backbone(
+            "test_resnet", "none", size=SIZE, channels_last="auto", batch_norm="auto", compile=False, options={}
+        )
+    )
     split = Digits(preprocess=module.backbone.preprocess, num_per_class=16).splits["train"]
     images = split.inputs(torch.arange(len(split)), 0)
     assert isinstance(images, Tensor)

@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    backbone = timm_backbone(options.network, "none", size=options.size)
+    backbone = timm_backbone(
+        options.network, "none", size=options.size, channels_last="auto", batch_norm="auto", compile=False, options={}
+    )
     found = find_cuts(backbone, options.size)
     cuts = [found[len(found) // 2], found[-1]]
     with tempfile.TemporaryDirectory(prefix="frostline-extraction-") as folder:

@@ -106,9 +106,13 @@ class Network:
 def networks() -> list[Network]:
     """Return the three networks; random weights do, but the default backbone brings its own."""
     made = {
-        "EfficientNet-Lite0": efficientnet_lite(0),
-        "ResNet-50": torchvision_backbone("resnet50", "none"),
-        "ViT-B/16": timm_backbone("vit_base_patch16_224", "none"),
+        "EfficientNet-Lite0": efficientnet_lite(
+            0, weights="pretrained", channels_last="auto", batch_norm="auto", compile=False, name="efficientnet_lite0"
+        ),
+        "ResNet-50": torchvision_backbone("resnet50", "none", channels_last="auto", batch_norm="auto", compile=False),
+        "ViT-B/16": timm_backbone(
+            "vit_base_patch16_224", "none", channels_last="auto", batch_norm="auto", compile=False, options={}
+        ),
     }
     return [Network(name, backbone, find_cuts(backbone, PIXELS)) for name, backbone in made.items()]
 

@@ -17,7 +17,7 @@ from frostline.config.allow import conf_dir, locate
 from frostline.config.schema import EARLY, ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
-NAMED_IN_PYTHON = {"data", "backbone"}
+NAMED_IN_PYTHON = {"data"}
 """Groups whose constructors still have defaults that their YAML gives as well. A group never comes back to this set."""
 
 

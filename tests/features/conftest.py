@@ -9,7 +9,6 @@ import torch
 from tests import configs
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.datasets import Digits
 
 SIZE = 32
@@ -23,7 +22,7 @@ def make() -> Make:
 
     def build(name: str = "test_resnet", channels_last: bool | str = "auto", seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
-        backbone = timm_backbone(name, "none", channels_last, size=SIZE)
+        backbone = configs.make("backbone/timm", name=name, weights="none", channels_last=channels_last, size=SIZE)
         for buffer_name, buffer in backbone.named_buffers():
             if buffer_name.endswith("running_mean"):
                 buffer.normal_(std=0.1)

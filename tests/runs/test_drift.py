@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests import configs
 from tests.finished_runs import finished, rows
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.data.inputs import Pixels
@@ -93,7 +93,7 @@ def test_cached_and_uncached_runs_tell_the_same(tmp_path: Path) -> None:
     plain_run, _ = run(tmp_path, "freeze=last_k", "cache.enabled=false")
     count, cost, other = cached["data"]["counts"], cached["cost"], plain_run["cost"]
     passes = 2 * (count["train"] + count["val"]) + count["test"]
-    network = timm_backbone("test_resnet", "none", size=32, options={})
+    network = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
     assert other["forward_flops"] == passes * (find_cuts(network, 32)[-1].flops + 2 * network.num_features * 10)
     assert cost["forward_flops"] + cost["flops_saved"] == other["forward_flops"]
     assert cost["flops_saved"] > 0 == other["flops_saved"]
@@ -167,7 +167,7 @@ def test_cka_sees_what_is_not_a_rotation() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_each_group_has_an_output_of_its_own(name: str) -> None:
-    backbone = timm_backbone(name, "none", size=32, options={})
+    backbone = configs.make("backbone/timm", name=name, weights="none", size=32, options={})
     outputs = group_outputs(backbone, find_cuts(backbone, 32))
     assert list(outputs) == list(backbone.groups)
     assert outputs[list(outputs)[-1]].name == "features"

@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from tests import configs
 from tests.processors import OnProcessors
 from tests.tuners import make_tuner
 from torch import Tensor, distributed, nn
@@ -22,7 +23,6 @@ from torch.distributed.tensor import DTensor
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.allow import instantiate
 from frostline.config.compose import compose, resolve
 from frostline.data.inputs import Pixels
@@ -46,7 +46,7 @@ def tuner(backbone: Backbone, head: nn.Module | None = None) -> FineTuner:
 
 def network(name: str, **options: Any) -> Backbone:
     torch.manual_seed(0)
-    return timm_backbone(name, "none", size=SIZE, options=options)
+    return configs.make("backbone/timm", name=name, weights="none", size=SIZE, options=options)
 
 
 def entered(backbone: Backbone, train: dict[str, Train], cached: bool) -> FineTuner:

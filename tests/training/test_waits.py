@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests import configs
 from tests.configs import make
 from tests.sequences import SMALL, tiny, transformer
 from tests.speech_networks import OTHERS, WAVEFORMS, extractor
@@ -20,11 +21,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import POOLING
-from frostline.backbones.chains.speech import voice_encoder
-from frostline.backbones.chains.speech_transformers import transformers_audio
-from frostline.backbones.chains.text import transformers_text
 from frostline.backbones.cuts import find_cuts, prefix, suffix
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.augment import Light, draw
 from frostline.data.image.operations import Operation
 from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
@@ -115,7 +112,7 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
 
 
 def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
-    backbone = timm_backbone("test_vit", "none", size=32, options={})
+    backbone = configs.make("backbone/timm", name="test_vit", weights="none", size=32, options={})
     head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
     return make_tuner(backbone, head, make=make, rate=0.01)
 
@@ -177,7 +174,7 @@ def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_no_image_network_waits_between_its_cuts(name: str) -> None:
-    passes(timm_backbone(name, "none", size=32, options={"drop_path_rate": 0.1}), 32)
+    passes(configs.make("backbone/timm", name=name, weights="none", size=32, options={"drop_path_rate": 0.1}), 32)
 
 
 @pytest.mark.parametrize("pooling", POOLING)
@@ -188,7 +185,7 @@ def test_no_pooling_waits(pooling: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_network_of_texts_waits_between_its_cuts(family: str, tmp_path: Path) -> None:
     """But for the library itself: it asks a mask once whether it is all ones, of which it spares a fake one."""
-    passes(transformers_text(saved_text(tmp_path, family), tokens=10), 10)
+    passes(configs.make("backbone/transformers", name=saved_text(tmp_path, family), tokens=10), 10)
 
 
 @pytest.mark.parametrize("name", [*WAVEFORMS, *OTHERS])
@@ -197,12 +194,12 @@ def test_no_network_of_sounds_waits_between_its_cuts(name: str, tmp_path: Path) 
     config = (WAVEFORMS | OTHERS)[name]()
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     extractor(config).save_pretrained(tmp_path)
-    backbone = transformers_audio(str(tmp_path), seconds=0.5)
+    backbone = configs.make("backbone/transformers_audio", name=str(tmp_path), seconds=0.5)
     passes(backbone, backbone.preprocess.size)
 
 
 def test_the_speaker_encoder_does_not_wait_for_its_lengths() -> None:
-    backbone = voice_encoder("none", seconds=0.3)
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
     passes(backbone, backbone.preprocess.size)
 
 
@@ -210,7 +207,7 @@ def adapted(name: str) -> Backbone:
     """Return a backbone behind an adapter."""
     backbone: Backbone
     if name in ("spectrogram", "rendering"):
-        backbone = timm_backbone("test_resnet", "none", size=32, options={})
+        backbone = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
         adapter = (
             make("adapter/spectrogram", backbone=backbone, seconds=0.3)
             if name == "spectrogram"
@@ -222,7 +219,7 @@ def adapted(name: str) -> Backbone:
         kinds["frames"] = lambda: make("adapter/frames", backbone=backbone, seconds=0.3)
         adapter = kinds[name]()
     else:
-        backbone = voice_encoder("none", seconds=0.3)
+        backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
         adapter = (
             make("adapter/rows", backbone=backbone, size=16)
             if name == "rows"

@@ -4,11 +4,12 @@ from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
+import yaml
 from torch import nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.own.network import OwnNetwork
-from frostline.config.allow import instantiate, is_own, locate
+from frostline.config.allow import conf_dir, instantiate, is_own, locate
 from frostline.config.signature import unknown_key
 from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
@@ -46,7 +47,8 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
         )
     if not isinstance(found, Backbone | OwnNetwork | nn.Module):
         raise UserError(f"backbone: {node['_target_']} returns a {type(found).__name__}; expected a torch.nn.Module.")
-    return as_backbone(found, **{**rest, **describe_samples(found, rest, data, share)}, pretrained=not random)
+    said = {**read_own_keys("backbone"), **rest, **describe_samples(found, rest, data, share)}
+    return as_backbone(found, **said, pretrained=not random)
 
 
 def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dict[str, Any]:
@@ -113,6 +115,15 @@ def list_parameters(node: Node, where: str) -> list[str]:
     if any(one.kind is Parameter.VAR_KEYWORD for one in found.values()):
         return [*dict.fromkeys([*found, *node, *OF_RUNS, "pretrained", *UNITS])]
     return list(found)
+
+
+def read_own_keys(where: str) -> dict[str, Any]:
+    """Return the keys of a network or of data of the user's own as their YAML has them.
+
+    A YAML of the user's, in place of it, need not give them.
+    """
+    node = yaml.safe_load((conf_dir() / where / "own.yaml").read_text())
+    return {key: value for key, value in node.items() if key not in ("_target_", "defaults")}
 
 
 def keys_of_data() -> list[str]:

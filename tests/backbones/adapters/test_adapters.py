@@ -18,7 +18,6 @@ from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.datasets import Digits
 from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
@@ -94,7 +93,7 @@ def language() -> SequenceBackbone:
 
 def image() -> ImageBackbone:
     torch.manual_seed(0)
-    backbone = timm_backbone("test_resnet", "none", size=32)
+    backbone = make("backbone/timm", name="test_resnet", weights="none", size=32)
     assert isinstance(backbone, ImageBackbone)
     return backbone.eval()
 
@@ -120,7 +119,7 @@ def test_pictures_enter_an_image_network_and_every_cut_is_exact(kind: type, opti
 
 
 def test_a_vision_transformer_is_built_for_the_picture() -> None:
-    backbone = timm_backbone("test_vit", "none", size=48)
+    backbone = make("backbone/timm", name="test_vit", weights="none", size=48)
     backbone.attach(make("adapter/spectrogram", bands=16, backbone=backbone, seconds=0.5))
     assert backbone(backbone.example(2, backbone.preprocess.size)).shape == (2, backbone.num_features)
 

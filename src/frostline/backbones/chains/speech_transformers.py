@@ -33,8 +33,8 @@ SECONDS = 4.0
 
 def transformers_audio(
     name: str,
-    weights: str | None = "pretrained",
-    pooling: str = "mean",
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     seconds: float | None = None,

@@ -34,8 +34,8 @@ UNUSED = 0.1
 
 def transformers_text(
     name: str,
-    weights: str | None = "pretrained",
-    pooling: str = "auto",
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     tokens: int | None = None,
@@ -66,9 +66,9 @@ def transformers_text(
 
 
 def minilm(
-    name: str = "minilm",
-    weights: str | None = "pretrained",
-    pooling: str = "mean",
+    name: str,
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     tokens: int | None = None,
