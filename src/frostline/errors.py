@@ -1,7 +1,5 @@
 """The one kind of error a user can cause."""
 
-from collections.abc import Sequence
-
 
 class UserError(ValueError):
     """A user's mistake: one sentence that names the key or file, what was wrong and what would be right.
@@ -17,10 +15,11 @@ def choices(what: str, value: object, allowed: object) -> UserError:
     return UserError(f"{what}: {value!r} is not known; choose one of: {names}.")
 
 
-def join_lines(lines: Sequence[str], most: int = 10) -> str:
-    """Return ``lines`` as one text that stays readable when there are thousands."""
-    more = f"; and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
+def first_line(error: BaseException) -> str:
+    """Return what an error of another library says first, without its full stop; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
+    said = (lines or [type(error).__name__])[0]
+    return (f"{said} {lines[1]}" if said.endswith(":") and len(lines) > 1 else said).rstrip(".:")
 
 
 def printable(text: str) -> str:

@@ -72,10 +72,15 @@ def rate(value: float | None) -> str:
     return NONE if value is None else f"{value:g}"
 
 
-def join_names(names: Sequence[str], most: int = 10) -> str:
-    """Return names in a row; of many, the first and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def join_names(names: Sequence[object], most: int = 10, between: str = ", ") -> str:
+    """Return names in a row, or lines; of many the first, and how many more. "none" where there are none."""
+    more = [f"and {len(names) - most:,} more"] if len(names) > most else []
+    return between.join([*map(str, names[:most]), *more]) or "none"
+
+
+def join_lines(lines: Sequence[object], most: int = 10) -> str:
+    """Return lines in a row, as ``join_names`` does."""
+    return join_names(lines, most, "; ")
 
 
 def plural(number: int, thing: str, things: str | None = None) -> str:

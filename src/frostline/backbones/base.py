@@ -138,14 +138,7 @@ class Backbone(nn.Module):
         ``all`` are all, ``norm`` those that normalisation modules own, ``bias`` those whose name ends in ``bias``,
         whatever owns them; a change of the plan may have added others.
         """
-        names = {name for name, _ in self.named_parameters()}
-        norms = {
-            f"{prefix}.{name}"
-            for prefix, module in self.named_modules()
-            if isinstance(module, NORMS) or "norm" in type(module).__name__.lower()
-            for name, _ in module.named_parameters(recurse=False)
-        }
-        return {"all": names, "norm": norms, "bias": {name for name in names if name.endswith("bias")}, **self._added}
+        return {**find_kinds(self), **self._added}
 
     def add_parameters(self, kind: str, members: Mapping[str, Sequence[str]]) -> None:
         """Let parameters that a change has put into the network belong to the groups that they stand in.
@@ -201,6 +194,18 @@ class Backbone(nn.Module):
         names = [name for name, _ in self.named_parameters()]
         grouped = [name for members in self.groups.values() for name in members]
         assert sorted(names) == sorted(grouped), f"{self.name}: groups do not hold each parameter once"
+
+
+def find_kinds(module: nn.Module) -> dict[str, set[str]]:
+    """Return the names of the parameters of each kind that a plan can train: ``all``, ``norm`` and ``bias``."""
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    norms = {
+        name
+        for path, part in module.named_modules()
+        if isinstance(part, NORMS) or "norm" in type(part).__name__.lower()
+        for name, _ in part.named_parameters(path, recurse=False)
+    }
+    return {"all": names, "norm": norms, "bias": {name for name in names if name.endswith("bias")}}
 
 
 class evaluating:  # noqa: N801 (a context manager, used like a function)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.signature import check_arguments, nearest_first
-from frostline.errors import UserError
+from frostline.errors import UserError, first_line
 
 VARIABLE = "FROSTLINE_ALLOW"  # the modules given with --allow, for workers; commands set it, and nothing else does
 
@@ -268,13 +268,7 @@ def _make(node: Mapping[str, Any], where: str, runtime: Mapping[str, Any]) -> An
     try:
         return found(**arguments, **runtime)
     except Exception as error:
-        raise UserError(f"{where}: {node['_target_']} refused its arguments: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of what an error says, as the end of a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{(lines or [type(error).__name__])[0].rstrip('.')}."
+        raise UserError(f"{where}: {node['_target_']} refused its arguments: {first_line(error)}.") from error
 
 
 def _make_value(value: Any, where: str) -> Any:

@@ -40,7 +40,7 @@ from frostline.config.schema import (
 from frostline.config.secrets import check_secrets, make_reference, resolve_env
 from frostline.config.signature import nearest_first, unknown_key
 from frostline.config.writers import check_loggers
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, choices, first_line
 from frostline.tasks.declarations import declaration_of
 
 Kind = TypeVar("Kind", bound=Run)
@@ -223,7 +223,7 @@ def explain_any_error(config_dir: Path | None) -> Iterator[None]:
         except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
             raise
         except (ValueError, TypeError, OSError, AttributeError, KeyError, AssertionError) as error:
-            raise UserError(f"The config cannot be composed ({_first_line(error)}).") from error
+            raise UserError(f"The config cannot be composed ({cut_text(first_line(error))}).") from error
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def explain_config_errors(config_dir: Path | None) -> Iterator[None]:
         raise _unknown_choice(error, config_dir) from error
     except OverrideParseException as error:
         raise UserError(
-            f"{cut_text(repr(error.override))} is no override ({_first_line(error)}); write KEY=VALUE, "
+            f"{cut_text(repr(error.override))} is no override ({cut_text(first_line(error))}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
     except RecursionError as error:
@@ -253,11 +253,6 @@ def cut_text(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "See http" not in line]
-    return cut_text((lines or [type(error).__name__])[0].rstrip("."))
-
-
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
     wanted = str(error.missing_cfg_file)
     group, _, name = wanted.rpartition("/")
@@ -270,10 +265,10 @@ def _explain(error: Exception) -> UserError:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         holder = cause.parent_node
         if isinstance(cause, ValidationError):
-            return UserError(f"{cause.full_key}: {_first_line(cause)}.")
+            return UserError(f"{cause.full_key}: {cut_text(first_line(cause))}.")
         if isinstance(holder, Mapping) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
             return unknown_key(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
-        return UserError(f"{cause.full_key}: {_first_line(cause)}.")
+        return UserError(f"{cause.full_key}: {cut_text(first_line(cause))}.")
     return _explain_file(error)
 
 

@@ -14,8 +14,9 @@ from frostline.data.inputs import Inputs, Preprocess, send
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
 from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, sort_by_length, view_of
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, choices, join_lines
+from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
+from frostline.units import join_lines
 
 
 class Split(Source, Protocol):

@@ -10,8 +10,9 @@ from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.order import permutation
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.tasks.base import Task
+from frostline.units import join_lines
 
 
 @dataclass(frozen=True)

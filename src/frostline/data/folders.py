@@ -9,7 +9,8 @@ from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import SPLIT, note_bad_rows, read_rows
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
+from frostline.units import join_lines
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
+from frostline.units import join_lines
 
 
 @dataclass(frozen=True)

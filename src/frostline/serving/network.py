@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from frostline.data.inputs import Ragged, tensors_of
-from frostline.errors import UserError
+from frostline.errors import UserError, first_line
 from frostline.serving.restored import Restored
 
 TRACED = 3  # samples: a tracer takes 1 for a size that never changes
@@ -53,9 +53,8 @@ def trace_network(model: Restored) -> ExportedProgram:
 
 def make_refusal(model: Restored, exporter: str, error: Exception) -> UserError:
     """Return what to say of a network that an exporter cannot do."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = (lines or [type(error).__name__])[0].rstrip(".:")
-    return UserError(f"--format: {exporter} cannot do {model.backbone.name} ({reason}); choose another format.")
+    what = f"{exporter} cannot do {model.backbone.name} ({first_line(error)})"
+    return UserError(f"--format: {what}; choose another format.")
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from itertools import islice
 from typing import Any, TextIO
 
 from frostline.data.reading import Batch, Item
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.files.atomic import escape_bytes
 from frostline.files.csv_tables import CsvWriter
 from frostline.serving.restored import Restored
 from frostline.tasks.base import Answer, Task
+from frostline.units import join_lines
 
 Said = tuple[str, Answer]
 Read = Callable[[Sequence[Item]], Batch]

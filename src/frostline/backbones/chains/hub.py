@@ -10,9 +10,9 @@ from torch import nn
 
 from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, read_index, read_object, read_weights
 from frostline.backbones.weights.loading import check_finite
-from frostline.backbones.weights.wrappers import shorten
 from frostline.data.inputs import digest
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, choices, first_line
+from frostline.units import join_names
 
 POOLER = "pooler"
 # What of a config says nothing of what the network computes.
@@ -138,13 +138,6 @@ def explain_errors(name: str, missing: str = "") -> Iterator[None]:
         ) from error
 
 
-def first_line(error: BaseException) -> str:
-    """Return what an error of another library says first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = (lines or [type(error).__name__])[0]
-    return (f"{said} {lines[1]}" if said.endswith(":") and len(lines) > 1 else said).rstrip(".:")
-
-
 def describe_architecture(model: nn.Module, config: Any) -> str:
     """Return text that stands for what a network computes, beyond its weights."""
     matters = {key: value for key, value in config.to_dict().items() if key not in BESIDE}
@@ -170,6 +163,7 @@ def _check_report(name: str, model: Any, report: Mapping[str, Any]) -> list[str]
     missing = sorted(key for key in report["missing_keys"] if key.partition(".")[0] != POOLER)
     shapes = [f"{key} {list(given)} instead of {list(wanted)}" for key, given, wanted in report["mismatched_keys"]]
     if missing or unexpected or shapes:
-        misfit = f"missing: {shorten(missing)}; unexpected: {shorten(unexpected)}; of another shape: {shorten(shapes)}"
+        found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+        misfit = "; ".join(f"{what}: {join_names(names)}" for what, names in found.items())
         raise UserError(f"{KEY}: the weights of {name} are not those of its config ({misfit}); get them again.")
-    return [f"left out what the encoder does not have: {shorten(extra)}"] if extra else []
+    return [f"left out what the encoder does not have: {join_names(extra)}"] if extra else []

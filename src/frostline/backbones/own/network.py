@@ -13,8 +13,9 @@ from torch import nn
 
 from frostline.backbones.own.code import digest_code
 from frostline.backbones.weights.loading import fingerprint
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
+from frostline.units import join_lines
 
 Groups = Mapping[str, str | Sequence[str]]
 

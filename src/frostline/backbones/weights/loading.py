@@ -14,9 +14,9 @@ from frostline.backbones.weights.wrappers import (
     choose_reading,
     find_misfit,
     list_readings,
-    shorten,
 )
 from frostline.errors import UserError
+from frostline.units import join_names
 
 
 def choose_weights(weights: str | None, pretrained: bool) -> str | None:
@@ -68,8 +68,8 @@ def check_finite(tensors: Mapping[str, Tensor], buffers: Set[str], where: str = 
     broken = [name for name, value in tensors.items() if not is_finite(value, name in buffers)]
     if broken:
         raise UserError(
-            f"{where}: NaN or infinite numbers stand in {shorten(broken)}; get these weights again, or earlier ones of "
-            "their training."
+            f"{where}: NaN or infinite numbers stand in {join_names(broken)}; get these weights again, or earlier "
+            "ones of their training."
         )
 
 

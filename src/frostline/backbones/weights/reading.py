@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.files.atomic import describe_irregular
+from frostline.units import join_lines
 
 KEY = "backbone.weights"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")

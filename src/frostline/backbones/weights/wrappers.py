@@ -11,6 +11,7 @@ from torch import Tensor
 
 from frostline.backbones.weights.reading import KEY, Place
 from frostline.errors import UserError
+from frostline.units import join_lines, join_names
 
 DEEP = 6  # parts of a name that may be a prefix
 SHOWN = 10
@@ -51,8 +52,8 @@ class Misfit:
         return len(self.missing) + len(self.unexpected) + len(self.shapes)
 
     def __str__(self) -> str:
-        text = f"missing: {shorten(self.missing)}; unexpected: {shorten(self.unexpected)}"
-        return text + (f"; of another shape: {shorten(self.shapes)}" if self.shapes else "")
+        text = f"missing: {join_names(self.missing)}; unexpected: {join_names(self.unexpected)}"
+        return text + (f"; of another shape: {join_names(self.shapes)}" if self.shapes else "")
 
 
 def find_misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], classifier: Sequence[str]) -> Misfit:
@@ -135,9 +136,7 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Mapping
 
 def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) -> UserError:
     nearest = min(range(len(ways)), key=lambda place: len(apart[place].missing) + len(apart[place].shapes))
-    ways_tried = (
-        f" in any of {len(ways)} ways to read them ({shorten(ways, '; ')}), of which {ways[nearest]!s} is nearest"
-    )
+    ways_tried = f" in any of {len(ways)} ways to read them ({join_lines(ways)}), of which {ways[nearest]!s} is nearest"
     return UserError(
         f"{KEY}: {path}: these are not this network's weights{ways_tried if len(ways) > 1 else ''} ({apart[nearest]}); "
         "give weights of this very network."
@@ -147,11 +146,5 @@ def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) ->
 def _notes(path: str | Path, way: Reading) -> list[str]:
     if not (way.place or way.prefix):
         return []
-    beside = f"; left out what is beside: {shorten(way.beside)}" if way.beside else ""
+    beside = f"; left out what is beside: {join_names(way.beside)}" if way.beside else ""
     return [f"read {Path(path).name} as: {way}{beside}"]
-
-
-def shorten(names: Sequence[object], between: str = ", ") -> str:
-    """Return names as one text that stays readable when there are thousands."""
-    shown = between.join(str(name) for name in names[:SHOWN]) or "none"
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

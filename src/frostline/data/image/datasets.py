@@ -43,11 +43,12 @@ from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.tables.rows import SPLIT
 from frostline.data.threads import run_in_threads
-from frostline.errors import UserError, choices, join_lines
+from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.ranges import Count, Range, Side
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
+from frostline.units import join_lines
 
 log = logging.getLogger(__name__)
 

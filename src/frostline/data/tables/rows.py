@@ -13,8 +13,9 @@ from typing import Any
 
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS, Malformed, Place
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.files.atomic import NAMES, describe_irregular
+from frostline.units import join_lines
 
 SPLIT = "split"
 """The column of splits where the user names none; there need not be one."""
@@ -155,7 +156,8 @@ class Rows:
         doubled = sorted({name for name in names if name and names.count(name) > 1})
         if doubled:
             raise Malformed(
-                f"has the column {join_lines([*map(repr, doubled)])} twice; rename one", place or "the header"
+                f"has the column {join_lines([*map(repr, doubled)])} twice; rename one",
+                place or "the header",
             )
         if not self._begun:
             self._begun, self.split = True, self._splits(names)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.secrets import mask_value
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.report.read.axes import FACTOR, place_runs
 from frostline.report.read.runs import (
     DAMAGED,
@@ -23,7 +23,7 @@ from frostline.report.read.study import STUDY, read_study
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
 from frostline.tasks.declarations import MULTICLASS, Declaration, Metric
-from frostline.units import plural
+from frostline.units import join_lines, plural
 
 COMPARISON = "comparison.json"
 FORMAT = 2

@@ -5,10 +5,11 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from frostline.backbones.base import NORMS
+from frostline.backbones.base import find_kinds
 from frostline.backbones.groups import generic_groups
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
 from frostline.freeze.plan import HEAD, Phase, learning_rates
+from frostline.units import join_lines
 
 Patterns = str | Sequence[str]
 """Paths of modules or parameters (``net.fc``), or globs over the names of parameters (``net.*.bias``)."""
@@ -147,15 +148,3 @@ def find_owners(module: nn.Module, found: Mapping[str, Sequence[str]]) -> dict[s
     if left:
         raise UserError(f"groups: no pattern matches {join_lines(left)}; every parameter belongs to exactly one group.")
     return owner
-
-
-def find_kinds(module: nn.Module) -> dict[str, set[str]]:
-    """Return the names of the parameters of each kind that a plan can train: ``all``, ``norm`` and ``bias``."""
-    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-    norms = {
-        name
-        for path, part in module.named_modules()
-        if isinstance(part, NORMS) or "norm" in type(part).__name__.lower()
-        for name, _ in part.named_parameters(path, recurse=False)
-    }
-    return {"all": names, "norm": norms, "bias": {name for name in names if name.endswith("bias")}}

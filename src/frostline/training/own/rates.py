@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from frostline.errors import UserError, join_lines
+from frostline.errors import UserError
+from frostline.units import join_lines
 
 Scales = Mapping[Tensor, float]
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
