@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import yaml
@@ -10,7 +10,11 @@ import yaml
 from frostline.config.allow import conf_dir, instantiate, locate
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
+from frostline.data.index import DataIndex
 from frostline.freeze.plan import Plan
+
+SHARED = ("_image", "_text", "_audio", "_published")
+"""The YAMLs of keys that data sets share."""
 
 
 def plain_run(**values: Any) -> Run:
@@ -19,9 +23,12 @@ def plain_run(**values: Any) -> Run:
 
 
 def read_node(choice: str) -> dict[str, Any]:
-    """Return the keys that a YAML, given as GROUP/NAME, has for its group."""
+    """Return the keys that a YAML, given as GROUP/NAME, has for its group, with those that it shares with others."""
+    group = choice.partition("/")[0]
     node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
-    return node.get(choice.partition("/")[0], node)  # one that brings others along says which node is its own
+    shared = [read_node(f"{group}/{one}") for one in node.pop("defaults", []) if one in SHARED]
+    own = node.get(group, node)  # one that brings others along says which node is its own
+    return {key: value for keys in (*shared, own) for key, value in keys.items()}
 
 
 def make(choice: str, **values: Any) -> Any:
@@ -32,8 +39,12 @@ def make(choice: str, **values: Any) -> Any:
     group = choice.partition("/")[0]
     node = read_node(choice)
     given = {key: values.pop(key) for key in list(values) if key in node}
-    takes = {"_target_", *signature(locate(node["_target_"], group)).parameters}
-    own = {key: one for key, one in node.items() if key in takes}
+    takes = signature(locate(node["_target_"], group)).parameters
+    rest = any(one.kind is Parameter.VAR_KEYWORD for one in takes.values())
+    own = {key: one for key, one in node.items() if rest or key in ("_target_", *takes)}
+    if group == "data":
+        run = {"augment": None, "task": make("task/multiclass"), "seed": 0, "index": DataIndex()}
+        values = {**run, **values}
     return instantiate({**own, **given}, group, **values)
 
 

@@ -38,7 +38,7 @@ def load() -> Load:
     def digits(backbone: Backbone, views: int = 2, **options: object) -> Digits:
         augment = configs.make("augment/light") if views > 1 else None
         few = {"preprocess": backbone.preprocess, "num_per_class": 8, "views": views, "augment": augment}
-        return Digits(**{**few, **options})
+        return configs.make("data/digits", **{"size": None, **few, **options})
 
     return digits
 

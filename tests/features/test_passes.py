@@ -86,7 +86,9 @@ def written(root: Path, cuts: list[Cut]) -> list[list[str]]:
 def test_images_come_to_the_bytes_of_a_simple_loop(make: Any, tmp_path: Path, options: dict[str, Any]) -> None:
     backbone = make()
     pictures(tmp_path / "data", 40)
-    data = ImageFolder(str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options)
+    data = configs.make(
+        "data/imagefolder", root=str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options
+    )
     cuts, view = find_cuts(backbone, 32)[1::4], int(options.get("views", 1)) - 1
     PrefixCache(Store(tmp_path / "cache"), backbone, data).fill("train", view, cuts)
     assert written(tmp_path / "cache", cuts) == simple(backbone, data, "train", view, cuts, 1)
@@ -160,7 +162,7 @@ def pictures(root: Path, count: int) -> None:
 def files(root: Path, backbone: Backbone, count: int = 100) -> ImageFolder:
     """Return images that are decoded batch by batch."""
     pictures(root, count)
-    return ImageFolder(str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
+    return configs.make("data/imagefolder", root=str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
 
 
 def test_an_image_that_breaks_meanwhile_is_named_and_leaves_nothing(make: Any, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def build(make: Make, tmp_path: Path) -> Build:
         objective: Objective | None = None,
     ) -> Rig:
         backbone = make(name)
-        data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
+        data = configs.make("data/digits", preprocess=backbone.preprocess, num_per_class=4, batch_size=20, size=None)
         kind = partial(MLP, hidden=16) if mlp else Linear
         head = kind(backbone.num_features, 10, dropout=0.1, solver=None)
         plan = strategy(tuple(backbone.groups), epochs)

@@ -18,7 +18,6 @@ from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.data.image.datasets import Digits
 from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.sound import Extent, read_wave
@@ -183,7 +182,7 @@ def test_a_language_model_lets_frames_in_without_its_table() -> None:
 
 def test_a_fitted_adapter_standardises_the_training_data() -> None:
     adapter = make("adapter/patches", patch=4, size=16, backbone=speech())
-    data = Digits(preprocess=adapter.preprocess, num_per_class=20)
+    data = make("data/digits", preprocess=adapter.preprocess, num_per_class=20, size=None)
     adapter.fit(data)
     train = data.splits["train"]
     pixels = cast(Tensor, train.peek(torch.arange(len(train)))).float()

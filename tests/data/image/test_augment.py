@@ -14,7 +14,6 @@ from torchvision.transforms import v2
 
 from frostline.data.image import augment as augmentations
 from frostline.data.image.augment import Augment, Batched, augment_images, describe, draw
-from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.image.policies import TrivialAugment
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
@@ -26,7 +25,7 @@ EVERY = [*BATCHED, v2.RandAugment(), v2.Compose([make("augment/light", flip=0), 
 @pytest.mark.parametrize("augment", EVERY, ids=lambda augment: type(augment).__name__)
 def test_a_sample_depends_on_seed_index_and_view_alone(augment: Augment, preprocess: Pixels) -> None:
     def images(seed: int, indices: list[int], view: int) -> Tensor:
-        data = Digits(preprocess=preprocess, augment=augment, views=None, seed=seed, size=24)
+        data = make("data/digits", preprocess=preprocess, augment=augment, views=None, seed=seed, size=24)
         return serve(data, torch.tensor(indices), view)
 
     torch.manual_seed(5)
@@ -86,8 +85,9 @@ def test_worker_processes_make_the_same_samples(
     photos: Path, preprocess: Pixels, memory_gb: float, augment: Augment
 ) -> None:
     def made(workers: int, batch_size: int) -> dict[int, Tensor]:
-        data = ImageFolder(
-            str(photos),
+        data = make(
+            "data/imagefolder",
+            root=str(photos),
             preprocess=preprocess,
             augment=augment,
             views=3,
@@ -100,15 +100,17 @@ def test_worker_processes_make_the_same_samples(
     here, there = made(0, 5), made(1, 3)
     assert sorted(here) == sorted(there) == list(range(12))
     assert all(torch.equal(here[index], there[index]) for index in here)
-    data = ImageFolder(str(photos), preprocess=preprocess, augment=augment, views=3)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, augment=augment, views=3)
     assert all(torch.equal(here[index], serve(data, torch.tensor([index]), 0)[0]) for index in here)
-    plain = epoch(ImageFolder(str(photos), preprocess=preprocess))
+    plain = epoch(make("data/imagefolder", root=str(photos), preprocess=preprocess))
     assert not all(torch.equal(here[index], plain[index]) for index in here)
 
 
 def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Pixels) -> None:
-    plain = ImageFolder(str(photos), preprocess=preprocess)
-    augmented = ImageFolder(str(photos), preprocess=preprocess, augment=make("augment/light"), views=4)
+    plain = make("data/imagefolder", root=str(photos), preprocess=preprocess)
+    augmented = make(
+        "data/imagefolder", root=str(photos), preprocess=preprocess, augment=make("augment/light"), views=4
+    )
     every = torch.arange(8)
     for name in ("val", "test"):
         served = augmented.splits[name].inputs(every, 1)
@@ -158,11 +160,11 @@ def test_bad_augmentations_are_refused(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="augment.magnitude: 31 is out of range"):
         make("augment/randaugment", magnitude=31)
     with pytest.raises(UserError, match="no stable description"):
-        Digits(preprocess=preprocess, augment=v2.Lambda(lambda image: image))
+        make("data/digits", preprocess=preprocess, augment=v2.Lambda(lambda image: image), size=None)
     with pytest.raises(UserError, match="must keep size and type"):
-        serve(Digits(preprocess=preprocess, augment=v2.CenterCrop(8)), torch.tensor([0]), 0)
+        serve(make("data/digits", preprocess=preprocess, augment=v2.CenterCrop(8), size=None), torch.tensor([0]), 0)
     with pytest.raises(UserError, match="Halved made torch.uint8 .* must keep size and type"):
-        serve(Digits(preprocess=preprocess, augment=Halved()), torch.tensor([0]), 0)
+        serve(make("data/digits", preprocess=preprocess, augment=Halved(), size=None), torch.tensor([0]), 0)
 
 
 class Halved(Batched):

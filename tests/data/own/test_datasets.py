@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from frostline.data.base import DataModule, Split
 from frostline.data.inputs import Pixels
-from frostline.data.own.datasets import as_data
 from frostline.data.own.given import AsGiven
 from frostline.data.own.sources import own_data
 from frostline.errors import UserError
@@ -30,9 +29,7 @@ def pair(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def make(found: Any, **options: Any) -> DataModule:
-    return as_data(
-        found, **{"preprocess": ROW, "task": configs.make("task/multiclass", label_smoothing=0.0), "seed": 0, **options}
-    )
+    return configs.make("data/own", found=found, **{"batch_size": 32, "preprocess": ROW, **options})
 
 
 def dense(split: Split, indices: Tensor, view: int) -> Tensor:
@@ -181,7 +178,7 @@ def test_a_lightning_data_module_gives_its_datasets() -> None:
     assert data.notes[0] == "the loaders of Prepared give their datasets, not their batches"
     with pytest.raises(UserError, match=r"Prepared\.train_dataloader has a collate_fn of its own"):
         make(Prepared(collate_fn=list))
-    assert as_data(data) is data
+    assert configs.make("data/own", found=data) is data
 
 
 @given(st.integers(1, 5), st.integers(0, 100))
@@ -253,7 +250,7 @@ def test_a_network_of_frostlines_own_takes_bytes() -> None:
         ((pair(30)[0], torch.rand(30)), {}, "of task=regression; task=multiclass is set"),
         ((pair(30)[0], torch.rand(30, 2)), {}, "the labels are of no one kind"),
         (pair(30), {"augment": 1}, "augment: data of your own are used as they are"),
-        (pair(30), {"nothing": 1}, "data: 'nothing' is not known"),
+        (pair(30), {"nothing": 1}, "data.nothing: there is no such key"),
         ([({"a": 1}, 0)] * 9, {}, "no sample of train can be used; the first one has a dict for inputs"),
         ([(torch.zeros(6), {"a": 1})] * 9, {}, "has a dict for a label"),
     ],

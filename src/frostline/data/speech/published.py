@@ -67,7 +67,7 @@ class SpeechCommands(DataModule):
     Raises UserError where the data is neither there nor downloaded.
     """
 
-    def __init__(self, root: str = "~/.cache/frostline/data", download: bool = True, **common: Any) -> None:
+    def __init__(self, root: str, download: bool, **common: Any) -> None:
         options = read_options(common, "data=speechcommands")
         folder = Path(root).expanduser() / PLACE
         if not all((folder / file).is_file() for file in LISTS.values()):
