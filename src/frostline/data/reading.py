@@ -176,10 +176,9 @@ def list_files(path: str, kind: Kind, untaken: Untaken) -> Iterator[tuple[str, s
 
     def tell() -> None:
         untaken.add(folder.ignored + [f"{name} (a folder of this program's own output)" for name in folder.outputs])
-        folder.ignored.clear()
-        folder.outputs.clear()
+        folder.forget_names()
 
     for found in folder.files(folder.real, path.rstrip(os.sep)):
-        tell()  # there may be any number of them
+        tell()
         yield found
     tell()

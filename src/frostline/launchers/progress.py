@@ -128,6 +128,11 @@ class RunView:
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """Take in how the run ended, and how far it came."""
+        self.look()
+        self.outcome, self.seconds = outcome, seconds
+
     def left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
@@ -158,8 +163,7 @@ class View:
     def end(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Take in how a run ended."""
         row = self.rows[job]
-        row.look()
-        row.outcome, row.seconds = outcome, seconds
+        row.end(outcome, seconds)
         self.ended.append(row)
 
     def render(self) -> Group:

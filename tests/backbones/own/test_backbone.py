@@ -74,6 +74,7 @@ def test_groups_can_be_named() -> None:
     [
         ({"a": ["conv", "norm"]}, "2 parameters are in no group: again.weight; again.bias"),
         ({"a": "*", "b": "norm"}, "backbone.groups.b: norm.weight is in a already"),
+        ({"a": ["conv", 3]}, "backbone.groups.a: ['conv', 3] is invalid: expected a path"),
     ],
 )
 def test_a_parameter_is_in_exactly_one_group(groups: dict[str, Any], said: str) -> None:

@@ -230,8 +230,7 @@ def _remove_classifier(network: nn.Module) -> str:
     layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     linear = [name for name, module in layers if isinstance(module, nn.Linear)]
     name = linear[-1] if linear else layers[-1][0]
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    network.set_submodule(name, nn.Identity())
     return name
 
 

@@ -16,9 +16,9 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Job, Launcher, Question, Work, run_first
+from frostline.launchers.base import Job, Launcher, Question, Work, pass_over_done, run_first
 from frostline.launchers.calls import name_of
-from frostline.launchers.dispatch import Outcome, find_outcome, make_run_folder
+from frostline.launchers.dispatch import Outcome, make_run_folder
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.slurm.call import CALL, RESULT
 from frostline.launchers.slurm.job import CallTask, RunTask, SlurmTask
@@ -134,14 +134,10 @@ class Slurm(Launcher):
         """Submit what there is room for; yield what is done already."""
         fresh: list[Job] = []
         while room is None or len(fresh) < room:
-            job = next(coming, None)
+            job = yield from pass_over_done(coming)
             if job is None:
                 break
-            known = find_outcome(job.config, job.folder)
-            if known is not None:
-                yield job, known, 0.0
-            else:
-                fresh.append(job)
+            fresh.append(job)
         if fresh:
             self._submit(fresh)
 
