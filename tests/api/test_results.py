@@ -28,7 +28,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def by_status(outputs: Path) -> dict[str, RunResult]:
     """Return the runs of the folder by what became of them."""
     found = records(outputs)
-    return {row["status"]: RunResult(Path(row["folder"])) for _, row in found.iterrows()}
+    pairs = zip(found["status"], found["folder"], strict=True)
+    return {str(status): RunResult(Path(str(folder))) for status, folder in pairs}
 
 
 def test_a_run_says_how_it_ended(outputs: Path) -> None:
