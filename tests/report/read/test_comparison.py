@@ -176,7 +176,7 @@ def test_a_record_or_its_task_names_the_metric(template: Path, tmp_path: Path) -
     tags = {"_target_": "frostline.tasks.multilabel.Multilabel"}
     scores = {"test": {"macro_f1": 0.4, "accuracy": 0.9}}
     changed(tmp_path / "tags", template, config=silent | {"task": tags}, metrics=scores)
-    changed(tmp_path / "odd", template, config=silent | {"task": {"_target_": "mine.Odd"}}, metrics=scores)
+    changed(tmp_path / "odd", template, config=silent | {"task": {"_target_": "mine.Odd"}}, task={}, metrics=scores)
     known, odd = read_comparison([tmp_path / "tags"]), read_comparison([tmp_path / "odd"])
     assert known.metric == MULTILABEL.metric("macro_f1") and known.runs[0].done
     assert odd.runs[0].status == "failed" and "names the metric" in odd.runs[0].reason
