@@ -46,14 +46,14 @@ FOREIGN = {
     },
     "torchvision": {"data/archives.py": {"extract_archive"}},
     "Lightning": {
-        "api/fit.py": {"callbacks", "max_epochs"},
+        "api/fit.py": {"callbacks"},
         "processes/imports.py": {"__bool__"},
         "runs/setup.py": {"callbacks"},  # the journal is made of the Trainer's own parts
         "training/lightning.py": {
             *("_broadcast_sigterm_tensor", "broadcast", "max_epochs", "register_signal_handlers"),
             *("ready", "started", "processed", "completed"),
         },
-        "training/own/keeper.py": {"max_epochs", "should_stop", "training"},
+        "training/own/keeper.py": {"should_stop", "training"},
     },
     "transformers": {
         "backbones/chains/hub.py": {"_name_or_path", "pooler", "use_cache"},
@@ -78,6 +78,26 @@ FOREIGN = {
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 CHANGES |= {"reverse", "sort"}
 TRAINS = ("imports.py",)  # modules of a process that trains
+PRIVATE = {  # attributes that begin with "_" and are used by others than the object they belong to, and why
+    "_asdict _replace": "public, of named tuples",
+    "_exit": "public, of os",
+    "_repr_html_": "public, of notebooks",
+    "_name_or_path _supports_sdpa": "transformers says nowhere else where a network is from, and what it can do",
+    "_forward_hooks _forward_pre_hooks": "torch lists a module's hooks nowhere else",
+    "_parameters": "torch replaces a parameter by one that is none in no other way",
+    "_base _version": "torch says nowhere else what a tensor is a view of, and whether it was written to",
+    "_C _cuda_clearCublasWorkspaces": "torch gives this memory back in no other way; its own tests do it so",
+    "_set_pg_timeout": "torch gives a process group another time limit in no other way",
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention_for_cpu_backward": "an operator",
+    "_cudnn_rnn _cudnn_rnn_backward _to_copy": "operators",
+    "_labels _images _image_files": "torchvision's data sets say nowhere else what is in them",
+    "_config": "multiprocessing asks no one else where its sockets go",
+    "_run_exitfuncs": "Python runs them in no other way before the end",
+    "_trial_id": "Optuna's storage knows a trial by no other number",
+}
+KEPT = {name for names in PRIVATE for name in names.split()}
+LIGHTNING = "training/lightning.py"
+"""Where what Lightning keeps to itself is used: its private attributes, and its loops."""
 SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -207,6 +227,17 @@ def test_no_module_is_a_drawer_for_anything(path: Path) -> None:
         "common",
         "misc",
     }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_private_is_used_by_its_owner(path: Path) -> None:
+    if path == PACKAGE / LIGHTNING:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()"):
+            private = node.attr.startswith("_") and not node.attr.endswith("__") and node.attr not in KEPT
+            assert not private, f"line {node.lineno}: {ast.unparse(node)}"
+            assert node.attr != "fit_loop", f"line {node.lineno}: {ast.unparse(node)} belongs in {LIGHTNING}"
 
 
 def test_text_files_are_ascii_and_name_no_package_index() -> None:

@@ -34,11 +34,11 @@ def test_one_phase() -> None:
     text = printed(linear_probe(EFFICIENTNET, 20), width=100)
     assert "Plan: 20 epochs in 1 phase, 11.3M parameters, pretrained weights" in text
     assert ["head", "20", "stem-neck", "11.2M", "frozen", *CACHED.split()] in rows(text)
-    assert ["head", "12.8K", "x1"] in rows(text)
+    assert ["head", "12.8k", "x1"] in rows(text)
 
 
 def test_kinds_ranges_and_gaps() -> None:
-    assert "112K of 11.2M  x1 norm" in printed(norm_only(EFFICIENTNET, 20))
+    assert "112k of 11.2M  x1 norm" in printed(norm_only(EFFICIENTNET, 20))
     assert "stem-neck" in (text := printed(make_plan("layer_decay", EFFICIENTNET, 20))) and "x0.075..0.75" in text
     text = printed(make_plan("surgical", EFFICIENTNET, 20, train=["stage2", "stage3"]))
     assert "stage2-3" in text

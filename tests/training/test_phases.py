@@ -9,7 +9,6 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 from tests.configs import make_plan
-from tests.tuners import Scripted
 
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.errors import UserError
@@ -201,11 +200,3 @@ def test_a_checkpoint_of_another_network_is_refused_and_changes_nothing(build, m
     larger = Weights(rig.backbone, Linear(rig.backbone.num_features, 11, solver=None, dropout=0.0), rig.plan)
     with pytest.raises(UserError, match=r"missing \[\], unexpected \[\], of another shape \['head.linear.bias'"):
         larger.load(rig.weights.state() | {"head": state["head"]})
-
-
-def test_the_best_epoch_is_marked_and_a_number_beats_nan(build) -> None:
-    rig = build(strategies.linear_probe, epochs=4, task=Scripted([float("nan"), 0.2, 0.5, 0.4]))
-    rig.fit(0)
-    assert rig.progress.best == {"epoch": 2, "value": 0.5}
-    best = rig.checkpoints.best()
-    assert best is not None and best["progress"]["epoch"] == 3

@@ -153,6 +153,10 @@ class Reader(ABC, Generic[P]):
         names = (line.rstrip("\r\n") for line in lines)  # a name may begin or end with spaces
         yield from (Item(name, name) for name in names if name.strip())
 
+    def items_of_texts(self, texts: Iterable[str]) -> Iterator[Item]:
+        """Yield texts as samples, named by their place. Raises UserError: by default a sample is a file."""
+        raise UserError(f"predict: this network reads no text but {self.kind.noun}: give paths of files or folders.")
+
     def items_of_file(self, name: str, file: str) -> Iterator[Item]:
         """Yield the samples in the file at the real path ``file``: by default it is one."""
         yield Item(name, file)

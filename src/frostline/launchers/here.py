@@ -92,15 +92,18 @@ def check_alone(config: Run) -> None:
 
 @contextmanager
 def leaving_process() -> Iterator[None]:
-    """Leave this process as it was found: how it computes, with how many threads, and its random generators."""
+    """Leave this process as it was found: how it computes, with how many threads, its generators and process group."""
     import torch
 
     from frostline.data.own.samples import restoring_generators
+    from frostline.ranks.collectives import leave_group
     from frostline.ranks.numerics import restore_numerics
 
-    threads = torch.get_num_threads()
+    threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
     try:
         with restoring_variables("PL_GLOBAL_SEED", "PL_SEED_WORKERS"), restore_numerics(), restoring_generators():
             yield
     finally:
         torch.set_num_threads(threads)
+        if not grouped:
+            leave_group()

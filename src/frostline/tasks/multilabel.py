@@ -93,6 +93,9 @@ class Multilabel(Task):
         }
         return {name: float(value) for name, value in values.items()}
 
+    def explain_outputs(self) -> dict[str, Any]:
+        return {"threshold": self.threshold}
+
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
         for said, row in zip((outputs > self.cut).tolist(), outputs.sigmoid().tolist(), strict=True):
             yield Answer(_chosen(classes, said), dict(zip(classes, row, strict=True)))

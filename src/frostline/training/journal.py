@@ -76,7 +76,7 @@ class Journal(Checkpoint):
         if stage == "fit":
             assert isinstance(pl_module, FineTuner)
             _, within = self.plan.at(trainer.current_epoch)
-            scores = [f"val/{name}" for name in pl_module.task.metrics]
+            scores = {phase.name: pl_module.list_scores(phase) for phase in self.plan.phases}
             self.state.companions.begin_fit(within == 0, scores)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -122,10 +122,11 @@ def _free_memory() -> None:
     """Free the last run's networks and data, so that they are not counted into the next one's memory."""
     import torch
 
+    from frostline.ranks.collectives import leave_group
+
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():  # DDP on one device
-        torch.distributed.destroy_process_group()
+    leave_group()  # DDP has one on one device too
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY
