@@ -60,16 +60,16 @@ class Folder:
 
     def __init__(self, key: str, root: str | None, symlinks: bool, kind: Kind = IMAGES) -> None:
         if root is None:
-            raise UserError(f"{key} is not set; it must name a folder of {kind.noun}.")
+            raise UserError(f"{key}: null is invalid: expected a folder of {kind.noun}.")
         self.key, self.symlinks, self.kind = key, symlinks, kind
         self.real = os.path.realpath(os.path.expanduser(root))
         self.ignored: list[str] = []
         self.outputs: list[str] = []
         if os.path.isfile(self.real):
             hint = f" ({kind.table} takes a table)" if kind.table and key == "data.root" else ""
-            raise UserError(f"{key}: {root!r} is a file; it must name a folder of {kind.noun}{hint}.")
+            raise UserError(f"{key}: {root!r} is a file; expected a folder of {kind.noun}{hint}.")
         if not os.path.isdir(self.real):
-            raise UserError(f"{key}: there is no folder {root!r}; it must name a folder of {kind.noun}.")
+            raise UserError(f"{key}: there is no folder {root!r}; expected one of {kind.noun}.")
 
     def entries(self, folder: str) -> list[tuple[str, str, bool]]:
         """Return (name, real path, is it a folder) of what stands in ``folder``, sorted.
@@ -211,7 +211,7 @@ def read_manifest(
     ``root``.
     """
     if manifest is None:
-        raise UserError("data.manifest is not set; it must name a CSV file with a header line.")
+        raise UserError("data.manifest: null is invalid: expected a CSV file with a header line.")
     file = Path(manifest).expanduser()
     folder = Folder("data.root", root if root is not None else str(file.parent), symlinks, kind)
     splits: dict[str, Listing] = {}

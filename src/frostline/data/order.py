@@ -125,8 +125,8 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
         if shuffle and order.count // order.batches < share.world:
             raise UserError(
                 f"data.batch_size: batches of {order.batch_size} from {order.count} samples leave some of "
-                f"{share.world} processes without any; it counts the samples of all processes together and must be "
-                "larger."
+                f"{share.world} processes without any; expected a larger one, as it counts the samples of all "
+                "processes together."
             )
 
     def set_epoch(self, epoch: int) -> None:

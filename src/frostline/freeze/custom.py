@@ -27,7 +27,7 @@ def number(key: str, value: object, high: float | None = None) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
     if not good or (high is not None and value > high):  # type: ignore[operator]
         most = "" if high is None else f" and at most {high:g}"
-        raise UserError(f"{key}: {value!r} must be a number above 0{most}.")
+        raise UserError(f"{key}: {value!r} is invalid: expected a number above 0{most}.")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -42,13 +42,15 @@ def matching(key: str, pattern: str, names: Sequence[str]) -> list[str]:
 def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> Step:
     """Return one phase of ``freeze.phases``; raises UserError naming ``key`` and what is wrong in it."""
     if not isinstance(phase, Mapping):
-        raise UserError(f"{key}: {phase!r} must be a mapping with train and, if wanted, name and epochs or share.")
+        raise UserError(
+            f"{key}: {phase!r} is invalid: expected a mapping with train and, if wanted, name and epochs or share."
+        )
     check_keys(key, phase, ("name", "epochs", "share", "train"))
     if "epochs" in phase and "share" in phase:
         raise UserError(f"{key}: epochs and share are both given; keep one of them.")
     epochs = phase.get("epochs")
     if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise UserError(f"{key}.epochs: {epochs!r} must be a whole number of 1 or more.")
+        raise UserError(f"{key}.epochs: {epochs!r} is invalid: expected a whole number of 1 or more.")
     name = str(phase.get("name") or f"phase{index + 1}")
     train = read_train(f"{key}.train", phase.get("train"), groups)
     return Step(name, train, epochs, number(f"{key}.share", phase.get("share", 1)))
@@ -80,7 +82,10 @@ def read_train(key: str, patterns: object, groups: Sequence[str]) -> dict[str, T
     Raises UserError for a pattern that matches nothing, or only what earlier ones took, and when nothing trains.
     """
     if not isinstance(patterns, Mapping) or not patterns:
-        raise UserError(f"{key}: {patterns!r} must map group names, globs or 'head' to learning-rate scales.")
+        raise UserError(
+            f"{key}: {patterns!r} is invalid: expected a mapping of group names, globs or 'head' to "
+            "learning-rate scales."
+        )
     taken: dict[str, Train | None] = {}
     for pattern, value in patterns.items():
         found = matching(key, str(pattern), (*groups, HEAD))

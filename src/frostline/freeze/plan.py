@@ -170,7 +170,7 @@ def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], changes
 def check_epochs(epochs: int) -> None:
     """Raise UserError unless ``epochs`` is a whole number above 0."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise UserError(f"epochs: {epochs!r} must be a whole number of 1 or more.")
+        raise UserError(f"epochs: {epochs!r} is invalid: expected a whole number of 1 or more.")
 
 
 def in_depth_order(groups: Sequence[str], train: Mapping[str, Train]) -> dict[str, Train]:

@@ -57,8 +57,8 @@ def last_k(groups: Sequence[str], epochs: int, k: int = 1) -> Plan:
     """
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(groups):
         raise UserError(
-            f"freeze.k: {k!r} must be a whole number from 1 to {len(groups)}, the number of this backbone's groups "
-            f"({', '.join(groups)})."
+            f"freeze.k: {k!r} is invalid: expected a whole number from 1 to {len(groups)}, the number of this "
+            f"backbone's groups ({', '.join(groups)})."
         )
     return arrange(groups, epochs, [Draft(f"last{k}", everything(groups[-k:]))])
 
@@ -70,7 +70,9 @@ def surgical(groups: Sequence[str], epochs: int, train: str | Sequence[str] = ("
     """
     patterns = [train] if isinstance(train, str) else train
     if not isinstance(patterns, Sequence) or not patterns or not all(isinstance(p, str) for p in patterns):
-        raise UserError(f"freeze.train: {train!r} must be a list of group names or globs, from: {', '.join(groups)}.")
+        raise UserError(
+            f"freeze.train: {train!r} is invalid: expected a list of group names or globs, from: {', '.join(groups)}."
+        )
     named = {name for pattern in patterns for name in matching("freeze.train", pattern, groups)}
     return arrange(groups, epochs, [Draft("surgical", everything([name for name in groups if name in named]))])
 
@@ -112,9 +114,13 @@ def gradual(groups: Sequence[str], epochs: int, factor: float = 2.6, each: int =
     """
     check_epochs(epochs)
     if number("freeze.factor", factor) < 1:
-        raise UserError(f"freeze.factor: {factor!r} must be 1 or more, the rate's fall from one group to the next.")
+        raise UserError(
+            f"freeze.factor: {factor!r} is invalid: expected 1 or more, the rate's fall from one group to the next."
+        )
     if isinstance(each, bool) or not isinstance(each, int) or each < 1:
-        raise UserError(f"freeze.each: {each!r} must be a whole number of 1 or more, the epochs of each phase.")
+        raise UserError(
+            f"freeze.each: {each!r} is invalid: expected a whole number of 1 or more, the epochs of each phase."
+        )
     rates = falling(groups, 1 / factor)
     names = [HEAD, *reversed(groups)]
     drafts = [Draft(name, {n: rates[n] for n in names[: i + 1]}, each) for i, name in enumerate(names)]
@@ -168,7 +174,9 @@ def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 
     if share == 1 or epochs < 2:
         raise UserError(f"freeze.align: {align!r} of epochs={epochs} leaves no epoch to refine; make one smaller.")
     if k is not None and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(body)):
-        raise UserError(f"freeze.k: {k!r} must be null or a whole number from 1 to {len(body)} ({', '.join(body)}).")
+        raise UserError(
+            f"freeze.k: {k!r} is invalid: expected null, or a whole number from 1 to {len(body)} ({', '.join(body)})."
+        )
     first = min(max(1, round(share * epochs)), epochs - 1)
     refined = everything([ADAPTER, *(body if k is None else body[-k:])])
     aligned = Phase("align", first, {ADAPTER: Train(number("freeze.scale", scale))}, "align")
@@ -200,7 +208,7 @@ def custom(
     check_epochs(epochs)
     first = [read_change(f"freeze.changes[{i}]", change) for i, change in enumerate(changes)]
     if isinstance(phases, str) or not isinstance(phases, Sequence) or not phases:
-        raise UserError(f"freeze.phases: {phases!r} must be a list of one or more phases.")
+        raise UserError(f"freeze.phases: {phases!r} is invalid: expected a list of one or more phases.")
     steps = [read_step(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
     if all(step.epochs is None for step in steps):
         return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps], first)

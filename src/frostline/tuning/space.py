@@ -166,7 +166,9 @@ def _check_key(one: Parameter, before: Sequence[Parameter]) -> None:
         raise UserError(f"{where}: it is searched twice; give it once.")
     for key, texts in one.when.items():
         if key not in earlier or not set(texts) <= set(earlier[key].choices):
-            raise UserError(f"{where}.when: {key} must come before it, and have the choices {', '.join(texts)}.")
+            raise UserError(
+                f"{where}.when: {key} is invalid: expected a key above it that has the choices {', '.join(texts)}."
+            )
 
 
 def _parameter(key: str, spec: Any) -> Parameter:

@@ -158,9 +158,9 @@ def test_bad_augmentations_are_refused(preprocess: Pixels) -> None:
         RandAugment(magnitude=31)
     with pytest.raises(UserError, match="no stable description"):
         Digits(preprocess=preprocess, augment=v2.Lambda(lambda image: image))
-    with pytest.raises(UserError, match="must keep size and type"):
+    with pytest.raises(UserError, match="expected the same size and type"):
         serve(Digits(preprocess=preprocess, augment=v2.CenterCrop(8)), torch.tensor([0]), 0)
-    with pytest.raises(UserError, match="Halved made torch.uint8 .* must keep size and type"):
+    with pytest.raises(UserError, match="Halved made torch.uint8 .* expected the same size and type"):
         serve(Digits(preprocess=preprocess, augment=Halved()), torch.tensor([0]), 0)
 
 

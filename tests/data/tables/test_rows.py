@@ -235,7 +235,7 @@ def test_rows_of_a_manifest_are_left_out_as_those_of_texts(tmp_path: Path) -> No
 def test_what_is_no_file_is_named_without_being_opened(tmp_path: Path, name: str) -> None:
     start = time.monotonic()
     os.mkfifo(tmp_path / name)
-    assert "is a pipe, not a file; it must be" in refused(tmp_path / name)
+    assert "is a pipe, not a file; expected" in refused(tmp_path / name)
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("/dev/zero")
     assert "is a device, not a file" in refused(tmp_path / name)

@@ -108,7 +108,7 @@ def _same(augment: Augment, made: Tensor, given: Tensor) -> Tensor:
     if made.shape != given.shape or made.dtype != given.dtype:
         raise UserError(
             f"augment: {type(augment).__name__} made {made.dtype} {tuple(made.shape)} of "
-            f"{given.dtype} {tuple(given.shape)}; it must keep size and type."
+            f"{given.dtype} {tuple(given.shape)}; expected the same size and type."
         )
     return made
 

@@ -122,7 +122,7 @@ def augment_sequences(
             if other.shape != real.shape or other.dtype != real.dtype:
                 raise UserError(
                     f"augment: {getattr(change, '__qualname__', change)} made {other.dtype} {tuple(other.shape)} of "
-                    f"{real.dtype} {tuple(real.shape)}; it must keep size and type."
+                    f"{real.dtype} {tuple(real.shape)}; expected the same size and type."
                 )
             made[row, :length] = other
     return Ragged(made, inputs.lengths)

@@ -129,9 +129,9 @@ def _json_lines(file: Path, choose: Choose) -> Found:
             try:
                 row = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
-                raise Malformed(f"is no JSON ({error}); each line must be an object", place) from error
+                raise Malformed(f"is no JSON ({error}); expected an object on each line", place) from error
             if not isinstance(row, dict):
-                raise Malformed(f"is a {type(row).__name__} in JSON; each line must be an object", place)
+                raise Malformed(f"is a {type(row).__name__} in JSON; expected an object on each line", place)
             choose([*row], place)
             yield Place(place, number), row
 

@@ -130,12 +130,12 @@ class Rows:
         kind, read = READERS.get(self.file.suffix.lower(), READERS[".csv"])
         try:
             if (what := describe_irregular(self.file)) is not None:
-                raise UserError(f"{self.key}: {self.file} {what}; it must be {kind}.")
+                raise UserError(f"{self.key}: {self.file} {what}; expected {kind}.")
             for place, cells in read(self.file, self._choose):
                 yield self._row(place, cells)
         except OSError as error:
             reason = error.strerror or str(error).splitlines()[0].rstrip(".")
-            raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); it must be {kind}.") from error
+            raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); expected {kind}.") from error
         except Malformed as error:
             if error.place:
                 raise UserError(f"{self.key}: {error.place} of {self.file} {error.said}.") from error
