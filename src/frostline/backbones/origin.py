@@ -20,7 +20,7 @@ from frostline.data.text.tokens import Tokens
 
 @dataclass(frozen=True)
 class Origin:
-    """A network without its head, and what makes and runs it outside.
+    """A network without its head, with what makes and runs it outside of Frostline.
 
     ``config`` is for its config.json, and for ``template``, a path in this package: the part of the example that runs
     it.
@@ -73,7 +73,7 @@ def _find_image_origin(backbone: Backbone, node: Mapping[str, Any], size: int | 
 
 
 def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
-    """Return a network of transformers that ``AutoModel`` loads from a folder, None for what is another kind or a part.
+    """Return the network of transformers that ``AutoModel`` can load from a folder; None for a part, or another kind.
 
     A speech network of waveforms is put back into the model that it was taken out of.
     """

@@ -31,7 +31,7 @@ class Detached(Exception):
 
 @dataclass
 class ComparisonSitting:
-    """One sitting of a comparison: its cells, where it keeps what it finds out, what runs them, where that is shown."""
+    """One sitting of a comparison: its cells, its index, the launcher that runs them, and the screen that shows it."""
 
     design: Design
     index: ComparisonIndex
@@ -139,7 +139,7 @@ class ComparisonSitting:
         return cell.job(self.design.trial_seed, lr=rate, trial=True)
 
     def run(self, jobs: Sequence[CellJob]) -> Records:
-        """Run the jobs, whatever becomes of each; return their records. Raises Detached where some go on instead."""
+        """Run the jobs and return their records, failed ones too. Raises Detached where some are left to go on."""
         different = {job.id: job for job in jobs}
         ends = run_all(list(different.values()), self.launcher, self.screen)
         records = {outcome.id: outcome.record for _, outcome, _ in ends}

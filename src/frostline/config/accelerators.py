@@ -40,10 +40,10 @@ print("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_av
 
 
 def settle_accelerator(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> str:
-    """Return the kind of device, one of ``KINDS``, that ``trainer.accelerator`` comes to where the launcher runs it.
+    """Return the kind of device, one of ``KINDS``, that ``trainer.accelerator`` means where the launcher runs it.
 
     ``auto`` is the best that is visible here; of machines that are not known yet it is what the launcher asks them for.
-    Raises UserError where nothing says it, and where a driver is too old for what it drives.
+    Raises UserError where nothing says it, and where a GPU's driver is too old.
     """
     asked = trainer.get("accelerator", "auto")
     if asked in KINDS:

@@ -72,7 +72,7 @@ def leave_out(
 def from_rows(splits: Mapping[str, Listing], where: str, split_column: str) -> Found:
     """Return the rows of a table as found, its splits in their order.
 
-    Raises UserError where nothing is of train.
+    Raises UserError where no row is of train.
     """
     if "train" not in splits:
         raise UserError(f"{where} has no row whose {split_column} is train.")

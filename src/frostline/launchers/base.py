@@ -107,7 +107,7 @@ class Workers(Launcher, ABC):
 
     @abstractmethod
     def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """Return what a top-level function returns in so many workers at the same time; all of it is plain.
+        """Call a top-level function in so many workers at the same time; arguments and results are plain.
 
         A UserError stands where a result would, also where a worker died; a defect is raised.
         """

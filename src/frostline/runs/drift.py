@@ -36,8 +36,8 @@ def output_similarities(cache: PrefixCache, policy: CachePolicy, weights: Weight
     """Return for each group the linear CKA of its output before training and after, on validation samples.
 
     A group's output is the last cut inside it: of a map the mean over its places, of a sequence the mean over its
-    tokens. A group at whose output nothing has changed has 1.0 without a look; one without a cut of its own, as in a
-    network that cannot be traced, is not there.
+    tokens. A group at whose output nothing has changed gets 1.0, uncomputed; one without a cut of its own, as in a
+    network that cannot be traced, is left out.
     """
     changed = frozenset(weights.changed())
     outputs = group_outputs(cache.backbone, policy.cuts)

@@ -92,9 +92,9 @@ def total_cost(run: Experiment) -> Cost:
 
 
 def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) -> Record:
-    """Return the record with how the test went, and what training did to the network; no cost is charged.
+    """Return the record with the test's scores, and with how training changed the network; no cost is charged.
 
-    The first rank is by itself here: the others have left.
+    Only the first rank is here: the others have ended.
     """
     made, weights = run.made, run.journal.state.weights
     table, notes = made.task.confusion(outputs, labels), []

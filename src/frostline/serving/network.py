@@ -1,4 +1,4 @@
-"""A trained network as one module over plain tensors, and traced: what leaves the house."""
+"""A trained network as one module over plain tensors, and traced: what `frostline export` writes."""
 
 import warnings
 from collections.abc import Iterator
@@ -52,14 +52,14 @@ def trace_network(model: Restored) -> ExportedProgram:
 
 
 def make_refusal(model: Restored, exporter: str, error: Exception) -> UserError:
-    """Return what to say of a network that an exporter cannot do."""
+    """Return the error for a network that an exporter cannot export."""
     what = f"{exporter} cannot do {model.backbone.name} ({first_line(error)})"
     return UserError(f"--format: {what}; choose another format.")
 
 
 @contextmanager
 def silence_warnings() -> Iterator[None]:
-    """Keep warnings of exporters to their own authors away from users: what is written is checked instead."""
+    """Hide what exporters warn of, which is meant for their developers: what is written is checked instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -46,7 +46,7 @@ class Loggers:
 
     @contextmanager
     def following(self, config: Run, history: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-        """Log the config, then whatever comes; at the end say whether the run came to it.
+        """Log the config at the beginning, and at the end whether the run succeeded or failed.
 
         ``history`` holds the rows of earlier sittings, for loggers that have not seen them.
         """

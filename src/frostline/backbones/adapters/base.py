@@ -49,7 +49,7 @@ class Adapter(nn.Module):
         self.deviation.copy_(torch.where(deviation > 1e-6 * deviation.max(), deviation, 1.0))
 
     def measured(self, inputs: Inputs) -> Tensor:
-        """Return what the statistics are over, [N, ...], one row for each value that is real."""
+        """Return the values [N, ...] that mean and deviation are taken over: all but padding."""
         return real_of(inputs).float().flatten()[:, None]
 
     def own_features(self) -> Tensor:

@@ -70,7 +70,7 @@ class Chain(nn.Module):
 
 
 class Blocks(Chain):
-    """A network of our own making. ``blocks`` are modules from ``Ragged`` to ``Ragged``."""
+    """A chain of modules from ``Ragged`` to ``Ragged``, its ``blocks``."""
 
     blocks: nn.ModuleList
     tail: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Blocks(Chain):
         return frames
 
     def finish(self, hidden: Ragged) -> Ragged:
-        """Return the output [B, T, D] of the last block's output."""
+        """Return the network's output [B, T, D], made of the last block's."""
         return hidden
 
     @property

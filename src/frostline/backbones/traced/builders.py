@@ -113,7 +113,7 @@ def timm_settings(name: str, size: int | None, options: Mapping[str, Any]) -> di
 
 
 def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse the options that timm itself would act on: they load files, past the strict door of ``weights``."""
+    """Refuse options that timm acts on itself: they load files, past the checks of ``weights``."""
     own = {"num_classes", "features_only", *inspect.signature(timm.create_model).parameters} - {"kwargs"}
     for key in options:
         if key in own:

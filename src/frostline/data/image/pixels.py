@@ -51,7 +51,7 @@ def adapt_pixels(preprocess: Pixels, size: int | None, fit: str, crop: float | N
 
 @contextmanager
 def _pillow_quiet() -> Iterator[None]:
-    """Turn Pillow's warning of a bomb into an error and silence the rest, for all threads started inside."""
+    """Turn Pillow's warning of a decompression bomb into an error and hide its others, in all threads begun inside."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -59,7 +59,7 @@ def _pillow_quiet() -> Iterator[None]:
 
 
 def decode_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Return ``function``, which uses Pillow, of each item, in order."""
+    """Return the results of ``function``, which uses Pillow, for each item, in order."""
     with _pillow_quiet():
         return run_in_threads(function, items)
 
@@ -134,7 +134,7 @@ def _stack(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
 
 
 def take_images(pixels: Tensor, indices: Tensor) -> Tensor:
-    """Return some of the images [N, 3, S, S] whose channels come last in memory; theirs do so too.
+    """Return some of the images [N, 3, S, S]; in memory, channels come last in these and in the result.
 
     Ten times as fast as fancy indexing on bytes.
     """

@@ -20,7 +20,7 @@ SIZES = ((91, 64), (40, 133), (64, 64), (300, 201))
 
 
 class ImageReader(Reader[Pixels]):
-    """Reads image files. Records of old know no other fit than the backbone's crop."""
+    """Reads image files. A record that does not say ``data.fit`` is of a run with the backbone's own crop."""
 
     kind = IMAGES
     noun, argument = "images", "FILE"

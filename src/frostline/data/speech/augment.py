@@ -30,7 +30,7 @@ class Wave(Sound):
     """Louder or softer, earlier or later, with noise: what differs between recordings, whatever is said in them.
 
     ``gain`` is the most decibels up or down, ``shift`` the largest part of its length by which a wave moves (what
-    leaves is lost, what comes is silence), ``snr`` the least decibels by which it is above white noise, drawn from
+    leaves is lost, silence takes its place), ``snr`` the least decibels by which it is above white noise, drawn from
     there to 30 more; null: no noise. Raises UserError when a strength is out of range.
     """
 

@@ -31,7 +31,7 @@ def without_controls(line: str) -> str:
 def plain(value: object, most: int = LONGEST) -> str:
     """Return ``value`` as one line of printable characters, at most so many of them.
 
-    Bytes of a file's name that are no UTF-8 are shown as escapes: a name is told apart from others.
+    Bytes of a file's name that are no UTF-8 are shown as escapes, so that different names stay different.
     """
     line = " ".join(escape_bytes(str(value)).split())
     line = without_controls(line)
@@ -41,7 +41,7 @@ def plain(value: object, most: int = LONGEST) -> str:
 def markdown(value: object, most: int = LONGEST) -> str:
     """Return ``value`` as Markdown that shows it within a line and does nothing: no markup, link, border or HTML.
 
-    Signs become HTML entities, which by CommonMark never take part in structure.
+    Signs become HTML entities, which CommonMark never reads as structure.
     """
     text = "".join(ENTITIES.get(sign, sign) for sign in plain(value, most))
     text = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", "&#95;", text)

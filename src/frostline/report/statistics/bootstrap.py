@@ -29,8 +29,8 @@ class Resampled:
     def interval(self, level: float = 0.95) -> Interval:
         """Return the normal interval, but with Student's quantile for the seeds' part of the variance.
 
-        Percentiles would not do: a few seeds, drawn again and again, stay within their own range. In simulations this
-        interval covered the truth at its level or a little above it from 3 seeds on, whichever part was larger. With
+        Percentiles would be too narrow: a few seeds, drawn again and again, stay within their own range. In simulations
+        this interval covered the truth at its level or a little above it from 3 seeds on, whichever part was larger. With
         two, Student's quantile would span everything; the normal one then covers too little where seeds matter most.
         """
         rest = (1 + level) / 2

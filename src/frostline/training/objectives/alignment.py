@@ -29,7 +29,7 @@ class Alignment(Objective):
     name_in_plans = "align"
 
     def begin(self, module: "FineTuner") -> None:
-        """Take what is known of the source. Raises UserError where nothing is."""
+        """Take the source's features from the adapter. Raises UserError where it has none."""
         adapter = module.backbone.adapter
         assert isinstance(adapter, Adapter), "only a plan with an adapter has a phase that aligns it"
         self.known_ND = adapter.own_features().float()
@@ -62,9 +62,9 @@ def draw_rows(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def discrepancy(one_ND: Tensor, real_N: Tensor, other_MD: Tensor) -> Tensor:
-    """Return the squared maximum mean discrepancy of two samples, without bias: 0 in the mean where they are alike.
+    """Return the unbiased squared maximum mean discrepancy of two samples: its mean is 0 where both are drawn alike.
 
-    Of the first only the rows that are real count. Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel
+    Of the first sample, padding does not count. Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel
     Two-Sample Test, equation 3; the kernel is the mean of Gaussians whose widths are fractions and multiples of the
     mean squared distance of all rows.
     """

@@ -23,7 +23,7 @@ class Axis:
     whole: bool = False
 
     def says(self, value: float, low: float | None = None, high: float | None = None) -> str:
-        """Return a value with its range as a tip says it."""
+        """Return the text for a value, with its range, in a tip."""
         spread = "" if low is None or high is None else f" ({compact(low)} to {compact(high)})"
         return f"{self.title}: {compact(value)}{spread}"
 
@@ -74,7 +74,7 @@ def base(root: Element, area: Box, across: Scale, axis: Axis, grid: bool = False
 
 
 def fitting(across: Scale, axis: Axis) -> tuple[list[float], list[str]]:
-    """Return as many ticks of a horizontal axis, with their texts, as stand beside each other without touching."""
+    """Return the most ticks of a horizontal axis, with their texts, that fit beside each other without touching."""
     for most in (10, 8, 6, 5, 4, 3):
         ticks = [tick for tick in across.ticks(most) if not axis.whole or tick == round(tick)]
         texts = tick_texts(ticks, axis.log)
@@ -86,7 +86,7 @@ def fitting(across: Scale, axis: Axis) -> tuple[list[float], list[str]]:
 
 
 def left_out(root: Element, names: Sequence[str], outer: Box) -> None:
-    """Name below the chart what has no place in it."""
+    """Name, below the chart, what cannot be drawn in it."""
     if names:
         shown = ", ".join(dict.fromkeys(names))
         write(root, f"Not drawn, for want of a number: {shown}", "note", outer.left, outer.bottom)

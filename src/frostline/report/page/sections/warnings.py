@@ -11,7 +11,7 @@ DRAWN_BY_SEED = ("num_per_class", "fraction")
 
 
 def warnings(analysis: Analysis) -> list[str]:
-    """Return a sentence for each."""
+    """Return a sentence for each thing to beware of."""
     return [*_failed(analysis), *_data(analysis), *_versions(analysis), *_machines(analysis), *_metrics(analysis)]
 
 
