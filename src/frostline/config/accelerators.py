@@ -96,9 +96,9 @@ def read_torch_build() -> tuple[str | None, str | None]:
 
 @lru_cache
 def ask_driver(visible: str | None) -> tuple[int, int]:
-    """Return how many of NVIDIA's GPUs there are to see, and the newest CUDA, by its first number, that is driven.
+    """Return how many GPUs of NVIDIA are visible, and the first number of the newest CUDA that the driver can run.
 
-    ``visible`` is the value of CUDA_VISIBLE_DEVICES. A driver that cannot start has none.
+    ``visible`` is the value of CUDA_VISIBLE_DEVICES. A driver that cannot start has no GPUs.
     """
     try:
         ctypes.CDLL("libcuda.so.1")
@@ -110,7 +110,7 @@ def ask_driver(visible: str | None) -> tuple[int, int]:
 
 @lru_cache
 def ask_torch() -> str:
-    """Return the best kind of device by torch's own word, which takes seconds."""
+    """Return the best kind of device that torch finds, which takes seconds to ask."""
     said = _ask(ASK_TORCH).strip()
     return said if said in KINDS else "cpu"
 

@@ -93,7 +93,7 @@ def without_credentials(text: str) -> str:
 
 
 def _is_credential(argument: re.Match[str]) -> bool:
-    """Return whether an argument of an address is a credential that stands there itself."""
+    """Return whether an argument of an address is a credential, written out."""
     name, _, value = argument[0].partition("=")
     signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
     return (is_secret(name) or signed) and without_references(value) != ""
@@ -104,7 +104,7 @@ def _mask_sent(text: str) -> str:
 
 
 def without_references(text: str) -> str:
-    """Return what of a text stands in it: without references, but with their defaults."""
+    """Return a text without its references, but with their defaults."""
     return REFERENCE.sub(lambda found: _default(found) or "", text)
 
 

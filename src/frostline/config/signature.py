@@ -82,7 +82,7 @@ def check_value(value: Any, hint: Any, where: str) -> None:
 def accepts(value: Any, hint: Any) -> bool:
     """Return whether a config's ``value`` fits a type hint and is in its range.
 
-    A hint that says nothing of plain values accepts all.
+    A hint for what is no plain value accepts everything.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:

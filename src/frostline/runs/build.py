@@ -117,8 +117,8 @@ class Builder:
     def _make_bare(self, config: Run, pretrained: bool) -> Backbone:
         """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
 
-        One for other data than there is is built all the same, for a size of its own; the data set then says what is
-        wrong.
+        One for another modality than the data's is built all the same, for its own size; the data set then says what
+        is wrong.
         """
         pl.seed_everything(config.seed, verbose=False)
         samples = picture_size(config.adapter) if has_adapter(config) else config.data

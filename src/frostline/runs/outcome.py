@@ -78,7 +78,7 @@ def split_scores(row: Mapping[str, Any], split: str) -> dict[str, float]:
 
 
 def total_cost(run: Experiment) -> Cost:
-    """Return what the run has cost; its FLOPs are counted afterwards, on nobody's time."""
+    """Return what the run has cost, with its FLOPs, whose counting is not charged."""
     cost, progress = run.costs.total(), run.journal.progress
     tested = run.best_epoch() if run.config.test else None
     work = WorkModel(run.made, run.policy).done(progress.history, progress.passes, tested)

@@ -108,7 +108,7 @@ def split_keys(node: Node, takes: Collection[str]) -> tuple[dict[str, Any], dict
 
 
 def list_parameters(node: Node, where: str) -> list[str]:
-    """Return the names of the arguments that a node's target takes: all that there are, where it takes ``**more``."""
+    """Return the names of the arguments that a node's target takes: all of the node's, where it takes ``**more``."""
     found = signature(locate(str(node["_target_"]), where)).parameters
     if any(one.kind is Parameter.VAR_KEYWORD for one in found.values()):
         return [*dict.fromkeys([*found, *node, *OF_RUNS, "pretrained", *UNITS])]

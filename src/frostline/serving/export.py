@@ -1,4 +1,4 @@
-"""Write a network that runs without Frostline, and make sure that it does what it did here."""
+"""Write a network that runs without Frostline, and check that its outputs there are those here."""
 
 from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
@@ -102,9 +102,9 @@ def own_outputs(model: Restored, inputs: Sequence[NDArray[Any]]) -> list[NDArray
 
 
 def check(what: str, own: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> float:
-    """Return the largest difference. Raises UserError where it is more than ``TOLERANCE``, as such and as a share.
+    """Return the largest difference. Raises UserError where it is above ``TOLERANCE``, absolutely and relatively.
 
-    Of inputs the mean difference counts: the logarithm of what is nearly silent is not the same twice.
+    Of inputs the mean difference counts, since logarithms of near silence differ from one program to another.
     """
     measure = np.mean if what == "inputs" else np.max
     apart = 0.0

@@ -21,9 +21,9 @@ FORMATS = ("csv", "jsonl")
 def predict(
     model: Restored, read: Read, items: Iterable[Item], size: int, skipped: Callable[[Sequence[str]], None] | None
 ) -> Iterator[list[Said]]:
-    """Yield the answers for ``size`` samples after the other, each with the sample's name.
+    """Yield each sample's name and answer, predicted ``size`` samples at a time.
 
-    ``skipped`` is told of those that cannot be read; None: the first batch that has any raises UserError.
+    ``skipped`` is called with those that cannot be read; None: the first batch that has any raises UserError.
     """
     for chunk in chunks(items, size):
         batch = read(chunk)
@@ -40,7 +40,7 @@ def predict(
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield ``size`` items after the other."""
+    """Yield lists of ``size`` items, in order; the last may be shorter."""
     left = iter(items)
     while chunk := list(islice(left, size)):
         yield chunk

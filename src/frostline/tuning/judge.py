@@ -76,7 +76,7 @@ class Judge:
         self.check()
 
     def check(self) -> None:
-        """Raise the error that the work in the background failed with: without it, no trial would be judged any more."""
+        """Raise the error that the work in the background failed with: it judges no more trials."""
         if self._work.done():
             self._work.result()
 

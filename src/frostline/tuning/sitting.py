@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class StudySitting:
-    """One sitting of a study: what is searched, where Optuna keeps it, what runs it, and where that is shown.
+    """One sitting of a study: its search, Optuna's study, its index, the launcher that runs it, and the screen.
 
     ``on`` has the trials that are running by their run's ID: two trials that come to the same run share it.
     """

@@ -131,7 +131,7 @@ class SequenceBackbone(Backbone):
         """Go from ``start`` on, telling ``visit`` of the value at each of ``ends``, until the last of them."""
         left = set(ends)
 
-        def passed(name: str, hidden: Inputs) -> bool:
+        def visit_cut(name: str, hidden: Inputs) -> bool:
             if name == END and FEATURES in left:
                 name, hidden = FEATURES, POOLING[self.pooling](hidden)  # type: ignore[arg-type]
             if name in left:
@@ -141,10 +141,10 @@ class SequenceBackbone(Backbone):
 
         if start is None and self.adapter is not None:
             value, start = self.adapter(value), ADAPTER
-            if passed(ADAPTER, value):
+            if visit_cut(ADAPTER, value):
                 return
         assert isinstance(value, Ragged), f"{self.name} takes sequences"
-        self.chain.run(value, start, passed)
+        self.chain.run(value, start, visit_cut)
 
 
 class Stretch(nn.Module):

@@ -47,7 +47,7 @@ class Chain(nn.Module):
         """Return the frames [B, T, width] made of the data set's inputs. An adapter's frames replace these."""
 
     def without_tokens(self) -> None:
-        """Let go of what only a data set's own inputs need: frames come from an adapter now."""
+        """Remove what only a data set's own inputs need, as frames come from an adapter."""
 
     @property
     def cuts(self) -> list[str]:

@@ -79,7 +79,7 @@ class ImageBackbone(Backbone):
 
 
 def has_several_convolutions(network: nn.Module) -> bool:
-    """Tell a convolutional network from a plain transformer, whose one convolution embeds patches."""
+    """Return whether a network is convolutional; a plain transformer has one convolution, which embeds patches."""
     return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1
 
 

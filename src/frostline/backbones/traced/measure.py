@@ -113,7 +113,7 @@ def _name_owned(
     """Return a function from a node to the names of the tensors it uses, each under its first name."""
     names = {id(tensor): name for name, tensor in named}
 
-    def owned(node: fx.Node) -> set[str]:
+    def find_names(node: fx.Node) -> set[str]:
         if node.op == "call_module":
             return {names[id(tensor)] for tensor in held(backbone.get_submodule(str(node.target)))}
         if node.op == "get_attr":
@@ -122,17 +122,17 @@ def _name_owned(
             return {names[id(tensor)]} & set(names.values()) if id(tensor) in names else set()
         return set()
 
-    return owned
+    return find_names
 
 
-def _accumulate(found: Trace, owned: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
+def _accumulate(found: Trace, find_names: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
     """Return for each cut what is used up to it, counted from where it is first needed."""
     order = sorted(found.graph.nodes, key=found.need.__getitem__)
     cuts = set(found.cuts.values())
     used: set[str] = set()
     result: dict[fx.Node, frozenset[str]] = {}
     for node in order:
-        used |= owned(node)
+        used |= find_names(node)
         if node in cuts:
             result[node] = frozenset(used)
     return result

@@ -177,12 +177,12 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     """
     skip, looks = options.on_bad == "skip", list[Look]()
 
-    def unfit(listing: Listing) -> list[str | None]:
+    def find_unfit(listing: Listing) -> list[str | None]:
         seen = look_at_all(listing.content, options, decode=skip)
         looks.extend(one for one in seen if one.reason is None)
         return [one.reason for one in seen]
 
-    return *leave_out(found, unfit, "images", skip), looks
+    return *leave_out(found, find_unfit, "images", skip), looks
 
 
 def measure_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:

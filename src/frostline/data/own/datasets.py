@@ -157,11 +157,11 @@ def _list_samples(looks: Mapping[str, Look], options: OwnOptions) -> tuple[Found
         splits[split] = Listing(names, labels, np.arange(len(names)))
     found = Found("data", splits, options.classes)
 
-    def unfit(listing: Listing) -> list[str | None]:
+    def find_unfit(listing: Listing) -> list[str | None]:
         split = listing.names[0].partition("/")[0]
         return looks[split].reasons
 
-    return leave_out(found, unfit, "samples", skip=options.on_bad == "skip")
+    return leave_out(found, find_unfit, "samples", skip=options.on_bad == "skip")
 
 
 def _check_inputs(looks: Mapping[str, Look], options: OwnOptions) -> Preprocess:

@@ -125,7 +125,7 @@ def read_shape(path: str) -> Shape:
 
 @contextmanager
 def open_sound(path: str) -> Iterator[Any]:
-    """Open a sound file; one whose header does not say its length is given one that does. Raises Unusable."""
+    """Open a sound file; a header without a length is mended in memory. Raises Unusable."""
     _check_file(path)
     library = soundfile()
     try:

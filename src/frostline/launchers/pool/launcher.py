@@ -144,7 +144,7 @@ class Pool(Workers):
 
 
 def _result(slot: Slot) -> Any:
-    """Return what a slot's work returned, or the UserError that came of it; a process that failed takes no more."""
+    """Return what a slot's work returned, or the UserError it raised; a process that failed gets no further work."""
     try:
         return slot.result()
     except UserError as error:
@@ -166,6 +166,6 @@ def name_gpus(count: int) -> list[str]:
 
 
 def share_gpus(names: list[str], devices: int) -> list[str]:
-    """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
+    """Return the GPUs that each slot sees: ones of its own, or all of them where there are too few for that."""
     whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
     return whole or ([",".join(names)] if names else [])

@@ -74,13 +74,13 @@ def _of_classes(run: RunSummary, table: Table) -> Classes:
 def _of_tags(run: RunSummary, table: Table) -> Tags:
     places, separator = _classes(run), str(at(parse_shared(run.config), "task", "separator"))
 
-    def told(texts: Iterable[str]) -> np.ndarray:
+    def mark_classes(texts: Iterable[str]) -> np.ndarray:
         found_NC = np.zeros((len(table), len(places)), dtype=bool)
         for row, text in enumerate(texts):
             found_NC[row, [places[name] for name in text.split(separator) if name]] = True
         return found_NC
 
-    return Tags(told(row["label"] for row in table), told(row["prediction"] for row in table))
+    return Tags(mark_classes(row["label"] for row in table), mark_classes(row["prediction"] for row in table))
 
 
 def _of_numbers(run: RunSummary, table: Table) -> Numbers:

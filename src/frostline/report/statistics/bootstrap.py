@@ -30,8 +30,9 @@ class Resampled:
         """Return the normal interval, but with Student's quantile for the seeds' part of the variance.
 
         Percentiles would be too narrow: a few seeds, drawn again and again, stay within their own range. In simulations
-        this interval covered the truth at its level or a little above it from 3 seeds on, whichever part was larger. With
-        two, Student's quantile would span everything; the normal one then covers too little where seeds matter most.
+        with 3 seeds or more this interval covered the truth at its level or a little above it, whichever part was
+        larger. With two, Student's quantile would span everything; the normal one then covers too little where seeds
+        matter most.
         """
         rest = (1 + level) / 2
         normal, student = float(stats.norm.ppf(rest)), float(stats.t.ppf(rest, self.freedom))

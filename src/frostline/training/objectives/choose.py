@@ -26,7 +26,7 @@ def make_objectives(node: Mapping[str, Any]) -> dict[str, Objective]:
 
 
 def make_objective(node: Mapping[str, Any]) -> Objective:
-    """Return what a config's ``objective`` describes: an objective, penalties, or both, one alone or each by its name.
+    """Return what a config's ``objective`` describes: an objective, penalties, or both; one alone, or several by name.
 
     Penalties alone are added to the task's loss. Raises UserError for several objectives, and for what is neither.
     """

@@ -17,7 +17,7 @@ MOST_MARKS = 6  # phase boundaries in the chart of all strategies
 
 
 def curves(analysis: Analysis) -> Section | None:
-    """Return a chart of all strategies for each block, and folded the seeds of each strategy that has phases."""
+    """Return a chart of all strategies for each block, and below a fold one of the seeds of each that has phases."""
     parts: list[Part] = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
         made = _block(analysis, block, place)
