@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from frostline.config.allow import conf_dir, instantiate, locate
+from frostline.config.allow import find_conf_dir, instantiate, locate
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 
@@ -22,7 +22,7 @@ def make(choice: str, **values: Any) -> Any:
     A picture's size, which stands in an adapter's YAML for the builder of the backbone, is left out.
     """
     group = choice.partition("/")[0]
-    node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
+    node = yaml.safe_load((find_conf_dir() / f"{choice}.yaml").read_text())
     given = {key: values.pop(key) for key in list(values) if key in node}
     takes = {"_target_", *signature(locate(node["_target_"], group)).parameters}
     own = {key: one for key, one in node.items() if key in takes}

@@ -12,7 +12,7 @@ from rich.console import Console
 from frostline.config.compose import compose, resolve
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome
-from frostline.launchers.progress import Screen, View, clock_time, describe_end, run_all, shorten
+from frostline.launchers.progress import Screen, View, describe_end, format_clock, run_all, shorten
 
 
 def job(outputs: Path, seed: int, name: str | None = None) -> Job:
@@ -144,4 +144,4 @@ def test_a_long_name_keeps_both_its_ends(width: int, text: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.4, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
 def test_a_time_is_written_as_on_a_clock(seconds: float | None, text: str) -> None:
-    assert clock_time(seconds) == text
+    assert format_clock(seconds) == text

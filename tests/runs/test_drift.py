@@ -28,7 +28,7 @@ from frostline.runs import experiment, outcome
 from frostline.runs.build import Builder
 from frostline.runs.drift import cka, group_outputs
 from frostline.runs.experiment import run_experiment
-from frostline.runs.flops import backward_flops, head_flops
+from frostline.runs.flops import count_backward_flops, count_head_flops
 from frostline.runs.setup import set_up
 
 TINY = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "data.size=32", "data.num_per_class=4"]
@@ -80,9 +80,9 @@ def test_flops_are_those_counted_by_hand(train: dict[str, Train], backward: int)
     """A layer's gradient takes as much as its forward pass for its weights and as much again for its inputs."""
     backbone, head = by_hand()
     assert find_cuts(backbone, 8)[-1].flops == CONV + DEPTHWISE + LAST
-    assert head_flops(head, 5) == HEAD
+    assert count_head_flops(head, 5) == HEAD
     flags = [parameter.requires_grad for parameter in backbone.parameters()]
-    assert backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
+    assert count_backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
     assert [parameter.requires_grad for parameter in backbone.parameters()] == flags
     assert all(parameter.grad is None for parameter in [*backbone.parameters(), *head.parameters()])
 

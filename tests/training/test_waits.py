@@ -23,7 +23,7 @@ from frostline.backbones.chains.backbone import POOLING
 from frostline.backbones.chains.speech import voice_encoder
 from frostline.backbones.chains.speech_transformers import transformers_audio
 from frostline.backbones.chains.text import transformers_text
-from frostline.backbones.cuts import find_cuts, prefix, suffix
+from frostline.backbones.cuts import find_cuts, make_prefix, make_suffix
 from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.augment import Light, draw
 from frostline.data.image.operations import Operation
@@ -31,7 +31,7 @@ from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.data.inputs import Inputs, Ragged
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Train
-from frostline.heads import MLP, Cosine, Frames, Linear
+from frostline.heads import MLP, Cosine, FrameLinear, Linear
 from frostline.tasks.base import Task
 from frostline.tasks.ctc import Ctc
 from frostline.tasks.multiclass import Multiclass
@@ -62,7 +62,7 @@ HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "linear": lambda features, classes: Linear(features, classes, dropout=0.1),
     "mlp": MLP,
     "cosine": Cosine,
-    "frames": Frames,
+    "frames": FrameLinear,
 }
 PAIRS = [(task, head) for task in TASKS for head in HEADS if (task == "ctc") == (head == "frames")]
 
@@ -162,7 +162,7 @@ def passes(backbone: Backbone, size: int) -> None:
             assert waits.found == []
             for cut in cuts:
                 backbone.freeze_modes({next(iter(backbone.groups))})
-                below, above = prefix(backbone, [cut]), suffix(backbone, cut)
+                below, above = make_prefix(backbone, [cut]), make_suffix(backbone, cut)
                 waits.take()  # a graph's constants come with it, once
                 with mixed(dtype):
                     made = tensors_of(above(below(given)[0]))

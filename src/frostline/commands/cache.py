@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frostline.commands.list import moment
+from frostline.commands.list import format_time
 from frostline.config.compose import compose, resolve
 from frostline.config.signature import check_value
-from frostline.errors import printable
+from frostline.errors import escape_unprintable
 from frostline.features.cache import Store
 from frostline.ranges import Gigabytes
 
@@ -45,14 +45,14 @@ def show(store: Store) -> int:
     entries = store.entries()
     for entry in entries:
         table.add_row(
-            Text(printable(entry.key[:12])),
+            Text(escape_unprintable(entry.key[:12])),
             f"{entry.bytes / 1e6:.1f}",
-            moment(entry.used),
-            Text(printable(entry.description)),
+            format_time(entry.used),
+            Text(escape_unprintable(entry.description)),
         )
     Console().print(table)
     size = sum(entry.bytes for entry in entries) / GB
-    print(f"{len(entries)} entries, {size:.3f} GB in {printable(str(store.root))}")
+    print(f"{len(entries)} entries, {size:.3f} GB in {escape_unprintable(str(store.root))}")
     return 0
 
 
@@ -60,7 +60,7 @@ def verify(store: Store) -> int:
     """Compare every entry's content with its manifest; a damaged one is built anew by the next run that needs it."""
     damaged = store.verify()
     for key in damaged:
-        print(f"damaged: {printable(key)}")
+        print(f"damaged: {escape_unprintable(key)}")
     sound = [entry for entry in store.entries() if entry.key not in damaged]
     print(f"{len(sound)} sound, {len(damaged)} damaged")
     return 1 if damaged else 0

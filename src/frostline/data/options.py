@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from frostline.config.signature import check_types
 from frostline.data.index import DataIndex
-from frostline.errors import choices
+from frostline.errors import make_choice_error
 from frostline.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.tasks.base import Task
 from frostline.tasks.multiclass import Multiclass
@@ -36,7 +36,7 @@ class Options:
     def __post_init__(self) -> None:
         check_types(type(self), vars(self), "data")
         if self.on_bad not in ("error", "skip"):
-            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
+            raise make_choice_error("data.on_bad", self.on_bad, ("error", "skip"))
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
@@ -44,5 +44,5 @@ class Options:
         known = [one.name for one in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                raise choices("data", key, known)
+                raise make_choice_error("data", key, known)
         return cls(**values)

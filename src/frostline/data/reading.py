@@ -179,7 +179,7 @@ def list_files(path: str, kind: Kind, untaken: Untaken) -> Iterator[tuple[str, s
         folder.ignored.clear()
         folder.outputs.clear()
 
-    for found in folder.files(folder.real, path.rstrip(os.sep)):
+    for found in folder.list_files(folder.real, path.rstrip(os.sep)):
         tell()  # there may be any number of them
         yield found
     tell()

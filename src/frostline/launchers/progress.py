@@ -87,7 +87,7 @@ def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     return f"{job.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
 
 
-def clock_time(seconds: float | None) -> str:
+def format_clock(seconds: float | None) -> str:
     """Return a time as m:ss or h:mm:ss, or nothing for None."""
     if seconds is None:
         return ""
@@ -128,7 +128,7 @@ class RunView:
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 
-    def left(self, elapsed: float) -> float | None:
+    def estimate_left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
         return elapsed / done * (self.job.config.epochs - self.epoch) if done > 0 else None
@@ -141,8 +141,8 @@ class RunView:
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
         epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
-        left = "" if elapsed is None else clock_time(self.left(elapsed))
-        numbers = [Text(word) for word in (epoch, value, clock_time(seconds), left)]
+        left = "" if elapsed is None else format_clock(self.estimate_left(elapsed))
+        numbers = [Text(word) for word in (epoch, value, format_clock(seconds), left)]
         return [Text(state, STYLES.get(state, "red")), *numbers]
 
 
@@ -174,11 +174,11 @@ class View:
         table.add_column("state", max_width=room * 2 // 5, no_wrap=True)
         for name in ("epoch", "validation", "time", "left"):
             table.add_column(name, justify="right", no_wrap=True)
-        for row in self.shown(list(on), self.console.height - FRAME):
+        for row in self.choose_rows(list(on), self.console.height - FRAME):
             table.add_row(Text(shorten(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
         return Group(table, Text(self.counts(on, now - self.began)))
 
-    def shown(self, on: Sequence[RunView], room: int) -> list[RunView]:
+    def choose_rows(self, on: Sequence[RunView], room: int) -> list[RunView]:
         """Return all rows, or if there is no room for them those of the runs that are on, and the latest that ended."""
         if len(self.rows) <= room:
             return list(self.rows.values())
@@ -191,17 +191,17 @@ class View:
         waiting = len(self.rows) - len(self.ended) - sum(row.outcome is None for row in on)
         words = [f"{len(self.ended)} of {len(self.rows)} ended" + (f" ({failed} without a result)" if failed else "")]
         words += [f"{len(on)} running", f"{waiting} waiting"]
-        left = self.left(on, waiting)
-        about = "" if left is None else f", about {clock_time(left)} left"
-        return f"{', '.join(words)}; {clock_time(elapsed)} so far{about}"
+        left = self.estimate_left(on, waiting)
+        about = "" if left is None else f", about {format_clock(left)} left"
+        return f"{', '.join(words)}; {format_clock(elapsed)} so far{about}"
 
-    def left(self, on: dict[RunView, float], waiting: int) -> float | None:
+    def estimate_left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""
         took = [row.seconds for row in self.ended if row.outcome is not None and row.outcome.fresh]
         if not took or not (on or waiting):
             return None
         mean = sum(took) / len(took)
-        rest = [row.left(elapsed) for row, elapsed in on.items()]
+        rest = [row.estimate_left(elapsed) for row, elapsed in on.items()]
         going = [
             max(mean - elapsed, 0.0) if left is None else left for left, elapsed in zip(rest, on.values(), strict=True)
         ]

@@ -9,11 +9,11 @@ from torch import nn
 from frostline.backbones.base import Backbone
 from frostline.backbones.own.network import OwnNetwork
 from frostline.config.allow import instantiate, is_own, locate
-from frostline.config.signature import unknown_key
+from frostline.config.signature import make_key_error
 from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
 from frostline.data.own.datasets import OwnOptions, as_data
-from frostline.data.own.sources import OwnData, own_data
+from frostline.data.own.sources import OwnData, read_own_data
 from frostline.errors import UserError
 
 Node = Mapping[str, Any]
@@ -70,7 +70,7 @@ def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) ->
     if not is_own(str(node["_target_"])):
         return instantiate(node, "data", **{key: value for key, value in run.items() if key in takes})
     if set(OF_RUNS) & set(takes):  # it prepares its samples by itself, for this very run
-        found, rest = call_target(node, "data", run, keys_of_data())
+        found, rest = call_target(node, "data", run, list_data_keys())
     else:
         found, (_, rest) = share_data(node, share), split_keys(node, takes)
     return as_data(found, **rest, **run)
@@ -80,8 +80,8 @@ def share_data(node: Node, share: Share) -> OwnData | DataModule:
     """Return the data that a function of the user's own makes, read once for all that share it."""
 
     def read() -> OwnData | DataModule:
-        found, _ = call_target(node, "data", {}, keys_of_data())
-        return found if isinstance(found, DataModule) else own_data(found)
+        found, _ = call_target(node, "data", {}, list_data_keys())
+        return found if isinstance(found, DataModule) else read_own_data(found)
 
     return share(["own data", dict(node)], read)
 
@@ -95,7 +95,7 @@ def call_target(node: Node, where: str, run: Node, known: Collection[str]) -> tu
     mine, rest = split_keys(node, takes)
     for key in rest:
         if key not in known:
-            raise unknown_key(f"{where}.{key}", [*takes, *known])
+            raise make_key_error(f"{where}.{key}", [*takes, *known])
     arguments = {key: value for key, value in run.items() if key in takes}
     return instantiate({"_target_": node["_target_"], **mine}, where, **arguments), rest
 
@@ -115,7 +115,7 @@ def list_parameters(node: Node, where: str) -> list[str]:
     return list(found)
 
 
-def keys_of_data() -> list[str]:
+def list_data_keys() -> list[str]:
     """Return the keys of data of the user's own."""
     named = [name for name, one in signature(as_data).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
     return [*named, *OwnOptions.__dataclass_fields__]

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.training.checkpoint import is_savable
 
 
@@ -51,7 +51,7 @@ class Companions:
         for callback in self._stoppers():
             if callback.monitor not in scores and not callback.monitor.startswith("train/"):
                 where = f"trainer.callbacks: {type(callback).__name__}.monitor"
-                raise choices(where, callback.monitor, (*scores, "train/loss"))
+                raise make_choice_error(where, callback.monitor, (*scores, "train/loss"))
         if self._first is None:
             self._first = {one.state_key: deepcopy(one.state_dict()) for one in self._stoppers()}
         if self._saved is not None:

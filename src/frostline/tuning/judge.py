@@ -62,7 +62,7 @@ class Judge:
         self._work: Future[None] = Future()
 
     @contextmanager
-    def judging(self) -> Iterator["Judge"]:
+    def judging_trials(self) -> Iterator["Judge"]:
         """Judge trials in the background, until the end of the context."""
         if not self.active:
             yield self

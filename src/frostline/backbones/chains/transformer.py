@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import evaluating
-from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain, Visit, block_name
+from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain, Visit, name_block
 from frostline.data.inputs import Ragged
 
 Feed = Callable[[Ragged], dict[str, Any]]
@@ -67,7 +67,7 @@ class Transformer(Chain):
         return len(self.blocks)
 
     def owners(self) -> Iterator[tuple[str, str]]:
-        yield from ((block_name(place), f"model.{self.path}.{place}") for place in range(self.depth))
+        yield from ((name_block(place), f"model.{self.path}.{place}") for place in range(self.depth))
         yield from ((NORM, f"model.{name}") for name in self.after)
 
     def _learn(self, example: Ragged) -> None:
@@ -146,7 +146,7 @@ class Transformer(Chain):
         output = (
             forward(hidden, *arguments[1:], **named) if arguments else forward(**(named | {"hidden_states": hidden}))
         )
-        visit_cut(block_name(place), output[0] if isinstance(output, tuple) else output)
+        visit_cut(name_block(place), output[0] if isinstance(output, tuple) else output)
         return output
 
     def front(self, inputs: Ragged) -> Ragged:

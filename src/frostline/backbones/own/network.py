@@ -17,7 +17,7 @@ from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.units import join_lines
 
-Groups = Mapping[str, str | Sequence[str]]
+GroupPatterns = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class OwnNetwork:
     module: nn.Module
     shape: Sequence[int] | None = None
     dtype: str | None = None
-    groups: Groups | None = None
+    groups: GroupPatterns | None = None
     classifier: str | None = None
     name: str | None = None
     content: str | None = None
@@ -86,7 +86,9 @@ class OwnNetwork:
 
     def node(self, shape: Sequence[int] | None, dtype: str | None) -> dict[str, Any]:
         """Return the node of a config that stands for this network, for samples like these where it has no shape."""
-        groups = None if self.groups is None else {name: _listed(members) for name, members in self.groups.items()}
+        groups = (
+            None if self.groups is None else {name: _list_patterns(members) for name, members in self.groups.items()}
+        )
         return {
             "name": self.label,
             "content": self.identity,
@@ -97,7 +99,7 @@ class OwnNetwork:
         }
 
 
-def match_groups(network: nn.Module, groups: Groups, key: str = "backbone.groups") -> dict[str, list[str]]:
+def match_groups(network: nn.Module, groups: GroupPatterns, key: str = "backbone.groups") -> dict[str, list[str]]:
     """Return the names of each group's parameters.
 
     A pattern names parameters, or modules with all that is in them, and may be a glob. Raises UserError for one that
@@ -106,7 +108,7 @@ def match_groups(network: nn.Module, groups: Groups, key: str = "backbone.groups
     names = [name for name, _ in network.named_parameters()]
     owner: dict[str, str] = {}
     for group, patterns in groups.items():
-        for pattern in _listed(patterns):
+        for pattern in _list_patterns(patterns):
             found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
             if not found:
                 children = ", ".join(name for name, _ in network.named_children())
@@ -160,5 +162,5 @@ def copy_network(module: nn.Module) -> nn.Module:
         raise UserError(f"backbone: {name} cannot be copied ({error}), and each run trains a copy.") from error
 
 
-def _listed(patterns: str | Sequence[str]) -> list[str]:
+def _list_patterns(patterns: str | Sequence[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.inputs import Ragged
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.errors import UserError
 
 
@@ -116,7 +116,7 @@ def augment_sequences(
     made = inputs.values.clone()
     with torch.random.fork_rng(devices=[]):
         for row, (index, length) in enumerate(zip(indices.tolist(), inputs.lengths.tolist(), strict=True)):
-            torch.default_generator.manual_seed(stable_seed(seed, index, view, stage))
+            torch.default_generator.manual_seed(make_seed(seed, index, view, stage))
             real = inputs.values[row, :length]
             other = change(real)
             if other.shape != real.shape or other.dtype != real.dtype:

@@ -19,9 +19,9 @@ from frostline.data.speech.sound import (
     Extent,
     Unusable,
     describe_losses,
+    import_soundfile,
     read_shape,
     read_wave,
-    soundfile,
 )
 from frostline.data.threads import run_in_threads
 
@@ -58,7 +58,7 @@ class SoundReader(Reader[Hearing]):
         for rate, seconds in ((16000, max(2 * self.extent.least, longest / 4)), (16000, longest), (22050, longest / 2)):
             path = folder / f"{rate}_{seconds:.3f}.wav"
             noise = 0.1 * made.standard_normal(round(rate * seconds), np.float32)
-            soundfile().write(path, noise, rate)
+            import_soundfile().write(path, noise, rate)
             items.append(Item(path.name, str(path)))
         return items
 

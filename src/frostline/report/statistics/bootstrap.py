@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from frostline.report.read.answers import Answered, Answers
-from frostline.report.statistics.estimates import Interval, shared, spread
+from frostline.report.statistics.estimates import Interval, share_errors, spread
 
 FEWEST_FREEDOM = 2
 """Fewer degrees of freedom among the seeds leave their spread as good as unknown."""
@@ -40,10 +40,10 @@ class Resampled:
         return Interval(self.mean - reach, self.mean + reach)
 
 
-def moderate(found: Sequence[Resampled]) -> list[Resampled]:
-    """Return the differences with the seeds' parts of their errors drawn towards each other (``estimates.shared``)."""
+def moderate_seeds(found: Sequence[Resampled]) -> list[Resampled]:
+    """Return the differences with the seeds' parts of their errors drawn towards each other, as ``share_errors`` does."""
     known = [one for one in found if math.isfinite(one.freedom)]
-    spreads = dict(zip(map(id, known), shared([(one.seeds_error, one.freedom) for one in known]), strict=True))
+    spreads = dict(zip(map(id, known), share_errors([(one.seeds_error, one.freedom) for one in known]), strict=True))
     return [_with_spread(one, *spreads[id(one)]) if id(one) in spreads else one for one in found]
 
 
@@ -77,8 +77,8 @@ def resample(first: Answered, second: Answered, metric: str, resamples: int = 20
     total_R, observed = np.zeros(resamples), list[list[float]]()
     for block in blocks:
         pairs = [(first[key], second[key]) for key in block]
-        observed.append([_observed(pair, metric) for pair in pairs])
-        total_R += _redrawn(pairs, metric, resamples, random) / len(blocks)
+        observed.append([_measure_difference(pair, metric) for pair in pairs])
+        total_R += _redraw(pairs, metric, resamples, random) / len(blocks)
     several = [values for values in observed if len(values) > 1]
     known = sum(len(values) - 1 for values in several) >= FEWEST_FREEDOM
     seeds_error, freedom = spread(several, len(blocks)) if known else (0.0, math.inf)
@@ -86,7 +86,7 @@ def resample(first: Answered, second: Answered, metric: str, resamples: int = 20
     return Resampled(mean, float(np.std(total_R, ddof=1)), seeds_error, freedom)
 
 
-def _redrawn(
+def _redraw(
     pairs: Sequence[tuple[Answers, Answers]], metric: str, resamples: int, random: np.random.Generator
 ) -> np.ndarray:
     """Return the mean difference of one block in each resample [R]; every pair has the same test samples."""
@@ -111,7 +111,7 @@ def _draws(samples: int, resamples: int, random: np.random.Generator) -> Iterato
         yield np.bincount(drawn_RN.ravel(), minlength=rows * samples).reshape(rows, samples).astype(float)
 
 
-def _observed(pair: tuple[Answers, Answers], metric: str) -> float:
+def _measure_difference(pair: tuple[Answers, Answers], metric: str) -> float:
     return float(_difference(pair, np.ones((1, len(pair[0].labels))), metric)[0])
 
 
