@@ -155,10 +155,10 @@ class Told(Ranks):
         super().__init__(0, 2)
         object.__setattr__(self, "other", other)
 
-    def each(self, content: Any) -> list[Any]:
+    def gather_values(self, content: Any) -> list[Any]:
         return [content, self.other]  # type: ignore[attr-defined]
 
-    def total(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
+    def add_up(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
         return value
 
 

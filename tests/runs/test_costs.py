@@ -24,7 +24,7 @@ LARGE = 10**15
 class Beside(Ranks):
     """Rank 0 of two, the other of which took more memory."""
 
-    def each(self, content: Any) -> list[Any]:
+    def gather_values(self, content: Any) -> list[Any]:
         return [content, LARGE if isinstance(content, int) else content]
 
 

@@ -41,7 +41,7 @@ class Resampled:
 
 
 def moderate_seeds(found: Sequence[Resampled]) -> list[Resampled]:
-    """Return the differences with the seeds' parts of their errors drawn towards each other, as ``share_errors`` does."""
+    """Return the differences with the seeds' parts of their errors drawn together, as ``share_errors`` does."""
     known = [one for one in found if math.isfinite(one.freedom)]
     spreads = dict(zip(map(id, known), share_errors([(one.seeds_error, one.freedom) for one in known]), strict=True))
     return [_with_spread(one, *spreads[id(one)]) if id(one) in spreads else one for one in found]
