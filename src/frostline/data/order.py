@@ -106,7 +106,7 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
     batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when its
     parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end), so
     that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
-    batches to train on are left out. ``views`` is how many versions of the samples there are, see ``view_of``. The
+    batches to train on are left out. ``views`` is how many versions of the samples there are, see ``choose_view``. The
     indices [B] and the weight [] of each batch are on ``device``, where all of an epoch's go at once.
     """
 

@@ -41,7 +41,7 @@ class PrefixCache:
 
     ``store`` None keeps them in memory only, in that of rank 0. ``precision`` and ``autocast`` are those of the run's
     training; ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of
-    ``group`` share the work: each computes and writes a part, and all read the whole.
+    ``ranks`` share the work: each computes and writes a part, and all read the whole.
     """
 
     store: Store | None

@@ -106,7 +106,7 @@ def read_rate(key: str, pattern: str, name: str, value: object) -> Train | None:
     if not isinstance(value, Mapping):
         return Train(read_number(f"{key}.{pattern}", value))
     check_keys(f"{key}.{pattern}", value, ("lr", "kind"))
-    kind = value.get("kind", ALL)  # whether the network has it is known later: see `learning_rates`
+    kind = value.get("kind", ALL)  # whether the network has it is known later: see `find_rate_scales`
     if not isinstance(kind, str):
         raise UserError(f"{key}.{pattern}.kind: {kind!r} is invalid: expected a kind of parameter, such as {ALL}.")
     if pattern == HEAD and kind != ALL:

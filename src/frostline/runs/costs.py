@@ -43,7 +43,7 @@ class Costs:
 
     ``seconds_saved`` is the time that the forward passes not run would have taken, at the pace measured when the
     activations were computed, less the time spent on the cache; it is below zero where the cache has not paid yet.
-    The ranks of ``group`` would have shared these passes. ``machine`` is what this sitting is computed on, ``since``
+    ``ranks`` would have shared these passes. ``machine`` is what this sitting is computed on, ``since``
     the `time.monotonic` from which it is charged.
     """
 

@@ -61,8 +61,8 @@ def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dic
 def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
     """Return the data of a node, or of an object that is ``given`` in its place.
 
-    A function of the user's own may return what `own_data` takes. ``run`` are the arguments that come from the rest of
-    the config. Raises UserError.
+    A function of the user's own may return what `read_own_data` takes. ``run`` are the arguments that come from the
+    rest of the config. Raises UserError.
     """
     if "data" in given:
         return instantiate(node, "data", found=given["data"], **run)

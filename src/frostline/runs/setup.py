@@ -38,7 +38,7 @@ from frostline.training.weights import Weights
 
 @dataclass
 class Experiment:
-    """One sitting of a run: what it is about (``made``), and what trains it on this rank of ``group``."""
+    """One sitting of a run: what it is about (``made``), and what trains it on this one of ``ranks``."""
 
     config: Run
     folder: Path

@@ -41,7 +41,7 @@ class Listeners:
 class Journal(Checkpoint):
     """After each epoch: scores, a row of history, and a checkpoint.
 
-    ``monitor`` is the validation score by which the best epoch is chosen. All ranks of ``group`` go through it; the
+    ``monitor`` is the validation score by which the best epoch is chosen. All ``ranks`` go through it; the
     first one writes. It is a Checkpoint to Lightning, which calls it after all other callbacks, so that what these
     make of an epoch is in its checkpoint: put it last.
     """

@@ -19,7 +19,7 @@ def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbon
 
     Raises UserError for one that takes other data than there are, before any of them are read.
     """
-    node = {key: value for key, value in options.items() if key != "size"}  # see `picture_size`
+    node = {key: value for key, value in options.items() if key != "size"}  # see `find_picture_size`
     own = find_sample_size(node, "adapter", site.data)
     check_modality(node, own, site.data, backbone.preprocess.modality)
     with torch.random.fork_rng(devices=[]):  # its weights depend on the seed alone, and no others on them

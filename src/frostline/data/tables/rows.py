@@ -193,7 +193,7 @@ class TableRows:
 
 
 def read_rows(file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> TableRows:
-    """Return the rows of a file, as :class:`Rows` says."""
+    """Return the rows of a file, as :class:`TableRows` says."""
     return TableRows(file, key, columns, split)
 
 

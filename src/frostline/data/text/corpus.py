@@ -18,7 +18,7 @@ from frostline.units import join_lines
 class TextRules:
     """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out.
 
-    ``split`` is the column of splits, as ``Rows`` takes it.
+    ``split`` is the column of splits, as ``TableRows`` takes it.
     """
 
     text: str
@@ -63,7 +63,7 @@ class Collected:
 
 
 def read_file(file: str, reading: TextRules) -> Found:
-    """Read one table, of which a column may say the split. Raises UserError as ``Rows`` does."""
+    """Read one table, of which a column may say the split. Raises UserError as ``TableRows`` does."""
     collected = Collected(reading)
     rows = read_rows(Path(file).expanduser(), "data.file", reading.columns, reading.split)
     for row in rows:
@@ -98,7 +98,7 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
 def read_root(root: str, symlinks: bool, reading: TextRules) -> Found:
     """Read tables in a folder that are named train, val and test, or as people call these.
 
-    Raises UserError as ``split_tables`` and ``Rows`` do.
+    Raises UserError as ``split_tables`` and ``TableRows`` do.
     """
     if reading.split not in (None, SPLIT):
         raise UserError(f"data.split_column: {reading.split!r} is of no use with data.root, where a table is a split.")
