@@ -94,10 +94,10 @@ class OwnComparison(ComparisonResult):
 def train(network: Network, data: Any, *overrides: str, **settings: Any) -> OwnRun:
     """Train and test a network on data in this process, by a freeze strategy, and leave a record.
 
-    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `read_own_data` takes, or
-    the name of a set of Frostline's. ``settings`` are the keys of a config, and a strategy's options: ``freeze="last_k",
-    k=2, epochs=5, optimizer={"lr": 0.01}``; ``overrides`` are Hydra's. The same call again returns the same run, or
-    goes on with it. Raises UserError for a user's mistake.
+    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `read_own_data` takes,
+    or the name of a set of Frostline's. ``settings`` are the keys of a config, and a strategy's options:
+    ``freeze="last_k", k=2, epochs=5, optimizer={"lr": 0.01}``; ``overrides`` are Hydra's. The same call again returns
+    the same run, or goes on with it. Raises UserError for a user's mistake.
     """
     words, given = describe(make_overrides(overrides, with_options(settings)), network, data)
     job = Job("run", resolve(compose("run", words)))

@@ -105,8 +105,8 @@ def as_data(
 ) -> DataModule:
     """Return a DataModule of any data; a DataModule of Frostline's is returned as it is.
 
-    That is what ``read_own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...; by
-    ``content``, the SHA-256 of the samples, and ``name`` a run's ID knows them. Inputs are used as they are, but for
+    That is what ``read_own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...;
+    by ``content``, the SHA-256 of the samples, and ``name`` a run's ID knows them. Inputs are used as they are, but for
     numbers in 16 or 64 bits, which become float32. Raises UserError for samples and labels that do not fit.
     """
     if isinstance(found, DataModule):
