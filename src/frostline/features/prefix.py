@@ -71,7 +71,7 @@ class PrefixCache:
 
     def without_group(self) -> "PrefixCache":
         """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
-        alone = replace(self, group=ALONE)
+        alone = replace(self, ranks=ALONE)
         alone._opened |= self._opened
         return alone
 
