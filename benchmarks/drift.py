@@ -66,7 +66,7 @@ def train_as_usual() -> None:
         )
     )
     config, builder = resolve(compose("run", ["data=digits", "data.size=null", "data.num_per_class=16"])), Builder()
-    split = builder.data(config, module.backbone, builder.task(config)).splits["train"]
+    split = builder.make_data(config, module.backbone, builder.make_task(config)).splits["train"]
     images = split.inputs(torch.arange(len(split)), 0)
     assert isinstance(images, Tensor)
     digits = TensorDataset(images, split.labels)

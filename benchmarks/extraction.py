@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, find_cuts, prefix
+from frostline.backbones.cuts import Cut, find_cuts, make_prefix
 from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
@@ -41,12 +41,12 @@ WAYS = {
 def make_data(backbone: Backbone, *overrides: str) -> DataModule:
     """Return images in folders as a run's config asks for them."""
     config, builder = resolve(compose("run", ["data=imagefolder", *overrides])), Builder()
-    return builder.data(config, backbone, builder.task(config))
+    return builder.make_data(config, backbone, builder.make_task(config))
 
 
 def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: Sequence[Collector]) -> None:
     """Extract one step after the other."""
-    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+    network = make_prefix(backbone, [cut.name for cut in cuts]).eval()
     samples = data.splits["train"]
     for indices in torch.arange(len(samples)).split(BATCH):
         inputs = data.augment_batch("train", samples.inputs(indices, 0), indices, 0)
@@ -58,7 +58,7 @@ def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: 
 
 def overlapped(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: Sequence[Collector]) -> None:
     """Extract as Frostline does."""
-    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+    network = make_prefix(backbone, [cut.name for cut in cuts]).eval()
 
     def ready(inputs: Inputs, indices: Tensor) -> Inputs:
         return data.augment_batch("train", inputs, indices, 0)

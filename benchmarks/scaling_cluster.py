@@ -13,7 +13,7 @@ from frostline.backbones.cuts import Cut, find_cuts
 from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
 from frostline.features.policy import choose_cut
 from frostline.freeze import strategies
-from frostline.freeze.plan import HEAD, Phase, Plan, learning_rates
+from frostline.freeze.plan import HEAD, Phase, Plan, find_rate_scales
 
 PIXELS = 224
 CLASSES = 1000
@@ -93,7 +93,7 @@ class Network:
         """Return the bytes of the gradients that a step of this phase all-reduces: 4 for each parameter that trains."""
         numbers = {name: parameter.numel() for name, parameter in self.backbone.named_parameters()}
         return 4 * (
-            sum(numbers[name] for name in learning_rates(phase, self.backbone.groups, self.backbone.kinds()))
+            sum(numbers[name] for name in find_rate_scales(phase, self.backbone.groups, self.backbone.kinds()))
             + self.head * (HEAD in phase.train)
         )
 

@@ -37,14 +37,14 @@ from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_in_threads, decode_some
 from frostline.data.index import DataIndex
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, Order, Share, permutation
+from frostline.data.order import EpochBatches, Order, Share, permute
 from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store, Writer
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
 from frostline.ranks.place import meet_by_file, rank_variables
-from frostline.results.store import identity
+from frostline.results.store import make_identity
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
 from frostline.training.objectives.task import TaskLoss
@@ -100,7 +100,7 @@ def names(folder: Path, few: int = 1000, many: int = 7000) -> dict[str, float]:
     found = {"listing_bytes": (held - before) / (many - few) + 8}  # the tensor of labels is not traced
     found["listing_peak"] = (peak - before_peak) / (many - few) + 8
     config = replace(resolve(compose("run", [])), data={"root": str(folder)})
-    return found | {"walk_s": best(lambda: identity(config)) / many}
+    return found | {"walk_s": best(lambda: make_identity(config)) / many}
 
 
 def listed(folder: Path, count: int) -> tuple[int, int]:
@@ -184,7 +184,7 @@ def cold(file: Path, count: int = 16) -> float:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     before = _read_from_disk()
-    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
+    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permute(ROWS, 0)[:count], 0)
     return (_read_from_disk() - before) / count
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from frostline.config.allow import conf_dir, instantiate, locate
+from frostline.config.allow import find_conf_dir, instantiate, locate
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.data.index import DataIndex
@@ -25,7 +25,7 @@ def plain_run(**values: Any) -> Run:
 def read_node(choice: str) -> dict[str, Any]:
     """Return the keys that a YAML, given as GROUP/NAME, has for its group, with those that it shares with others."""
     group = choice.partition("/")[0]
-    node = yaml.safe_load((conf_dir() / f"{choice}.yaml").read_text())
+    node = yaml.safe_load((find_conf_dir() / f"{choice}.yaml").read_text())
     shared = [read_node(f"{group}/{one}") for one in node.pop("defaults", []) if one in SHARED]
     own = node.get(group, node)  # one that brings others along says which node is its own
     return {key: value for keys in (*shared, own) for key, value in keys.items()}

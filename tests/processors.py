@@ -24,7 +24,7 @@ from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
 from frostline.processes.lifetime import exit_process
-from frostline.processes.stopping import Interrupted, interruptible
+from frostline.processes.stopping import Interrupted, stopping_on_signals
 from frostline.runs import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
@@ -84,7 +84,7 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
     FineTuner.training_step = halting(halt)
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:
-        with interruptible():
+        with stopping_on_signals():
             record = attempt(Run.read(yaml.safe_load((folder / "resolved.yaml").read_text())), folder)
     except Interrupted:
         return

@@ -20,7 +20,7 @@ from tests.worker_processes import ended
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
-from frostline.launchers.dispatch import Outcome, dispatch, environment
+from frostline.launchers.dispatch import Outcome, dispatch, make_environment
 from frostline.results.store import read_record, run_folder, run_id
 
 Sit = Callable[[Run], Outcome]
@@ -52,7 +52,7 @@ def start(config: Run) -> tuple[subprocess.Popen, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
     command = [sys.executable, "-m", "frostline.launchers.worker", str(folder / "resolved.yaml")]
-    return subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL), folder
+    return subprocess.Popen(command, env=make_environment(1), stderr=subprocess.DEVNULL), folder
 
 
 def wait_for_rows(process: subprocess.Popen, folder: Path, count: int) -> None:

@@ -24,7 +24,7 @@ from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
-from frostline.launchers.dispatch import Outcome, dispatch, environment
+from frostline.launchers.dispatch import Outcome, dispatch, make_environment
 from frostline.launchers.spawn import drop_aborted
 from frostline.ranks.place import find_first_failure
 from frostline.results.store import run_folder, run_id
@@ -221,7 +221,7 @@ def test_a_killed_run_of_two_ranks_goes_on_and_ends_bit_equal(tmp_path: Path) ->
     (place / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
     leader = subprocess.Popen(
         [sys.executable, "-m", "frostline.launchers.worker", str(place / "resolved.yaml")],
-        env=environment(1),
+        env=make_environment(1),
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120

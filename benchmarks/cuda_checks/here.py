@@ -91,6 +91,6 @@ def largest_difference(one: Any, other: Any) -> float:
 
 def latest(config: Run) -> dict[str, Any]:
     """Return a run's last weights."""
-    state = Checkpoints(Job("", config).folder / "checkpoints").latest()
+    state = Checkpoints(Job("", config).folder / "checkpoints").load_latest()
     assert state is not None
     return state["weights"]

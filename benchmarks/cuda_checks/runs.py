@@ -16,7 +16,7 @@ from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_diff
 from frostline.commands.doctor import is_installed
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
-from frostline.launchers.dispatch import environment, make_run_folder, share_threads
+from frostline.launchers.dispatch import make_environment, make_run_folder, share_threads
 from frostline.processes.lifetime import end_group
 from frostline.results.store import RESOLVED
 
@@ -86,7 +86,7 @@ def begin(config: Run) -> subprocess.Popen:
     make_run_folder(folder, config)
     words = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)]
     return subprocess.Popen(
-        words, env=environment(share_threads(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True
+        words, env=make_environment(share_threads(None, 3)), stdin=subprocess.DEVNULL, start_new_session=True
     )
 
 

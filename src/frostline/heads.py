@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.data.inputs import Inputs, Ragged
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.tasks.base import Task
 
 SOLVERS = (None, "lbfgs")
@@ -23,7 +23,7 @@ class Head(nn.Module):
     def __init__(self, solver: str | None = None):
         super().__init__()
         if solver not in SOLVERS:
-            raise choices("head.solver", solver, ("null", "lbfgs"))
+            raise make_choice_error("head.solver", solver, ("null", "lbfgs"))
         self.solver = solver
 
 
@@ -76,7 +76,7 @@ class Cosine(Head):
         )
 
 
-class Frames(Head):
+class FrameLinear(Head):
     """A linear layer over each frame of ``Ragged`` features, so ``Ragged`` logits [B, T, classes]: for CTC."""
 
     def __init__(self, features: int, classes: int, dropout: float, solver: str | None = None):

@@ -9,7 +9,7 @@ from tests import configs
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, check_cut, find_cuts, prefix, suffix
+from frostline.backbones.cuts import Cut, check_cut, find_cuts, make_prefix, make_suffix
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.data.inputs import Pixels
 
@@ -96,9 +96,9 @@ def test_every_group_ends_at_a_cut(family: str) -> None:
 def test_several_activations_of_one_pass_equal_those_of_single_passes(family: str) -> None:
     backbone = shared(family)
     cuts = find_cuts(backbone, SIZE)
-    together = prefix(backbone, [cut.name for cut in cuts])(images())
+    together = make_prefix(backbone, [cut.name for cut in cuts])(images())
     for cut, activation in zip(cuts, together, strict=True):
-        (alone,) = prefix(backbone, [cut.name])(images())
+        (alone,) = make_prefix(backbone, [cut.name])(images())
         assert torch.equal(alone, activation), cut.name
         assert activation.shape == (4, *cut.shape)
 
@@ -108,7 +108,7 @@ def test_a_prefix_in_train_mode_moves_no_buffer_and_needs_no_gradient(family: st
     backbone = shared(family)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     backbone.train()
-    (activation,) = prefix(backbone, [find_cuts(backbone, SIZE)[-2].name])(images())
+    (activation,) = make_prefix(backbone, [find_cuts(backbone, SIZE)[-2].name])(images())
     assert backbone.training and backbone.network.training
     backbone.eval()
     assert not activation.requires_grad
@@ -121,14 +121,14 @@ def test_training_on_the_suffix_is_training_the_backbone(family: str) -> None:
     whole, halved = fresh(family), fresh(family)
     groups = list(whole.groups)
     cut = boundary(halved, 2)
-    rest = suffix(halved, cut.name)
+    rest = make_suffix(halved, cut.name)
     for backbone in (whole, halved):
         for group in groups[:2]:
             for name in backbone.groups[group]:
                 backbone.get_parameter(name).requires_grad_(False)
         backbone.train()
         backbone.freeze_modes(set(groups[:2]))
-    (activation,) = prefix(halved, [cut.name])(images())
+    (activation,) = make_prefix(halved, [cut.name])(images())
     outputs = []
     for run, inputs in ((whole, images()), (rest, activation.contiguous())):
         torch.manual_seed(3)
@@ -148,8 +148,8 @@ def test_a_suffix_follows_the_modes_the_backbone_has_when_it_is_used() -> None:
     backbone = fresh("vit")
     backbone.eval()
     cut = boundary(backbone, 1)
-    rest = suffix(backbone, cut.name)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    rest = make_suffix(backbone, cut.name)
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     rest.train()
     assert not any(module.training for module in backbone.modules())
     assert torch.equal(rest(activation), backbone(images()))
@@ -162,10 +162,10 @@ def test_a_suffix_follows_the_modes_the_backbone_has_when_it_is_used() -> None:
 def test_a_suffix_shares_parameters_by_identity_and_leaves_its_input_alone() -> None:
     backbone = shared("efficientnet").eval()
     cut = boundary(backbone, 3)
-    rest = suffix(backbone, cut.name)
+    rest = make_suffix(backbone, cut.name)
     own = {id(parameter): name for name, parameter in backbone.named_parameters()}
     assert {own[id(parameter)] for parameter in rest.parameters()}.isdisjoint(cut.parameters)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     copy = activation.clone()
     with torch.no_grad():
         rest(activation)
@@ -176,7 +176,7 @@ def test_memory_format_survives_a_cache_that_stores_plain_tensors() -> None:
     backbone = shared("efficientnet")
     cut = boundary(backbone, 3)
     assert cut.layout == (0, 2, 3, 1)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     assert activation.is_contiguous(memory_format=torch.channels_last)
 
 

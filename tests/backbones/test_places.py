@@ -5,8 +5,8 @@ import torch
 from tests import configs
 from torch import Tensor, nn
 
-from frostline.backbones.base import Cut, dense_cut
-from frostline.backbones.cuts import find_cuts, pool_activation, prefix
+from frostline.backbones.base import Cut, make_dense_cut
+from frostline.backbones.cuts import find_cuts, make_prefix, pool_activation
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.data.inputs import Pixels, Ragged
 
@@ -15,7 +15,7 @@ PLAIN = Pixels(24, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
 
 
 def cut_of(value: Tensor, places: tuple[int, ...]) -> Cut:
-    return dense_cut("cut", value, 0, NONE, NONE, places)
+    return make_dense_cut("cut", value, 0, NONE, NONE, places)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -71,7 +71,7 @@ def test_maps_need_not_be_square(channels_last: bool) -> None:
     assert found["network.first"] == ((6, 6, 12), (2, 3)) and found["network.last"] == ((6, 12, 6), (1, 2))
     images = backbone.example(3, 24)
     for name, channels in {"network.first": 6, "network.second": 12, "network.permute": 12, "network.last": 6}.items():
-        (activation,) = prefix(backbone, [name])(images)
+        (activation,) = make_prefix(backbone, [name])(images)
         assert pool_activation(activation, cuts[name]).shape == (3, channels)
 
 

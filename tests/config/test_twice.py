@@ -14,14 +14,14 @@ import frostline.data.image.datasets  # noqa: F401 (its options, as below)
 import frostline.data.own.datasets  # noqa: F401
 import frostline.data.speech.datasets  # noqa: F401
 import frostline.data.text.datasets  # noqa: F401
-from frostline.config.allow import conf_dir, locate
+from frostline.config.allow import find_conf_dir, locate
 from frostline.config.schema import EARLY, ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
 
 def components() -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Yield (group, YAML, what its `_target_` names) of every shipped component of our own."""
-    for path in sorted(conf_dir().glob("*/*.yaml")):
+    for path in sorted(find_conf_dir().glob("*/*.yaml")):
         node = yaml.safe_load(path.read_text()) or {}
         node = node.get(path.parent.name, node)  # a choice that brings others along says which node is its own
         if str(node.get("_target_")).startswith("frostline."):
@@ -67,7 +67,9 @@ def test_a_range_that_is_checked_early_is_the_constructors_own(node: str) -> Non
         assert all(without_null(one) is without_null(hint) for one in found), f"{node}.{key}"
 
 
-@pytest.mark.parametrize("path", sorted(conf_dir().rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(find_conf_dir().rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_paths_in_comments_are_there(path: Path) -> None:
     root = Path(__file__).parents[2]
     for named in re.findall(r"\b(?:src|docs|benchmarks)/[\w/.-]+\w", path.read_text()):

@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named(photos: Path, preprocess: Pixels, header: str, r
 
 
 def test_a_manifest_that_cannot_be_read_is_named(photos: Path, preprocess: Pixels) -> None:
-    with pytest.raises(UserError, match="data.manifest is not set"):
+    with pytest.raises(UserError, match="data.manifest: null is invalid: expected a CSV file"):
         make("data/csv", manifest=None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.manifest: .*none.csv cannot be read"):
         make("data/csv", manifest=str(photos / "none.csv"), preprocess=preprocess)

@@ -23,7 +23,7 @@ from tests.sequences import sequences, tiny
 from torch import Tensor, distributed, nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, find_cuts, prefix
+from frostline.backbones.cuts import Cut, find_cuts, make_prefix
 from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
 from frostline.data.image.datasets import ImageFolder
@@ -32,7 +32,7 @@ from frostline.data.order import WINDOW
 from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.prefix import BATCH, LENGTH, PrefixCache
-from frostline.ranks.collectives import Group
+from frostline.ranks.collectives import Ranks
 from frostline.runs.build import Builder
 
 
@@ -45,7 +45,7 @@ def nothing_goes_on() -> Iterator[None]:
 def simple(backbone: Backbone, data: DataModule, split: str, view: int, cuts: list[Cut], parts: int) -> list[list[str]]:
     """Return the SHA-256 of each part at each cut, by a loop that does one thing after the other."""
     samples = data.splits[split]
-    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+    network = make_prefix(backbone, [cut.name for cut in cuts]).eval()
     windows = torch.arange(len(samples)).split(BATCH * (1 if samples.lengths is None else WINDOW))
     each, found = -(-len(windows) // parts), []
     for part in range(parts):
@@ -116,7 +116,7 @@ def fill(rank: int, folder: str) -> None:
     """Be one of two ranks that fill a cache together."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     backbone = tiny()
-    cache = PrefixCache(Store(Path(folder) / "cache"), backbone, sequences(count=600), group=Group(rank, 2))
+    cache = PrefixCache(Store(Path(folder) / "cache"), backbone, sequences(count=600), ranks=Ranks(rank, 2))
     cache.fill("train", 0, find_cuts(backbone, 6))
     distributed.destroy_process_group()
 

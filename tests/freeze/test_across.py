@@ -43,10 +43,19 @@ def test_orca_refines_the_last_groups_where_it_is_told_so() -> None:
         (lambda: make_plan("orca", GROUPS[1:], 5), r"^freeze=orca trains an input adapter, .* or freeze=full"),
         (lambda: make_plan("orca", GROUPS, 1), r"^freeze\.align: 0\.2 of epochs=1 leaves no epoch"),
         (lambda: make_plan("orca", GROUPS, 10, align=1.0), r"^freeze\.align: 1\.0 of epochs=10 leaves no epoch"),
-        (lambda: make_plan("orca", GROUPS, 10, align=0.0), r"^freeze\.align: 0\.0 must be a number above 0"),
-        (lambda: make_plan("orca", GROUPS, 10, scale=0.0), r"^freeze\.scale: 0\.0 must be a number above 0"),
-        (lambda: make_plan("orca", GROUPS, 10, k=5), r"^freeze\.k: 5 must be null or a whole number from 1 to 4"),
-        (lambda: make_plan("orca", GROUPS, 10, k=0), r"^freeze\.k: 0 must be null"),
+        (
+            lambda: make_plan("orca", GROUPS, 10, align=0.0),
+            r"^freeze\.align: 0\.0 is invalid: expected a number above 0",
+        ),
+        (
+            lambda: make_plan("orca", GROUPS, 10, scale=0.0),
+            r"^freeze\.scale: 0\.0 is invalid: expected a number above 0",
+        ),
+        (
+            lambda: make_plan("orca", GROUPS, 10, k=5),
+            r"^freeze\.k: 5 is invalid: expected null, or a whole number from 1 to 4",
+        ),
+        (lambda: make_plan("orca", GROUPS, 10, k=0), r"^freeze\.k: 0 is invalid: expected null"),
     ],
 )
 def test_what_is_impossible_is_said(make, message: str) -> None:

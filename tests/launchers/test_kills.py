@@ -130,7 +130,7 @@ def test_work_whose_pool_breaks_again_and_again_ends(monkeypatch: pytest.MonkeyP
     slot = Slot({}, 1, None, False)
     slot.begin(math.gcd, 4, 6)
     deadline = time.monotonic() + 10
-    while not slot.ended():
+    while not slot.has_ended():
         assert time.monotonic() < deadline
-    assert len(made) == 3 and not slot.succeeded()
+    assert len(made) == 3 and not slot.has_succeeded()
     assert "no process could be started" in str(slot.describe_end(Path(), plain_run()))

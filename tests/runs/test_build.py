@@ -34,7 +34,7 @@ def test_the_same_config_gives_the_same_weights_whatever_was_drawn_before(tmp_pa
         torch.manual_seed(seed)
         made = Builder().build(config(tmp_path, "freeze=full", "head=mlp"))
         state = torch.get_rng_state()
-        Builder().head(config(tmp_path, "head=mlp"), made.backbone, made.task, made.data.classes)
+        Builder().make_head(config(tmp_path, "head=mlp"), made.backbone, made.task, made.data.classes)
         assert torch.equal(torch.get_rng_state(), state)
         prints.append((made.backbone.fingerprint(), fingerprint(dict(made.head.named_parameters()))))
     assert prints[0] == prints[1]

@@ -15,7 +15,7 @@ from frostline.freeze.plan import Phase, Train
 from frostline.heads import Linear
 from frostline.runs.build import Builder
 from frostline.runs.experiment import run_experiment
-from frostline.runs.flops import Work, WorkModel, backward_flops, head_flops
+from frostline.runs.flops import Work, WorkModel, count_backward_flops, count_head_flops
 from frostline.runs.setup import set_up
 
 CONV, DEPTHWISE, LAST, HEAD = 2 * 64 * 4 * 27, 2 * 64 * 4 * 9, 2 * 256 * 5, 2 * 5 * 3
@@ -50,9 +50,9 @@ def test_flops_are_those_counted_by_hand(train: dict[str, Train], backward: int)
     """A layer's gradient takes as much as its forward pass for its weights and as much again for its inputs."""
     backbone, head = by_hand()
     assert find_cuts(backbone, 8)[-1].flops == CONV + DEPTHWISE + LAST
-    assert head_flops(head, 5) == HEAD
+    assert count_head_flops(head, 5) == HEAD
     flags = [parameter.requires_grad for parameter in backbone.parameters()]
-    assert backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
+    assert count_backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
     assert [parameter.requires_grad for parameter in backbone.parameters()] == flags
     assert all(parameter.grad is None for parameter in [*backbone.parameters(), *head.parameters()])
 
@@ -76,7 +76,7 @@ def test_a_solved_phase_counts_one_pass_over_the_backbone_and_all_over_the_head(
 def test_a_run_takes_what_was_reckoned_before_it_began(tmp_path: Path) -> None:
     config, folder = make_run(tmp_path, "freeze=gradual", "head.solver=null", "epochs=6", "cache.enabled=false")
     before = set_up(config, folder, Builder(), time.monotonic())
-    planned = WorkModel(before.made, before.policy).planned(test=True)
+    planned = WorkModel(before.made, before.policy).count_planned(test=True)
     cost = run_experiment(config, folder.name, folder).cost
     assert planned == Work(cost.forward_flops, cost.backward_flops, cost.flops_saved)
     assert planned.backward > 0 == planned.saved

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frostline.data.inputs import Ragged
 from frostline.errors import UserError
-from frostline.heads import Frames
+from frostline.heads import FrameLinear
 from frostline.tasks.ctc import Ctc
 from frostline.tasks.decoding import beam, collapse_symbols, decode_greedily
 
@@ -152,11 +152,11 @@ def test_outputs_that_are_one_a_sample_are_refused(task: Ctc) -> None:
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
         task.loss(torch.zeros(2, 4), torch.zeros(2, 1))
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
-        Frames(3, 4, dropout=0.1)(torch.zeros(2, 3))
+        FrameLinear(3, 4, dropout=0.1)(torch.zeros(2, 3))
     with pytest.raises(UserError, match=r"task\.beam"):
         make("task/ctc", beam=0)
 
 
 def test_the_head_answers_for_each_frame() -> None:
-    answers = Frames(3, 4, dropout=0.1).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
+    answers = FrameLinear(3, 4, dropout=0.1).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
     assert answers.values.shape == (2, 5, 4) and answers.lengths.tolist() == [5, 2]

@@ -10,7 +10,7 @@ from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run, find_monitor
 from frostline.errors import UserError
-from frostline.results.loading import declaration_in
+from frostline.results.loading import read_declaration
 from frostline.tasks.declarations import Metric
 
 SOURCE = """
@@ -59,7 +59,7 @@ def test_a_run_is_judged_by_what_its_task_declares(config: Run) -> None:
     record, folder = finished(config)
     regrets = [float(row["val/regret"]) for row in rows(folder / "metrics.csv")]
     assert len(set(regrets)) > 1 and record["metrics"]["val"]["regret"] == min(regrets), "the least is the best"
-    assert declaration_in(record).metric("regret") == find_monitor(config)
+    assert read_declaration(record).metric("regret") == find_monitor(config)
     assert find_monitor(config) == Metric("regret", "mean regret", lower_is_better=True, low=0.0, high=1.0)
 
 

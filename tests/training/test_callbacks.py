@@ -13,7 +13,7 @@ from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.processes.stopping import Interrupted, interruptible
+from frostline.processes.stopping import Interrupted, stopping_on_signals
 
 # By epoch. The first phase has epochs 0 to 4, of which 3 and 4 are left; the second 5 to 9, of which 9 is left.
 VALUES = [0.5, 0.4, 0.3, 0.1, 0.2, 0.1, 0.1]
@@ -38,7 +38,7 @@ def make_rig(build: Any, folder: Path, done: int = 0, *more: Callback) -> Any:
 def train(rig: Any) -> Any:
     """Train what is left of a rig's plan."""
     optimizer = rig.resume()
-    with interruptible():
+    with stopping_on_signals():
         for index in range(2):
             if rig.progress.epoch < rig.plan.start(index) + 5:
                 rig.fit(index, restore=optimizer)

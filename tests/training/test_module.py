@@ -63,7 +63,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(build) -> None:
     rig.module.training_step = poisoned
     with pytest.raises(Diverged, match=r"the loss became nan in epoch 1, step \d+, at optimizer.lr=0.01"):
         rig.fit(0)
-    latest = rig.checkpoints.latest()
+    latest = rig.checkpoints.load_latest()
     assert latest is not None and latest["progress"]["epoch"] == 1
     assert latest["weights"]["head"]["linear.weight"].isfinite().all()
 
@@ -81,7 +81,7 @@ def test_outputs_come_once_in_order_of_index(build) -> None:
     for indices in ([4, 0], [5, 1, 3, 2]):
         place = torch.tensor(indices)
         module.outputs.append({"outputs": logits[place], "label": place * 10, "index": place})
-    found = module.collected()
+    found = module.collect_outputs()
     assert torch.equal(found["outputs"], logits) and found["index"].tolist() == list(range(6))
     assert found["label"].tolist() == [0, 10, 20, 30, 40, 50] and module.outputs == []
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frostline.errors import UserError
-from frostline.freeze.plan import Phase, Train, learning_rates
+from frostline.freeze.plan import Phase, Train, find_rate_scales
 from frostline.heads import MLP
 from frostline.training.optim import Schedule, constant, cosine, linear, make_parameter_groups, one_cycle
 
@@ -88,7 +88,7 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
     backbone = make(network)
     head = MLP(backbone.num_features, 3, hidden=256, dropout=0.1, solver=None)
     train = {group: Train(0.5**place, kind) for place, group in enumerate(list(backbone.groups)[1:])}
-    rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.kinds())
+    rates = find_rate_scales(Phase("p", 1, train), backbone.groups, backbone.kinds())
     groups = make_parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
     held = [id(parameter) for group in groups for parameter in group["params"]]
     wanted = {id(value): rates[name] for name, value in backbone.named_parameters() if name in rates}

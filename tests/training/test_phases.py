@@ -10,12 +10,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from tests.configs import make_plan
 
-from frostline.backbones.cuts import find_cuts, suffix
+from frostline.backbones.cuts import find_cuts, make_suffix
 from frostline.errors import UserError
 from frostline.features.policy import choose_cut
 from frostline.features.prefix import PrefixCache
 from frostline.freeze import strategies
-from frostline.freeze.plan import Phase, Plan, Train, learning_rates
+from frostline.freeze.plan import Phase, Plan, Train, find_rate_scales
 from frostline.heads import Linear
 from frostline.training.checkpoint import decode, encode
 from frostline.training.optim import cosine
@@ -77,7 +77,7 @@ def test_what_is_frozen_stays_bit_equal_and_what_trains_moves(build, name: str, 
         rig.fit(index)
         after = rig.tensors()
         moved = {name for name in before if not torch.equal(before[name], after[name])}
-        rates = learning_rates(phase, rig.backbone.groups, rig.backbone.kinds())
+        rates = find_rate_scales(phase, rig.backbone.groups, rig.backbone.kinds())
         trains = {f"backbone.{each}" for each in rates}
         trains |= {f"head.{each}" for each, _ in rig.head.named_parameters()} if "head" in phase.train else set()
         parameters = dict(rig.module.named_parameters())
@@ -107,13 +107,13 @@ def test_a_phase_on_cached_activations_keeps_the_prefix_and_moves_the_rest_alike
     live, cached = build(last, folder=tmp_path / "live"), build(last, folder=tmp_path / "cached")
     live.fit(0)
     cuts = find_cuts(cached.backbone, 32)
-    rates = learning_rates(cached.plan.phases[0], cached.backbone.groups, cached.backbone.kinds())
+    rates = find_rate_scales(cached.plan.phases[0], cached.backbone.groups, cached.backbone.kinds())
     cut = choose_cut(cuts, set(rates), 1000, 1e12).cut
     assert cut is not None
     cache = PrefixCache(None, cached.backbone, cached.data)
     cached.data.use({split: cache.collect(split, cut, [0]) for split in ("train", "val")})
     before = cached.tensors()
-    cached.fit(0, suffix(cached.backbone, cut.name))
+    cached.fit(0, make_suffix(cached.backbone, cut.name))
     for name, value in cached.tensors().items():
         torch.testing.assert_close(value, live.tensors()[name], rtol=1e-3, atol=1e-4)
         frozen = name.removeprefix("backbone.") in cut.parameters | cut.buffers

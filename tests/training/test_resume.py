@@ -12,7 +12,7 @@ from tests.tuners import Asked
 
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.processes.stopping import Interrupted, interruptible
+from frostline.processes.stopping import Interrupted, stopping_on_signals
 from frostline.training.checkpoint import decode
 
 
@@ -56,7 +56,7 @@ def scaled(build: Any, folder: Path) -> Any:
 def go_on(rig: Any) -> Any:
     """Train what is left of a rig's plan."""
     optimizer = rig.resume()
-    with interruptible():
+    with stopping_on_signals():
         for index in range(rig.plan.at(rig.progress.epoch)[0], 2):
             rig.fit(index, restore=optimizer)
             optimizer = None

@@ -21,7 +21,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import find_cuts, suffix
+from frostline.backbones.cuts import find_cuts, make_suffix
 from frostline.backbones.traced.backbone import ImageBackbone
 from frostline.config.allow import instantiate
 from frostline.config.compose import compose, resolve
@@ -54,7 +54,7 @@ def entered(backbone: Backbone, train: dict[str, Train], cached: bool) -> FineTu
     module = tuner(backbone)
     trains = {name for group in train if group != "head" for name in backbone.groups[group]}
     below = [cut.name for cut in find_cuts(backbone, SIZE) if not cut.parameters & trains]
-    module.enter(Phase("phase", 1, train), 0, suffix(backbone, below[-1]) if cached else backbone)
+    module.enter(Phase("phase", 1, train), 0, make_suffix(backbone, below[-1]) if cached else backbone)
     return module
 
 

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import POOLING
-from frostline.backbones.cuts import find_cuts, prefix, suffix
+from frostline.backbones.cuts import find_cuts, make_prefix, make_suffix
 from frostline.data.image.augment import Light, draw
 from frostline.data.image.operations import Operation
 from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
@@ -160,7 +160,7 @@ def passes(backbone: Backbone, size: int) -> None:
             assert waits.found == []
             for cut in cuts:
                 backbone.freeze_modes({next(iter(backbone.groups))})
-                below, above = prefix(backbone, [cut]), suffix(backbone, cut)
+                below, above = make_prefix(backbone, [cut]), make_suffix(backbone, cut)
                 waits.take()  # a graph's constants come with it, once
                 with mixed(dtype):
                     made = tensors_of(above(below(given)[0]))

@@ -63,7 +63,7 @@ def write_value(value: Any, key: str) -> str:
 
 
 @contextmanager
-def allowing(modules: str | Sequence[str]) -> Iterator[None]:
+def allowing_modules(modules: str | Sequence[str]) -> Iterator[None]:
     """Let configs name what is in these modules, and in no other of one's own, while a call lasts."""
     with restoring_variables(VARIABLE):
         allow([modules] if isinstance(modules, str) else list(modules))

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, evaluating, make_dense_cut
 from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Ragged, count, equals, map_tensors, map_values
 
@@ -34,26 +34,26 @@ def _find(backbone: Backbone, size: int) -> list[Cut]:
         features = backbone(backbone.example(1, size))
     parameters = frozenset(name for name, _ in backbone.named_parameters())
     buffers = frozenset(name for name, _ in backbone.named_buffers())
-    return [dense_cut(FEATURES, features, counter.get_total_flops(), parameters, buffers)]
+    return [make_dense_cut(FEATURES, features, counter.get_total_flops(), parameters, buffers)]
 
 
-def prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
+def make_prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
     """Return a module from inputs to a tuple of the activations at these cuts, in one pass.
 
     It runs in eval mode and without gradients whatever the modes are, and shares the backbone's modules.
     """
-    return between(backbone, None, names)
+    return continue_prefix(backbone, None, names)
 
 
-def between(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
+def continue_prefix(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
     """Return ``prefix`` for activations that stand at the cut ``start`` already."""
     if start is None and list(names) == [FEATURES]:
         return Prefix(_Whole(backbone))
     with evaluating(backbone):
-        return Prefix(backbone.part(start, names))
+        return Prefix(backbone.make_part(start, names))
 
 
-def suffix(backbone: Backbone, name: str) -> "Suffix":
+def make_suffix(backbone: Backbone, name: str) -> "Suffix":
     """Return a module from the activation at a cut to the features [B, num_features].
 
     It shares the backbone's modules and parameters (training it trains the backbone) and follows their present
@@ -67,11 +67,11 @@ def check_cut(backbone: Backbone, name: str, size: int) -> bool:
     """Return whether ``suffix(prefix(x))`` is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
     inputs = backbone.example(SAMPLES, size)
     with evaluating(backbone), torch.inference_mode():
-        (activation,) = prefix(backbone, [name])(inputs)
+        (activation,) = make_prefix(backbone, [name])(inputs)
         if count(activation) != SAMPLES:
             return False
         try:
-            found = suffix(backbone, name)(map_tensors(Tensor.contiguous, activation))  # as it lies in a store
+            found = make_suffix(backbone, name)(map_tensors(Tensor.contiguous, activation))  # as it lies in a store
         except Exception:  # a network that looks at more than the activation can do anything with what it is given
             return False
         return equals(found, backbone(inputs))
@@ -130,7 +130,7 @@ class Suffix(_Part):
         self._watched = list(backbone.modules())  # to walk the tree in every step would cost milliseconds
         if cut.name != FEATURES:
             with evaluating(backbone):
-                self.eval_graph = backbone.part(cut.name, [FEATURES])
+                self.eval_graph = backbone.make_part(cut.name, [FEATURES])
             self.refresh()
 
     def refresh(self) -> None:
@@ -141,7 +141,7 @@ class Suffix(_Part):
         present = tuple(module.training for module in self._watched)
         if self.cut.name != FEATURES and getattr(self, "traced_modes", None) != present:
             self.traced_modes = present
-            self.train_graph = self._backbone[0].part(self.cut.name, [FEATURES])
+            self.train_graph = self._backbone[0].make_part(self.cut.name, [FEATURES])
 
     def forward(self, activation: Inputs) -> Inputs:
         """Return the features [B, num_features]; a copy is worked on, as a network may work in place."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import allow, is_own
-from frostline.config.compose import groups, keep_references, search_path, searchpath_override
+from frostline.config.compose import keep_references, list_groups, make_searchpath_override, search_path
 from frostline.config.hydra_state import borrowing_hydra
-from frostline.config.schema import conf_dir
+from frostline.config.schema import find_conf_dir
 
 OVERRIDES = """\
 An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that the YAML leaves out, ~KEY to drop one.
@@ -19,7 +19,7 @@ An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that
 
 def list_choices(config_dir: Path | None) -> str:
     """Return the choices of every config group, one group a line."""
-    found = groups(config_dir)
+    found = list_groups(config_dir)
     width = max(len(name) for name in found)
     lines = (f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
     return "\n".join(["choices (GROUP=CHOICE):", *lines])
@@ -94,8 +94,8 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     """
     import hydra
 
-    extra = [searchpath_override(search_path(args.config_dir))] if args.config_dir else []
+    extra = [make_searchpath_override(search_path(args.config_dir))] if args.config_dir else []
     sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with borrowing_hydra(root), keep_references():
-        hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()
+        hydra.main(config_path=str(find_conf_dir()), config_name=root, version_base="1.3")(task)()

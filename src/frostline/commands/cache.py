@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frostline.commands.list import moment
+from frostline.commands.list import format_time
 from frostline.config.compose import compose, resolve
 from frostline.config.signature import check_value
-from frostline.errors import printable
+from frostline.errors import escape_unprintable
 from frostline.features.cache import Store
 from frostline.ranges import Gigabytes
-from frostline.units import plural, size
+from frostline.units import format_bytes, format_count
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,14 +44,14 @@ def show(store: Store) -> int:
     entries = store.entries()
     for entry in entries:
         table.add_row(
-            Text(printable(entry.key[:12])),
-            size(entry.bytes),
-            moment(entry.used),
-            Text(printable(entry.description)),
+            Text(escape_unprintable(entry.key[:12])),
+            format_bytes(entry.bytes),
+            format_time(entry.used),
+            Text(escape_unprintable(entry.description)),
         )
     Console().print(table)
-    held = size(sum(entry.bytes for entry in entries))
-    print(f"{plural(len(entries), 'entry', 'entries')}, {held} in {printable(str(store.root))}")
+    held = format_bytes(sum(entry.bytes for entry in entries))
+    print(f"{format_count(len(entries), 'entry', 'entries')}, {held} in {escape_unprintable(str(store.root))}")
     return 0
 
 
@@ -59,7 +59,7 @@ def verify(store: Store) -> int:
     """Compare every entry's content with its manifest; a damaged one is built anew by the next run that needs it."""
     damaged = store.verify()
     for key in damaged:
-        print(f"damaged: {printable(key)}")
+        print(f"damaged: {escape_unprintable(key)}")
     sound = [entry for entry in store.entries() if entry.key not in damaged]
     print(f"{len(sound)} sound, {len(damaged)} damaged")
     return 1 if damaged else 0

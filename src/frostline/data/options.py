@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from frostline.config.signature import check_arguments, check_types
 from frostline.data.index import DataIndex
-from frostline.errors import choices
+from frostline.errors import make_choice_error
 from frostline.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.tasks.base import Task
 
@@ -34,7 +34,7 @@ class Options:
     def __post_init__(self) -> None:
         check_types(type(self), vars(self), "data")
         if self.on_bad not in ("error", "skip"):
-            raise choices("data.on_bad", self.on_bad, ("error", "skip"))
+            raise make_choice_error("data.on_bad", self.on_bad, ("error", "skip"))
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

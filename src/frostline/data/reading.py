@@ -182,7 +182,7 @@ def list_files(path: str, kind: Kind, untaken: Untaken) -> Iterator[tuple[str, s
         untaken.add(folder.ignored + [f"{name} (a folder of this program's own output)" for name in folder.outputs])
         folder.forget_names()
 
-    for found in folder.files(folder.real, path.rstrip(os.sep)):
+    for found in folder.list_files(folder.real, path.rstrip(os.sep)):
         tell()
         yield found
     tell()

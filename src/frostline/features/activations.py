@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, items_of, pad_sequences, values_of
+from frostline.data.inputs import Inputs, Ragged, pad_sequences, split_items, take_values
 
 
 class Activations:
@@ -41,7 +41,7 @@ class Activations:
         offset = int(self.starts[place])
         return self.parts[place][start - offset : end - offset]
 
-    def whole(self) -> Tensor:
+    def load_rows(self) -> Tensor:
         """Return all rows [N, ...] in memory."""
         assert self.lengths is None, "sequences are no rows"
         return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
@@ -103,9 +103,9 @@ def sort_outputs(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[
     """
     order = torch.cat(list(indices)).argsort()
     if not isinstance(outputs[0], Ragged):
-        joined = torch.cat(list(map(values_of, outputs)))
+        joined = torch.cat(list(map(take_values, outputs)))
         ascending = bool((order[1:] > order[:-1]).all())
         return joined if ascending else joined.index_select(0, order), None
-    sequences = [sequence for output in outputs for sequence in items_of(output)]
+    sequences = [sequence for output in outputs for sequence in split_items(output)]
     chosen = [sequences[place] for place in order.tolist()]
     return torch.cat(chosen), torch.tensor([len(one) for one in chosen])

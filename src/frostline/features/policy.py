@@ -7,8 +7,8 @@ from typing import NamedTuple
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.data.base import DataModule
-from frostline.freeze.plan import Plan, learning_rates
-from frostline.units import size
+from frostline.freeze.plan import Plan, find_rate_scales
+from frostline.units import format_bytes
 
 FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 1e13}
 BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
@@ -38,7 +38,7 @@ class CachePolicy:
         self.plan, self.data = plan, data
         self.cuts = find_cuts(backbone, data.typical)
         self.choices = list(choices)
-        self._trained = [set(learning_rates(phase, backbone.groups, backbone.kinds())) for phase in plan.phases]
+        self._trained = [set(find_rate_scales(phase, backbone.groups, backbone.kinds())) for phase in plan.phases]
 
     def cut(self, index: int) -> Cut | None:
         """Return the cut that a phase is cached at, None where it is not."""
@@ -49,40 +49,40 @@ class CachePolicy:
         cut = self.cut(index)
         return cut is not None and cut.name == self.cuts[-1].name
 
-    def trained(self, index: int) -> set[str]:
+    def list_trained(self, index: int) -> set[str]:
         """Return the names of the backbone's parameters that train in a phase."""
         return self._trained[index]
 
-    def views(self, index: int) -> list[int]:
+    def list_views(self, index: int) -> list[int]:
         """Return the views of the training samples that a phase sees."""
-        return seen_views(self.plan, self.data, index)
+        return list_views(self.plan, self.data, index)
 
-    def kept_cut(self, index: int, start: int = 0) -> Cut | None:
+    def find_kept_cut(self, index: int, start: int = 0) -> Cut | None:
         """Return a phase's cut if no phase from ``start`` up to it trains anything below that cut."""
         cut = self.cut(index)
         changed = set[str]().union(*self._trained[start:index])
         return cut if cut is not None and not cut.parameters & changed else None
 
-    def later_cuts(self, index: int) -> list[Cut]:
+    def list_later_cuts(self, index: int) -> list[Cut]:
         """Return the cuts of later phases whose prefixes stay as they are until then: one pass serves them all."""
         later = range(index + 1, len(self.plan.phases))
-        return list({cut.name: cut for one in later if (cut := self.kept_cut(one, index)) is not None}.values())
+        return list({cut.name: cut for one in later if (cut := self.find_kept_cut(one, index)) is not None}.values())
 
-    def needs(self, splits: Iterable[str]) -> list[Need]:
+    def list_needs(self, splits: Iterable[str]) -> list[Need]:
         """Return what a run will read from the cache that does not depend on what it has trained by then."""
         found: list[Need] = []
         for index in range(len(self.plan.phases)):
-            cut = self.kept_cut(index)
+            cut = self.find_kept_cut(index)
             if cut is not None:
                 for split in splits:
-                    found += [Need(split, cut, view) for view in (self.views(index) if split == "train" else [0])]
+                    found += [Need(split, cut, view) for view in (self.list_views(index) if split == "train" else [0])]
         return found
 
     def give_up(self, index: int, reason: str) -> None:
         """Let a phase go on uncached, since its activations cannot be stored."""
         self.choices[index] = Choice(None, f"not cached: {reason}")
 
-    def texts(self) -> list[str]:
+    def describe_phases(self) -> list[str]:
         """Return for each phase a few words on what is cached, or why not."""
         return [self._text(index) for index in range(len(self.choices))]
 
@@ -90,11 +90,11 @@ class CachePolicy:
         choice = self.choices[index]
         if choice.cut is None:
             return choice.reason
-        views, epochs = len(self.views(index)), self.plan.phases[index].epochs
+        views, epochs = len(self.list_views(index)), self.plan.phases[index].epochs
         return f"{choice.reason}; {views} pass{'es' if views > 1 else ''} for {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
-def seen_views(plan: Plan, data: DataModule, index: int) -> list[int]:
+def list_views(plan: Plan, data: DataModule, index: int) -> list[int]:
     """Return the views of the training samples that a phase sees."""
     start = plan.start(index)
     return sorted({data.view(epoch) for epoch in range(start, start + plan.phases[index].epochs)})
@@ -118,7 +118,7 @@ def decide_policy(
         # a group that trains in part is in train mode as a whole (its dropout is live), so no cut may lie in it
         trainable = {name for group in plan.phases[index].train for name in backbone.groups.get(group, [])}
         sizes = {name: len(split) for name, split in data.splits.items()}
-        samples = sizes["train"] * len(seen_views(plan, data, index)) + sizes["val"] + sizes["test"]
+        samples = sizes["train"] * len(list_views(plan, data, index)) + sizes["val"] + sizes["test"]
         usable = list(cuts)
         while True:
             choice = choose_cut(usable, trainable, samples, max_bytes, device)
@@ -151,6 +151,6 @@ def choose_cut(cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes
     fitting = [cut for cut in paying if cut.bytes * samples <= max_bytes]
     if not fitting:
         need = min(cut.bytes for cut in paying) * samples
-        return Choice(None, f"needs {size(need)}, cache.max_gb allows {size(max_bytes)}")
+        return Choice(None, f"needs {format_bytes(need)}, cache.max_gb allows {format_bytes(max_bytes)}")
     best = min(reversed(fitting), key=seconds)  # of equals the deepest
-    return Choice(best, f"at {best.name}, {size(best.bytes * samples)}")
+    return Choice(best, f"at {best.name}, {format_bytes(best.bytes * samples)}")

@@ -13,7 +13,7 @@ from frostline.launchers.base import Job, pass_over_done, run_first
 from frostline.launchers.dispatch import Outcome, conclude_run, describe_exit, make_run_folder
 from frostline.launchers.worker import attempt, do_run
 from frostline.processes.environment import restoring_variables
-from frostline.processes.stopping import interruptible
+from frostline.processes.stopping import stopping_on_signals
 
 
 class Here:
@@ -72,7 +72,7 @@ def run_here(job: Job, given: Mapping[str, Any]) -> Outcome:
     check_alone(config)
     make_run_folder(folder, config)
     main = threading.current_thread() is threading.main_thread()  # only it is told of signals
-    with leaving_process(), interruptible(signal.SIGINT) if main else nullcontext():
+    with leaving_process(), stopping_on_signals(signal.SIGINT) if main else nullcontext():
         code = do_run(config, folder, partial(attempt, given=given))
     outcome = conclude_run(folder, config, describe_exit(folder, code))
     if outcome.record["status"] == "interrupted":

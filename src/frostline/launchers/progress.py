@@ -16,7 +16,7 @@ from rich.text import Text
 from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
-from frostline.units import duration
+from frostline.units import format_duration
 
 End = tuple[Job, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
@@ -81,11 +81,11 @@ def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     """Return the line that says how a run ended."""
     record, metric = outcome.record, job.config.metric
     if record["status"] != "done":
-        return f"{job.name}: {record['status']}: {record['reason']}, {duration(seconds)}"
+        return f"{job.name}: {record['status']}: {record['reason']}, {format_duration(seconds)}"
     split = "test" if "test" in record["metrics"] else "val"
     before, score = "" if outcome.fresh else " before", record["metrics"][split].get(metric)
     said = "is no number" if score is None else f"{score:.4f}"
-    return f"{job.name}: done{before}, {split} {metric} {said}, {duration(seconds)}"
+    return f"{job.name}: done{before}, {split} {metric} {said}, {format_duration(seconds)}"
 
 
 def shorten(text: str, width: int) -> str:
@@ -125,7 +125,7 @@ class RunView:
         self.look()
         self.outcome, self.seconds = outcome, seconds
 
-    def left(self, elapsed: float) -> float | None:
+    def estimate_left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
         return elapsed / done * (self.job.config.epochs - self.epoch) if done > 0 else None
@@ -138,8 +138,8 @@ class RunView:
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
         epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
-        left = None if elapsed is None else self.left(elapsed)
-        times = ["" if time is None else duration(time, 0) for time in (seconds, left)]
+        left = None if elapsed is None else self.estimate_left(elapsed)
+        times = ["" if time is None else format_duration(time, 0) for time in (seconds, left)]
         numbers = [Text(word) for word in (epoch, value, *times)]
         return [Text(state, STYLES.get(state, "red")), *numbers]
 
@@ -171,11 +171,11 @@ class View:
         table.add_column("state", max_width=room * 2 // 5, no_wrap=True)
         for name in ("epoch", "validation", "time", "left"):
             table.add_column(name, justify="right", no_wrap=True)
-        for row in self.shown(list(on), self.console.height - FRAME):
+        for row in self.choose_rows(list(on), self.console.height - FRAME):
             table.add_row(Text(shorten(row.job.name, room * 3 // 5)), *row.cells(on.get(row)))
         return Group(table, Text(self.counts(on, now - self.began)))
 
-    def shown(self, on: Sequence[RunView], room: int) -> list[RunView]:
+    def choose_rows(self, on: Sequence[RunView], room: int) -> list[RunView]:
         """Return all rows, or if there is no room for them those of the runs that are on, and the latest that ended."""
         if len(self.rows) <= room:
             return list(self.rows.values())
@@ -188,17 +188,17 @@ class View:
         waiting = len(self.rows) - len(self.ended) - sum(row.outcome is None for row in on)
         words = [f"{len(self.ended)} of {len(self.rows)} ended" + (f" ({failed} without a result)" if failed else "")]
         words += [f"{len(on)} running", f"{waiting} waiting"]
-        left = self.left(on, waiting)
-        about = "" if left is None else f", about {duration(left, 0)} left"
-        return f"{', '.join(words)}; {duration(elapsed, 0)} so far{about}"
+        left = self.estimate_left(on, waiting)
+        about = "" if left is None else f", about {format_duration(left, 0)} left"
+        return f"{', '.join(words)}; {format_duration(elapsed, 0)} so far{about}"
 
-    def left(self, on: dict[RunView, float], waiting: int) -> float | None:
+    def estimate_left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""
         took = [row.seconds for row in self.ended if row.outcome is not None and row.outcome.fresh]
         if not took or not (on or waiting):
             return None
         mean = sum(took) / len(took)
-        rest = [row.left(elapsed) for row, elapsed in on.items()]
+        rest = [row.estimate_left(elapsed) for row, elapsed in on.items()]
         going = [
             max(mean - elapsed, 0.0) if left is None else left for left, elapsed in zip(rest, on.values(), strict=True)
         ]

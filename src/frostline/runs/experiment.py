@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.backbones.cuts import suffix
+from frostline.backbones.cuts import make_suffix
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit
@@ -40,10 +40,10 @@ def run_experiment(
     started = time.monotonic()
     forget_peak_memory()
     run = set_up(Run.read(resolve_env(config.plain())), folder, Builder(given), started)
-    draft = draft_record(run, identifier, config) if run.group.leads else None
+    draft = draft_record(run, identifier, config) if run.ranks.leads else None
     optimizer = run.journal.resume()
     run.show_plan()
-    with run.loggers.following(config, run.journal.progress.history):
+    with run.loggers.following_run(config, run.journal.progress.history):
         run.costs.leave_out(run.loggers.seconds)
         train(run, optimizer)
         outputs = test(run) if config.test else None
@@ -67,14 +67,14 @@ def train(run: Experiment, optimizer: dict[str, Any] | None) -> None:
 def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -> None:
     """Train one phase on the activations of its frozen prefix, or on the data itself."""
     made, phase, before = run.made, run.made.plan.phases[index], time.monotonic()
-    untouched = run.policy.kept_cut(index) is not None  # it serves the test as well
+    untouched = run.policy.find_kept_cut(index) is not None  # it serves the test as well
     sources = prepare(run, index, run.splits if untouched else ("train", "val"))
     enter(run, index, optimizer)
     if made.is_solved(index):
-        penalty = solve_phase(run.module, solver_inputs(run, index, sources), index, run.journal)
+        penalty = solve_phase(run.module, collect_solver_inputs(run, index, sources), index, run.journal)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
-        run.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
+        run.ranks.wait()  # for what the first rank did alone: the collectives of training are not as patient
         fit_phase(run.trainer, run.module, made.data, index, run.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
@@ -82,7 +82,7 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
 def enter(run: Experiment, index: int, optimizer: dict[str, Any] | None = None) -> None:
     """Set the module up for a phase: what trains, and what of the backbone is run in each step."""
     made, cut = run.made, run.policy.cut(index)
-    body = made.backbone if cut is None else suffix(made.backbone, cut.name)
+    body = made.backbone if cut is None else make_suffix(made.backbone, cut.name)
     run.module.enter(made.plan.phases[index], made.plan.start(index), body, optimizer)
 
 
@@ -94,8 +94,8 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, C
     if cut is not None:
         try:
             for split in splits:
-                views = run.policy.views(index) if split == "train" else [0]
-                sources[split] = run.cache.collect(split, cut, views, run.policy.later_cuts(index))
+                views = run.policy.list_views(index) if split == "train" else [0]
+                sources[split] = run.cache.collect(split, cut, views, run.policy.list_later_cuts(index))
         except OSError as error:  # on all ranks
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
             run.policy.give_up(index, error.strerror or str(error))
@@ -107,7 +107,9 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, C
     return sources
 
 
-def solver_inputs(run: Experiment, index: int, sources: dict[str, CachedSplit]) -> dict[str, tuple[Tensor, Tensor]]:
+def collect_solver_inputs(
+    run: Experiment, index: int, sources: dict[str, CachedSplit]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.
@@ -115,9 +117,9 @@ def solver_inputs(run: Experiment, index: int, sources: dict[str, CachedSplit]) 
     found = {}
     for split in ("train", "val"):
         features, labels = collect_features(run, split, index, sources), run.made.data.splits[split].labels
-        if run.group.leads:
+        if run.ranks.leads:
             views = list(features.views.values())
-            whole = views[0].whole() if len(views) == 1 else torch.cat([rows.whole() for rows in views])
+            whole = views[0].load_rows() if len(views) == 1 else torch.cat([rows.load_rows() for rows in views])
             found[split] = whole.float(), torch.cat([labels] * len(views))  # the cache has those of bf16-mixed in half
     return found
 
@@ -126,21 +128,21 @@ def collect_features(run: Experiment, split: str, index: int, sources: dict[str,
     """Return the backbone's output for a phase's views, from ``sources`` or computed here and kept in memory."""
     if run.policy.has_features(index):
         return sources[split]
-    memory = make_cache(run.config, run.made, run.trainer, run.group, stored=False)
-    return memory.collect(split, run.policy.cuts[-1], run.policy.views(index) if split == "train" else [0])
+    memory = make_cache(run.config, run.made, run.trainer, run.ranks, stored=False)
+    return memory.collect(split, run.policy.cuts[-1], run.policy.list_views(index) if split == "train" else [0])
 
 
 def test(run: Experiment) -> dict[str, Tensor]:
     """Restore the best epoch, test it once, and write the predictions; return its outputs and labels."""
-    made, best = run.made, run.best_epoch()
+    made, best = run.made, run.find_best_epoch()
     index, _ = made.plan.at(best)
-    run.group.wait()  # for the first rank to have written it
+    run.ranks.wait()  # for the first rank to have written it
     run.load_best()
     prepare(run, index, ("test",))
     enter(run, index)
     run.trainer.test(run.module, datamodule=made.data, verbose=False)
-    outputs = run.module.collected()
-    if run.group.leads:
+    outputs = run.module.collect_outputs()
+    if run.ranks.leads:
         names = made.data.splits["test"].names
         rows = made.task.predictions(names, made.data.classes, outputs["label"], outputs["outputs"])
         write_csv(run.folder / "predictions.csv", rows)

@@ -9,12 +9,12 @@ from torch import nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.own.network import OwnNetwork
-from frostline.config.allow import conf_dir, instantiate, is_own, locate
-from frostline.config.signature import unknown_key
+from frostline.config.allow import find_conf_dir, instantiate, is_own, locate
+from frostline.config.signature import make_key_error
 from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
 from frostline.data.own.datasets import as_data
-from frostline.data.own.sources import OwnData, own_data
+from frostline.data.own.sources import OwnData, read_own_data
 from frostline.errors import UserError
 
 Node = Mapping[str, Any]
@@ -63,8 +63,8 @@ def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dic
 def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
     """Return the data of a node, or of an object that is ``given`` in its place.
 
-    A function of the user's own may return what `own_data` takes. ``run`` are the arguments that come from the rest of
-    the config. Raises UserError.
+    A function of the user's own may return what `read_own_data` takes. ``run`` are the arguments that come from the
+    rest of the config. Raises UserError.
     """
     if "data" in given:
         return instantiate(node, "data", found=given["data"], **run)
@@ -83,7 +83,7 @@ def share_data(node: Node, share: Share) -> OwnData | DataModule:
 
     def read() -> OwnData | DataModule:
         found, _ = call_target(node, "data", {})
-        return found if isinstance(found, DataModule) else own_data(found)
+        return found if isinstance(found, DataModule) else read_own_data(found)
 
     return share(["own data", dict(node)], read)
 
@@ -97,7 +97,7 @@ def call_target(node: Node, where: str, run: Node) -> tuple[Any, dict[str, Any]]
     mine, rest = split_keys(node, takes)
     for key in rest:
         if key not in known:
-            raise unknown_key(f"{where}.{key}", [*takes, *known])
+            raise make_key_error(f"{where}.{key}", [*takes, *known])
     arguments = {key: value for key, value in run.items() if key in takes}
     return instantiate({"_target_": node["_target_"], **mine}, where, **arguments), rest
 
@@ -110,7 +110,7 @@ def split_keys(node: Node, takes: Collection[str]) -> tuple[dict[str, Any], dict
 
 
 def list_parameters(node: Node, where: str) -> list[str]:
-    """Return the names of the arguments that a node's target takes: all that there are, where it takes ``**more``."""
+    """Return the names of the arguments that a node's target takes: all of the node's, where it takes ``**more``."""
     found = signature(locate(str(node["_target_"]), where)).parameters
     if any(one.kind is Parameter.VAR_KEYWORD for one in found.values()):
         return [*dict.fromkeys([*found, *node, *OF_RUNS, "pretrained", *UNITS])]
@@ -122,5 +122,5 @@ def read_own_keys(where: str) -> dict[str, Any]:
 
     A YAML of the user's, in place of it, need not give them.
     """
-    node = yaml.safe_load((conf_dir() / where / "own.yaml").read_text())
+    node = yaml.safe_load((find_conf_dir() / where / "own.yaml").read_text())
     return {key: value for key, value in node.items() if key not in ("_target_", "defaults")}

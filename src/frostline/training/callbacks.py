@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.training.checkpoint import is_savable
 
 
@@ -89,7 +89,7 @@ def check_monitor(callback: EarlyStopping, scores: Mapping[str, Sequence[str]]) 
     if not without or (len(without) < len(scores) and not callback.strict):
         return
     if len(without) == len(scores):
-        raise choices(where, monitor, dict.fromkeys(name for found in scores.values() for name in found))
+        raise make_choice_error(where, monitor, dict.fromkeys(name for found in scores.values() for name in found))
     raise UserError(
         f"{where}: {monitor} is not counted in the phase {without[0]}; expected one of "
         f"{', '.join(scores[without[0]])}, or strict=false, which lets such a phase run to its end."

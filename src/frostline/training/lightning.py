@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from frostline.config.schema import Run
-from frostline.ranks.collectives import Group, form_group
+from frostline.ranks.collectives import Ranks, form_group
 
 
 def disable_signal_handling(trainer: pl.Trainer) -> None:
@@ -46,7 +46,7 @@ def set_counters(trainer: pl.Trainer, epoch: int, step: int, end: int) -> None:
     optimizer.step.total.ready = optimizer.step.total.completed = step
 
 
-def join_ranks(trainer: pl.Trainer, config: Run) -> Group:
+def join_ranks(trainer: pl.Trainer, config: Run) -> Ranks:
     """Join the ranks of a run, and let Lightning broadcast by its group. Raises UserError as ``form`` does.
 
     A strategy's own ``broadcast`` unpickles whatever comes over the network; how long its collectives wait is an

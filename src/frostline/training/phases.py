@@ -29,7 +29,7 @@ def fit_phase(trainer: pl.Trainer, module: FineTuner, data: DataModule, index: i
     if progress.epoch < end:
         _fit(trainer, module, data, journal, end)
     assert progress.epoch == end, f"phase {plan.phases[index].name} ended after {progress.epoch} of {end} epochs"
-    check_equal(module.group, module.backbone, module.head, plan.phases[index].name)
+    check_equal(module.ranks, module.backbone, module.head, plan.phases[index].name)
 
 
 def _fit(trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Journal, end: int) -> None:
@@ -37,7 +37,7 @@ def _fit(trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Jour
     progress, pause = journal.progress, journal.pause
     steps = 0 if pause is None else pause["steps"]
     data.skip_batches(steps)
-    module.skip_steps(steps, pause["sums"][journal.group.rank] if pause is not None and steps else None)
+    module.skip_steps(steps, pause["sums"][journal.ranks.rank] if pause is not None and steps else None)
     set_counters(trainer, progress.epoch, progress.step if pause is None else pause["global_step"], end)
     try:
         trainer.fit(module, datamodule=data)
@@ -53,10 +53,10 @@ def solve_phase(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]], 
     """
     journal.start_clock()
     assert isinstance(module.head, Linear)
-    found = vars(solve_head(module.head, module.task, splits["train"], splits["val"])) if journal.group.leads else None
-    solution = journal.group.first(found)
-    journal.group.copy(*module.head.parameters())
-    scores = score_solution(module, splits) if journal.group.leads else {}
+    found = vars(solve_head(module.head, module.task, splits["train"], splits["val"])) if journal.ranks.leads else None
+    solution = journal.ranks.take_first(found)
+    journal.ranks.copy(*module.head.parameters())
+    scores = score_solution(module, splits) if journal.ranks.leads else {}
     journal.close_solved(index, scores, solution["passes"])
     return solution["penalty"]
 

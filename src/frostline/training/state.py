@@ -79,7 +79,7 @@ class Progress:
         vars(self).update(state, ends=[EarlyEnd(**end) for end in state["ends"]])
 
 
-class Costs(Protocol):
+class CostKeeper(Protocol):
     """What a run has cost so far, in all its sittings."""
 
     def charge(self, epoch: int) -> None:
@@ -101,7 +101,7 @@ class RunState:
     That is the precision's state (of 16-mixed the scale of the loss) and that of people's own callbacks.
     """
 
-    def __init__(self, trainer: pl.Trainer, weights: Weights, checkpoints: Checkpoints, costs: Costs):
+    def __init__(self, trainer: pl.Trainer, weights: Weights, checkpoints: Checkpoints, costs: CostKeeper):
         self.precision, self.companions = trainer.precision_plugin, Companions(trainer)
         self.weights, self.checkpoints, self.costs = weights, checkpoints, costs
         self.progress = Progress()
@@ -114,7 +114,7 @@ class RunState:
 
     def restore(self) -> dict[str, Any] | None:
         """Go back to the last checkpoint and return what it holds, or None where there is none."""
-        kept = self.checkpoints.paused() or self.checkpoints.latest()
+        kept = self.checkpoints.load_pause() or self.checkpoints.load_latest()
         if kept is None:
             return None
         self.weights.load(kept["weights"])

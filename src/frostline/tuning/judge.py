@@ -69,8 +69,8 @@ class Judge:
         self._work: Future[None] = Future()
 
     @contextmanager
-    def judging(self) -> Iterator["Judge"]:
-        """Judge in the background meanwhile."""
+    def judging_trials(self) -> Iterator["Judge"]:
+        """Judge trials in the background, until the end of the context."""
         if not self.active:
             yield self
             return
@@ -83,12 +83,12 @@ class Judge:
         self.check()
 
     def check(self) -> None:
-        """Raise what the work in the background has failed of: nobody would be judged any more."""
+        """Raise the error that the work in the background failed with: it judges no more trials."""
         if self._work.done():
             self._work.result()
 
     def follow(self, job: Job, trial: "Trial") -> None:
-        """Judge a run that is about to begin or to go on, whatever was said of it before."""
+        """Judge a run that is about to begin or to go on; earlier decisions on it are forgotten."""
         remove_decision(job.folder)
         if job.config.force:  # what it came to before will be removed, but not before its worker has started
             (job.folder / METRICS).unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class Judge:
             self._cases[job.folder] = Case(job, trial)
 
     def close(self, job: Job) -> None:
-        """Take in what a run that has ended came to, and judge it no more."""
+        """Take the last values of a run that has ended, and judge it no more."""
         with self._lock:
             case = self._cases.pop(job.folder)
             if self.active:

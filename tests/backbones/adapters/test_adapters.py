@@ -201,7 +201,7 @@ def test_every_adapter_can_measure_what_it_wants_of_the_data(kind: type, options
     after = adapter(samples)
     assert type(after) is type(before) and count(after) == 6
     if kind is not Characters:
-        standard = (adapter.measured(samples) - adapter.mean) / adapter.deviation
+        standard = (adapter.select_values(samples) - adapter.mean) / adapter.deviation
         assert standard.mean().abs() < 1e-3 and abs(standard.std() - 1) < 0.01
 
 

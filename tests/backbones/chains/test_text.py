@@ -11,7 +11,7 @@ from tests.text_networks import FAMILIES, SMALL, saved
 from torch import Tensor
 
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
+from frostline.backbones.cuts import check_cut, find_cuts, make_prefix, make_suffix
 from frostline.data.inputs import Ragged, pad_sequences
 
 transformers: Any = import_module("transformers")
@@ -76,8 +76,8 @@ def test_parts_give_the_whole_back(family: str, backbone: SequenceBackbone) -> N
     cuts = [cut.name for cut in find_cuts(backbone, 12) if check_cut(backbone, cut.name, 12)]
     assert cuts == UNCUT.get(family, ["embeddings", "block1", "block2", "block3", "features"])
     with torch.inference_mode():
-        for name, value in zip(cuts, prefix(backbone, cuts)(batch), strict=True):
-            assert torch.equal(suffix(backbone, name)(value), whole), name  # type: ignore[arg-type]
+        for name, value in zip(cuts, make_prefix(backbone, cuts)(batch), strict=True):
+            assert torch.equal(make_suffix(backbone, name)(value), whole), name  # type: ignore[arg-type]
 
 
 def test_it_is_the_library_s_own_output(family: str, backbone: SequenceBackbone) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.configs import make
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.groups import generic_groups
+from frostline.backbones.groups import find_generic_groups
 from frostline.backbones.traced import builders as image
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
@@ -75,7 +75,7 @@ def test_groups_hold_each_parameter_once_in_depth_order(library: str, name: str,
 def test_a_plain_stack_of_layers_has_a_group_for_each() -> None:
     with torch.device("meta"):
         network = torchvision.models.vgg11_bn()
-    groups = generic_groups(network)
+    groups = find_generic_groups(network)
     assert list(groups) == stages(10)
     assert [len(members) for members in groups.values()] == 8 * [4] + 3 * [2]
 

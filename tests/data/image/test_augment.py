@@ -161,9 +161,9 @@ def test_bad_augmentations_are_refused(preprocess: Pixels) -> None:
         make("augment/randaugment", magnitude=31)
     with pytest.raises(UserError, match="no stable description"):
         make("data/digits", preprocess=preprocess, augment=v2.Lambda(lambda image: image), size=None)
-    with pytest.raises(UserError, match="must keep size and type"):
+    with pytest.raises(UserError, match="expected the same size and type"):
         serve(make("data/digits", preprocess=preprocess, augment=v2.CenterCrop(8), size=None), torch.tensor([0]), 0)
-    with pytest.raises(UserError, match="Halved made torch.uint8 .* must keep size and type"):
+    with pytest.raises(UserError, match="Halved made torch.uint8 .* expected the same size and type"):
         serve(make("data/digits", preprocess=preprocess, augment=Halved(), size=None), torch.tensor([0]), 0)
 
 

@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_used_is_refused(
 def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preprocess: Pixels, tmp_path: Path) -> None:
     write("cat", 2)
     root = str(write("dog", 8))
-    with pytest.raises(UserError, match="data.root is not set"):
+    with pytest.raises(UserError, match="data.root: null is invalid: expected a folder"):
         make("data/imagefolder", root=None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.root: there is no folder"):
         make("data/imagefolder", root=root + "/missing", preprocess=preprocess)

@@ -19,7 +19,7 @@ import torch
 from tests.configs import make
 from torchvision.datasets import CIFAR10, utils
 
-from frostline.data.archives import check_archive, guarded_extraction
+from frostline.data.archives import check_archive, guarding_extraction
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -179,13 +179,13 @@ def test_bad_archives_are_refused_before_anything_is_written(tmp_path: Path) -> 
     for path, said in archives(tmp_path / "in"):
         with pytest.raises(UserError, match=said):
             check_archive(path)
-        with guarded_extraction(), pytest.raises(UserError, match=said):
+        with guarding_extraction(), pytest.raises(UserError, match=said):
             utils.extract_archive(str(path), str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_good_archive_is_extracted(tmp_path: Path) -> None:
     good = tar(tmp_path / "good.tgz", tarfile.TarInfo("a/b.txt"), b"content")
-    with guarded_extraction():
+    with guarding_extraction():
         utils.extract_archive(str(good), str(tmp_path / "out"))
     assert (tmp_path / "out/a/b.txt").read_bytes() == b"content"

@@ -92,7 +92,7 @@ def test_a_change_that_does_not_keep_the_length_is_refused(given: Ragged) -> Non
         def wave(self, wave: Tensor) -> Tensor:
             return wave[::2]
 
-    with pytest.raises(UserError, match="it must keep size and type"):
+    with pytest.raises(UserError, match="expected the same size and type"):
         wave(given, [0], change=Half())
 
 

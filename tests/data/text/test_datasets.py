@@ -156,7 +156,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, lines: list, header: 
     [
         ("t.csv", b"text,label\n\xff\xfe,a\n", "t.csv:2 has bytes that are not UTF-8 in text"),
         ("t.jsonl", b'{"text": "a", "label": "b"}\n{"text"\n', "data.file: line 2 of .* is no JSON"),
-        ("t.jsonl", b"[1]\n", "data.file: line 1 of .* is a list in JSON; each line must be an object"),
+        ("t.jsonl", b"[1]\n", "data.file: line 1 of .* is a list in JSON; expected an object on each line"),
         ("t.parquet", b"PAR1 not at all", "data.file: .* is not a Parquet file"),
     ],
 )

@@ -14,7 +14,7 @@ from frostline.backbones.chains.chain import Chain
 from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, read_index, read_object, read_weights
 from frostline.backbones.weights.loading import check_finite
 from frostline.data.inputs import Preprocess, digest
-from frostline.errors import UserError, choices, first_line
+from frostline.errors import UserError, make_choice_error, read_first_line
 from frostline.units import join_names
 
 POOLER = "pooler"
@@ -105,7 +105,7 @@ def load_network(name: str, config: Any, weights: str | None, extra: str) -> Loa
     out, with a note.
     """
     if weights not in (None, "pretrained"):
-        raise choices("backbone.weights", weights, ("pretrained", "none"))
+        raise make_choice_error("backbone.weights", weights, ("pretrained", "none"))
     transformers, folder = import_transformers(extra), find_folder(name)
     model_class = find_class(transformers, config)
     how = {"attn_implementation": choose_attention(model_class), "dtype": torch.float32}
@@ -161,9 +161,9 @@ def explain_errors(name: str, missing: str = "") -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # which Rust raises
             raise
         if missing:
-            raise UserError(f"{KEY}: {name} has no {missing} that can be read ({first_line(error)}).") from error
+            raise UserError(f"{KEY}: {name} has no {missing} that can be read ({read_first_line(error)}).") from error
         raise UserError(
-            f"{KEY}: {name} cannot be loaded ({first_line(error)}); give a hub name, or a folder with safetensors."
+            f"{KEY}: {name} cannot be loaded ({read_first_line(error)}); give a hub name, or a folder with safetensors."
         ) from error
 
 

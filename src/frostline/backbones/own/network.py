@@ -18,7 +18,7 @@ from frostline.files.atomic import sha256_json
 from frostline.units import join_lines
 
 KEY = "backbone.groups"
-Groups = Mapping[str, Patterns]
+GroupPatterns = Mapping[str, Patterns]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class OwnNetwork:
     module: nn.Module
     shape: Sequence[int] | None = None
     dtype: str | None = None
-    groups: Groups | None = None
+    groups: GroupPatterns | None = None
     classifier: str | None = None
     name: str | None = None
     content: str | None = None
@@ -98,12 +98,12 @@ class OwnNetwork:
         }
 
 
-def list_groups(groups: Groups) -> dict[str, list[str]]:
+def list_groups(groups: GroupPatterns) -> dict[str, list[str]]:
     """Return each group's patterns as a list. Raises UserError for anything but text."""
     return {name: list_patterns(members, f"{KEY}.{name}") for name, members in groups.items()}
 
 
-def match_groups(network: nn.Module, groups: Groups) -> dict[str, list[str]]:
+def match_groups(network: nn.Module, groups: GroupPatterns) -> dict[str, list[str]]:
     """Return the names of each group's parameters.
 
     A pattern names parameters, or modules with all that is in them, and may be a glob. Raises UserError for one that

@@ -22,8 +22,8 @@ from frostline.data.image.headers import (
     count_losses,
     exceeds_span,
     find_span,
-    limits_for,
     look,
+    make_limits,
 )
 from frostline.data.image.pixels import (
     Images,
@@ -35,13 +35,13 @@ from frostline.data.image.pixels import (
     encode_png,
     take_images,
 )
-from frostline.data.index import DataIndex, digests
+from frostline.data.index import DataIndex, read_digests
 from frostline.data.inputs import Pixels, check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.threads import run_in_threads
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.ranges import Count, Range, Side
 from frostline.units import join_lines
@@ -72,7 +72,7 @@ class ImageOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.preprocess.interpolation not in ("bicubic", "bilinear", "nearest"):
-            raise choices("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
+            raise make_choice_error("interpolation", self.preprocess.interpolation, ("bicubic", "bilinear", "nearest"))
         adapt_pixels(self.preprocess, self.size, self.fit, self.crop, self.background)  # refuses what is invalid
 
     @property
@@ -82,7 +82,7 @@ class ImageOptions(Options):
 
     @property
     def limits(self) -> Limits:
-        return limits_for(self.wanted, self.max_megapixels)
+        return make_limits(self.wanted, self.max_megapixels)
 
 
 def read_options(values: Mapping[str, Any], where: str) -> ImageOptions:
@@ -166,7 +166,7 @@ def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Loo
 
 def content_digests(images: Images, index: DataIndex) -> list[str]:
     """Return the SHA-256 of each file's content, or of each array's shape and values."""
-    return digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
+    return read_digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
@@ -178,12 +178,12 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     """
     skip, looks = options.on_bad == "skip", list[Look]()
 
-    def unfit(listing: Listing) -> list[str | None]:
+    def find_unfit(listing: Listing) -> list[str | None]:
         seen = look_at_all(listing.content, options, decode=skip)
         looks.extend(one for one in seen if one.reason is None)
         return [one.reason for one in seen]
 
-    return *leave_out(found, unfit, "images", skip), looks
+    return *leave_out(found, find_unfit, "images", skip), looks
 
 
 def measure_span(options: ImageOptions, train: Listing, looks: Sequence[Look], where: str) -> ImageOptions:

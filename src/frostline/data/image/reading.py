@@ -10,7 +10,7 @@ from PIL import Image
 
 from frostline.data.folders import IMAGES
 from frostline.data.image import viewing
-from frostline.data.image.headers import count_losses, limits_for
+from frostline.data.image.headers import count_losses, make_limits
 from frostline.data.image.pixels import adapt_pixels, decode_all
 from frostline.data.inputs import Pixels
 from frostline.data.reading import Batch, Item, Reader, Recipe, RunData, make_batch
@@ -24,7 +24,7 @@ MAX_MEGAPIXELS = 50.0
 class ImageReader(Reader[Pixels]):
     """Reads image files: as the run's config says, and as its backbone does where that says nothing.
 
-    So it is in records of old, and with data of the user's own.
+    So it is in records record a, and with data of the user's own.
     """
 
     kind = IMAGES
@@ -37,7 +37,7 @@ class ImageReader(Reader[Pixels]):
         span = run.known.get("span")
         wanted = adapt_pixels(preprocess, data.get("size"), **asked)
         self.preprocess = replace(wanted, span=None if span is None else tuple(span))
-        self.limits = limits_for(self.preprocess, data.get("max_megapixels", MAX_MEGAPIXELS))
+        self.limits = make_limits(self.preprocess, data.get("max_megapixels", MAX_MEGAPIXELS))
 
     def read(self, items: Sequence[Item]) -> Batch:
         images, seen = decode_all([item.content for item in items], self.preprocess, self.limits)

@@ -51,9 +51,9 @@ def find(folder: Path) -> Found:
         line: split for split, file in LISTS.items() for line in (folder / file).read_text(encoding="utf-8").split()
     }
     splits: dict[str, list[tuple[str, str, str]]] = {split: [] for split in ("train", *LISTS)}
-    words = [(word, path) for word, path, inside in tree.entries(tree.real) if inside and word != NOISE]
+    words = [(word, path) for word, path, inside in tree.list_entries(tree.real) if inside and word != NOISE]
     for word, path in words:
-        for name, file in tree.files(path, word):
+        for name, file in tree.list_files(path, word):
             splits[listed.get(name, "train")].append((name, word, file))
     listings = {split: Listing.of(samples) for split, samples in splits.items()}
     return Found(f"data.root: {folder}", listings, [word for word, _ in words])

@@ -15,7 +15,7 @@ BYTES = 256
 
 
 @dataclass(frozen=True)
-class Characters(Symbols):
+class TextBytes(Symbols):
     """Texts as their UTF-8 bytes, int64 [T] from 0 to 255: no tokenizer, and nothing that it does not know.
 
     ``size`` is the most bytes that are kept of a text.

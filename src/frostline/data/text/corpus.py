@@ -15,10 +15,10 @@ from frostline.units import join_lines
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextRules:
     """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out.
 
-    ``split`` is the column of splits, as ``Rows`` takes it.
+    ``split`` is the column of splits, as ``TableRows`` takes it.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Reading:
 class Collected:
     """Texts as they are read, and what was wrong with some."""
 
-    reading: Reading
+    reading: TextRules
     splits: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -63,8 +63,8 @@ class Collected:
         return replace(from_rows(listings, where, self.reading.split or SPLIT), classes=classes, notes=notes)
 
 
-def read_file(file: str, reading: Reading) -> Found:
-    """Read one table, of which a column may say the split. Raises UserError as ``Rows`` does."""
+def read_file(file: str, reading: TextRules) -> Found:
+    """Read one table, of which a column may say the split. Raises UserError as ``TableRows`` does."""
     collected = Collected(reading)
     rows = read_rows(Path(file).expanduser(), "data.file", reading.columns, reading.split)
     for row in rows:
@@ -80,7 +80,7 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
     """
     folder = Folder("data.root", root, symlinks, TABLES)
     tables: dict[str, Path] = {}
-    for name, _, is_folder in folder.entries(folder.real):
+    for name, _, is_folder in folder.list_entries(folder.real):
         if is_folder or Path(name).suffix.lower() not in READERS:
             continue
         split = split_called(Path(name).stem)
@@ -96,10 +96,10 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
     return {split: tables[split] for split in SPLITS if split in tables}
 
 
-def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
+def read_root(root: str, symlinks: bool, reading: TextRules) -> Found:
     """Read tables in a folder that are named train, val and test, or as people call these.
 
-    Raises UserError as ``split_tables`` and ``Rows`` do.
+    Raises UserError as ``split_tables`` and ``TableRows`` do.
     """
     if reading.split not in (None, SPLIT):
         raise UserError(f"data.split_column: {reading.split!r} is of no use with data.root, where a table is a split.")
@@ -114,7 +114,7 @@ def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
     return collected.finish(f"data.root: {root}")
 
 
-def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: Reading) -> Found:
+def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: TextRules) -> Found:
     """Read a set of the datasets library: from the hub, or a folder in which it was saved.
 
     ``splits`` are its names for ours; where None, the usual ones. Nothing that comes with a set is executed. Raises
@@ -174,7 +174,7 @@ def _sort_by_custom(names: Iterable[str]) -> list[str]:
     return sorted((one for one in names if split_called(one)), key=lambda one: usual.index(one.strip().lower()))
 
 
-def _rows(table: Any, reading: Reading) -> Iterator[dict[str, Any]]:
+def _rows(table: Any, reading: TextRules) -> Iterator[dict[str, Any]]:
     for batch in table.select_columns([reading.text, reading.label]).iter(batch_size=1000):
         for text, label in zip(batch[reading.text], batch[reading.label], strict=True):
             yield {reading.text: text, reading.label: label}

@@ -16,7 +16,7 @@ from frostline.data.inputs import Inputs, Preprocess, Ragged, check_modality, di
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
-from frostline.data.text.corpus import Reading, read_file, read_hub, read_root
+from frostline.data.text.corpus import TextRules, read_file, read_hub, read_root
 from frostline.data.text.encoded import Encoded, Writing, encode
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
@@ -53,9 +53,9 @@ class TextOptions(Options):
         """Where tokens are kept."""
         return None if self.token_cache is None else Path(self.token_cache).expanduser()
 
-    def make_reading(self, text: str, label: str, split: str | None = None) -> Reading:
+    def make_reading(self, text: str, label: str, split: str | None = None) -> TextRules:
         """Return how rows with these columns become texts."""
-        return Reading(text, label, split, self.task.blank, self.on_bad == "skip")
+        return TextRules(text, label, split, self.task.blank, self.on_bad == "skip")
 
 
 class TextSplit:

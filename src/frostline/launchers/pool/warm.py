@@ -23,7 +23,7 @@ from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import run as run_once
 from frostline.processes.environment import replace_environment
 from frostline.processes.import_path import leave_out_working_directory
-from frostline.processes.stopping import interruptible
+from frostline.processes.stopping import stopping_on_signals
 from frostline.results.log import open_log
 from frostline.results.store import LOG
 
@@ -62,7 +62,7 @@ def run(path: str) -> int:
 def call(name: str, *arguments: Any) -> Any:
     """Return what the function of a name returns for these arguments."""
     _sign()
-    with restoring_process(), interruptible():
+    with restoring_process(), stopping_on_signals():
         return call_by_name(name, *arguments)
 
 

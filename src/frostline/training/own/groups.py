@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from frostline.backbones.base import find_kinds
-from frostline.backbones.groups import Patterns, generic_groups, list_patterns, matches
+from frostline.backbones.groups import Patterns, find_generic_groups, list_patterns, matches
 from frostline.errors import UserError
-from frostline.freeze.plan import HEAD, Phase, learning_rates
+from frostline.freeze.plan import HEAD, Phase, find_rate_scales
 from frostline.units import join_lines
 
 
@@ -31,29 +31,31 @@ class Groups:
         found = find_members(module, self.patterns)
         if groups is None:
             taken = set(found[HEAD])
-            found |= {name: [one for one in own if one not in taken] for name, own in generic_groups(module).items()}
+            found |= {
+                name: [one for one in own if one not in taken] for name, own in find_generic_groups(module).items()
+            }
         self.names = tuple(name for name, own in found.items() if own and name != HEAD)
         self.owner = find_owners(module, found)
         self.parameters = {name: own for name, own in module.named_parameters() if own.requires_grad}
         self.kinds = find_kinds(module)
         self.modes = {path: part.training for path, part in module.named_modules()}
 
-    def members(self) -> dict[str, list[str]]:
+    def list_members(self) -> dict[str, list[str]]:
         """Return the names of the parameters that may train, by group, the head last."""
         return {name: [one for one in self.parameters if self.owner[one] == name] for name in (*self.names, HEAD)}
 
-    def rates(self, phase: Phase) -> dict[str, float]:
+    def find_rate_scales(self, phase: Phase) -> dict[str, float]:
         """Return the scale of the learning rate of each parameter that trains in ``phase``, by its name.
 
         Raises UserError where a kind of parameter that the phase asks for is not there.
         """
-        members = self.members()
-        rates = learning_rates(phase, members, self.kinds)
+        members = self.list_members()
+        rates = find_rate_scales(phase, members, self.kinds)
         if HEAD in phase.train:
             rates |= dict.fromkeys(members[HEAD], phase.train[HEAD].lr)
         return rates
 
-    def frozen_modules(self, module: nn.Module, phase: Phase) -> dict[str, nn.Module]:
+    def list_frozen_modules(self, module: nn.Module, phase: Phase) -> dict[str, nn.Module]:
         """Return the modules, by path, all of whose parameters belong to what is frozen in ``phase``.
 
         A module without parameters belongs where its path says, or else with what stands before it. One that holds

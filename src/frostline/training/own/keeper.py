@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from frostline.backbones.weights.loading import fingerprint
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import Plan
 from frostline.training.lightning import draw_order_again, set_end
@@ -51,7 +51,7 @@ class Keeper(pl.Callback):
     def enter(self, module: nn.Module, index: int) -> None:
         """Let the parameters of a phase require a gradient, and no others: DDP looks at it as a fit begins."""
         self.index = index
-        self.scales = self.groups.rates(self.plan.phases[index])
+        self.scales = self.groups.find_rate_scales(self.plan.phases[index])
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self.scales)
         if len(self.phases) <= index:
@@ -101,7 +101,7 @@ class Keeper(pl.Callback):
         names: dict[Tensor, str] = {parameter: name for name, parameter in pl_module.named_parameters()}
         apply_rates(trainer.optimizers, schedulers, self.scales, names)
         self.seed = trainer.strategy.broadcast(self.seed)
-        frozen = self.groups.frozen_modules(pl_module, self.plan.phases[self.index])
+        frozen = self.groups.list_frozen_modules(pl_module, self.plan.phases[self.index])
         for path, part in pl_module.named_modules():
             part.training = self.groups.modes.get(path, part.training)
         self.frozen = list(frozen.values())
@@ -121,7 +121,7 @@ class Keeper(pl.Callback):
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""
         self._started = time.monotonic()
-        seed = stable_seed(self.seed, "epoch", trainer.current_epoch, trainer.global_rank)
+        seed = make_seed(self.seed, "epoch", trainer.current_epoch, trainer.global_rank)
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
