@@ -14,14 +14,14 @@ def test_the_best_epoch_is_marked_and_a_number_beats_nan(build) -> None:
     rig = build(strategies.linear_probe, epochs=4, task=Scripted([float("nan"), 0.2, 0.5, 0.4]))
     rig.fit(0)
     assert rig.progress.best == {"epoch": 2, "value": 0.5}
-    best = rig.checkpoints.best()
+    best = rig.checkpoints.load_best()
     assert best is not None and best["progress"]["epoch"] == 3
 
 
 def test_each_epoch_has_a_row_and_a_checkpoint_that_knows_it(build) -> None:
     rig = build(strategies.full, epochs=3)
     known: list[tuple[int, int]] = []
-    rig.on_row.append(lambda: known.append((len(rig.rows), rig.checkpoints.latest()["progress"]["epoch"])))
+    rig.on_row.append(lambda: known.append((len(rig.rows), rig.checkpoints.load_latest()["progress"]["epoch"])))
     rig.fit(0)
     assert known == [(1, 1), (2, 2), (3, 3)], "what is published stands in a checkpoint already"
     assert [(row["epoch"], row["phase"]) for row in rig.rows] == [(0, "all"), (1, "all"), (2, "all")]
@@ -42,7 +42,7 @@ def test_a_run_that_is_judged_stops_after_that_epoch_and_keeps_it(build) -> None
     judging(rig, last=1)
     with pytest.raises(Pruned, match="stopped after epoch 1, accuracy 0.4 on validation"):
         rig.fit(0)
-    assert len(rig.rows) == 2 and rig.checkpoints.latest()["progress"]["epoch"] == 2
+    assert len(rig.rows) == 2 and rig.checkpoints.load_latest()["progress"]["epoch"] == 2
 
 
 def test_after_the_last_epoch_nobody_is_asked(build) -> None:
