@@ -19,7 +19,7 @@ from statistics import fmean, stdev
 
 from frostline.errors import UserError
 from frostline.report.read.comparison import Comparison, read_comparison
-from frostline.report.read.predictions import answers
+from frostline.report.read.predictions import read_all_answers
 from frostline.report.read.runs import RunSummary, parse_shared
 from frostline.report.statistics.bootstrap import bootstrap
 from frostline.report.statistics.estimates import Interval
@@ -97,7 +97,7 @@ class Cell:
         first, second = self.best(control=False), self.best(control=True)
         if first is None or second is None:
             return None
-        found, why = answers([*first.runs, *second.runs], {BLOCK: ""}, MULTICLASS.metric("accuracy"))
+        found, why = read_all_answers([*first.runs, *second.runs], {BLOCK: ""}, MULTICLASS.metric("accuracy"))
         if why:
             raise UserError(f"{self.name}: {why}.")
         return bootstrap(found[first.label], found[second.label], "accuracy")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 
 from frostline.backbones.cuts import Cut
-from frostline.units import size
+from frostline.units import format_bytes
 from scaling_cluster import CLASSES, STRATEGIES, Hardware, Measured, Network, asking, networks, reading, ring
 
 BATCH = 64
@@ -81,7 +81,10 @@ def memory(network: Network, hardware: Hardware, measured: Measured) -> str:
         ),
     }
     cells = {name: [needs(samples) for samples in SAMPLES] for name, needs in rows.items()}
-    lines = [[name, *(f"**{size(v)}**" if v > share else size(v) for v in row)] for name, row in cells.items()]
+    lines = [
+        [name, *(f"**{format_bytes(v)}**" if v > share else format_bytes(v) for v in row)]
+        for name, row in cells.items()
+    ]
     return table(["in each rank", "10^6", "10^9"], lines)
 
 
@@ -129,7 +132,7 @@ def cache_bytes(found: Sequence[Network]) -> str:
     head = ["network", "strategy", "cut", "bytes a sample", "10^6", "10^6, 4 views", "10^9"]
     lines = [
         [network.name, strategy, f"`{cut.name.removeprefix('network.')}`", f"{cut.bytes:,}"]
-        + [size(cut.bytes * samples) for samples in (10**6, 4 * 10**6, 10**9)]
+        + [format_bytes(cut.bytes * samples) for samples in (10**6, 4 * 10**6, 10**9)]
         for network, strategy, cut in cached(found)
     ]
     return table(head, lines)
@@ -177,7 +180,11 @@ def reduced_bytes(found: Sequence[Network]) -> str:
 
     def cell(network: Network, strategy: str) -> str:
         sizes = [network.reduced(phase) for phase in network.plan(strategy).phases]
-        return size(sizes[0]) if min(sizes) == max(sizes) else f"{size(min(sizes))} to {size(max(sizes))}"
+        return (
+            format_bytes(sizes[0])
+            if min(sizes) == max(sizes)
+            else f"{format_bytes(min(sizes))} to {format_bytes(max(sizes))}"
+        )
 
     lines = [[strategy, *(cell(network, strategy) for network in found)] for strategy in STRATEGIES]
     return table(["bytes a step", *(network.name for network in found)], lines)

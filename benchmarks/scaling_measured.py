@@ -30,20 +30,21 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
+from frostline.config.allow import instantiate
 from frostline.config.compose import compose, resolve
 from frostline.data.base import Served
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_in_threads, decode_some
+from frostline.data.index import DataIndex
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, Order, Share, permutation
+from frostline.data.order import EpochBatches, Order, Share, permute
 from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store, Writer
 from frostline.files.atomic import sha256_file
 from frostline.freeze.plan import Phase
 from frostline.heads import Head, Linear
 from frostline.ranks.place import meet_by_file, rank_variables
-from frostline.results.store import identity
+from frostline.results.store import make_identity
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.module import FineTuner
 from frostline.training.objectives.task import TaskLoss
@@ -99,7 +100,7 @@ def names(folder: Path, few: int = 1000, many: int = 7000) -> dict[str, float]:
     found = {"listing_bytes": (held - before) / (many - few) + 8}  # the tensor of labels is not traced
     found["listing_peak"] = (peak - before_peak) / (many - few) + 8
     config = replace(resolve(compose("run", [])), data={"root": str(folder)})
-    return found | {"walk_s": best(lambda: identity(config)) / many}
+    return found | {"walk_s": best(lambda: make_identity(config)) / many}
 
 
 def listed(folder: Path, count: int) -> tuple[int, int]:
@@ -108,8 +109,10 @@ def listed(folder: Path, count: int) -> tuple[int, int]:
         place = folder / "train" / f"n{index % 10:08}"
         place.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), random.Random(index).randrange(256)).save(place / f"n{index % 10:08}_{index:05}.JPEG")
+    config = resolve(compose("run", ["data=imagefolder", f"data.root={folder}"]))
+    run = {"preprocess": LOOK, "augment": None, "task": instantiate(config.task, "task"), "seed": 0}
     tracemalloc.start()
-    data = ImageFolder(str(folder), preprocess=LOOK)
+    data = instantiate(config.data, "data", **run, index=DataIndex())
     gc.collect()
     traced = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -181,7 +184,7 @@ def cold(file: Path, count: int = 16) -> float:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     before = _read_from_disk()
-    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permutation(ROWS, 0)[:count], 0)
+    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permute(ROWS, 0)[:count], 0)
     return (_read_from_disk() - before) / count
 
 
@@ -219,12 +222,14 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
     """Return a module that can enter phases."""
     optimization = Optimization(torch.optim.SGD, 0.1, lambda done: 1.0)
-    return FineTuner(backbone, head, Multiclass(), {"task": TaskLoss()}, optimization)
+    return FineTuner(
+        backbone, head, Multiclass(label_smoothing=0.0, class_weights=None), {"task": TaskLoss()}, optimization
+    )
 
 
 def counted(network: Network) -> dict[str, dict[str, int]]:
     """Return what the last phase of each strategy all-reduces: as reckoned, and as DDP's hook counts it."""
-    module = tuner(network.backbone, Linear(network.backbone.num_features, CLASSES))
+    module = tuner(network.backbone, Linear(network.backbone.num_features, CLASSES, solver=None, dropout=0.0))
     inputs = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)  # gradients are as large with small images
     found = {}
     with alone():

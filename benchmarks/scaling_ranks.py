@@ -11,7 +11,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from frostline.config.compose import compose, resolve
-from frostline.ranks.collectives import Group
+from frostline.ranks.collectives import Ranks
 from frostline.runs import experiment
 from frostline.training import journal
 
@@ -29,7 +29,7 @@ def watch(found: dict[str, Any]) -> None:
     asked = journal.find_reason
     profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def find_reason(trainer: Any, group: Group, batch_idx: int) -> str | None:
+    def find_reason(trainer: Any, group: Ranks, batch_idx: int) -> str | None:
         if batch_idx == FIRST:
             profiler.start()
         if batch_idx == LAST:
@@ -43,12 +43,12 @@ def watch(found: dict[str, Any]) -> None:
     journal.find_reason = find_reason
 
 
-def asking(group: Group) -> list[int]:
+def asking(group: Ranks) -> list[int]:
     """Return the microseconds that the question takes by itself."""
     spans = []
     for _ in range(CALLS):
         before = time.perf_counter()
-        group.all(True, group.step_patience)
+        group.holds_everywhere(True, group.step_patience)
         spans.append(1e6 * (time.perf_counter() - before))
     return [round(statistics.median(spans)), round(statistics.mean(spans))]
 

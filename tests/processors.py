@@ -23,7 +23,8 @@ from torch.distributed.tensor import DTensor
 from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
-from frostline.processes.stopping import Interrupted, interruptible
+from frostline.processes.lifetime import exit_process
+from frostline.processes.stopping import Interrupted, stopping_on_signals
 from frostline.runs import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
@@ -83,7 +84,7 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
     FineTuner.training_step = halting(halt)
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:
-        with interruptible():
+        with stopping_on_signals():
             record = attempt(Run.read(yaml.safe_load((folder / "resolved.yaml").read_text())), folder)
     except Interrupted:
         return
@@ -99,3 +100,4 @@ if __name__ == "__main__":
     distributed.all_gather_single = gather
     for run in json.loads(Path(sys.argv[1]).read_text()):
         train(Path(run["folder"]), run["stop"], run["halt"], run["origin"])
+    exit_process(0)

@@ -14,7 +14,7 @@ from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
 from frostline.data.inputs import Ragged, make_generator, pad_sequences
 from frostline.data.splits import SPLITS
-from frostline.data.text.characters import Characters
+from frostline.data.text.characters import TextBytes
 
 KNOWN, WIDTH = 30, 12
 SMALL: dict[str, Any] = {
@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Numbers(Characters):
+class Numbers(TextBytes):
     """Sequences of numbers from 3 up to ``KNOWN``, which stand for texts."""
 
     size: int = 10

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from frostline.config.allow import is_allowed_name, iterate_nodes, locate
-from frostline.config.compose import compose, groups, resolve
-from frostline.config.schema import Compare, check_config, conf_dir
+from frostline.config.compose import compose, list_groups, resolve
+from frostline.config.schema import Compare, check_config, find_conf_dir
 
-CHOICES = [(group, name) for group, names in groups().items() if group != "experiment" for name in names]
-EXPERIMENTS = groups()["experiment"]
+CHOICES = [(group, name) for group, names in list_groups().items() if group != "experiment" for name in names]
+EXPERIMENTS = list_groups()["experiment"]
 # Values that only a user can give.
 NEEDED = {
     ("data", "imagefolder"): ["data.root=photos"],
@@ -44,11 +44,11 @@ def test_every_experiment_composes(name: str) -> None:
 
 @pytest.mark.parametrize(("group", "name"), [one for one in CHOICES if one[0] in ("data", "freeze")])
 def test_a_config_opens_with_its_command(group: str, name: str) -> None:
-    first = (conf_dir() / group / f"{name}.yaml").read_text().splitlines()[0]
+    first = (find_conf_dir() / group / f"{name}.yaml").read_text().splitlines()[0]
     assert first.startswith("# ") and f"{group}={name}" in first
 
 
-@pytest.mark.parametrize("path", sorted(conf_dir().rglob("*.y*ml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(find_conf_dir().rglob("*.y*ml")), ids=lambda path: path.stem)
 def test_files_are_plain_yaml(path: Path) -> None:
     assert path.suffix == ".yaml"
     yaml.safe_load(path.read_text())

@@ -18,10 +18,10 @@ from torch import distributed
 
 from frostline.config.compose import compose, resolve
 from frostline.files.leftovers import private_folder
-from frostline.launchers.dispatch import environment
+from frostline.launchers.dispatch import make_environment
 from frostline.launchers.slurm.meeting import free_address
 from frostline.ranks.collectives import open_store
-from frostline.ranks.place import Place, loopback, meet_by_address, meet_by_file, rank_variables
+from frostline.ranks.place import Place, find_loopback, meet_by_address, meet_by_file, rank_variables
 from frostline.results.store import read_record, run_folder, run_id
 
 UNPICKLED = """
@@ -75,7 +75,7 @@ def test_ranks_of_one_machine_listen_to_nobody_beyond_it_and_read_no_pickle(
     (folder / "resolved.yaml").write_text(yaml.safe_dump(config.plain()))
     command = [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / "resolved.yaml")]
     seen: list[str] = []
-    with subprocess.Popen(command, env=environment(1), stderr=subprocess.DEVNULL) as leader:
+    with subprocess.Popen(command, env=make_environment(1), stderr=subprocess.DEVNULL) as leader:
         while leader.poll() is None:
             seen += listening(folder)
             time.sleep(0.2)
@@ -114,18 +114,18 @@ def test_what_ranks_open_stays_on_their_machine_unless_there_are_several(monkeyp
         given = rank_variables("run", 0, 0, 2, 2, 0, meeting)
         return {value for name, value in given.items() if name.endswith("SOCKET_IFNAME")}
 
-    assert interfaces(meet_by_file(Path("/tmp/x"))) == {loopback()}
+    assert interfaces(meet_by_file(Path("/tmp/x"))) == {find_loopback()}
     assert interfaces(meet_by_address("nowhere.invalid", 1)) == set()
-    assert interfaces(meet_by_address("127.0.0.1", 1)) == {loopback()}, "the way to where they meet"
+    assert interfaces(meet_by_address("127.0.0.1", 1)) == {find_loopback()}, "the way to where they meet"
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "ib0")
     assert interfaces(meet_by_address("127.0.0.1", 1)) == set(), "the user's own is left alone"
 
 
 def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    assert Path(environment(1)["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(Path.home())
+    assert Path(make_environment(1)["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(Path.home())
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/mine")
-    assert environment(1)["TORCHINDUCTOR_CACHE_DIR"] == "/mine"
+    assert make_environment(1)["TORCHINDUCTOR_CACHE_DIR"] == "/mine"
 
 
 def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:

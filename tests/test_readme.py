@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frostline.commands.arguments import parse
-from frostline.config.compose import compose, resolve, single_choices
+from frostline.config.compose import compose, list_single_choices, resolve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,7 +30,7 @@ def test_runs_and_comparisons_compose(line: str, tmp_path: Path, monkeypatch: py
     shutil.copy(ROOT / "conf" / "freeze" / "custom.yaml", tmp_path / "my_conf" / "freeze" / "my_plan.yaml")
     _, name, *words = shlex.split(line)
     args = parse(name, "", words, sweeps=name == "run")
-    for overrides in single_choices(args.overrides, args.config_dir):
+    for overrides in list_single_choices(args.overrides, args.config_dir):
         resolve(compose(name, overrides, args.config_dir))
 
 

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make
+from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make, make_pool
 from torch import distributed
 
-from frostline.backbones.cuts import prefix, suffix
-from frostline.data.inputs import Inputs, chunks
-from frostline.launchers.pool.launcher import Pool
-from frostline.ranks.collectives import Group, open_channel
-from frostline.ranks.place import loopback
+from frostline.backbones.cuts import make_prefix, make_suffix
+from frostline.data.inputs import Inputs, split_batch
+from frostline.ranks.collectives import Ranks, open_channel
+from frostline.ranks.place import find_loopback
 from frostline.runs.build import Builder
 from frostline.runs.experiment import train
 from frostline.runs.setup import Experiment, set_up
@@ -44,11 +43,11 @@ def check_cached(outputs: Path) -> Rows:
 def difference(parts: Experiment, samples: Inputs, cut: str, size: int) -> float:
     """Return how far features of live and of stored activations lie apart, of the largest of them."""
     device, backbone = parts.cache.device, parts.made.backbone.to(parts.cache.device).eval()
-    below, above = prefix(backbone, [cut]), suffix(backbone, cut)
+    below, above = make_prefix(backbone, [cut]), make_suffix(backbone, cut)
     with parts.cache.autocast():
-        stored = [below(batch.to(device))[0].cpu() for batch in chunks(samples, 32)]
-        live = [backbone(batch.to(device)).float() for batch in chunks(samples, size)]
-        again = [above(batch.to(device)).float() for batch in chunks(torch.cat(stored), size)]
+        stored = [below(batch.to(device))[0].cpu() for batch in split_batch(samples, 32)]
+        live = [backbone(batch.to(device)).float() for batch in split_batch(samples, size)]
+        again = [above(batch.to(device)).float() for batch in split_batch(torch.cat(stored), size)]
     one, other = torch.cat(live), torch.cat(again)
     return float((one - other).abs().max() / one.abs().max())
 
@@ -143,7 +142,7 @@ def check_profile(outputs: Path) -> Rows:
         "not channels-last": ["backbone.channels_last=false"],
         "channels-last": ["backbone.channels_last=true"],
     }
-    with Pool() as pool:
+    with make_pool() as pool:
         runs = {name: [*full, *more, "epochs=2"] for name, more in variants.items()}
         for name, outcome in finish(pool, outputs, **runs).items():
             cost = outcome.record["cost"]
@@ -167,22 +166,22 @@ def check_exchange(outputs: Path) -> Rows:
 
 def exchange(rank: int, folder: str) -> None:
     """Be one of the ranks; print what comes back as it should, and what does not."""
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", find_loopback())
     store = distributed.FileStore(f"{folder}/meeting", 2)  # type: ignore[attr-defined]
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    group = Group(rank, 2, open_channel(timedelta(seconds=15)))
+    group = Ranks(rank, 2, open_channel(timedelta(seconds=15)))
     device = "cuda" if CUDA else "cpu"
     group.wait()
     found = {
-        "all": group.all(True) and not group.all(rank == 0),
-        "each": group.each({"rank": rank}) == [{"rank": 0}, {"rank": 1}],
-        "first": group.first(rank) == 0,
+        "all": group.holds_everywhere(True) and not group.holds_everywhere(rank == 0),
+        "each": group.gather_values({"rank": rank}) == [{"rank": 0}, {"rank": 1}],
+        "first": group.take_first(rank) == 0,
         "broadcast": group.broadcast(rank, 1) == 1,
     }
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool):
         own = torch.arange(3, device=device).add(rank).to(dtype).repeat(rank + 1, 1)
         both = torch.cat([torch.arange(3).repeat(1, 1), torch.arange(1, 4).repeat(2, 1)]).to(dtype)
-        rows, same = group.rows(own), group.same(own[:1])
+        rows, same = group.gather_rows(own), group.gather_tensors(own[:1])
         laid = own.t().contiguous().t()
         group.copy(laid[:1])
         found |= {
@@ -190,7 +189,7 @@ def exchange(rank: int, folder: str) -> None:
             f"same {dtype}": torch.equal(same, both[:2]),
             f"copy {dtype}": torch.equal(laid[:1].cpu(), both[:1]) and laid.device == own.device,
         }
-    found["total"] = torch.equal(group.total(torch.ones(3, device=device)), torch.full((3,), 2.0))
+    found["total"] = torch.equal(group.add_up(torch.ones(3, device=device)), torch.full((3,), 2.0))
     distributed.destroy_process_group()
     wrong = [name for name, good in found.items() if not good]
     print(f"wrong: {', '.join(wrong)}" if wrong else f"{len(found)} exchanges on {device} are right")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.data.inputs import Inputs, Ragged
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.tasks.base import Task
 
 SOLVERS = (None, "lbfgs")
@@ -30,7 +30,7 @@ class Head(nn.Module):
         super().__init__()
         self.scaling = Scaling(widths) if widths else None
         if solver not in SOLVERS:
-            raise choices("head.solver", solver, ("null", "lbfgs"))
+            raise make_choice_error("head.solver", solver, ("null", "lbfgs"))
         self.solver = solver
 
     def standardise(self, features_BD: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class Linear(Head):
     ``classes`` is as many outputs as the task asks for.
     """
 
-    def __init__(self, features: int, classes: int, solver: str | None = None, dropout: float = 0.0):
+    def __init__(self, features: int, classes: int, solver: str | None, dropout: float):
         super().__init__(solver)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, classes)
@@ -117,7 +117,7 @@ class Taps(Head):
 class MLP(Head):
     """One hidden layer of ``hidden`` units with GELU and dropout."""
 
-    def __init__(self, features: int, classes: int, hidden: int = 256, dropout: float = 0.1, solver: str | None = None):
+    def __init__(self, features: int, classes: int, hidden: int, dropout: float, solver: str | None):
         super().__init__(solver)
         _refuse_solver(self)
         self.layers = nn.Sequential(
@@ -134,7 +134,7 @@ class Cosine(Head):
     Gidaris and Komodakis 2018, Dynamic Few-Shot Visual Learning without Forgetting, arXiv:1804.09458.
     """
 
-    def __init__(self, features: int, classes: int, scale: float = 16.0, solver: str | None = None):
+    def __init__(self, features: int, classes: int, scale: float, solver: str | None):
         super().__init__(solver)
         _refuse_solver(self)
         self.weight = nn.Parameter(torch.randn(classes, features) / features**0.5)
@@ -146,10 +146,10 @@ class Cosine(Head):
         )
 
 
-class Frames(Head):
+class FrameLinear(Head):
     """A linear layer over each frame of ``Ragged`` features, so ``Ragged`` logits [B, T, classes]: for CTC."""
 
-    def __init__(self, features: int, classes: int, dropout: float = 0.1, solver: str | None = None):
+    def __init__(self, features: int, classes: int, dropout: float, solver: str | None = None):
         super().__init__(solver)
         _refuse_solver(self)
         self.dropout = nn.Dropout(dropout)

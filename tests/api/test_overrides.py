@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.api.overrides import allowing, make_overrides
-from frostline.config.allow import allowed_modules
+from frostline.api.overrides import allowing_modules, make_overrides
+from frostline.config.allow import list_allowed_modules
 from frostline.config.compose import parse_overrides
 from frostline.errors import UserError
 
@@ -66,10 +66,10 @@ def test_what_is_no_key_and_no_value_is_named(given: dict[str, Any], words: str)
 
 
 def test_the_allow_list_is_wider_only_while_a_call_lasts() -> None:
-    before = allowed_modules()
-    with allowing("mine.nets"):
-        assert allowed_modules() == ("mine.nets",)
-    assert allowed_modules() == before
-    with pytest.raises(UserError, match="--allow"), allowing(["os; rm"]):
+    before = list_allowed_modules()
+    with allowing_modules("mine.nets"):
+        assert list_allowed_modules() == ("mine.nets",)
+    assert list_allowed_modules() == before
+    with pytest.raises(UserError, match="--allow"), allowing_modules(["os; rm"]):
         pass
-    assert allowed_modules() == before
+    assert list_allowed_modules() == before

@@ -5,27 +5,39 @@ from functools import cache
 
 import pytest
 import torch
+from tests import configs
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, check_cut, find_cuts, prefix, suffix
+from frostline.backbones.cuts import Cut, check_cut, find_cuts, make_prefix, make_suffix
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
 from frostline.data.inputs import Pixels
 
 SIZE = 32
 SMALL_SWIN = {"embed_dim": 24, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 2, 2), "drop_path_rate": 0.3}
 BUILDERS: dict[str, Callable[[], Backbone]] = {
-    "resnet": lambda: timm_backbone("resnet10t", "none", size=SIZE, options={"drop_path_rate": 0.3}),
-    "efficientnet": lambda: efficientnet_lite(0, size=SIZE),
-    "vit": lambda: timm_backbone(
-        "vit_tiny_patch16_224", "none", size=SIZE, options={"depth": 3, "drop_path_rate": 0.3, "proj_drop_rate": 0.2}
+    "resnet": lambda: configs.make(
+        "backbone/timm", name="resnet10t", weights="none", size=SIZE, options={"drop_path_rate": 0.3}
     ),
-    "convnext": lambda: timm_backbone("convnext_atto", "none", size=SIZE, options={"depths": (1, 1, 2, 1)}),
-    "swin": lambda: timm_backbone("swin_tiny_patch4_window7_224", "none", size=SIZE, options=SMALL_SWIN),
-    "resmlp": lambda: timm_backbone("resmlp_12_224", "none", size=SIZE),
-    "torchvision_resnet": lambda: torchvision_backbone("resnet18", "none", size=SIZE),
-    "torchvision_efficientnet": lambda: torchvision_backbone("efficientnet_b0", "none", size=SIZE),
+    "efficientnet": lambda: configs.make("backbone/efficientnet_lite0", size=SIZE),
+    "vit": lambda: configs.make(
+        "backbone/timm",
+        name="vit_tiny_patch16_224",
+        weights="none",
+        size=SIZE,
+        options={"depth": 3, "drop_path_rate": 0.3, "proj_drop_rate": 0.2},
+    ),
+    "convnext": lambda: configs.make(
+        "backbone/timm", name="convnext_atto", weights="none", size=SIZE, options={"depths": (1, 1, 2, 1)}
+    ),
+    "swin": lambda: configs.make(
+        "backbone/timm", name="swin_tiny_patch4_window7_224", weights="none", size=SIZE, options=SMALL_SWIN
+    ),
+    "resmlp": lambda: configs.make("backbone/timm", name="resmlp_12_224", weights="none", size=SIZE),
+    "torchvision_resnet": lambda: configs.make("backbone/torchvision", name="resnet18", weights="none", size=SIZE),
+    "torchvision_efficientnet": lambda: configs.make(
+        "backbone/torchvision", name="efficientnet_b0", weights="none", size=SIZE
+    ),
 }
 families = pytest.mark.parametrize("family", BUILDERS)
 
@@ -84,9 +96,9 @@ def test_every_group_ends_at_a_cut(family: str) -> None:
 def test_several_activations_of_one_pass_equal_those_of_single_passes(family: str) -> None:
     backbone = shared(family)
     cuts = find_cuts(backbone, SIZE)
-    together = prefix(backbone, [cut.name for cut in cuts])(images())
+    together = make_prefix(backbone, [cut.name for cut in cuts])(images())
     for cut, activation in zip(cuts, together, strict=True):
-        (alone,) = prefix(backbone, [cut.name])(images())
+        (alone,) = make_prefix(backbone, [cut.name])(images())
         assert torch.equal(alone, activation), cut.name
         assert activation.shape == (4, *cut.shape)
 
@@ -96,7 +108,7 @@ def test_a_prefix_in_train_mode_moves_no_buffer_and_needs_no_gradient(family: st
     backbone = shared(family)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     backbone.train()
-    (activation,) = prefix(backbone, [find_cuts(backbone, SIZE)[-2].name])(images())
+    (activation,) = make_prefix(backbone, [find_cuts(backbone, SIZE)[-2].name])(images())
     assert backbone.training and backbone.network.training
     backbone.eval()
     assert not activation.requires_grad
@@ -109,14 +121,14 @@ def test_training_on_the_suffix_is_training_the_backbone(family: str) -> None:
     whole, halved = fresh(family), fresh(family)
     groups = list(whole.groups)
     cut = boundary(halved, 2)
-    rest = suffix(halved, cut.name)
+    rest = make_suffix(halved, cut.name)
     for backbone in (whole, halved):
         for group in groups[:2]:
             for name in backbone.groups[group]:
                 backbone.get_parameter(name).requires_grad_(False)
         backbone.train()
         backbone.freeze_modes(set(groups[:2]))
-    (activation,) = prefix(halved, [cut.name])(images())
+    (activation,) = make_prefix(halved, [cut.name])(images())
     outputs = []
     for run, inputs in ((whole, images()), (rest, activation.contiguous())):
         torch.manual_seed(3)
@@ -136,8 +148,8 @@ def test_a_suffix_follows_the_modes_the_backbone_has_when_it_is_used() -> None:
     backbone = fresh("vit")
     backbone.eval()
     cut = boundary(backbone, 1)
-    rest = suffix(backbone, cut.name)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    rest = make_suffix(backbone, cut.name)
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     rest.train()
     assert not any(module.training for module in backbone.modules())
     assert torch.equal(rest(activation), backbone(images()))
@@ -150,10 +162,10 @@ def test_a_suffix_follows_the_modes_the_backbone_has_when_it_is_used() -> None:
 def test_a_suffix_shares_parameters_by_identity_and_leaves_its_input_alone() -> None:
     backbone = shared("efficientnet").eval()
     cut = boundary(backbone, 3)
-    rest = suffix(backbone, cut.name)
+    rest = make_suffix(backbone, cut.name)
     own = {id(parameter): name for name, parameter in backbone.named_parameters()}
     assert {own[id(parameter)] for parameter in rest.parameters()}.isdisjoint(cut.parameters)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     copy = activation.clone()
     with torch.no_grad():
         rest(activation)
@@ -164,7 +176,7 @@ def test_memory_format_survives_a_cache_that_stores_plain_tensors() -> None:
     backbone = shared("efficientnet")
     cut = boundary(backbone, 3)
     assert cut.layout == (0, 2, 3, 1)
-    (activation,) = prefix(backbone, [cut.name])(images())
+    (activation,) = make_prefix(backbone, [cut.name])(images())
     assert activation.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -219,9 +219,9 @@ def test_a_checkpoint_is_named(tmp_path: Path, put: Put, name: str, caplog: pyte
     replaced(tmp_path / name, put)
     if name == "manifest.json":
         with pytest.raises(UserError, match=r"manifest\.json is damaged \("):
-            checkpoints.best()
+            checkpoints.load_best()
     else:
-        assert checkpoints.best() is None and "epoch-00000.safetensors is damaged or missing" in caplog.text
+        assert checkpoints.load_best() is None and "epoch-00000.safetensors is damaged or missing" in caplog.text
 
 
 def test_a_part_outside_of_its_entry_and_an_entry_that_is_a_link_stay_alone(tmp_path: Path) -> None:

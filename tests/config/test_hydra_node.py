@@ -8,7 +8,7 @@ import frostline.commands.compare
 import frostline.commands.run
 import frostline.commands.tune
 from frostline.commands import main
-from frostline.config.compose import compose, single_choices
+from frostline.config.compose import compose, list_single_choices
 from frostline.errors import UserError
 
 BODIES = {
@@ -90,7 +90,7 @@ def test_a_sweep_is_looked_at_in_every_combination(capsys: pytest.CaptureFixture
     assert "hydra.job.chdir" in capsys.readouterr().err
     too_many = [f"{group}=glob(*)" for group in ("data", "backbone", "freeze", "optimizer", "head")]
     with pytest.raises(UserError, match="more than 10,000 combinations"):
-        single_choices(too_many, Path("mine"))
+        list_single_choices(too_many, Path("mine"))
 
 
 @pytest.mark.parametrize(

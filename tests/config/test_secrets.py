@@ -10,12 +10,12 @@ from frostline.config.compose import compose, resolve
 from frostline.config.secrets import (
     WITHHELD,
     check_secrets,
+    find_variables,
     flatten_config,
     is_secret,
     make_mask,
     make_reference,
     mask_value,
-    referenced_variables,
     resolve_env,
     without_credentials,
 )
@@ -147,7 +147,7 @@ def test_references_are_kept_until_they_are_resolved(monkeypatch: pytest.MonkeyP
     found = resolve_env(config.plain())
     assert found["label"] == "xhunter2y" and found["data"]["root"] == "a b"
     assert found["optimizer"] == config.optimizer
-    assert referenced_variables(config.plain()) == {"PW": "hunter2"}
+    assert find_variables(config.plain()) == {"PW": "hunter2"}
 
 
 @pytest.mark.parametrize("override", ["label=${oc.env:NOT_THERE}", "label='${oc.env:not-a-name}'"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.data import index as module
-from frostline.data.index import DataIndex, digests, read_index
+from frostline.data.index import DataIndex, read_digests, read_index
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +78,13 @@ def test_a_change_is_noticed_however_it_is_hidden(
     tmp_path: Path, files: list[str], change: Callable[[Path], object]
 ) -> None:
     index = DataIndex(tmp_path / "index", "data")
-    before = digests(index, files)
+    before = read_digests(index, files)
     time.sleep(0.02)  # beyond a tick of the file system's clock
     change(Path(files[2]))
     again = DataIndex(tmp_path / "index", "data")
-    after = digests(again, files)
+    after = read_digests(again, files)
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False, True, True]
-    assert after == digests(DataIndex(), files)
+    assert after == read_digests(DataIndex(), files)
 
 
 def test_a_file_that_changed_just_before_it_was_read_is_read_again(
@@ -152,7 +152,7 @@ def test_what_is_no_file_is_named_and_never_opened(tmp_path: Path, files: list[s
     pipe = tmp_path / "data" / "pipe.png"
     os.mkfifo(pipe)
     index = DataIndex(tmp_path / "index", "data")
-    assert digests(index, [str(pipe), str(tmp_path), str(tmp_path / "gone")])[0] == "is a pipe, not a file"
+    assert read_digests(index, [str(pipe), str(tmp_path), str(tmp_path / "gone")])[0] == "is a pipe, not a file"
     assert index.path is None or not read_index(index.path)
 
 

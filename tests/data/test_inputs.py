@@ -9,17 +9,17 @@ from torch import Tensor
 from frostline.data.inputs import (
     Inputs,
     Ragged,
-    chunks,
     count,
     equals,
-    item_shape,
-    items_of,
+    find_item_shape,
+    list_tensors,
     map_tensors,
     map_values,
     pad_sequences,
-    real_of,
-    tensors_of,
-    values_of,
+    split_batch,
+    split_items,
+    take_real,
+    take_values,
 )
 
 LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=6)
@@ -36,9 +36,9 @@ def test_a_batch_of_sequences_holds_each_as_it_is(lengths: list[int]) -> None:
     each = sequences(lengths)
     batch = pad_sequences(each)
     assert batch.values.shape == (len(each), max(lengths), 3) and batch.lengths.tolist() == lengths
-    assert all(map(torch.equal, items_of(batch), each)) and torch.equal(batch.real, torch.cat(each))
+    assert all(map(torch.equal, split_items(batch), each)) and torch.equal(batch.real, torch.cat(each))
     assert not batch.values[~batch.mask].any()
-    assert count(batch) == len(each) and item_shape(batch) == (3,)
+    assert count(batch) == len(each) and find_item_shape(batch) == (3,)
     for mean, sequence in zip(batch.mean(), each, strict=True):
         assert torch.allclose(mean, sequence.mean(dim=0))
 
@@ -60,10 +60,12 @@ def test_samples_are_taken_by_their_places(lengths: list[int], data: st.DataObje
 
 @pytest.mark.parametrize("batch", [torch.rand(5, 3, 2), pad_sequences(sequences([3, 1, 2, 5, 4]))])
 def test_what_is_asked_of_any_batch(batch: Inputs) -> None:
-    assert count(batch) == 5 and [count(part) for part in chunks(batch, 2)] == [2, 2, 1]
+    assert count(batch) == 5 and [count(part) for part in split_batch(batch, 2)] == [2, 2, 1]
     doubled = map_values(lambda values: values * 2, batch)
-    assert torch.equal(values_of(doubled), values_of(batch) * 2) and torch.equal(real_of(doubled), real_of(batch) * 2)
-    assert tensors_of(doubled)[1:] == tensors_of(batch)[1:], "lengths are left alone"
+    assert torch.equal(take_values(doubled), take_values(batch) * 2) and torch.equal(
+        take_real(doubled), take_real(batch) * 2
+    )
+    assert list_tensors(doubled)[1:] == list_tensors(batch)[1:], "lengths are left alone"
     moved = map_tensors(torch.clone, batch)
     assert equals(moved, batch) and not equals(doubled, batch) and type(moved) is type(batch)
 

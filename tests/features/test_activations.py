@@ -6,7 +6,7 @@ import pytest
 import torch
 from tests.sequences import WIDTH, sequences, tiny
 
-from frostline.backbones.cuts import find_cuts, prefix
+from frostline.backbones.cuts import find_cuts, make_prefix
 from frostline.data.inputs import Ragged, pad_sequences
 from frostline.data.order import Share
 from frostline.features.activations import Activations, sort_outputs
@@ -28,7 +28,7 @@ def test_an_entry_holds_real_frames_alone_and_gives_them_back(tmp_path: Path) ->
     }
     chosen = torch.tensor([3, 88, 17, 41])
     with torch.inference_mode():
-        live = prefix(backbone, ["block2", "features"])(split.inputs(chosen, 0))
+        live = make_prefix(backbone, ["block2", "features"])(split.inputs(chosen, 0))
     found = held.inputs(chosen, 0)
     assert isinstance(found, Ragged) and torch.equal(found.lengths, live[0].lengths)
     torch.testing.assert_close(found.values[found.mask], live[0].values[live[0].mask])

@@ -17,22 +17,22 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests import configs
 from tests.data.sounds import folders
 from tests.sequences import sequences, tiny
 from torch import Tensor, distributed, nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import Cut, find_cuts, prefix
+from frostline.backbones.cuts import Cut, find_cuts, make_prefix
 from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Ragged
 from frostline.data.order import WINDOW
 from frostline.errors import UserError
 from frostline.features.cache import Store
 from frostline.features.prefix import BATCH, LENGTH, PrefixCache
-from frostline.ranks.collectives import Group
+from frostline.ranks.collectives import Ranks
 from frostline.runs.build import Builder
 
 
@@ -45,7 +45,7 @@ def nothing_goes_on() -> Iterator[None]:
 def simple(backbone: Backbone, data: DataModule, split: str, view: int, cuts: list[Cut], parts: int) -> list[list[str]]:
     """Return the SHA-256 of each part at each cut, by a loop that does one thing after the other."""
     samples = data.splits[split]
-    network = prefix(backbone, [cut.name for cut in cuts]).eval()
+    network = make_prefix(backbone, [cut.name for cut in cuts]).eval()
     windows = torch.arange(len(samples)).split(BATCH * (1 if samples.lengths is None else WINDOW))
     each, found = -(-len(windows) // parts), []
     for part in range(parts):
@@ -80,11 +80,15 @@ def written(root: Path, cuts: list[Cut]) -> list[list[str]]:
     return [[entries[cut.name][part]["sha256"] for cut in cuts] for part in range(len(entries[cuts[0].name]))]
 
 
-@pytest.mark.parametrize("options", [{}, {"memory_gb": 0.0}, {"augment": Light(), "views": 2}, {"workers": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"memory_gb": 0.0}, {"augment": configs.make("augment/light"), "views": 2}, {"workers": 1}]
+)
 def test_images_come_to_the_bytes_of_a_simple_loop(make: Any, tmp_path: Path, options: dict[str, Any]) -> None:
     backbone = make()
     pictures(tmp_path / "data", 40)
-    data = ImageFolder(str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options)
+    data = configs.make(
+        "data/imagefolder", root=str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options
+    )
     cuts, view = find_cuts(backbone, 32)[1::4], int(options.get("views", 1)) - 1
     PrefixCache(Store(tmp_path / "cache"), backbone, data).fill("train", view, cuts)
     assert written(tmp_path / "cache", cuts) == simple(backbone, data, "train", view, cuts, 1)
@@ -112,7 +116,7 @@ def fill(rank: int, folder: str) -> None:
     """Be one of two ranks that fill a cache together."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     backbone = tiny()
-    cache = PrefixCache(Store(Path(folder) / "cache"), backbone, sequences(count=600), group=Group(rank, 2))
+    cache = PrefixCache(Store(Path(folder) / "cache"), backbone, sequences(count=600), ranks=Ranks(rank, 2))
     cache.fill("train", 0, find_cuts(backbone, 6))
     distributed.destroy_process_group()
 
@@ -158,7 +162,7 @@ def pictures(root: Path, count: int) -> None:
 def files(root: Path, backbone: Backbone, count: int = 100) -> ImageFolder:
     """Return images that are decoded batch by batch."""
     pictures(root, count)
-    return ImageFolder(str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
+    return configs.make("data/imagefolder", root=str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
 
 
 def test_an_image_that_breaks_meanwhile_is_named_and_leaves_nothing(make: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
 from frostline.features.policy import Choice, choose_cut
-from frostline.units import size
+from frostline.units import format_bytes
 
 SAMPLES = 1000
 UNTRAINED = st.lists(
@@ -81,6 +81,6 @@ def test_a_choice_is_exact_fits_and_pays(
     if choice.cut is not None:
         assert choice.cut.parameters and not choice.cut.parameters & train
         assert choice.cut.bytes * samples <= most
-        assert size(choice.cut.bytes * samples) in choice.reason
+        assert format_bytes(choice.cut.bytes * samples) in choice.reason
     if all(not cut.parameters or cut.parameters & train for cut in cuts):
         assert choice.reason == "nothing below the first trainable layer is frozen"

@@ -15,11 +15,11 @@ from tests.views import serve
 from torch import nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.cuts import find_cuts, prefix, suffix
+from frostline.backbones.cuts import find_cuts, make_prefix, make_suffix
 from frostline.data.base import DataModule
 from frostline.features.cache import CONTENT, MANIFEST, Store
 from frostline.features.prefix import PrefixCache
-from frostline.ranks.collectives import Group
+from frostline.ranks.collectives import Ranks
 
 FULL_DISK = Callable[[int], AbstractContextManager[None]]
 networks = pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_cached_activations_are_those_of_the_live_network(
     for view in (0, 1):
         images = serve(data, indices, view)
         with torch.inference_mode():
-            live = prefix(backbone, [cut.name for cut in cuts])(images)
+            live = make_prefix(backbone, [cut.name for cut in cuts])(images)
             features = backbone.eval()(images)
             for cut, expected in zip(cuts, live, strict=True):
                 cached = held[cut.name].inputs(indices, view)
                 assert cached.shape[1:] == cut.shape and cached.is_contiguous()
                 torch.testing.assert_close(cached, expected.contiguous(), rtol=1e-5, atol=1e-5)
-                torch.testing.assert_close(suffix(backbone, cut.name)(cached), features, rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(make_suffix(backbone, cut.name)(cached), features, rtol=1e-5, atol=1e-5)
     assert not torch.equal(held["features"].inputs(indices, 0), held["features"].inputs(indices, 1))
 
 
@@ -94,7 +94,7 @@ def test_another_run_computes_nothing(make, load, tmp_path: Path) -> None:
     two = PrefixCache(Store(tmp_path), second, load(second, num_per_class=3)).collect("val", cuts[5], [0])
     assert passes.count == 0, "what lies above the cut does not matter"
     with torch.inference_mode():
-        again = suffix(first.eval(), cuts[5].name)(two.inputs(torch.arange(50), 0))
+        again = make_suffix(first.eval(), cuts[5].name)(two.inputs(torch.arange(50), 0))
     torch.testing.assert_close(again, one.inputs(torch.arange(50), 0), rtol=1e-5, atol=1e-5)
 
 
@@ -111,11 +111,11 @@ def test_autograd_takes_what_is_read_or_mapped(make, load, tmp_path: Path, memor
     source = PrefixCache(Store(tmp_path), backbone, data, memory_bytes=memory).collect("train", cut, [0])
     assert mapped(tmp_path) == (memory == 0)
     before = source.inputs(torch.arange(80), 0).clone()
-    suffix(backbone.train(), cut.name)(source.inputs(torch.arange(9), 0)).sum().backward()
+    make_suffix(backbone.train(), cut.name)(source.inputs(torch.arange(9), 0)).sum().backward()
     for name, parameter in backbone.named_parameters():
         assert (parameter.grad is None) == (name in cut.parameters), name
     assert torch.equal(source.inputs(torch.arange(80), 0), before)
-    whole = source.views[0].whole()
+    whole = source.views[0].load_rows()
     whole[0] = 0  # a network may work in place: the file must not follow
     assert Store(tmp_path).verify() == []
 
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_mapped_and_what_does_is_read(make, load, tmp_path:
     both = cache.collect("train", cut, [0, 1])
     maps = Path("/proc/self/maps").read_text()
     assert maps.count(str(tmp_path)) == 1 and cache._left == 0.5 * each
-    live = prefix(backbone, ["features"])
+    live = make_prefix(backbone, ["features"])
     for view in (0, 1):
         (expected,) = live(serve(data, torch.arange(10), view))
         torch.testing.assert_close(both.inputs(torch.arange(10), view), expected, rtol=1e-5, atol=1e-5)
@@ -190,10 +190,10 @@ def test_activations_of_mixed_precision_are_kept_as_they_are(make, load, tmp_pat
 def test_a_rank_by_itself_collects_everything_and_keeps_what_it_used(make, load, tmp_path: Path) -> None:
     backbone = make()
     data, cut = load(backbone), find_cuts(backbone, 32)[-1]
-    expected = PrefixCache(Store(tmp_path), backbone, data).collect("val", cut, [0]).views[0].whole()
-    shared = PrefixCache(Store(tmp_path), backbone, data, max_bytes=1, group=Group(1, 2))
+    expected = PrefixCache(Store(tmp_path), backbone, data).collect("val", cut, [0]).views[0].load_rows()
+    shared = PrefixCache(Store(tmp_path), backbone, data, max_bytes=1, ranks=Ranks(1, 2))
     alone = shared.without_group()
-    assert torch.equal(alone.collect("val", cut, [0]).views[0].whole(), expected)
-    assert shared.group.world == 2 and alone.group.world == 1
+    assert torch.equal(alone.collect("val", cut, [0]).views[0].load_rows(), expected)
+    assert shared.ranks.world == 2 and alone.ranks.world == 1
     alone.without_group().collect("train", cut, [0])
     assert len(Store(tmp_path).entries()) == 2, "what the rank read before stays"

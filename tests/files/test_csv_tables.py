@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frostline.files.csv_tables import CsvWriter, csv_line, guard_cell, read_csv, unguard_cell, write_csv
+from frostline.files.csv_tables import CsvWriter, guard_cell, make_csv_line, read_csv, unguard_cell, write_csv
 
 BYTES = st.characters(codec="utf-8") | st.sampled_from([chr(0xDC00 + byte) for byte in range(0x80, 0x100)])
 """A letter as the name of a file has it: any but halves of characters, which stand for bytes that are no UTF-8."""
@@ -32,7 +32,7 @@ def test_every_text_is_read_back_as_it_was(tmp_path_factory: pytest.TempPathFact
 @given(TEXTS)
 def test_no_spreadsheet_runs_a_cell(value: str) -> None:
     """What a spreadsheet takes for a formula, even after the space that it cuts off, is at most a number."""
-    (cells,) = csv.reader(io.StringIO(csv_line([value]), newline=""))
+    (cells,) = csv.reader(io.StringIO(make_csv_line([value]), newline=""))
     seen = cells[0].strip() if cells else ""
     if seen[:1] in set("=+-@\uff1d\uff0b\uff0d\uff20"):
         assert math.isfinite(float(seen)) or seen[1:].lower() in ("inf", "nan")

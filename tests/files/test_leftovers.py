@@ -16,9 +16,9 @@ from frostline.files.leftovers import (
     FOREIGN_S,
     make_name,
     make_private_folder,
+    name_temporary,
     private_folder,
     sweep,
-    temporary_beside,
     temporary_folder_beside,
 )
 from frostline.launchers.ray.cluster import SESSIONS
@@ -44,8 +44,8 @@ elif how == "cache":
     writer.file.flush()
     die()
 elif how == "prediction":
-    from frostline.commands.predict import destination
-    with destination(place / "labels.csv") as file:
+    from frostline.commands.predict import opening_output
+    with opening_output(place / "labels.csv") as file:
         file.write("half")
         file.flush()
         die()
@@ -71,11 +71,11 @@ def test_what_a_killed_process_left_is_gone_after_the_next_that_writes_there(how
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:
-    code = "import sys, time; from frostline.files.leftovers import temporary_beside; from pathlib import Path\n"
-    code += "temporary_beside(Path(sys.argv[1]) / 'x').touch(); print('ready', flush=True); time.sleep(100)"
+    code = "import sys, time; from frostline.files.leftovers import name_temporary; from pathlib import Path\n"
+    code += "name_temporary(Path(sys.argv[1]) / 'x').touch(); print('ready', flush=True); time.sleep(100)"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "ready\n"
-        temporary_beside(tmp_path / "own").touch()
+        name_temporary(tmp_path / "own").touch()
         sweep(tmp_path)
         assert len(list(tmp_path.iterdir())) == 2
         other.kill()

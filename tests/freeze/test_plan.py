@@ -6,10 +6,11 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make_plan
 
 from frostline.errors import UserError
-from frostline.freeze.plan import Draft, Phase, Plan, Train, arrange, learning_rates, merge, share_epochs
-from frostline.freeze.strategies import bias_only, chain_thaw, gradual, lp_ft, norm_only
+from frostline.freeze.plan import Draft, Phase, Plan, Train, arrange, find_rate_scales, merge, share_epochs
+from frostline.freeze.strategies import bias_only, norm_only
 
 GROUPS = ("stem", "stage1", "stage2")
 NAMES = {
@@ -108,12 +109,12 @@ def test_early_phases_live_longest_when_merged() -> None:
 
 
 def test_head_only() -> None:
-    assert [phase.head_only for phase in lp_ft(GROUPS, 4).phases] == [True, False]
-    assert not chain_thaw(GROUPS, 5).phases[1].head_only
+    assert [phase.head_only for phase in make_plan("lp_ft", GROUPS, 4).phases] == [True, False]
+    assert not make_plan("chain_thaw", GROUPS, 5).phases[1].head_only
 
 
 def test_plan_is_frozen_and_whole() -> None:
-    plan = gradual(GROUPS, 8)
+    plan = make_plan("gradual", GROUPS, 8)
     with pytest.raises(AttributeError):
         plan.groups = ()  # type: ignore[misc]
     with pytest.raises(AssertionError):
@@ -130,7 +131,7 @@ def test_plan_is_frozen_and_whole() -> None:
 
 def test_rates_of_whole_groups() -> None:
     phase = Phase("a", 1, {"stage1": Train(0.5), "stage2": Train(0.1), "head": Train()})
-    assert learning_rates(phase, NAMES, KINDS) == {
+    assert find_rate_scales(phase, NAMES, KINDS) == {
         "stage1.conv.weight": 0.5,
         "stage1.conv.bias": 0.5,
         "stage2.fc.weight": 0.1,
@@ -143,8 +144,8 @@ def test_rates_of_whole_groups() -> None:
 
 def test_rates_of_norms_and_biases() -> None:
     norm, bias = norm_only(GROUPS, 1).phases[0], bias_only(GROUPS, 1).phases[0]
-    assert learning_rates(norm, NAMES, KINDS) == dict.fromkeys(NORMS, 1.0)
-    assert set(learning_rates(bias, NAMES, KINDS)) == {
+    assert find_rate_scales(norm, NAMES, KINDS) == dict.fromkeys(NORMS, 1.0)
+    assert set(find_rate_scales(bias, NAMES, KINDS)) == {
         "stem.bn.bias",
         "stage1.conv.bias",
         "stage2.fc.bias",
@@ -153,18 +154,18 @@ def test_rates_of_norms_and_biases() -> None:
 
 
 def test_a_head_alone_trains_nothing_of_the_backbone() -> None:
-    assert learning_rates(Phase("a", 1, {"head": Train()}), NAMES, KINDS) == {}
+    assert find_rate_scales(Phase("a", 1, {"head": Train()}), NAMES, KINDS) == {}
 
 
 def test_a_kind_that_matches_nothing_is_named() -> None:
     plain = {"stem": ["conv.weight"], "stage1": ["fc.weight"], "stage2": ["out.weight"]}
     kinds = {"all": {name for names in plain.values() for name in names}, "norm": set(), "bias": set()}
     with pytest.raises(UserError, match="phase 'bias' trains the bias parameters of stem, stage1, stage2, but"):
-        learning_rates(bias_only(GROUPS, 1).phases[0], plain, kinds)
+        find_rate_scales(bias_only(GROUPS, 1).phases[0], plain, kinds)
     with pytest.raises(UserError, match="phase 'norm' trains the normalisation parameters of stem"):
-        learning_rates(norm_only(GROUPS, 1).phases[0], plain, kinds)
+        find_rate_scales(norm_only(GROUPS, 1).phases[0], plain, kinds)
 
 
 def test_a_kind_that_the_network_does_not_have_is_refused_with_those_that_it_has() -> None:
     with pytest.raises(UserError, match=r"phase 'a': stem.kind: 'conv' is not known; choose one of: all, bias, norm"):
-        learning_rates(Phase("a", 1, {"stem": Train(kind="conv")}), NAMES, KINDS)
+        find_rate_scales(Phase("a", 1, {"stem": Train(kind="conv")}), NAMES, KINDS)

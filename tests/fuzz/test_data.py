@@ -25,7 +25,7 @@ from frostline.config.schema import Run
 from frostline.data.base import DataModule
 from frostline.data.inputs import count
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.results.store import run_id
 from frostline.runs.build import Builder
 
@@ -73,7 +73,7 @@ def in_time() -> Iterator[None]:
 def prepared(*given: str) -> tuple[Run, Backbone]:
     """Return a config, of which what names the data set is still to be filled in, and its backbone."""
     config = resolve(compose("run", list(given)))
-    return config, Builder().network(config)[0]
+    return config, Builder().make_network(config)[0]
 
 
 def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
@@ -84,7 +84,7 @@ def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
         with in_time():
             name = run_id(config)
             builder = Builder()
-            found = builder.data(config, backbone, builder.task(config))
+            found = builder.make_data(config, backbone, builder.make_task(config))
             for split in SPLITS:
                 served = sum(count(batch["inputs"]) for batch in found.loader(split, shuffle=False))
                 assert served == len(found.splits[split])
@@ -96,7 +96,7 @@ def read(given: list[str], outputs: Path, **data: object) -> DataModule | str:
 
 def check_sentence(error: UserError) -> str:
     """Return what the program prints of an error, after a look whether that is one sentence."""
-    said = printable(str(error))
+    said = escape_unprintable(str(error))
     assert len(said.splitlines()) == 1 and len(said) < 5000 and "Traceback" not in said, said
     return said
 

@@ -20,13 +20,13 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.ranks import collectives as module
-from frostline.ranks.collectives import ALONE, FOREVER, Group, check_alike, check_shared, form_group, open_channel
-from frostline.ranks.place import find_place, loopback, meet_by_address, meet_by_file, rank_variables
+from frostline.ranks.collectives import ALONE, FOREVER, Ranks, check_alike, check_shared, form_group, open_channel
+from frostline.ranks.place import find_loopback, find_place, meet_by_address, meet_by_file, rank_variables
 
 WORLD = 3
 
 
-def join(rank: int, meeting: str, timeout: float) -> Group:
+def join(rank: int, meeting: str, timeout: float) -> Ranks:
     """Become one of the ranks whose collectives of training have so many seconds."""
     os.environ |= rank_variables("run", rank, rank, WORLD, WORLD, 0, meeting)
     limit = timedelta(seconds=timeout)
@@ -39,25 +39,27 @@ def exchange(rank: int, meeting: str) -> None:
     """Be one rank, and check what each function returns on it."""
     group = join(rank, meeting, 60)
     assert group.leads == (rank == 0)
-    assert group.total(torch.tensor([rank, 1])).tolist() == [3, WORLD]
-    assert group.all(True) and not group.all(rank != 1)
-    assert group.each({"rank": rank, "text": "x" * rank}) == [{"rank": n, "text": "x" * n} for n in range(WORLD)]
-    assert group.first(f"of {rank}") == "of 0" and group.first(0.1 + 0.2) == 0.1 + 0.2
-    assert group.same(torch.full((2, 1), bool(rank))).tolist() == [[False]] * 2 + [[True]] * 4
-    assert group.same(torch.zeros(0, 3)).shape == (0, 3)
+    assert group.add_up(torch.tensor([rank, 1])).tolist() == [3, WORLD]
+    assert group.holds_everywhere(True) and not group.holds_everywhere(rank != 1)
+    assert group.gather_values({"rank": rank, "text": "x" * rank}) == [
+        {"rank": n, "text": "x" * n} for n in range(WORLD)
+    ]
+    assert group.take_first(f"of {rank}") == "of 0" and group.take_first(0.1 + 0.2) == 0.1 + 0.2
+    assert group.gather_tensors(torch.full((2, 1), bool(rank))).tolist() == [[False]] * 2 + [[True]] * 4
+    assert group.gather_tensors(torch.zeros(0, 3)).shape == (0, 3)
     check_rows(group)
     check_copy(group)
     group.wait()
 
 
-def check_rows(group: Group) -> None:
+def check_rows(group: Ranks) -> None:
     """Rows come to rank 0 alone, whoever has some."""
     rank = group.rank
 
     def gathered(value: Tensor) -> Tensor:
-        found = group.rows(value)
+        found = group.gather_rows(value)
         assert rank == 0 or (len(found) == 0 and found.dtype == value.dtype)
-        return group.first([found.tolist(), str(found.dtype)])
+        return group.take_first([found.tolist(), str(found.dtype)])
 
     own = torch.full((rank, 2), float(rank))  # the first rank has none
     assert gathered(own) == [[[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]], "torch.float32"]
@@ -73,7 +75,7 @@ def check_rows(group: Group) -> None:
     ]
 
 
-def check_copy(group: Group) -> None:
+def check_copy(group: Ranks) -> None:
     """What is overwritten stays what it was, dtype and layout too, on every rank in its own."""
     expected = torch.arange(24.0).view(1, 2, 3, 4)
     layout = torch.channels_last if group.rank == 1 else torch.contiguous_format
@@ -102,7 +104,7 @@ def wait_long(rank: int, meeting: str) -> None:
     while len(list(here.glob("* is here"))) < WORLD:
         time.sleep(0.01)
     group = join(rank, meeting, SHORT_S)
-    for exchange in (group.wait, lambda: group.copy(torch.ones(2)), lambda: group.rows(torch.ones(2, 3))):
+    for exchange in (group.wait, lambda: group.copy(torch.ones(2)), lambda: group.gather_rows(torch.ones(2, 3))):
         if group.leads:
             time.sleep(LONG_S)
         exchange()
@@ -110,14 +112,17 @@ def wait_long(rank: int, meeting: str) -> None:
         time.sleep(LONG_S + SHORT_S)
         return
     with pytest.raises(RuntimeError, match="timed out"):  # in a step nobody is waited for as long
-        group.all(True, group.step_patience)
+        group.holds_everywhere(True, group.step_patience)
     with pytest.raises(RuntimeError, match="Timed out|Connection closed"):
         distributed.all_reduce(torch.ones(1))
 
 
 def run_ranks(function: str, folder: Path) -> None:
     """Let three processes be the ranks that a function of this file says."""
-    code = f"import sys; from test_collectives import {function}; {function}(int(sys.argv[1]), sys.argv[2])"
+    code = (
+        "import sys; from frostline.processes.lifetime import exit_process; "
+        f"from test_collectives import {function}; {function}(int(sys.argv[1]), sys.argv[2]); exit_process(0)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
@@ -141,22 +146,22 @@ def test_ranks_wait_for_the_first_longer_than_a_collective_of_training_may_take(
 
 def test_a_rank_alone_gets_back_what_it_gave() -> None:
     value = torch.arange(6).view(3, 2)
-    assert ALONE.leads and ALONE.all(True) and not ALONE.all(False)
-    assert torch.equal(ALONE.rows(value), value) and torch.equal(ALONE.total(value), value)
-    assert ALONE.each({"a": 1}) == [{"a": 1}] and ALONE.first(None) is None
+    assert ALONE.leads and ALONE.holds_everywhere(True) and not ALONE.holds_everywhere(False)
+    assert torch.equal(ALONE.gather_rows(value), value) and torch.equal(ALONE.add_up(value), value)
+    assert ALONE.gather_values({"a": 1}) == [{"a": 1}] and ALONE.take_first(None) is None
 
 
-class Told(Group):
+class Told(Ranks):
     """The first rank of two, told what the other one says."""
 
     def __init__(self, other: Any):
         super().__init__(0, 2)
         object.__setattr__(self, "other", other)
 
-    def each(self, content: Any) -> list[Any]:
+    def gather_values(self, content: Any) -> list[Any]:
         return [content, self.other]  # type: ignore[attr-defined]
 
-    def total(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
+    def add_up(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
         return value
 
 
@@ -204,7 +209,7 @@ def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interface_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", loopback())
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", find_loopback())
     distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:
         monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere0")

@@ -11,12 +11,13 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from tests import configs
 
-from frostline.backbones.chains.speech import INSTALL, PACKAGE, RELEASE, voice_encoder
+from frostline.backbones.chains.speech import INSTALL, PACKAGE, RELEASE
 from frostline.commands import main
 from frostline.commands.doctor import EXTRAS
-from frostline.config.compose import groups
-from frostline.config.schema import conf_dir
+from frostline.config.compose import list_groups
+from frostline.config.schema import find_conf_dir
 from frostline.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -154,9 +155,9 @@ def test_doctor_names_what_is_missing_and_the_command_that_gets_it(
 
 def test_doctor_says_of_each_data_set_where_it_comes_from(doctor: Doctor) -> None:
     (line,) = [line for line in doctor().splitlines() if "downloaded on first use" in line and "cifar10" in line]
-    downloaded = {name for name in groups()["data"] if re.search(rf"\b{name}\b", line)}
-    for name in groups()["data"]:
-        text = (conf_dir() / "data" / f"{name}.yaml").read_text()
+    downloaded = {name for name in list_groups()["data"] if re.search(rf"\b{name}\b", line)}
+    for name in list_groups()["data"]:
+        text = (find_conf_dir() / "data" / f"{name}.yaml").read_text()
         assert (name in downloaded) == ("_published" in text or "download:" in text), name
 
 
@@ -176,7 +177,7 @@ def test_weights_that_are_not_the_packages_are_refused(
         (tmp_path / PACKAGE / "pretrained.pt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.weights: \S*pretrained\.pt is not the file of resemblyzer==0\.1"):
-        voice_encoder()
+        configs.make("backbone/voice_encoder")
     assert f"{INSTALL} --force-reinstall" in doctor()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_lightning.plugins.precision import MixedPrecision
 
-from frostline.launchers.dispatch import environment
+from frostline.launchers.dispatch import make_environment
 from frostline.ranks.numerics import SETTINGS, describe_numerics, make_autocast, restore_numerics, set_numerics
 
 NODES = [
@@ -69,9 +69,9 @@ def test_what_decides_the_numbers_is_in_the_name_and_the_default_is_as_it_was() 
 
 
 def test_every_worker_has_what_cublas_reads_once_unless_the_user_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert environment(1)["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert make_environment(1)["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     set_numerics({})
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     set_numerics({"deterministic": True})
-    assert environment(1)["CUBLAS_WORKSPACE_CONFIG"] == os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+    assert make_environment(1)["CUBLAS_WORKSPACE_CONFIG"] == os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"

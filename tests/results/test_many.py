@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline.results.record import Cost, Record, versions
+from frostline.results.record import Cost, Record, read_versions
 
 COUNT = 10_000
 SECONDS = 2.0
@@ -44,7 +44,7 @@ def realistic(tmp_path: Path) -> str:
             },
             "freeze": {"_target_": "frostline.freeze.strategies.last_k", "k": 2},
         },
-        versions=versions(),
+        versions=read_versions(),
         git={"commit": "0" * 40, "dirty": False},
         data={"fingerprint": "0" * 64, "counts": {"train": 200, "val": 359, "test": 359}, "classes": names},
         backbone={"name": "efficientnet_lite0", "fingerprint": "0" * 64},

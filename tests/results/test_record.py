@@ -6,7 +6,7 @@ from pathlib import Path
 
 from frostline.files.atomic import MOST_BYTES
 from frostline.results.loading import load_record
-from frostline.results.record import Record, git_state, versions
+from frostline.results.record import Record, read_git_state, read_versions
 from frostline.runs.outcome import MOST_CLASSES
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -30,12 +30,12 @@ def test_a_record_comes_back_and_numbers_that_are_none_become_null(tmp_path: Pat
 
 
 def test_versions_name_what_decides_a_result() -> None:
-    found = versions()
+    found = read_versions()
     assert {"python", "torch", "timm", "pytorch-lightning", "numpy"} <= set(found) and all(found.values())
 
 
 def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
-    assert git_state(tmp_path) is None
+    assert read_git_state(tmp_path) is None
 
     def git(*words: str) -> str:
         identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
@@ -48,9 +48,9 @@ def test_git_knows_commit_and_cleanness(tmp_path: Path) -> None:
     git("add", "file")
     git("commit", "-q", "-m", "first")
     commit = git("rev-parse", "HEAD").strip()
-    assert git_state(tmp_path) == {"commit": commit, "dirty": False}
+    assert read_git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "file").write_text("two")
-    assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+    assert read_git_state(tmp_path) == {"commit": commit, "dirty": True}
 
 
 def test_a_record_of_as_many_classes_as_may_be_is_small_enough_to_be_read(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.configs import plain_run
 
 from frostline.config.schema import Run
-from frostline.data.content import data_files
+from frostline.data.content import list_data_files
 from frostline.data.folders import read_folder
 from frostline.results.store import ID, read_record, run_folder, run_id
 
@@ -296,4 +296,5 @@ def test_a_module_without_a_source_is_no_accident(config: Run, monkeypatch: pyte
 
 def test_one_reader_lists_for_the_run_and_for_its_id(config: Run, photos: Path) -> None:
     found = read_folder(str(photos), symlinks=False)
-    assert data_files(config.data) == [*zip(found.splits["train"].names, found.splits["train"].content, strict=True)]
+    train = found.splits["train"]
+    assert list_data_files(config.data) == [*zip(train.names, train.content, strict=True)]

@@ -10,10 +10,10 @@ from tests.tiny import RUN
 
 from frostline.config.compose import compose, resolve
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.ranks.collectives import ALONE, Group
+from frostline.ranks.collectives import ALONE, Ranks
 from frostline.ranks.machine import describe_machine
 from frostline.results.loading import load_record
-from frostline.runs.costs import Costs, forget_peak_memory, peak_memory
+from frostline.runs.costs import Costs, forget_peak_memory, read_peak_memory
 
 PLAN = Plan((Phase("head", 2, {"head": Train(1.0, "all")}),), ("stem",))
 SAMPLES = {"train": 4, "val": 2, "test": 2}
@@ -21,37 +21,37 @@ CPU = torch.device("cpu")
 LARGE = 10**15
 
 
-class Beside(Group):
+class Beside(Ranks):
     """Rank 0 of two, the other of which took more memory."""
 
-    def each(self, content: Any) -> list[Any]:
+    def gather_values(self, content: Any) -> list[Any]:
         return [content, LARGE if isinstance(content, int) else content]
 
 
 def test_the_peak_is_of_this_run_even_in_a_warm_process() -> None:
     forget_peak_memory()
-    before = peak_memory()
+    before = read_peak_memory()
     blocks = [torch.ones(10_000) for _ in range(5000)]  # 200 MB in pieces that the C library would keep
-    high = peak_memory()
+    high = read_peak_memory()
     blocks.clear()
     forget_peak_memory()
-    if peak_memory() == high:
+    if read_peak_memory() == high:
         pytest.skip("this system does not let a process reset its peak")
     assert high > before + 150e6
-    assert peak_memory() < before + 50e6
+    assert read_peak_memory() < before + 50e6
 
 
 def test_the_peak_is_that_of_the_rank_that_took_most_in_any_sitting() -> None:
-    first = Costs(PLAN, SAMPLES, group=Beside(0, 2))
+    first = Costs(PLAN, SAMPLES, ranks=Beside(0, 2))
     first.charge(0)
     costs = Costs(PLAN, SAMPLES)
     costs.load(json.loads(json.dumps(first.state())))  # as a checkpoint gives it back
     costs.charge(1)
-    assert costs.total().peak_host_bytes == costs.total().peak_device_bytes == LARGE
+    assert costs.add_up().peak_host_bytes == costs.add_up().peak_device_bytes == LARGE
     alone = Costs(PLAN, SAMPLES)
     alone.charge(0)
-    assert 0 < alone.total().peak_host_bytes < LARGE
-    assert torch.cuda.is_available() or alone.total().peak_device_bytes == 0
+    assert 0 < alone.add_up().peak_host_bytes < LARGE
+    assert torch.cuda.is_available() or alone.add_up().peak_device_bytes == 0
 
 
 def test_a_run_that_went_on_elsewhere_says_where_it_was_before() -> None:

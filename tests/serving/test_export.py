@@ -143,7 +143,7 @@ def test_an_export_that_is_not_the_same_is_not_left_behind(
     image_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(model: Restored, folder: Path) -> formats.Part:
-        part = formats.safetensors(model, folder)
+        part = formats.write_safetensors(model, folder)
         state = {name: tensor + 0.01 for name, tensor in model.head.state_dict().items()}
         model.head.load_state_dict(state)
         return part

@@ -153,7 +153,7 @@ def test_a_strangers_checkpoint_is_refused_in_a_sentence(
     """Promise 44: no prediction is made of weights that are no numbers."""
     run = shutil.copytree(image_run, tmp_path / "run")
     checkpoints = Checkpoints(run / "checkpoints")
-    state = checkpoints.best()
+    state = checkpoints.load_best()
     assert state is not None
     change(state)
     checkpoints.save(99, state, best=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.files.shapes import check_shape
-from frostline.tasks.declarations import DECLARATIONS, METRICS, SHAPE, Declaration, Metric, declaration_of
+from frostline.tasks.declarations import DECLARATIONS, METRICS, SHAPE, Declaration, Metric, find_declaration
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 
@@ -61,8 +61,8 @@ def test_a_form_of_predictions_that_is_not_known_is_none() -> None:
 
 
 def test_tasks_are_found_by_their_targets() -> None:
-    assert declaration_of("frostline.tasks.ctc.Ctc") is DECLARATIONS["ctc"]
-    assert declaration_of("mine.Ctc") is None
+    assert find_declaration("frostline.tasks.ctc.Ctc") is DECLARATIONS["ctc"]
+    assert find_declaration("mine.Ctc") is None
 
 
 def test_of_a_score_that_is_not_declared_only_the_name_is_known() -> None:

@@ -10,7 +10,7 @@ from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run, find_monitor
 from frostline.errors import UserError
-from frostline.results.loading import declaration_in
+from frostline.results.loading import read_declaration
 from frostline.tasks.declarations import Metric
 
 SOURCE = """
@@ -44,7 +44,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """The config of a run of the task, which lies in a module and a YAML file of the user's."""
     (tmp_path / "cautious_task.py").write_text(SOURCE)
     (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "conf" / "task" / "cautious.yaml").write_text("_target_: cautious_task.Cautious\n")
+    (tmp_path / "conf" / "task" / "cautious.yaml").write_text(
+        "_target_: cautious_task.Cautious\nlabel_smoothing: 0.0\nclass_weights: null\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(VARIABLE, "")
     allow(["cautious_task"])
@@ -57,7 +59,7 @@ def test_a_run_is_judged_by_what_its_task_declares(config: Run) -> None:
     record, folder = finished(config)
     regrets = [float(row["val/regret"]) for row in rows(folder / "metrics.csv")]
     assert len(set(regrets)) > 1 and record["metrics"]["val"]["regret"] == min(regrets), "the least is the best"
-    assert declaration_in(record).metric("regret") == find_monitor(config)
+    assert read_declaration(record).metric("regret") == find_monitor(config)
     assert find_monitor(config) == Metric("regret", "mean regret", lower_is_better=True, low=0.0, high=1.0)
 
 

@@ -46,7 +46,7 @@ def state(epoch):
     return {"epoch": epoch, "weights": torch.full((500_000,), float(epoch))}
 
 def check(least, most):
-    found = Checkpoints(checkpoints.folder).latest()
+    found = Checkpoints(checkpoints.folder).load_latest()
     epoch = -1 if found is None else found["epoch"]
     assert least <= epoch <= most, (least, epoch, most)
     assert found is None or torch.equal(found["weights"], state(epoch)["weights"]), epoch
@@ -129,15 +129,15 @@ def files(folder: Path) -> list[str]:
 
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "new" / "folder")
-    assert checkpoints.latest() is None and checkpoints.best() is None
+    assert checkpoints.load_latest() is None and checkpoints.load_best() is None
     for epoch in range(6):
         checkpoints.save(epoch, state(epoch), best=epoch in (0, 2))
     expected = [f"epoch-{epoch:05d}.safetensors" for epoch in (2, 4, 5)] + [MANIFEST]
     assert files(checkpoints.folder) == expected
-    best, latest = checkpoints.best(), Checkpoints(checkpoints.folder).latest()
+    best, latest = checkpoints.load_best(), Checkpoints(checkpoints.folder).load_latest()
     assert best is not None and best["epoch"] == 2 and latest is not None and latest["epoch"] == 5
     checkpoints.clear()
-    assert files(checkpoints.folder) == [] and checkpoints.latest() is None
+    assert files(checkpoints.folder) == [] and checkpoints.load_latest() is None
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -157,12 +157,12 @@ def test_a_damaged_newest_one_is_said_and_passed_over(
         checkpoints.save(epoch, state(epoch), best=epoch == 2)
     damage(tmp_path / "epoch-00002.safetensors")
     with caplog.at_level(logging.WARNING):
-        latest = checkpoints.latest()
+        latest = checkpoints.load_latest()
     assert latest is not None and latest["epoch"] == 1
     assert "epoch-00002.safetensors is damaged or missing; falling back" in caplog.text
-    assert checkpoints.best() is None, "the best one is never replaced by another in silence"
+    assert checkpoints.load_best() is None, "the best one is never replaced by another in silence"
     checkpoints.save(2, state(2), best=True)
-    best = checkpoints.best()
+    best = checkpoints.load_best()
     assert best is not None and best["epoch"] == 2
 
 
@@ -172,7 +172,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     for text in ("", "[]", '{"saved', "{}", "null"):
         (tmp_path / MANIFEST).write_text(text)
         with pytest.raises(UserError, match=f"{MANIFEST} is damaged.*force=true"):
-            checkpoints.latest()
+            checkpoints.load_latest()
     assert (tmp_path / "epoch-00000.safetensors").exists()
 
 
@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_earlier_ones_and_names_the_file(tmp_path: Path, 
     with full_disk(most), pytest.raises(OSError, match="too large while writing a checkpoint.*epoch-00003.safetensors"):
         checkpoints.save(3, state(3), best=True)
     assert {name: sha256_file(tmp_path / name) for name in files(tmp_path)} == before
-    latest = checkpoints.latest()
+    latest = checkpoints.load_latest()
     assert latest is not None and latest["epoch"] == 2
 
 
@@ -234,7 +234,7 @@ def test_a_pickle_is_refused_and_never_runs(tmp_path: Path, kind: str) -> None:
         torch.save({"state": Canary(canary)}, path)
     row = {"epoch": 0, "file": path.name, "sha256": sha256_file(path), "best": True}
     write_json(tmp_path / MANIFEST, {"saved": [row]})
-    for load in (Checkpoints(tmp_path).latest, Checkpoints(tmp_path).best, lambda: decode(path)):
+    for load in (Checkpoints(tmp_path).load_latest, Checkpoints(tmp_path).load_best, lambda: decode(path)):
         with pytest.raises(UserError, match="epoch-00000.safetensors is not a Frostline checkpoint"):
             load()
     assert not canary.exists()

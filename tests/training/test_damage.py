@@ -37,7 +37,7 @@ def row(**changes: Any) -> dict[str, Any]:
 )
 def test_a_manifest_of_any_other_shape_is_damaged(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    for act in (Checkpoints(tmp_path).best, Checkpoints(tmp_path).latest, Checkpoints(tmp_path).paused):
+    for act in (Checkpoints(tmp_path).load_best, Checkpoints(tmp_path).load_latest, Checkpoints(tmp_path).load_pause):
         with pytest.raises(UserError, match=r"manifest\.json is damaged"):
             act()
 
@@ -49,7 +49,7 @@ def test_a_manifest_leads_to_files_beside_it_alone(tmp_path: Path, name: str) ->
     (tmp_path / "file").write_bytes(encode({"epoch": 0}))
     listed = row(file=name.replace("ABSOLUTE", str(tmp_path / "file")), sha256=sha256_file(tmp_path / "file"))
     write_json(tmp_path / "checkpoints" / "manifest.json", {"saved": [listed]})
-    assert Checkpoints(tmp_path / "checkpoints").best() is None
+    assert Checkpoints(tmp_path / "checkpoints").load_best() is None
 
 
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
@@ -59,12 +59,12 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
         checkpoints.save(epoch, {"epoch": epoch}, best=epoch == 1)
     (tmp_path / "epoch-00001.safetensors").unlink()
     os.mkfifo(tmp_path / "epoch-00001.safetensors")
-    assert checkpoints.best() is None
-    assert checkpoints.latest() == {"epoch": 0}
+    assert checkpoints.load_best() is None
+    assert checkpoints.load_latest() == {"epoch": 0}
     (tmp_path / "manifest.json").unlink()
     os.mkfifo(tmp_path / "manifest.json")
     with pytest.raises(UserError, match=r"manifest\.json is damaged .*is a pipe, not a file"):
-        checkpoints.latest()
+        checkpoints.load_latest()
 
 
 @pytest.mark.parametrize(

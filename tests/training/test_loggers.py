@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from tests.configs import plain_run
 from tests.extras import need
 
-from frostline.config.schema import Run, conf_dir
+from frostline.config.schema import Run, find_conf_dir
 from frostline.errors import UserError
 from frostline.results.record import Record
 from frostline.runs.experiment import run_experiment
@@ -86,7 +86,7 @@ def test_without_a_logger_nothing_is_added(run: RunOne) -> None:
     assert not (folder / "loggers.json").exists() and (folder / "metrics.csv").exists()
 
 
-@pytest.mark.parametrize("path", sorted((conf_dir() / "logger").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((find_conf_dir() / "logger").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_loggers_config_opens_with_its_command_and_names_its_extra(path: Path) -> None:
     first, second, *_ = path.read_text().splitlines()
     assert first.startswith("# frostline run logger=") and path.stem in first
@@ -143,9 +143,9 @@ def test_a_logger_that_fails_is_left_out_with_one_warning(
     faulty, sound = Faulty(tmp_path / "faulty", call), CSVLogger(str(tmp_path / "sound"))
     both: dict[str, Logger] = {"faulty": faulty, "sound": sound}
     loggers = Loggers(both, tmp_path, {})
-    with caplog.at_level(logging.WARNING), loggers.following(plain_run(seed=0), []):
-        loggers.row({"epoch": 0, "phase": "head", "val/loss": 1.0})
-        loggers.row({"epoch": 1, "phase": "head", "val/loss": 0.5})
+    with caplog.at_level(logging.WARNING), loggers.following_run(plain_run(seed=0), []):
+        loggers.log_row({"epoch": 0, "phase": "head", "val/loss": 1.0})
+        loggers.log_row({"epoch": 1, "phase": "head", "val/loss": 0.5})
         loggers.end({"test/accuracy": 0.9}, 1)
     assert faulty.calls == ["failed"]
     (warning,) = [one.getMessage() for one in caplog.records if "left out" in one.getMessage()]

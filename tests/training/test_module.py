@@ -1,7 +1,10 @@
 """The module: modes and gradients follow the phase, a loss that is no number is found, outputs come in order."""
 
+from functools import partial
+
 import pytest
 import torch
+from tests.configs import make_plan
 from torch import Tensor
 
 from frostline.freeze import strategies
@@ -10,7 +13,7 @@ from frostline.training.module import Diverged
 
 
 def test_train_never_wakes_what_is_frozen(build) -> None:
-    rig = build(strategies.chain_thaw, epochs=9)
+    rig = build(partial(make_plan, "chain_thaw"), epochs=9)
     module = rig.module
     for index, phase in enumerate(rig.plan.phases):
         module.enter(phase, rig.plan.start(index), rig.backbone)
@@ -60,7 +63,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_loses_nothing(build) -> None:
     rig.module.training_step = poisoned
     with pytest.raises(Diverged, match=r"the loss became nan in epoch 1, step \d+, at optimizer.lr=0.01"):
         rig.fit(0)
-    latest = rig.checkpoints.latest()
+    latest = rig.checkpoints.load_latest()
     assert latest is not None and latest["progress"]["epoch"] == 1
     assert latest["weights"]["head"]["linear.weight"].isfinite().all()
 
@@ -78,7 +81,7 @@ def test_outputs_come_once_in_order_of_index(build) -> None:
     for indices in ([4, 0], [5, 1, 3, 2]):
         place = torch.tensor(indices)
         module.outputs.append({"outputs": logits[place], "label": place * 10, "index": place})
-    found = module.collected()
+    found = module.collect_outputs()
     assert torch.equal(found["outputs"], logits) and found["index"].tolist() == list(range(6))
     assert found["label"].tolist() == [0, 10, 20, 30, 40, 50] and module.outputs == []
 

@@ -69,6 +69,6 @@ def test_outputs_for_sequences_are_padded_to_the_longest_batch(build) -> None:
         place = torch.tensor(indices)
         outputs = torch.full((len(indices), length, 4), float(length))
         module.outputs.append({"outputs": outputs, "label": place[:, None], "index": place})
-    found = module.collected()["outputs"]
+    found = module.collect_outputs()["outputs"]
     assert found.shape == (3, 3, 4) and found[0, 2].isnan().all() and found[:, :2].isfinite().all()
     assert found[2].tolist() == [[3.0] * 4] * 3

@@ -12,7 +12,7 @@ Make = Callable[..., Search]
 
 def test_trials_and_the_final_run_differ_in_seed_and_test(search: Make) -> None:
     found = search("seed=3", "tune.pruner=asha")
-    trial, final = found.trial({"optimizer.lr": 0.1}, 7), found.final({"optimizer.lr": 0.1})
+    trial, final = found.make_trial({"optimizer.lr": 0.1}, 7), found.make_final({"optimizer.lr": 0.1})
     assert (trial.seed, trial.test, trial.judged) == (4, False, True)
     assert (final.seed, final.test, final.judged) == (3, True, False)
     assert trial.optimizer["lr"] == final.optimizer["lr"] == 0.1

@@ -26,7 +26,7 @@ def test_a_study_finds_the_best_and_tests_it_once(search: Make, conducted: Condu
     launcher = Pretend()
     sitting, final = conducted(search("tune.trials=14", "tune.startup=5"), launcher)
     assert [config.test for config in launcher.ran] == [False] * 14 + [True]
-    best = sitting.index.best()
+    best = sitting.index.find_best()
     assert best is not None and best["value"] == max(row["value"] for row in sitting.index.content["trials"])
     assert abs(math.log10(final["config"]["optimizer"]["lr"]) + 2) < 0.5
     assert f"optimizer.lr={final['config']['optimizer']['lr']}" in best["overrides"]
@@ -54,7 +54,7 @@ def test_a_killed_study_goes_on_with_its_count_and_asks_what_it_would_have(
     assert [row["number"] for row in trials] == list(range(5))
     assert all(row["status"] == "done" for row in trials) and final["status"] == "done"
     third = Pretend()
-    assert conducted(search(*ask), third)[0].final_record() == final and not third.ran
+    assert conducted(search(*ask), third)[0].find_final_record() == final and not third.ran
     conducted(search("tune.trials=6", *ask[1:]), third)
     assert len(third.ran) - sum(config.test for config in third.ran) == 1
 

@@ -84,8 +84,8 @@ def test_overrides_that_sweep_are_a_space() -> None:
         ({"launcher.workers": [1, 2]}, "cannot be searched"),
         ({"tune.trials": [1, 2]}, "cannot be searched"),
         ({"hydra.run.dir": ["a", "b"]}, "cannot be searched"),
-        ({"freeze.k": {"int": [1, 3], "when": {"freeze": "last_k"}}, "freeze": ["last_k"]}, "must come before it"),
-        ({"freeze": ["full"], "freeze.k": {"int": [1, 3], "when": {"freeze": "last_k"}}}, "have the choices last_k"),
+        ({"freeze.k": {"int": [1, 3], "when": {"freeze": "last_k"}}, "freeze": ["last_k"]}, "expected a key above it"),
+        ({"freeze": ["full"], "freeze.k": {"int": [1, 3], "when": {"freeze": "last_k"}}}, "has the choices last_k"),
         ({f"a{place}": {"int": [1, 10]} for place in range(5)}, None),
     ],
 )

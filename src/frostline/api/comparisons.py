@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.api.overrides import allowing, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides
 from frostline.api.reports import Report, make_report, read_verdict
 from frostline.api.results import RunResult
 from frostline.comparison.cells import Design, make_design
@@ -100,12 +100,12 @@ def compare(
         keywords["strategies"] = keywords.pop("freeze")
     given = make_overrides(overrides, keywords, "compare", KEYS)
     allowed = (allow,) if isinstance(allow, str) else tuple(allow)
-    with allowing(allowed):
+    with allowing_modules(allowed):
         design = make_design(given, as_path(config_dir))
         try:
             folder = run_comparison(design, write_command("compare", given, config_dir, allowed), Screen(quiet))
         except Detached:
-            folder = comparison_folder(design)
+            folder = find_comparison_folder(design)
     return ComparisonResult(folder, allowed)
 
 
@@ -117,7 +117,7 @@ def write_command(
     return shlex.join(["frostline", name, *overrides, *flags, *(f"--allow={module}" for module in allowed)])
 
 
-def comparison_folder(design: Design) -> Path:
+def find_comparison_folder(design: Design) -> Path:
     """Return where a comparison lies."""
     return Path(design.config.outputs) / "comparisons" / design.name
 
@@ -129,7 +129,7 @@ def run_comparison(design: Design, command: str, screen: Screen, launcher: Launc
     Raises Detached where a launcher that does not wait was given runs.
     """
     started = time.monotonic()
-    with own_folder(comparison_folder(design)) as folder:
+    with own_folder(find_comparison_folder(design)) as folder:
         index = ComparisonIndex.open(folder, design, command)
         runs = len(design.cells) * len(design.seeds)
         screen.say(f"{len(design.cells)} cells, {runs} runs; the comparison's folder is {folder}")

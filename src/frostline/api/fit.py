@@ -12,11 +12,11 @@ from typing import Any
 import torch
 import yaml
 
-from frostline.config.schema import conf_dir
-from frostline.errors import UserError, choices
+from frostline.config.schema import find_conf_dir
+from frostline.errors import UserError, make_choice_error
 from frostline.freeze import strategies
 from frostline.freeze.plan import Plan
-from frostline.training.lightning import set_counters
+from frostline.training.lightning import set_counters, set_end
 from frostline.training.own.groups import Groups, Patterns
 from frostline.training.own.keeper import Keeper
 
@@ -88,7 +88,7 @@ def fit(
         for index in range(first, len(chosen.phases)):
             keeper.enter(module, index)
             log_phase(keeper)
-            trainer.fit_loop.max_epochs = keeper.end
+            set_end(trainer, keeper.end)
             trainer.fit(
                 module, datamodule, val_dataloaders, ckpt_path=path, weights_only=None if path is None else True
             )
@@ -141,17 +141,25 @@ def read_plan(plan: Plan | str, groups: Groups, epochs: int | None, options: Map
 
 def plan_strategy(name: str, groups: Groups, epochs: int, options: Mapping[str, Any]) -> Plan:
     """Return the plan of a strategy; what ``options`` do not say is as in its YAML. Raises UserError."""
-    known = sorted(path.stem for path in (conf_dir() / "freeze").glob("*.yaml"))
+    known = sorted(path.stem for path in (find_conf_dir() / "freeze").glob("*.yaml"))
     if name not in known:
-        raise choices("plan", name, known)
-    node = yaml.safe_load((conf_dir() / "freeze" / f"{name}.yaml").read_text())
+        raise make_choice_error("plan", name, known)
+    node = yaml.safe_load((find_conf_dir() / "freeze" / f"{name}.yaml").read_text())
     make = getattr(strategies, node.pop("_target_").rpartition(".")[2])
     unknown = [option for option in options if option not in node]
     if unknown:
-        raise choices(f"an option of {name}", unknown[0], node or ["none"])
-    plan = make(groups.names, epochs, **{**node, **options})
-    check_plan(plan, groups)
+        raise make_choice_error(f"an option of {name}", unknown[0], node or ["none"])
+    try:
+        plan = make(groups.names, epochs, **{**node, **options})
+        check_plan(plan, groups)
+    except UserError as error:
+        raise UserError(name_arguments(str(error))) from error
     return plan
+
+
+def name_arguments(message: str) -> str:
+    """Return a strategy's message with the arguments of ``fit`` in place of a config's keys: ``k`` for ``freeze.k``."""
+    return re.sub(r"\bfreeze(?=[=:])", "plan", re.sub(r"\bfreeze\.(?=\w)", "", message))
 
 
 def check_plan(plan: Plan, groups: Groups) -> None:
@@ -163,7 +171,7 @@ def check_plan(plan: Plan, groups: Groups) -> None:
     if any(phase.objective != "task" for phase in plan.phases):
         raise UserError("plan: a LightningModule has an objective of its own, so a phase cannot have another.")
     for phase in plan.phases:
-        groups.rates(phase)
+        groups.find_rate_scales(phase)
 
 
 def check_trainer(trainer: Any, module: Any) -> None:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from frostline.api.comparisons import ComparisonResult, run_comparison
 from frostline.api.overrides import make_overrides
 from frostline.api.results import RunResult
-from frostline.backbones.own.network import Groups, OwnNetwork
+from frostline.backbones.own.network import GroupPatterns, OwnNetwork
 from frostline.comparison.cells import make_design
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Compare
-from frostline.data.own.samples import plain_inputs
-from frostline.data.own.sources import OwnData, own_data
+from frostline.data.own.samples import make_plain_inputs
+from frostline.data.own.sources import OwnData, read_own_data
 from frostline.errors import UserError
 from frostline.launchers.base import Job
 from frostline.launchers.here import Here, leaving_process
@@ -34,7 +34,7 @@ def backbone(
     *,
     shape: Sequence[int] | None = None,
     dtype: str = "float32",
-    groups: Groups | None = None,
+    groups: GroupPatterns | None = None,
     classifier: str | None = None,
     name: str | None = None,
     content: str | None = None,
@@ -57,7 +57,9 @@ def tensors(train: Any, val: Any = None, test: Any = None) -> OwnData:
 
     Splits that are not given are drawn from train. Raises UserError for anything else.
     """
-    return own_data({name: one for name, one in (("train", train), ("val", val), ("test", test)) if one is not None})
+    return read_own_data(
+        {name: one for name, one in (("train", train), ("val", val), ("test", test)) if one is not None}
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class OwnRun(RunResult):
         assert self.metrics and self.record
         with leaving_process():
             model = restore(self.folder, self.record, given=self.given)
-            batches = plain_inputs(inputs).split(batch_size)
+            batches = make_plain_inputs(inputs).split(batch_size)
             answers = [one for batch in batches for one in model.task.answers(model.classes, model.outputs(batch))]
         return [{"prediction": one.prediction, "probabilities": one.probabilities} for one in answers]
 
@@ -92,10 +94,10 @@ class OwnComparison(ComparisonResult):
 def train(network: Network, data: Any, *overrides: str, **settings: Any) -> OwnRun:
     """Train and test a network on data in this process, by a freeze strategy, and leave a record.
 
-    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `own_data` takes, or the
-    name of a set of Frostline's. ``settings`` are the keys of a config, and a strategy's options: ``freeze="last_k",
-    k=2, epochs=5, optimizer={"lr": 0.01}``; ``overrides`` are Hydra's. The same call again returns the same run, or
-    goes on with it. Raises UserError for a user's mistake.
+    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `read_own_data` takes,
+    or the name of a set of Frostline's. ``settings`` are the keys of a config, and a strategy's options:
+    ``freeze="last_k", k=2, epochs=5, optimizer={"lr": 0.01}``; ``overrides`` are Hydra's. The same call again returns
+    the same run, or goes on with it. Raises UserError for a user's mistake.
     """
     words, given = describe(make_overrides(overrides, with_options(settings)), network, data)
     job = Job("run", resolve(compose("run", words)))
@@ -145,10 +147,12 @@ def describe(words: Sequence[str], network: Network, data: Any, root: str = "run
     words.append(f"data={data if isinstance(data, str) else 'own'}")
     kind: dict[str, Any] = {"shape": None, "dtype": "float32"}
     if not isinstance(data, str):
-        own = given["data"] = own_data(data)
+        own = given["data"] = read_own_data(data)
         memory_gb = resolve(compose(root, words)).data["memory_gb"]
         kind = own.samples_kind(memory_gb)
         words += make_overrides((), {"data": {"content": own.content(memory_gb)}})
+        if "data.name" not in chosen:
+            words += make_overrides((), {"data": {"name": own.name}})
         if "task" not in chosen:
             words.append(f"task={own.task(memory_gb)}")
         if isinstance(network, str) and kind["dtype"] == "uint8" and "data.size" not in chosen:

@@ -37,14 +37,14 @@ def make_report(*paths: Path, out: Path | None = None) -> Path:
     from frostline.report import read_comparison, read_study, write_report, write_study_report
     from frostline.report.read.comparison import COMPARISON
     from frostline.report.read.study import STUDY
-    from frostline.units import plural
+    from frostline.units import format_count
 
     if len(paths) == 1 and (paths[0] / STUDY).is_file():
         return write_study_report(out or paths[0], read_study(paths[0]))
     if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
         found = read_comparison(paths)  # the more telling error first
         raise UserError(
-            f"--out: name a folder for the report on {plural(len(found.runs), 'run')}, such as --out report."
+            f"--out: name a folder for the report on {format_count(len(found.runs), 'run')}, such as --out report."
         )
     return write_report(out or paths[0], read_comparison(paths))
 

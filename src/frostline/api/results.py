@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.api.overrides import allowing
+from frostline.api.overrides import allowing_modules
 from frostline.api.reports import Report, make_report
 from frostline.errors import UserError
 from frostline.results.store import list_records, read_record
@@ -77,7 +77,7 @@ class RunResult:
         from frostline.api.predictions import predict_samples
 
         given = [paths] if isinstance(paths, str | os.PathLike) else paths
-        with allowing(self.allowed):
+        with allowing_modules(self.allowed):
             return predict_samples(self.folder, [os.fspath(one) for one in given], texts, batch_size, text_column)
 
     def __repr__(self) -> str:

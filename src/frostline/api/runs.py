@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from frostline.api.overrides import allowing, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides
 from frostline.api.results import RunResult
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
@@ -30,10 +30,10 @@ def run(
     """
     given = make_overrides(overrides, keywords)
     allowed = (allow,) if isinstance(allow, str) else tuple(allow)
-    with allowing(allowed):
+    with allowing_modules(allowed):
         config = resolve(compose("run", given, as_path(config_dir)))
         job = Job(config.label or "run", config)
-        record = job.final_record()
+        record = job.find_final_record()
         if record is None:
             with make_launcher([config]) as launcher:
                 ends = run_all([job], launcher, Screen(quiet))

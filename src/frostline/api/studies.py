@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.api.comparisons import write_command
-from frostline.api.overrides import allowing, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides
 from frostline.api.reports import Report, make_report
 from frostline.api.results import RunResult
 from frostline.config.schema import Run, StudyConfig
@@ -19,10 +19,10 @@ from frostline.files.atomic import make_folder
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
 from frostline.results.owner import release_folder, take_folder
-from frostline.tuning.index import StudyIndex, best_trial, read
+from frostline.tuning.index import StudyIndex, find_best_trial, read
 from frostline.tuning.search import Search, make_search
 from frostline.tuning.sitting import StudySitting
-from frostline.tuning.study import explaining_storage, open_study, storage_url
+from frostline.tuning.study import explaining_storage, find_storage_url, open_study
 
 KEYS = tuple(one.name for one in fields(StudyConfig) if one.name not in {root.name for root in fields(Run)})
 
@@ -49,7 +49,7 @@ class StudyResult:
     @property
     def best(self) -> Mapping[str, Any] | None:
         """The trial with the best value; None where none has any."""
-        return best_trial(self._content)
+        return find_best_trial(self._content)
 
     @property
     def run(self) -> RunResult | None:
@@ -83,13 +83,13 @@ def tune(
     """
     given = make_overrides(overrides, keywords, "tune", KEYS)
     allowed = (allow,) if isinstance(allow, str) else tuple(allow)
-    with allowing(allowed):
+    with allowing_modules(allowed):
         search = make_search(given, as_path(config_dir))
         run_study(search, write_command("tune", given, config_dir, allowed), Screen(quiet))
-    return StudyResult(study_folder(search), allowed)
+    return StudyResult(find_study_folder(search), allowed)
 
 
-def study_folder(search: Search) -> Path:
+def find_study_folder(search: Search) -> Path:
     """Return where a study lies."""
     return Path(search.config.outputs) / "studies" / search.name
 
@@ -97,7 +97,7 @@ def study_folder(search: Search) -> Path:
 def run_study(search: Search, command: str, screen: Screen) -> Mapping[str, Any] | None:
     """Run what is left of a study and write its report; return the final run's record, None where there is none."""
     started = time.monotonic()
-    with sole_owner(study_folder(search)) as folder, explaining_storage(storage_url(search, folder)):
+    with owning_study(find_study_folder(search)) as folder, explaining_storage(find_storage_url(search, folder)):
         study = open_study(search, folder)
         index = StudyIndex.open(search, folder, command)
         index.update(study)
@@ -115,7 +115,7 @@ def run_study(search: Search, command: str, screen: Screen) -> Mapping[str, Any]
 
 def complete_study(sitting: StudySitting) -> Mapping[str, Any] | None:
     """Return the final run's record; the launcher is not entered where nothing is left to do."""
-    known = sitting.final_record()
+    known = sitting.find_final_record()
     if known is not None:
         return known
     with sitting.launcher:
@@ -134,7 +134,7 @@ def warn_of_failures(index: StudyIndex, record: Mapping[str, Any] | None, screen
 
 
 @contextmanager
-def sole_owner(folder: Path) -> Iterator[Path]:
+def owning_study(folder: Path) -> Iterator[Path]:
     """Own a study's folder. Raises UserError while another process does: one alone may ask and tell."""
     make_folder(folder)
     if not take_folder(folder):

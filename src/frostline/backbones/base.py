@@ -44,7 +44,7 @@ class Cut:
     places: tuple[int, ...] = ()
 
 
-def dense_cut(
+def make_dense_cut(
     name: str,
     value: Tensor,
     flops: int,
@@ -96,7 +96,7 @@ class Backbone(nn.Module):
         self._members = list(self._module_groups())
 
     @abstractmethod
-    def part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
+    def make_part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
         """Return a module from the value at the cut ``start`` (None: the inputs) to a tuple of those at ``ends``.
 
         It runs over the backbone's own modules, as their modes are at this moment. Raises Untraceable.
@@ -150,6 +150,11 @@ class Backbone(nn.Module):
         self._added[kind] = self._added.get(kind, set()) | added
         self._check_groups()
         self._members = list(self._module_groups())
+
+    def add_note(self, note: str) -> None:
+        """Add what a user should be told, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all weights and persistent buffers."""

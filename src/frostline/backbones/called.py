@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, dense_cut, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, make_dense_cut
 from frostline.backbones.flops import count_flops
 from frostline.backbones.traced.measure import find_places
 from frostline.data.inputs import Inputs
@@ -50,7 +50,7 @@ def find_called(backbone: Backbone, size: int) -> list[Cut]:
             if isinstance(given, Tensor) and given.is_floating_point() and given.ndim > 1 and len(given) == 1:
                 flops = counter.get_total_flops()
                 found.pop(name, None)
-                found[name] = dense_cut(name, given, flops, parameters, buffers, find_places(given))
+                found[name] = make_dense_cut(name, given, flops, parameters, buffers, find_places(given))
 
         return hook
 

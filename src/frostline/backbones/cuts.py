@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, dense_cut, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, Untraceable, evaluating, make_dense_cut
 from frostline.backbones.called import CalledModules
 from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Inputs, Ragged, count, equals, map_tensors, map_values
@@ -30,25 +30,23 @@ def _find(backbone: Backbone, size: int) -> list[Cut]:
     try:
         return backbone.measure(size)
     except Untraceable as error:
-        note = f"{backbone.name} cannot be traced ({error}): only its features can be cached"
-        if note not in backbone.notes:
-            backbone.notes.append(note)
+        backbone.add_note(f"{backbone.name} cannot be traced ({error}): only its features can be cached")
     with evaluating(backbone), torch.inference_mode(), count_flops() as counter:
         features = backbone(backbone.example(1, size))
     parameters = frozenset(name for name, _ in backbone.named_parameters())
     buffers = frozenset(name for name, _ in backbone.named_buffers())
-    return [dense_cut(FEATURES, features, counter.get_total_flops(), parameters, buffers)]
+    return [make_dense_cut(FEATURES, features, counter.get_total_flops(), parameters, buffers)]
 
 
-def prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
+def make_prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
     """Return a module from inputs to a tuple of the activations at these cuts, in one pass.
 
     It runs in eval mode and without gradients whatever the modes are, and shares the backbone's modules.
     """
-    return between(backbone, None, names)
+    return continue_prefix(backbone, None, names)
 
 
-def between(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
+def continue_prefix(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
     """Return ``prefix`` for activations that stand at the cut ``start`` already."""
     if start is None and list(names) == [FEATURES]:  # which needs no tracing
         return Prefix(CalledModules(backbone, names))
@@ -56,7 +54,7 @@ def between(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.M
         return Prefix(_make_part(backbone, start, names))
 
 
-def suffix(backbone: Backbone, name: str) -> "Suffix":
+def make_suffix(backbone: Backbone, name: str) -> "Suffix":
     """Return a module from the activation at a cut to the features [B, num_features].
 
     It shares the backbone's modules and parameters (training it trains the backbone) and follows their present
@@ -70,11 +68,11 @@ def check_cut(backbone: Backbone, name: str, size: int) -> bool:
     """Return whether ``suffix(prefix(x))`` is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
     inputs = backbone.example(SAMPLES, size)
     with evaluating(backbone), torch.inference_mode():
-        (activation,) = prefix(backbone, [name])(inputs)
+        (activation,) = make_prefix(backbone, [name])(inputs)
         if count(activation) != SAMPLES:
             return False
         try:
-            found = suffix(backbone, name)(map_tensors(Tensor.contiguous, activation))  # as it lies in a store
+            found = make_suffix(backbone, name)(map_tensors(Tensor.contiguous, activation))  # as it lies in a store
         except Exception:  # a network that looks at more than the activation can do anything with what it is given
             return False
         return equals(found, backbone(inputs))
@@ -115,7 +113,7 @@ class Prefix(Part):
 def _make_part(backbone: Backbone, start: str | None, ends: Sequence[str]) -> nn.Module:
     """Return the part of a backbone from one cut to others; of one that cannot be traced what its modules give."""
     try:
-        return backbone.part(start, ends)
+        return backbone.make_part(start, ends)
     except Untraceable:
         if start is not None:
             raise

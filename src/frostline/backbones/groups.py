@@ -1,17 +1,36 @@
 """Depth-ordered groups of a network's parameters: timm's own where it has them, one generic rule elsewhere."""
 
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from torch import nn
 
 from frostline.backbones.base import NORMS
 from frostline.backbones.traced.backbone import has_several_convolutions
+from frostline.errors import UserError
 
 DOMINANT = 0.9
-Unit = tuple[str, nn.Module]
+NamedModule = tuple[str, nn.Module]
+Patterns = str | Sequence[str]
+"""Paths of modules or parameters (``net.fc``), or globs over these (``net.layer*``, ``net.*.bias``)."""
 
 
-def timm_groups(network: nn.Module) -> dict[str, list[str]]:
+def list_patterns(patterns: Patterns, key: str) -> list[str]:
+    """Return patterns as a list. Raises UserError for anything but text."""
+    texts = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
+        raise UserError(f"{key}: {patterns!r} is invalid: expected a path such as 'net.fc', or a list of them.")
+    return list(texts)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a path or a glob names a parameter or module, or a module that holds it."""
+    if name == pattern or name.startswith(f"{pattern}."):  # a path, whatever its characters mean in a glob
+        return True
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def find_timm_groups(network: nn.Module) -> dict[str, list[str]]:
     """Return a timm network's groups, by its own matcher; those few without one fall under the generic rule.
 
     A last group of nothing but a normalisation (what a classifier leaves behind) joins the one before it.
@@ -20,7 +39,7 @@ def timm_groups(network: nn.Module) -> dict[str, list[str]]:
 
     matcher = getattr(network, "group_matcher", None)
     if matcher is None:
-        return generic_groups(network)
+        return find_generic_groups(network)
     found = group_with_matcher(network.named_parameters(), matcher(coarse=True))
     groups = [list(found[ordinal]) for ordinal in sorted(found)]
     owners = dict(network.named_modules())
@@ -29,7 +48,7 @@ def timm_groups(network: nn.Module) -> dict[str, list[str]]:
     return name_groups(groups, network)
 
 
-def generic_groups(network: nn.Module) -> dict[str, list[str]]:
+def find_generic_groups(network: nn.Module) -> dict[str, list[str]]:
     """Return groups made from the root's children, in the order of their registration.
 
     A container that holds nearly all parameters is replaced by its children. Lone layers (at most one weight
@@ -50,39 +69,39 @@ def generic_groups(network: nn.Module) -> dict[str, list[str]]:
     return name_groups(_without_ties([front, *groups], network), network)
 
 
-def _units(network: nn.Module) -> tuple[list[Unit], list[str]]:
+def _units(network: nn.Module) -> tuple[list[NamedModule], list[str]]:
     """Return what groups are made of, and the parameters that none of it holds: the root's and expanded containers'."""
-    units = _parametrised(network)
+    units = _list_parametrised(network)
     loose = [name for name, _ in network.named_parameters(recurse=False)]
-    while name := _dominant(units) or _largest_of_few(units):
+    while name := _find_dominant(units) or _find_largest_of_few(units):
         place = next(place for place, unit in enumerate(units) if unit[0] == name)
         module = units[place][1]
         loose += [f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)]
-        units[place : place + 1] = [(f"{name}.{child}", inner) for child, inner in _parametrised(module)]
+        units[place : place + 1] = [(f"{name}.{child}", inner) for child, inner in _list_parametrised(module)]
     return units, loose
 
 
-def _dominant(units: Sequence[Unit]) -> str | None:
+def _find_dominant(units: Sequence[NamedModule]) -> str | None:
     """Return the name of the unit that holds nearly all parameters, if it is made of several parts."""
     total = sum(_size(module) for _, module in units)
-    return next((name for name, module in units if _size(module) > DOMINANT * total and _expandable(module)), None)
+    return next((name for name, module in units if _size(module) > DOMINANT * total and _is_expandable(module)), None)
 
 
-def _largest_of_few(units: Sequence[Unit]) -> str | None:
+def _find_largest_of_few(units: Sequence[NamedModule]) -> str | None:
     """Return the name of the largest container where fewer than three units have more than one weight matrix."""
     if sum(_matrices(module) > 1 for _, module in units) >= 3:
         return None
-    containers = [(_size(module), name) for name, module in units if len(_parametrised(module)) > 1]
+    containers = [(_size(module), name) for name, module in units if len(_list_parametrised(module)) > 1]
     return max(containers)[1] if containers else None
 
 
-def _expandable(module: nn.Module) -> bool:
-    children = _parametrised(module)
+def _is_expandable(module: nn.Module) -> bool:
+    children = _list_parametrised(module)
     total = _size(module)
-    return len(children) >= 3 or any(_size(child) > DOMINANT * total and _expandable(child) for _, child in children)
+    return len(children) >= 3 or any(_size(child) > DOMINANT * total and _is_expandable(child) for _, child in children)
 
 
-def _parametrised(module: nn.Module) -> list[Unit]:
+def _list_parametrised(module: nn.Module) -> list[NamedModule]:
     return [(name, child) for name, child in module.named_children() if _size(child)]
 
 

@@ -12,7 +12,7 @@ from frostline.backbones.chains.speech_transformers import EXTRA, Waveform, load
 from frostline.backbones.chains.text import load_tokenizer
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import classifier_name, timm_settings, vision_settings
+from frostline.backbones.traced.builders import find_classifier, make_timm_settings, make_vision_settings
 from frostline.backbones.weights.loading import choose_weights
 from frostline.data.speech.mel import Mel
 from frostline.data.text.tokens import Tokens
@@ -20,7 +20,7 @@ from frostline.data.text.tokens import Tokens
 
 @dataclass(frozen=True)
 class Origin:
-    """A network without its head, and what makes and runs it outside.
+    """A network without its head, with what makes and runs it outside of Frostline.
 
     ``config`` is for its config.json, and for ``template``, a path in this package: the part of the example that runs
     it.
@@ -60,12 +60,12 @@ def _find_image_origin(backbone: Backbone, node: Mapping[str, Any], size: int | 
     if target == "efficientnet_lite":
         config = {"library": "timm", "name": f"tf_{backbone.name}", "settings": {}}
     elif target == "timm_backbone":
-        options = timm_settings(node["name"], size, node.get("options") or {})
+        options = make_timm_settings(node["name"], size, node.get("options") or {})
         config = {"library": "timm", "name": node["name"], "settings": options}
     elif target == "torchvision_backbone":
         loaded = choose_weights(node.get("weights"), pretrained=True) is not None
-        options = vision_settings(node["name"], size, loaded)
-        without = classifier_name(node["name"], options)
+        options = make_vision_settings(node["name"], size, loaded)
+        without = find_classifier(node["name"], options)
         config = {"library": "torchvision", "name": node["name"], "settings": options, "without": without}
     else:
         return None
@@ -73,7 +73,7 @@ def _find_image_origin(backbone: Backbone, node: Mapping[str, Any], size: int | 
 
 
 def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
-    """Return a network of transformers that ``AutoModel`` loads from a folder, None for what is another kind or a part.
+    """Return the network of transformers that ``AutoModel`` can load from a folder; None for a part, or another kind.
 
     A speech network of waveforms is put back into the model that it was taken out of.
     """
@@ -83,7 +83,7 @@ def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
     config, auto = {"pooling": backbone.pooling}, ("from transformers import AutoModel, logging",)
     if isinstance(network, Waveform):
         name = node["name"]
-        whole: Any = load_network(name, read_network_config(name, EXTRA), None, EXTRA)[0]
+        whole: Any = load_network(name, read_network_config(name, EXTRA), None, EXTRA).model
         for child, module in network.named_children():
             getattr(whole, child).load_state_dict(module.state_dict())
         return Origin(whole, config, TEMPLATE.format("waveform"), auto)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.called import find_called
-from frostline.backbones.cuts import Part, Suffix, find_cuts, prefix, suffix
+from frostline.backbones.cuts import Part, Suffix, find_cuts, make_prefix, make_suffix
 from frostline.data.inputs import Inputs, Ragged, Tapped
 from frostline.errors import UserError
 from frostline.units import join_names
@@ -56,14 +56,15 @@ def pool(activation: Inputs, cut: Cut) -> Tensor:
 def find_taps(backbone: Backbone, size: int) -> list[Tap]:
     """Return the taps of a network for samples of ``size``, in depth order; the last one is the features.
 
-    A block is read at its end; so is that of a network which cannot be traced, and so not be cut there. What stands before the first parameter, or is made by an adapter, is not read.
+    A block is read at its end; so is that of a network which cannot be traced, and so not be cut there. What stands
+    before the first parameter, or is made by an adapter, is not read.
     """
     known = _FOUND.setdefault(backbone, {})
     if size not in known:
         cuts = find_cuts(backbone, size)
         chosen = _end_blocks(cuts if len(cuts) > 1 else [*find_called(backbone, size), *cuts])
         with evaluating(backbone), torch.inference_mode():
-            values = prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
+            values = make_prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
         known[size] = [
             _make_tap(label, cut, pool(value, cut).shape[1])
             for (label, cut), value in zip(chosen.items(), values, strict=True)
@@ -147,7 +148,7 @@ class PooledPrefix(nn.Module):
         self.outputs = list(outputs)
         names = [source_of(one) for one in outputs]
         once = list(dict.fromkeys(names))
-        self.prefix = prefix(backbone, once)
+        self.prefix = make_prefix(backbone, once)
         self.places = [once.index(name) for name in names]
 
     def forward(self, inputs: Inputs) -> tuple[Inputs, ...]:
@@ -208,7 +209,7 @@ def make_body(
     """
     if taps:
         return JoinedTaps(backbone, taps, cut, stored)
-    return backbone if cut is None else suffix(backbone, cut.name)
+    return backbone if cut is None else make_suffix(backbone, cut.name)
 
 
 def joined_width(backbone: Backbone, taps: Sequence[Tap]) -> int:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from frostline import __version__
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.files.atomic import DISK, NAMES, WriteError
 
 LONGEST = 3000
@@ -85,7 +85,7 @@ def explain_write_error(error: OSError) -> int | None:
         sys.stdout.flush()
     except OSError:  # it is standard output that cannot be written
         _say_no_more()
-    print(f"frostline: {printable(str(error))}; make room there, or choose another place.", file=sys.stderr)
+    print(f"frostline: {escape_unprintable(str(error))}; make room there, or choose another place.", file=sys.stderr)
     return 2
 
 
@@ -96,7 +96,7 @@ def _say_no_more() -> None:
 
 def format_error(error: UserError) -> str:
     """Return what an error says as one line that can be read, whatever value or name stands in it."""
-    text = printable(" ".join(str(error).splitlines()))
+    text = escape_unprintable(" ".join(str(error).splitlines()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 400]} ... {text[-400:]}"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import allow, is_own
-from frostline.config.compose import groups, keep_references, search_path, searchpath_override
+from frostline.config.compose import keep_references, list_groups, make_searchpath_override, search_path
 from frostline.config.hydra_state import borrowing_hydra
-from frostline.config.schema import conf_dir
+from frostline.config.schema import find_conf_dir
 
 OVERRIDES = """\
 An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that the YAML leaves out, ~KEY to drop one.
@@ -19,7 +19,7 @@ An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that
 
 def list_choices(config_dir: Path | None) -> str:
     """Return the choices of every config group, one group a line."""
-    found = groups(config_dir)
+    found = list_groups(config_dir)
     width = max(len(name) for name in found)
     lines = (f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
     return "\n".join(["choices (GROUP=CHOICE):", *lines])
@@ -54,8 +54,7 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
     if args.help:
-        parser.epilog = f"{OVERRIDES}\n\n{list_choices(args.config_dir)}"
-        parser.print_help()
+        print(f"{parser.format_help()}\n{OVERRIDES}\n\n{list_choices(args.config_dir)}")
         raise SystemExit(0)
     if args.resolve and not args.cfg:
         parser.error("--resolve goes with --cfg")
@@ -64,12 +63,13 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     if sweeps and args.multirun and args.cfg:
         parser.error("--cfg shows one config: leave out -m")
     allow(args.allow)
-    args.overrides = choose_own(args.overrides)
-    if args.debug:
-        args.overrides.append("debug=true")
-    if args.detach:
-        args.overrides.append("launcher.detach=true")
-    return args
+    given = {"debug=true": args.debug, "launcher.detach=true": args.detach}
+    return replace_overrides(args, [*choose_own(args.overrides), *(text for text, wanted in given.items() if wanted)])
+
+
+def replace_overrides(args: argparse.Namespace, overrides: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments of a command with other overrides."""
+    return argparse.Namespace(**{**vars(args), "overrides": list(overrides)})
 
 
 def choose_own(overrides: Sequence[str]) -> list[str]:
@@ -94,8 +94,8 @@ def hand_over(root: str, args: argparse.Namespace, flags: Sequence[str], task: C
     """
     import hydra
 
-    extra = [searchpath_override(search_path(args.config_dir))] if args.config_dir else []
+    extra = [make_searchpath_override(search_path(args.config_dir))] if args.config_dir else []
     sys.argv = [sys.argv[0], *args.overrides, *extra, *flags]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with borrowing_hydra(root), keep_references():
-        hydra.main(config_path=str(conf_dir()), config_name=root, version_base="1.3")(task)()
+        hydra.main(config_path=str(find_conf_dir()), config_name=root, version_base="1.3")(task)()

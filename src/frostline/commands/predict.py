@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from frostline.config.allow import allow
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.files.atomic import NAMES
-from frostline.files.leftovers import temporary_beside
+from frostline.files.leftovers import name_temporary
 from frostline.serving.runs import find_run, refuse_misfits
 
 ABOUT = """\
@@ -43,15 +43,15 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--batch-size: {args.batch_size} is invalid: expected a whole number of 1 or more.")
     allow(args.allow)
     folder, record = find_run(args.run, args.outputs)
-    with destination(args.output) as file:
-        label(folder, record, args, file)
+    with opening_output(args.output) as file:
+        write_predictions(folder, record, args, file)
     return 0
 
 
-def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
+def write_predictions(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) -> None:
     """Write the predictions that are asked for."""
     from frostline.data.reading import Batch, Item, Untaken
-    from frostline.serving.predict import predict, writer
+    from frostline.serving.predict import make_writer, predict
     from frostline.serving.reading import make_reader
     from frostline.serving.restored import restore
 
@@ -65,7 +65,7 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     def skip(lines: Sequence[str]) -> None:
         skipped.append(len(lines))
         for line in lines:
-            console.print(f"left out: {printable(line)}", markup=False, soft_wrap=True)
+            console.print(f"left out: {escape_unprintable(line)}", markup=False, soft_wrap=True)
 
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors=NAMES)
@@ -77,8 +77,8 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
         return batch
 
     found = reader.list_items(args.paths, sys.stdin, untaken)
-    write = writer(args.format, model.task, file)
-    with progress(console) as bar:
+    write = make_writer(args.format, model.task, file)
+    with make_progress(console) as bar:
         task = bar.add_task("samples", total=None)
         for answers in predict(model, reading, found, size, skip if args.on_bad == "skip" else None):
             for answer in answers:
@@ -89,18 +89,18 @@ def label(folder: Path, record: dict, args: argparse.Namespace, file: TextIO) ->
     if skipped:
         console.print(f"{sum(skipped)} samples could not be read and were left out.")
     if untaken.count:
-        said = printable(untaken.describe(reader.kind))
+        said = escape_unprintable(untaken.describe(reader.kind))
         console.print(f"{said}; they were left out.", markup=False, soft_wrap=True)
 
 
-def progress(console: Console) -> Progress:
+def make_progress(console: Console) -> Progress:
     """Return a bar that shows how many samples are done, where there is a terminal to show it."""
     columns = SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
-def destination(path: Path | None) -> Iterator[TextIO]:
+def opening_output(path: Path | None) -> Iterator[TextIO]:
     """Give a file to write to, which is at ``path`` only when all is written; without a path, standard output.
 
     Raises UserError where it cannot be written.
@@ -111,7 +111,7 @@ def destination(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        temporary = temporary_beside(path)
+        temporary = name_temporary(path)
         opened = temporary.open("x", newline="", encoding="utf-8", errors=NAMES)
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror}); choose another place.") from error

@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.commands.arguments import hand_over, parse
-from frostline.config.compose import compose, explain_config_errors, quote_override, resolve, single_choices
+from frostline.config.compose import compose, explain_config_errors, list_single_choices, quote_override, resolve
 from frostline.config.schema import Run
 from frostline.config.secrets import without_credentials
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.files.atomic import make_folder, name_write_errors, read_json, write_json
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import Outcome
@@ -52,7 +52,7 @@ def report_outcome(outcome: Outcome) -> int:
     """Print how a run ended, its record's path last where the disk had room for one; return the exit code."""
     record = outcome.record
     if record["status"] != "done":
-        said = printable(f"frostline: run {outcome.id} {record['status']}: {record['reason']}")
+        said = escape_unprintable(f"frostline: run {outcome.id} {record['status']}: {record['reason']}")
         print(said, file=sys.stderr, flush=True)
     if outcome.path.exists():
         print(outcome.path, flush=True)
@@ -66,7 +66,7 @@ def sweep(args: argparse.Namespace) -> int:
 
     Every choice of every swept group is composed and checked before the first run.
     """
-    choices = single_choices(args.overrides, args.config_dir)
+    choices = list_single_choices(args.overrides, args.config_dir)
     configs = [resolve(compose("run", overrides, args.config_dir)) for overrides in choices]
     folder = sweep_folder(Path(configs[0].outputs))
     with (
@@ -123,7 +123,7 @@ def report_mistake(error: UserError) -> None:
     """Print what is wrong with the present run of a sweep, and write that it is."""
     node = HydraConfig.get()
     overrides = " ".join(OmegaConf.to_container(node.overrides.task, resolve=False))  # type: ignore[arg-type]
-    print(printable(f"frostline: {without_credentials(overrides)}: {error}"), file=sys.stderr, flush=True)
+    print(escape_unprintable(f"frostline: {without_credentials(overrides)}: {error}"), file=sys.stderr, flush=True)
     write_json(Path(node.runtime.output_dir) / "outcome.json", {"code": 2, "record": None})
 
 

@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Sequence
 
-from frostline.api.studies import run_study, study_folder
-from frostline.commands.arguments import parse
+from frostline.api.studies import find_study_folder, run_study
+from frostline.commands.arguments import parse, replace_overrides
 from frostline.commands.run import show
 from frostline.config.compose import parse_overrides
 from frostline.launchers.progress import Screen
@@ -22,20 +22,19 @@ def main(argv: Sequence[str]) -> int:
     args = parse("tune", ABOUT, argv, sweeps=False)
     if args.cfg:
         pairs = zip(args.overrides, parse_overrides(args.overrides), strict=True)
-        args.overrides = [text for text, one in pairs if not one.is_sweep_override()]
-        return show("tune", args)
+        return show("tune", replace_overrides(args, [text for text, one in pairs if not one.is_sweep_override()]))
     search = make_search(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "tune", *(one for one in argv if one not in ("--plan", "--debug"))])
     if args.plan:
         return show_plan(search)
     record = run_study(search, command, Screen())
-    print(study_folder(search) / "report.html", flush=True)
+    print(find_study_folder(search) / "report.html", flush=True)
     return 0 if record is not None and record["status"] == "done" else 1
 
 
 def show_plan(search: Search) -> int:
     """Print how many trials there are and would be; run nothing and write nothing."""
-    known = read(study_folder(search)) or {"trials": []}
+    known = read(find_study_folder(search)) or {"trials": []}
     there = sum(row["status"] not in ("running", "waiting") for row in known["trials"])
     for one in search.space.parameters:
         print(f"  {one.describe()}")

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from frostline.config.allow import is_below
 from frostline.config.compose import compose, expand_sweep, explain_config_errors, parse_overrides, resolve
 from frostline.config.schema import Compare, ComparisonConfig, Run
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
-from frostline.results.store import WHERE_NOT_WHAT, identity
+from frostline.results.store import WHERE_NOT_WHAT, make_identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
 Block = dict[str, str]
-Key = tuple[str, str]
+CellKey = tuple[str, str]
 """What tells cells apart: the label, and the block as text."""
 
 
@@ -46,13 +46,17 @@ class CellJob(Job):
 
 @dataclass(frozen=True)
 class Cell:
-    """One level of the compared factor in one block; ``composed`` is its config before a seed is put in."""
+    """One level of the compared factor in one block; ``composed`` is its config before a seed is put in.
+
+    ``group`` is what its runs belong to: the comparison's name, once that is known.
+    """
 
     label: str
     block: Block
     composed: DictConfig
     lr: float
     epochs: int
+    group: str | None = None
 
     @property
     def name(self) -> str:
@@ -60,14 +64,14 @@ class Cell:
         return " ".join([self.label, *(f"{key}={value}" for key, value in self.block.items())])
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CellKey:
         """What tells the cell from others."""
-        return self.label, block_text(self.block)
+        return self.label, describe_block(self.block)
 
     def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> CellJob:
         """Return the run with this seed; None stands for what the config says. Raises UserError for bad values."""
         rate, length = lr or self.lr, epochs or self.epochs
-        values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
+        values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial, "group": self.group}
         for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
             OmegaConf.update(self.composed, key, value)
         config = resolve(self.composed)
@@ -77,7 +81,7 @@ class Cell:
         return f"{self.name} seed {seed}" + (f" lr {lr:g}" if trial else "")
 
 
-def block_text(block: Mapping[str, str]) -> str:
+def describe_block(block: Mapping[str, str]) -> str:
     """Return a block as one text, such as ``data=digits, data.num_per_class=5``; "" where there is one block only."""
     return ", ".join(f"{key}={value}" for key, value in block.items())
 
@@ -109,7 +113,7 @@ class Design:
     def digest(self) -> str:
         """Return a hash of all that decides which runs there are."""
         node = {key: value for key, value in self.config.plain()["compare"].items() if key != "name"}
-        return sha256_json([node, [identity(config) for config in self.configs()]])
+        return sha256_json([node, [make_identity(config) for config in self.configs()]])
 
     def configs(self) -> list[Run]:
         """Return the config of each cell's first run."""
@@ -119,7 +123,7 @@ class Design:
 def make_design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     """Compose and check every cell. Raises UserError for what is wrong with any of them."""
     base, swept = split_sweeps(overrides, config_dir)
-    config = resolve(compose("compare", [*base, *first_levels(swept)], config_dir), Compare)
+    config = resolve(compose("compare", [*base, *list_first_levels(swept)], config_dir), Compare)
     check_varied(config.compare)
     more, added = split_sweeps(config.compare.axes, config_dir)
     if more or set(added) & set(swept):
@@ -128,18 +132,16 @@ def make_design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     axes = {"freeze": read_strategies(config.compare.strategies), **levels}
     factor = config.compare.factor
     if factor not in axes:
-        raise choices("compare.factor", factor, list(axes))
+        raise make_choice_error("compare.factor", factor, list(axes))
     cells = [make_cell(axes, levels, base, factor, config_dir) for levels in itertools.product(*axes.values())]
     names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
     found = Design("", factor, names, cells, config)
     check_distinct(found)
     name = name_folder(found, cells[0].composed)
-    for cell in cells:
-        cell.composed.group = name
-    return Design(name, factor, names, cells, config)
+    return replace(found, name=name, cells=[replace(cell, group=name) for cell in cells])
 
 
-def first_levels(swept: Mapping[str, Sequence[str]]) -> list[str]:
+def list_first_levels(swept: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the first single override of each sweep."""
     return [ones[0] for ones in swept.values()]
 
@@ -210,7 +212,7 @@ def make_cell(
             OmegaConf.update(composed, f"freeze.{key}", value, merge=False)
     budget = composed.compare.budget.epochs
     if budget is not None:
-        composed.epochs = budget
+        OmegaConf.update(composed, "epochs", budget)
     block = {key: level.name for key, level in here.items() if key != factor and len(axes[key]) > 1}
     config = resolve(composed)
     if "lr" not in config.optimizer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from frostline.comparison.cells import Cell, CellJob, Design, Key
+from frostline.comparison.cells import Cell, CellJob, CellKey, Design
 from frostline.comparison.rates import ChosenRate
 
 START_S = 15.0
@@ -15,7 +15,7 @@ RUN_S = 3.0
 RATE = 2e10
 """Until a run of the comparison tells better: the seconds that importing everything takes, those that a run takes
 whatever it trains, and the FLOPs per second of a worker."""
-Facts = Mapping[Key, Mapping[str, Any]]
+CellFacts = Mapping[CellKey, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class CellForecast:
         return self.trials - self.trials_done + self.runs - self.runs_done
 
 
-def forecast_cells(design: Design, facts: Facts, rates: Sequence[ChosenRate]) -> list[CellForecast]:
+def forecast_cells(design: Design, facts: CellFacts, rates: Sequence[ChosenRate]) -> list[CellForecast]:
     """Return a row for each cell. Runs whose learning rate is still to be chosen count as not there."""
     jobs = {cell.key: list_jobs(cell, design, facts[cell.key], rates) for cell in design.cells}
-    records = {job.id: record for found in jobs.values() for job in found if (record := job.final_record()) is not None}
+    records = {
+        job.id: record for found in jobs.values() for job in found if (record := job.find_final_record()) is not None
+    }
     rate = median([*measure_paces(jobs, records, facts)] or [RATE])
     return [forecast_cell(cell, jobs[cell.key], design, facts[cell.key], records, rate) for cell in design.cells]
 
@@ -54,7 +56,9 @@ def list_jobs(cell: Cell, design: Design, fact: Mapping[str, Any], rates: Sequen
     return trials + [cell.job(seed, lr=known.get(cell.key)) for seed in design.seeds]
 
 
-def measure_paces(jobs: Mapping[Any, Sequence[CellJob]], records: Mapping[str, Any], facts: Facts) -> Iterator[float]:
+def measure_paces(
+    jobs: Mapping[Any, Sequence[CellJob]], records: Mapping[str, Any], facts: CellFacts
+) -> Iterator[float]:
     """Yield the FLOPs per second of finished runs long enough to tell."""
     for key, found in jobs.items():
         for job in found:
@@ -87,7 +91,7 @@ def forecast_cell(
     )
 
 
-def total_seconds(rows: Sequence[CellForecast], workers: int) -> float:
+def add_up_seconds(rows: Sequence[CellForecast], workers: int) -> float:
     """Return about the seconds that all that is left will take with so many workers."""
     left = sum(row.left * row.seconds for row in rows)
     return START_S + left / workers if left else 0.0

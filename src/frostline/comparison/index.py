@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from frostline.comparison.cells import CellJob, Design, Key, block_text
+from frostline.comparison.cells import CellJob, CellKey, Design, describe_block
 from frostline.comparison.rates import ChosenRate
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
@@ -92,10 +92,10 @@ class ComparisonIndex:
         names = [one.name for one in fields(ChosenRate)]
         return [ChosenRate(**{name: one[name] for name in names}) for one in self.content["tuned"]] if ended else []
 
-    def read_epochs(self) -> dict[Key, int]:
+    def read_epochs(self) -> dict[CellKey, int]:
         """Return the epochs of each cell's runs, as far as an earlier sitting came to them."""
         known = [row for row in self.content["runs"] if row.get("epochs")]
-        return {(row["label"], block_text(row["block"])): row["epochs"] for row in known}
+        return {(row["label"], describe_block(row["block"])): row["epochs"] for row in known}
 
     def set_rates(self, rates: Iterable[ChosenRate]) -> None:
         """Keep the learning rate of each cell."""

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from frostline.comparison.cells import Block, Cell, Key, block_text
+from frostline.comparison.cells import Block, Cell, CellKey, describe_block
 from frostline.tasks.declarations import Metric
 
 SOLVED = "its head is solved, so the learning rate plays no part in it"
-Trial = tuple[float, Mapping[str, Any] | None]
+RateTrial = tuple[float, Mapping[str, Any] | None]
 """A learning rate, and the record of its trial."""
 
 
@@ -25,16 +25,16 @@ class ChosenRate:
     why: str | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CellKey:
         """The key of its cell."""
-        return self.label, block_text(self.block)
+        return self.label, describe_block(self.block)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers for JSON."""
         return asdict(self)
 
 
-def choose_rate(cell: Cell, trials: Iterable[Trial], monitor: Metric, extended: bool = False) -> ChosenRate:
+def choose_rate(cell: Cell, trials: Iterable[RateTrial], monitor: Metric, extended: bool = False) -> ChosenRate:
     """Choose the rate with the best validation ``monitor``, of equals the one with the least loss, then the lowest.
 
     A trial that diverged or failed is out; where all are, the cell keeps its own rate and says so.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frostline.comparison.cells import Cell, CellJob, Design, Key
+from frostline.comparison.cells import Cell, CellJob, CellKey, Design
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
 from frostline.config.schema import ComparisonConfig, find_monitor
@@ -17,7 +17,7 @@ from frostline.tasks.declarations import Metric
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
 
-Facts = Mapping[Key, Mapping[str, Any]]
+CellFacts = Mapping[CellKey, Mapping[str, Any]]
 """What is known of each cell before it runs, by its key."""
 
 
@@ -31,7 +31,7 @@ class Detached(Exception):
 
 @dataclass
 class ComparisonSitting:
-    """One sitting of a comparison: its cells, where it keeps what it finds out, what runs them, where that is shown."""
+    """One sitting of a comparison: its cells, its index, the launcher that runs them, and the screen that shows it."""
 
     design: Design
     index: ComparisonIndex
@@ -52,18 +52,18 @@ class ComparisonSitting:
         records = self.run(jobs)
         return sum(records[job.id]["status"] != "done" for job in jobs)
 
-    def survey_cells(self) -> Facts:
+    def survey_cells(self) -> CellFacts:
         """Return what is known of each cell before it runs. Raises UserError for a cell that cannot be run."""
         known = survey_cells(self.design, self.index, self.launcher)
         for said in dict.fromkeys(fact["data"] for fact in known if fact.get("data")):
             self.screen.say(said)
         self.index.set(facts=known)
-        return facts_by_cell(self.design, known)
+        return group_by_cell(self.design, known)
 
-    def fill_caches(self, facts: Facts) -> None:
+    def fill_caches(self, facts: CellFacts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
         cached = [job for job in self.expect_jobs() if facts[job.cell.key].get("entries")]
-        left = [job.config for job in cached if job.final_record() is None]
+        left = [job.config for job in cached if job.find_final_record() is None]
         if not left:
             return
         self.screen.say("filling the caches for all runs ...")
@@ -88,7 +88,7 @@ class ComparisonSitting:
             jobs += [cell.job(self.design.trial_seed, trial=True) for cell in cells]
         return jobs
 
-    def set_epochs(self, facts: Facts) -> list[Cell]:
+    def set_epochs(self, facts: CellFacts) -> list[Cell]:
         """Return the cells with the epochs that their budget allows; a pilot run tells what an epoch takes."""
         seconds = self._node.budget.seconds
         if seconds is None:
@@ -101,7 +101,7 @@ class ComparisonSitting:
             found.append(replace(job.cell, epochs=choose_epochs(job.cell, records[job.id], seconds, phases)))
         return found
 
-    def choose_rates(self, cells: Sequence[Cell], facts: Facts) -> dict[Key, ChosenRate]:
+    def choose_rates(self, cells: Sequence[Cell], facts: CellFacts) -> dict[CellKey, ChosenRate]:
         """Return the learning rate of each cell: the best of the grid on validation, where there is a grid."""
         grid = self._node.lr_grid
         if not grid:
@@ -119,7 +119,7 @@ class ComparisonSitting:
         return {one.key: one for one in known}
 
     def try_rates(
-        self, cells: Sequence[Cell], rates: Mapping[Key, Sequence[float]], extended: Set[Key] = frozenset()
+        self, cells: Sequence[Cell], rates: Mapping[CellKey, Sequence[float]], extended: Set[CellKey] = frozenset()
     ) -> list[ChosenRate]:
         """Try these learning rates for each cell; return the choices. ``extended`` tells whose grid was extended."""
         jobs = {cell.key: [self._trial(cell, rate) for rate in rates[cell.key]] for cell in cells}
@@ -139,7 +139,7 @@ class ComparisonSitting:
         return cell.job(self.design.trial_seed, lr=rate, trial=True)
 
     def run(self, jobs: Sequence[CellJob]) -> Records:
-        """Run the jobs, whatever becomes of each; return their records. Raises Detached where some go on instead."""
+        """Run the jobs and return their records, failed ones too. Raises Detached where some are left to go on."""
         different = {job.id: job for job in jobs}
         ends = run_all(list(different.values()), self.launcher, self.screen)
         records = {outcome.id: outcome.record for _, outcome, _ in ends}
@@ -172,7 +172,7 @@ def survey_cells(design: Design, index: ComparisonIndex, launcher: Launcher) -> 
     return known
 
 
-def facts_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> Facts:
+def group_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> CellFacts:
     """Return what is known, by the cell's key."""
     return {cell.key: fact for cell, fact in zip(design.cells, known, strict=True)}
 

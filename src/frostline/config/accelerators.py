@@ -40,10 +40,10 @@ print("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_av
 
 
 def settle_accelerator(trainer: Mapping[str, Any], launcher: Mapping[str, Any]) -> str:
-    """Return the kind of device, one of ``KINDS``, that ``trainer.accelerator`` comes to where the launcher runs it.
+    """Return the kind of device, one of ``KINDS``, that ``trainer.accelerator`` means where the launcher runs it.
 
     ``auto`` is the best that is visible here; of machines that are not known yet it is what the launcher asks them for.
-    Raises UserError where nothing says it, and where a driver is too old for what it drives.
+    Raises UserError where nothing says it, and where a GPU's driver is too old.
     """
     asked = trainer.get("accelerator", "auto")
     if asked in KINDS:
@@ -96,9 +96,9 @@ def read_torch_build() -> tuple[str | None, str | None]:
 
 @lru_cache
 def ask_driver(visible: str | None) -> tuple[int, int]:
-    """Return how many of NVIDIA's GPUs there are to see, and the newest CUDA, by its first number, that is driven.
+    """Return how many GPUs of NVIDIA are visible, and the first number of the newest CUDA that the driver can run.
 
-    ``visible`` is the value of CUDA_VISIBLE_DEVICES. A driver that cannot start has none.
+    ``visible`` is the value of CUDA_VISIBLE_DEVICES. A driver that cannot start has no GPUs.
     """
     try:
         ctypes.CDLL("libcuda.so.1")
@@ -110,7 +110,7 @@ def ask_driver(visible: str | None) -> tuple[int, int]:
 
 @lru_cache
 def ask_torch() -> str:
-    """Return the best kind of device by torch's own word, which takes seconds."""
+    """Return the best kind of device that torch finds, which takes seconds to ask."""
     said = _ask(ASK_TORCH).strip()
     return said if said in KINDS else "cpu"
 

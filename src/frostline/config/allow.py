@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from frostline.config.signature import check_arguments, nearest_first
-from frostline.errors import UserError, first_line
+from frostline.config.signature import check_arguments, sort_by_likeness
+from frostline.errors import UserError, read_first_line
 
 VARIABLE = "FROSTLINE_ALLOW"  # the modules given with --allow, for workers; commands set it, and nothing else does
 
@@ -83,7 +83,7 @@ def allow(modules: list[str]) -> None:
         os.environ[VARIABLE] = ",".join(modules)
 
 
-def allowed_modules() -> tuple[str, ...]:
+def list_allowed_modules() -> tuple[str, ...]:
     """Return the modules given with --allow."""
     return tuple(name for name in os.environ.get(VARIABLE, "").split(",") if name)
 
@@ -93,37 +93,37 @@ def is_below(module: str, root: str) -> bool:
     return module == root or module.startswith(root + ".")
 
 
-def conf_dir() -> Path:
+def find_conf_dir() -> Path:
     """Return the folder of the shipped configs: inside an installed wheel, else the repository's `conf/`."""
     packaged = Path(__file__).parents[1] / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
 @cache
-def shipped_targets(group: str) -> tuple[str, ...]:
+def list_shipped_targets(group: str) -> tuple[str, ...]:
     """Return the targets that the shipped configs of a group name as their own."""
-    texts = [path.read_text() for path in sorted((conf_dir() / group).glob("*.yaml"))]
+    texts = [path.read_text() for path in sorted((find_conf_dir() / group).glob("*.yaml"))]
     found = {target for text in texts for target in TARGET.findall(text)}
     inner = {target for targets in NESTED.values() for target in targets}
     return tuple(sorted(target for target in found - inner if DOTTED.fullmatch(target)))
 
 
-def targets_of(group: str) -> tuple[str, ...]:
+def list_targets(group: str) -> tuple[str, ...]:
     """Return what the key of a group takes: targets, and modules of which it takes any class."""
-    return (*shipped_targets(group), *TAKES[group])
+    return (*list_shipped_targets(group), *TAKES[group])
 
 
-def all_targets() -> tuple[str, ...]:
+def list_all_targets() -> tuple[str, ...]:
     """Return all that any key takes."""
     roots = [
         *PASSIVE,
-        *(root for group in TAKES for root in targets_of(group)),
+        *(root for group in TAKES for root in list_targets(group)),
         *(one for ones in NESTED.values() for one in ones),
     ]
     return tuple(dict.fromkeys(roots))
 
 
-def nested_targets(target: str, key: str) -> tuple[str, ...]:
+def list_nested_targets(target: str, key: str) -> tuple[str, ...]:
     """Return what an argument of a target takes, which is nothing unless it is declared to take a node."""
     if is_own(target):
         return PASSIVE
@@ -132,7 +132,7 @@ def nested_targets(target: str, key: str) -> tuple[str, ...]:
 
 def is_own(target: str) -> bool:
     """Return whether a target lies in a module given with --allow."""
-    return any(is_below(target.rpartition(".")[0], root) for root in allowed_modules())
+    return any(is_below(target.rpartition(".")[0], root) for root in list_allowed_modules())
 
 
 def is_allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
@@ -142,7 +142,7 @@ def is_allowed_name(target: object, takes: Sequence[str] | None = None) -> bool:
     """
     if not isinstance(target, str) or not DOTTED.fullmatch(target) or target in REFUSED:
         return False
-    roots = all_targets() if takes is None else takes
+    roots = list_all_targets() if takes is None else takes
     named = target in roots and target not in MODULES
     return named or target.rpartition(".")[0] in roots or is_own(target)
 
@@ -154,8 +154,10 @@ def is_allowed_object(found: object, target: str) -> bool:
     """
     home = getattr(found, "__module__", None) or ""
     if inspect.isclass(found):
-        return target in all_targets() or any(is_below(home, root) for root in (*all_targets(), *allowed_modules()))
-    return inspect.isfunction(found) and any(is_below(home, root) for root in ("frostline", *allowed_modules()))
+        return target in list_all_targets() or any(
+            is_below(home, root) for root in (*list_all_targets(), *list_allowed_modules())
+        )
+    return inspect.isfunction(found) and any(is_below(home, root) for root in ("frostline", *list_allowed_modules()))
 
 
 def iterate_nodes(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -176,7 +178,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
     """
     for key, value in config.items():
         if key != "hydra":
-            check_node(value, str(key), targets_of(key) if key in TAKES else ())
+            check_node(value, str(key), list_targets(key) if key in TAKES else ())
 
 
 def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool = False) -> None:
@@ -193,11 +195,11 @@ def check_node(value: Any, where: str, takes: Sequence[str] | None, listed: bool
     if "_target_" in value and not is_allowed_name(target, takes):
         raise make_refusal(where, target, takes)
     for key, inner in value.items():
-        among = nested_targets(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
+        among = list_nested_targets(str(target), str(key)) if "_target_" in value else takes if where in SEVERAL else ()
         check_node(inner, f"{where}.{key}", among)
 
 
-def components(node: Mapping[str, Any], key: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def list_components(node: Mapping[str, Any], key: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Return the components at a ``key`` of ``SEVERAL``, by name, with the dotted key of each; one alone by its class.
 
     Raises UserError for what is none.
@@ -215,7 +217,9 @@ def make_refusal(where: str, target: object, takes: Sequence[str] | None = None)
     key = f"{where + '.' if where else ''}_target_"
     if takes is not None and not takes:
         return UserError(f"{key}: {target!r} has no place here, this key takes no component; leave it out.")
-    allowed = ", ".join(nearest_first(target, [*(all_targets() if takes is None else takes), *allowed_modules()]))
+    allowed = ", ".join(
+        sort_by_likeness(target, [*(list_all_targets() if takes is None else takes), *list_allowed_modules()])
+    )
     return UserError(
         f"{key}: {target!r} is not on the allow-list of this key: {allowed}. "
         "A module of your own is added with the flag --allow MODULE."
@@ -231,13 +235,15 @@ def locate(target: str, where: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         hint = (
-            "; a module of your own is found by PYTHONPATH, not in the working directory" if allowed_modules() else ""
+            "; a module of your own is found by PYTHONPATH, not in the working directory"
+            if list_allowed_modules()
+            else ""
         )
         raise UserError(f"{where}._target_: {target!r} cannot be imported: {error}{hint}.") from error
     found = getattr(module, name, None)
     if found is None:
         known = [key for key, value in vars(module).items() if not key.startswith("_") and is_allowed_object(value, "")]
-        names = ", ".join(nearest_first(name, sorted(known)))
+        names = ", ".join(sort_by_likeness(name, sorted(known)))
         raise UserError(f"{where}._target_: {module_name} has no {name!r}; it has: {names}.")
     if not is_allowed_object(found, target):
         raise make_refusal(where, target)
@@ -252,7 +258,7 @@ def instantiate(node: Mapping[str, Any], where: str = "", /, **runtime: Any) -> 
     """
     group = re.split(r"[.\[]", where)[0]
     where = where or str(node.get("_target_"))
-    check_node(node, where, targets_of(group) if group in TAKES else None)
+    check_node(node, where, list_targets(group) if group in TAKES else None)
     return _make(node, where, runtime)
 
 
@@ -268,7 +274,7 @@ def _make(node: Mapping[str, Any], where: str, runtime: Mapping[str, Any]) -> An
     try:
         return found(**arguments, **runtime)
     except Exception as error:
-        raise UserError(f"{where}: {node['_target_']} refused its arguments: {first_line(error)}.") from error
+        raise UserError(f"{where}: {node['_target_']} refused its arguments: {read_first_line(error)}.") from error
 
 
 def _make_value(value: Any, where: str) -> Any:

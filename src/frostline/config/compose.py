@@ -35,13 +35,13 @@ from frostline.config.schema import (
     StudyConfig,
     Tune,
     check_config,
-    conf_dir,
+    find_conf_dir,
 )
 from frostline.config.secrets import check_secrets, make_reference, resolve_env
-from frostline.config.signature import nearest_first, unknown_key
+from frostline.config.signature import make_key_error, sort_by_likeness
 from frostline.config.writers import check_loggers
-from frostline.errors import UserError, choices, first_line
-from frostline.tasks.declarations import declaration_of
+from frostline.errors import UserError, make_choice_error, read_first_line
+from frostline.tasks.declarations import find_declaration
 
 Kind = TypeVar("Kind", bound=Run)
 SCALARS = [name for name, kind in get_type_hints(Run).items() if kind in (int, str, bool)]  # root keys, no groups
@@ -50,10 +50,10 @@ MOST_CHOICES = 10_000
 """Values that a sweep may take, and combinations of a sweep that are looked at before its first run."""
 
 
-def groups(config_dir: Path | None = None) -> dict[str, list[str]]:
+def list_groups(config_dir: Path | None = None) -> dict[str, list[str]]:
     """Return the choices of every config group: the shipped ones and those in the user's ``config_dir``."""
     found: dict[str, set[str]] = {}
-    for root in [conf_dir(), *([config_dir] if config_dir else [])]:
+    for root in [find_conf_dir(), *([config_dir] if config_dir else [])]:
         for path in root.glob("*/*.yaml"):
             if not path.name.startswith(("_", ".")):
                 found.setdefault(path.parent.name, set()).add(path.stem)
@@ -66,10 +66,10 @@ def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None)
     Raises UserError for whatever is wrong with an override or a file.
     """
     path = search_path(config_dir)
-    extra = [searchpath_override(path)] if path else []
+    extra = [make_searchpath_override(path)] if path else []
     with explain_any_error(config_dir), borrowing_hydra(root), keep_references():
         check_overrides(overrides, config_dir)
-        with hydra.initialize_config_dir(str(conf_dir()), job_name="frostline", version_base="1.3"):
+        with hydra.initialize_config_dir(str(find_conf_dir()), job_name="frostline", version_base="1.3"):
             composed = hydra.compose(root, [*overrides, *extra], return_hydra_config=True)
             if composed.hydra.mode == RunMode.MULTIRUN:
                 raise UserError("hydra.mode: use the flag -m for a sweep.")
@@ -87,7 +87,7 @@ def search_path(config_dir: Path | None) -> list[str]:
     return [f"{SCHEME}://{config_dir.resolve()}"]
 
 
-def searchpath_override(path: Sequence[str]) -> str:
+def make_searchpath_override(path: Sequence[str]) -> str:
     """Return the override that lets Hydra look there."""
     return f"hydra.searchpath=[{','.join(map(quote_override, path))}]"
 
@@ -107,13 +107,13 @@ def keep_references() -> Iterator[None]:
 
 def check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
     """Refuse overrides of keys that are Frostline's to set, and choices that are no names. Raises UserError."""
-    known = groups(config_dir)
+    known = list_groups(config_dir)
     for one in parse_overrides(overrides):
         key = str(one.key_or_group)
         check_override(one)
         if key in known and not (one.is_delete() or one.is_sweep_override()):
             if not isinstance(value := one.value(), str | QuotedString):
-                raise choices(key, value, known[key])
+                raise make_choice_error(key, value, known[key])
         if "." not in key and ".." in re.split(r"[/,\\'\"()\s]", str(one.input_line).partition("=")[2]):
             raise UserError(f"{key}: {str(one.input_line)!r} leads out of the folders of configs; name a group's file.")
 
@@ -145,7 +145,7 @@ def resolve(composed: DictConfig, root: type[Kind] = Run) -> Kind:
     optimizer = config["optimizer"]
     if str(optimizer.get("_target_")).startswith("torch.optim."):
         optimizer.pop("name", None)  # of optimizer=torch: it stands in `_target_` now
-    if config["monitor"] is None and (declared := declaration_of(str(config["task"].get("_target_")))) is not None:
+    if config["monitor"] is None and (declared := find_declaration(str(config["task"].get("_target_")))) is not None:
         config["monitor"] = declared.names[0]
     check_config(config)  # type: ignore[arg-type]
     config["trainer"]["accelerator"] = settle_accelerator(config["trainer"], config["launcher"])
@@ -160,7 +160,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
 
 
-def single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> list[list[str]]:
+def list_single_choices(overrides: Sequence[str], config_dir: Path | None = None) -> list[list[str]]:
     """Return lists of overrides without sweeps, in which together every choice of every swept group occurs.
 
     In the first each sweep stands at its first choice (`seed=1,2` at `seed=1`); each other list differs in one group.
@@ -194,7 +194,7 @@ def expand_sweep(one: Override, config_dir: Path | None) -> list[str]:
     """Return the single overrides that a sweep stands for: `seed=1,2` and `k=range(1,3)` by value, `data=glob(*)` by
     the group's choices. Raises UserError for an interval and for a glob that matches nothing.
     """
-    known = groups(config_dir)
+    known = list_groups(config_dir)
     key, value = one.get_key_element(), one.value()
     if isinstance(value, Glob):
         names = value.filter(known.get(key, []))
@@ -223,7 +223,7 @@ def explain_any_error(config_dir: Path | None) -> Iterator[None]:
         except (UserError, HydraException, OmegaConfBaseException, UnicodeError):
             raise
         except (ValueError, TypeError, OSError, AttributeError, KeyError, AssertionError) as error:
-            raise UserError(f"The config cannot be composed ({cut_text(first_line(error))}).") from error
+            raise UserError(f"The config cannot be composed ({cut_text(read_first_line(error))}).") from error
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def explain_config_errors(config_dir: Path | None) -> Iterator[None]:
         raise _unknown_choice(error, config_dir) from error
     except OverrideParseException as error:
         raise UserError(
-            f"{cut_text(repr(error.override))} is no override ({cut_text(first_line(error))}); write KEY=VALUE, "
+            f"{cut_text(repr(error.override))} is no override ({cut_text(read_first_line(error))}); write KEY=VALUE, "
             "and quote a value that holds = , [ ] { } or quotes: KEY=\"'VALUE'\"."
         ) from error
     except RecursionError as error:
@@ -256,8 +256,8 @@ def cut_text(text: str) -> str:
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
     wanted = str(error.missing_cfg_file)
     group, _, name = wanted.rpartition("/")
-    names = groups(config_dir).get(group) or [str(one) for one in error.options or ()]
-    return UserError(f"{group}: there is no {name!r}; choose one of: {', '.join(nearest_first(name, names))}.")
+    names = list_groups(config_dir).get(group) or [str(one) for one in error.options or ()]
+    return UserError(f"{group}: there is no {name!r}; choose one of: {', '.join(sort_by_likeness(name, names))}.")
 
 
 def _explain(error: Exception) -> UserError:
@@ -265,10 +265,10 @@ def _explain(error: Exception) -> UserError:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         holder = cause.parent_node
         if isinstance(cause, ValidationError):
-            return UserError(f"{cause.full_key}: {cut_text(first_line(cause))}.")
+            return UserError(f"{cause.full_key}: {cut_text(read_first_line(cause))}.")
         if isinstance(holder, Mapping) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
-            return unknown_key(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
-        return UserError(f"{cause.full_key}: {cut_text(first_line(cause))}.")
+            return make_key_error(cause.full_key, [key for key in holder if key not in ("hydra", "_target_")])
+        return UserError(f"{cause.full_key}: {cut_text(read_first_line(cause))}.")
     return _explain_file(error)
 
 
@@ -284,4 +284,4 @@ def _explain_file(error: Exception) -> UserError:
     kinds = {one.__name__: one for one in (Run, Compare, Tune, Cache, ComparisonConfig, Budget, StudyConfig)}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
-    return UserError(f"{file}.yaml: {unknown_key(key, kinds[kind].__dataclass_fields__)}")
+    return UserError(f"{file}.yaml: {make_key_error(key, kinds[kind].__dataclass_fields__)}")

@@ -39,7 +39,7 @@ def _length(config: Mapping[str, Any], key: str, known: dict[str, float]) -> flo
 
 
 def _sum(config: Mapping[str, Any], key: str, known: dict[str, float]) -> float:
-    value = _at(config, key)
+    value = _look_up(config, key)
     if isinstance(value, dict):
         return 1 + sum(_length(config, f"{key}.{name}", known) for name in value)
     if isinstance(value, list):
@@ -58,7 +58,7 @@ def _absolute(key: str, dots: str, path: str) -> str:
     return f"{above}.{path}" if above and path else above or path
 
 
-def _at(config: Any, key: str) -> Any:
+def _look_up(config: Any, key: str) -> Any:
     """Return the value at a dotted key; that of an interpolation on the way; None where there is none."""
     for part in (one for one in re.split(r"\.|\[|\]", key) if one):
         if isinstance(config, str):

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.allow import is_below
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 
 LAUNCHERS = {"pool": (), "basic": (), "joblib": ("n_jobs", "batch_size", "timeout", "verbose")}
 """Hydra's launchers that may run a sweep, and the keys of each that may be set."""
@@ -45,8 +45,8 @@ def check_hydra(composed: DictConfig, root: str, given: Sequence[str], searchpat
     node: Any = OmegaConf.to_container(composed.hydra, resolve=False)
     launcher = node["runtime"]["choices"]["hydra/launcher"]
     if launcher not in LAUNCHERS:
-        raise choices("hydra/launcher", launcher, LAUNCHERS)
-    found, usual = leaves(node), shipped_leaves(root, launcher)
+        raise make_choice_error("hydra/launcher", launcher, LAUNCHERS)
+    found, usual = list_leaves(node), list_shipped_leaves(root, launcher)
     for key in sorted(found.keys() | usual.keys()):
         if found.get(key) != usual.get(key) and not is_free(key, launcher):
             raise make_refusal(key, found.get(key))
@@ -100,13 +100,13 @@ def make_refusal(key: str, value: object) -> UserError:
 
 
 @cache
-def shipped_leaves(root: str, launcher: str) -> Mapping[str, Any]:
+def list_shipped_leaves(root: str, launcher: str) -> Mapping[str, Any]:
     """Return the leaves of the node `hydra` that the shipped configs come to. Hydra must be initialised."""
     composed = hydra.compose(root, [f"hydra/launcher={launcher}"], return_hydra_config=True)
-    return leaves(OmegaConf.to_container(composed.hydra, resolve=False))
+    return list_leaves(OmegaConf.to_container(composed.hydra, resolve=False))
 
 
-def leaves(node: Any) -> dict[str, Any]:
+def list_leaves(node: Any) -> dict[str, Any]:
     """Return what is in the node `hydra`, by dotted key."""
     return dict(_leaves(node, "hydra"))
 

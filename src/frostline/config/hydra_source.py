@@ -30,9 +30,11 @@ class OwnFiles(FileConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         """Return whether there is such a config; what is no file is none, and is named when it is asked for."""
-        return "/" in config_path and (super().is_config(config_path) or self._irregular(config_path) is not None)
+        return "/" in config_path and (
+            super().is_config(config_path) or self._describe_irregular(config_path) is not None
+        )
 
-    def _irregular(self, config_path: str) -> str | None:
+    def _describe_irregular(self, config_path: str) -> str | None:
         return describe_irregular(Path(self.path) / self._normalize_file_name(config_path))
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -70,7 +72,7 @@ def check_file(path: Path) -> None:
     loader.name = str(path)
     try:
         node = loader.get_single_node()
-        swollen = node is not None and expanded_length(node, {}) > MOST_BYTES
+        swollen = node is not None and measure_expanded(node, {}) > MOST_BYTES
     except RecursionError as error:
         raise UserError(f"{path}: it is nested too deeply for a config.") from error
     finally:
@@ -82,12 +84,12 @@ def check_file(path: Path) -> None:
             raise UserError(f"{path}: defaults: {name!r} leads out of the folders of configs; name a group's file.")
 
 
-def expanded_length(node: yaml.Node, known: dict[int, float]) -> float:
+def measure_expanded(node: yaml.Node, known: dict[int, float]) -> float:
     """Return how long a node is with each alias in it written out; infinite for one that holds itself."""
     if id(node) not in known:
         known[id(node)] = float("inf")
         parts = [one for pair in node.value for one in pair] if isinstance(node, yaml.MappingNode) else node.value
-        inner = len(parts) if isinstance(node, yaml.ScalarNode) else sum(expanded_length(one, known) for one in parts)
+        inner = len(parts) if isinstance(node, yaml.ScalarNode) else sum(measure_expanded(one, known) for one in parts)
         known[id(node)] = 1 + inner
     return known[id(node)]
 

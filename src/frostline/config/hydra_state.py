@@ -1,4 +1,4 @@
-"""Hydra's state, of which a process has one: had for ourselves for a while, and left as it was found."""
+"""Borrow Hydra's state, of which a process has only one, and leave it as it was found."""
 
 import threading
 from collections.abc import Iterator

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Annotated, Any, Self, TypedDict, get_type_hints
 
-from frostline.config.allow import check_targets, components, conf_dir, instantiate, locate
-from frostline.config.signature import check_value, unknown_key
+from frostline.config.allow import check_targets, find_conf_dir, instantiate, list_components, locate
+from frostline.config.signature import check_value, make_key_error
 from frostline.config.switches import check_switches
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.ranges import (
     AtLeastOne,
     Count,
@@ -25,9 +25,9 @@ from frostline.ranges import (
     Smoothing,
     WholeSeconds,
 )
-from frostline.tasks.declarations import Declaration, Metric, declaration_of
+from frostline.tasks.declarations import Declaration, Metric, find_declaration
 
-__all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "conf_dir", "instantiate"]
+__all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "find_conf_dir", "instantiate"]
 
 
 @dataclass(kw_only=True)
@@ -155,7 +155,7 @@ def read_node(kind: Any, plain: Mapping[str, Any], where: str) -> Any:
     for key, value in values.items():
         place = f"{where}.{key}" if where else str(key)
         if key not in hints:
-            raise unknown_key(place, hints)
+            raise make_key_error(place, hints)
         if is_dataclass(hints[key]) and isinstance(value, Mapping):
             values[key] = read_node(hints[key], value, place)
         else:
@@ -190,6 +190,7 @@ class DataKeys(TypedDict, total=False):
     timeout_s: WholeSeconds | None
     num_per_class: AtLeastOne | None
     fraction: Share | None
+    memory_gb: Gigabytes
 
 
 class OptimizerKeys(TypedDict, total=False):
@@ -221,17 +222,17 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     root = ROOTS[next((name for name in ("compare", "tune") if name in config), "run")]
     for key in config:
         if key not in get_type_hints(root):
-            raise unknown_key(key, get_type_hints(root))
+            raise make_key_error(key, get_type_hints(root))
     for key in COMPONENTS:
         node = config.get(key)
         if not isinstance(node, Mapping) or "_target_" not in node:
             raise UserError(f"{key}: {node!r} is no component; choose one of the group's, as {key}=NAME.")
     objective = config.get("objective")
-    if not isinstance(objective, Mapping) or not components(objective, "objective"):
+    if not isinstance(objective, Mapping) or not list_components(objective, "objective"):
         raise UserError(f"objective: {objective!r} is invalid: expected one of the group's, as objective=task.")
-    declared = declaration_of(str(config["task"]["_target_"]))
+    declared = find_declaration(str(config["task"]["_target_"]))
     if declared is not None and config["monitor"] not in declared.names:
-        raise choices("monitor", config["monitor"], declared.names)
+        raise make_choice_error("monitor", config["monitor"], declared.names)
     check_finite(config)
     read_node(root, config, "")
     check_early(config)
@@ -246,7 +247,7 @@ def find_monitor(config: Run) -> Metric:
     Raises UserError for one that does not.
     """
     target = str(config.task["_target_"])
-    declared = declaration_of(target) or getattr(locate(target, "task"), "declaration", None)
+    declared = find_declaration(target) or getattr(locate(target, "task"), "declaration", None)
     if not isinstance(declared, Declaration):
         raise UserError(f"task: {target} does not declare its scores; give the class a `declaration` (docs/tasks.md).")
     return declared.metric(config.metric)

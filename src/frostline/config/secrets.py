@@ -93,7 +93,7 @@ def without_credentials(text: str) -> str:
 
 
 def _is_credential(argument: re.Match[str]) -> bool:
-    """Return whether an argument of an address is a credential that stands there itself."""
+    """Return whether an argument of an address is a credential, written out."""
     name, _, value = argument[0].partition("=")
     signed = re.split(r"[-_.]", name.lower())[-1] in SIGNED
     return (is_secret(name) or signed) and without_references(value) != ""
@@ -104,7 +104,7 @@ def _mask_sent(text: str) -> str:
 
 
 def without_references(text: str) -> str:
-    """Return what of a text stands in it: without references, but with their defaults."""
+    """Return a text without its references, but with their defaults."""
     return REFERENCE.sub(lambda found: _default(found) or "", text)
 
 
@@ -183,7 +183,7 @@ def _default(found: re.Match[str]) -> str | None:
 
 def make_mask(config: Mapping[str, Any]) -> Callable[[str], str]:
     """Return what masks a message: credentials, and the values of the variables that a config refers to."""
-    values = {value: name for name, value in referenced_variables(config).items() if len(value) >= SHORTEST}
+    values = {value: name for name, value in find_variables(config).items() if len(value) >= SHORTEST}
 
     def hide(text: str) -> str:
         for value in sorted(values, key=len, reverse=True):
@@ -193,7 +193,7 @@ def make_mask(config: Mapping[str, Any]) -> Callable[[str], str]:
     return hide
 
 
-def referenced_variables(value: Any) -> dict[str, str]:
+def find_variables(value: Any) -> dict[str, str]:
     """Return the environment variables that a config, or several, refer to, with their values here."""
     names = {found[1] for _, _, text in _texts(value) for found in REFERENCE.finditer(text)}
     return {name: os.environ[name] for name in sorted(names) if name in os.environ}

@@ -25,17 +25,17 @@ WORDS: dict[Any, str] = {
 """How the types of plain values are called in messages."""
 
 
-def nearest_first(value: object, names: Iterable[object]) -> list[str]:
+def sort_by_likeness(value: object, names: Iterable[object]) -> list[str]:
     """Return ``names`` with the one most like ``value`` in front, where one is like it."""
     texts = [str(name) for name in names]
     close = get_close_matches(str(value), texts, n=1)
     return close + [text for text in texts if text not in close]
 
 
-def unknown_key(key: str, allowed: Iterable[object]) -> UserError:
+def make_key_error(key: str, allowed: Iterable[object]) -> UserError:
     """Return the error for the dotted ``key``, of whose node ``allowed`` are the keys."""
     node, _, name = key.rpartition(".")
-    names = ", ".join(nearest_first(name, allowed)) or "none"
+    names = ", ".join(sort_by_likeness(name, allowed)) or "none"
     return UserError(f"{key}: there is no such key; the keys of {node or 'the root'} are: {names}.")
 
 
@@ -51,7 +51,7 @@ def check_arguments(found: Any, arguments: Mapping[str, Any], given: Collection[
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in arguments:
         if key not in settable and not open_ended:
-            raise unknown_key(f"{where}.{key}", settable)
+            raise make_key_error(f"{where}.{key}", settable)
     for name in settable:
         if parameters[name].default is inspect.Parameter.empty and name not in arguments:
             raise UserError(f"{where}.{name}: a value is needed; give one as {where}.{name}=VALUE.")
@@ -82,7 +82,7 @@ def check_value(value: Any, hint: Any, where: str) -> None:
 def accepts(value: Any, hint: Any) -> bool:
     """Return whether a config's ``value`` fits a type hint and is in its range.
 
-    A hint that says nothing of plain values accepts all.
+    A hint for what is no plain value accepts everything.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:

@@ -117,7 +117,7 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
     """Refuse arguments of the Trainer that a plan cannot honour, before anything runs. Raises UserError by name."""
     for name, value in trainer.items():
         switch = REFUSED.get(name)
-        if switch is not None and not any(_alike(value, one) for one in switch.neutral):
+        if switch is not None and not any(_is_alike(value, one) for one in switch.neutral):
             raise UserError(f"trainer.{name}: {value!r} cannot be honoured: {switch.instead}.")
         if name in HONOURED:
             check_value(value, HONOURED[name], f"trainer.{name}")
@@ -133,6 +133,6 @@ def check_switches(trainer: Mapping[str, Any]) -> None:
         raise UserError("trainer.strategy.start_method: ranks are started by the launcher; leave it out.")
 
 
-def _alike(value: Any, neutral: Any) -> bool:
+def _is_alike(value: Any, neutral: Any) -> bool:
     """Compare as Lightning does: 1 is one batch where 1.0 is all of them."""
     return type(value) is type(neutral) and value == neutral

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frostline.config.secrets import REFERENCE
-from frostline.config.signature import unknown_key
+from frostline.config.signature import make_key_error
 from frostline.errors import UserError
 
 PLACES = ("save_dir", "dir", "log_dir", "root_dir", "artifact_location")
@@ -69,11 +69,11 @@ def _check_keys(node: Mapping[str, Any], kind: str, where: str) -> None:
         if key in PLACES:
             raise UserError(f"{where}.{key}: a logger writes into the run's folder; leave it out, or set outputs.")
         if key != "_target_" and key not in LOGGERS[kind]:
-            raise unknown_key(f"{where}.{key}", LOGGERS[kind])
+            raise make_key_error(f"{where}.{key}", LOGGERS[kind])
     settings = node.get("settings") if kind == "WandbLogger" else None
     for key in settings if isinstance(settings, Mapping) else ():
         if key not in SETTINGS:
-            raise unknown_key(f"{where}.settings.{key}", SETTINGS)
+            raise make_key_error(f"{where}.settings.{key}", SETTINGS)
 
 
 def stays_below(name: object) -> bool:

@@ -54,7 +54,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, bool]]:
 
 
 @contextmanager
-def guarded_extraction() -> Iterator[None]:
+def guarding_extraction() -> Iterator[None]:
     """Have torchvision's data sets look through an archive before they extract it; torchvision itself does not."""
     original = torchvision_utils.extract_archive
 

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from frostline.data.inputs import Inputs, Preprocess, send
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
-from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, sort_by_length, view_of
+from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, choose_view, sort_by_length
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.units import join_lines
 
@@ -147,13 +147,13 @@ class DataModule(pl.LightningDataModule):
 
     def view(self, epoch: int) -> int:
         """Return the view of the training samples that is served in an epoch."""
-        return view_of(epoch, self.views)
+        return choose_view(epoch, self.views)
 
     def use(self, sources: Mapping[str, Stored]) -> None:
         """Let the loaders serve these sources, by split, in place of the splits themselves; {} undoes it."""
         for name in sources:
             if name not in SPLITS:
-                raise choices("split", name, SPLITS)
+                raise make_choice_error("split", name, SPLITS)
         self._sources = dict(sources)
 
     @property
@@ -185,7 +185,7 @@ class DataModule(pl.LightningDataModule):
     def loader(self, split: str, shuffle: bool) -> DataLoader[dict[str, Any]]:
         """Return a loader of one split; it works in this process where batches cost nothing to make."""
         if split not in SPLITS:
-            raise choices("split", split, SPLITS)
+            raise make_choice_error("split", split, SPLITS)
         self.check((split,))
         samples, pinned = self.splits[split], self._feeds_gpu()
         if split in self._sources:

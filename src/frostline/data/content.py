@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.data.folders import FILES, IMAGES, RECORDINGS, Columns, Folder, Kind, read_folder, read_manifest
-from frostline.data.index import DataIndex, digests, index_folder
+from frostline.data.index import DataIndex, index_folder, read_digests
 from frostline.data.text.corpus import split_tables
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -23,7 +23,7 @@ Files = list[tuple[str, str]]
 """Names that stay when a data set is moved, and real paths."""
 
 
-def place_of(data: Mapping[str, Any]) -> str | None:
+def find_place(data: Mapping[str, Any]) -> str | None:
     """Return where a data set lies, None for one that comes with a package or is known by its name."""
     return None if is_published(data) else next((str(data[key]) for key in PLACES if data.get(key)), None)
 
@@ -33,29 +33,29 @@ def is_published(data: Mapping[str, Any]) -> bool:
     return str(data.get("_target_")).startswith(PUBLISHED)
 
 
-def data_content(data: Mapping[str, Any], outputs: Path) -> str | None:
+def hash_data(data: Mapping[str, Any], outputs: Path) -> str | None:
     """Return the SHA-256 that stands for all that the reader of a data node reads, by the readers' own listing.
 
     None where it reads no files, or none that are there: the reader then says what is wrong.
     """
-    place = place_of(data)
+    place = find_place(data)
     if place is None or not os.path.exists(os.path.expanduser(place)):
         return None
     try:
-        return digest_of(data_files(data), outputs, place)
+        return hash_files(list_data_files(data), outputs, place)
     except (UserError, OSError):
         return None
 
 
-def digest_of(files: Files, outputs: Path, place: str) -> str:
+def hash_files(files: Files, outputs: Path, place: str) -> str:
     """Return the SHA-256 over the names and contents of files, each read only where the data index does not know it."""
     files = sorted(set(files))
     index = DataIndex(index_folder(outputs), place)
-    found = digests(index, [path for _, path in files])
+    found = read_digests(index, [path for _, path in files])
     return sha256_json([[name, digest] for (name, _), digest in zip(files, found, strict=True)])
 
 
-def data_files(data: Mapping[str, Any]) -> Files:
+def list_data_files(data: Mapping[str, Any]) -> Files:
     """Return the files that the reader of a data node reads, listed by the functions that it lists them with.
 
     Of a reader of the user's own nothing is known: all files below its places. Raises UserError as they do.
@@ -63,15 +63,15 @@ def data_files(data: Mapping[str, Any]) -> Files:
     module = str(data.get("_target_")).rpartition(".")[0]
     kind, symlinks, root = KINDS.get(module), bool(data.get("symlinks")), data.get("root")
     if kind is not None and data.get("manifest"):
-        return manifest_files(data, kind, symlinks)
+        return list_manifest_files(data, kind, symlinks)
     if kind is not None:
-        return folder_files(root, kind, symlinks)
+        return list_folder_files(root, kind, symlinks)
     if module == "frostline.data.text.datasets" and root is not None:
         return [(split, str(table)) for split, table in split_tables(str(root), symlinks).items()]
-    return [file for key in PLACES if data.get(key) for file in all_files(str(data[key]), key)]
+    return [file for key in PLACES if data.get(key) for file in list_all_files(str(data[key]), key)]
 
 
-def manifest_files(data: Mapping[str, Any], kind: Kind, symlinks: bool) -> Files:
+def list_manifest_files(data: Mapping[str, Any], kind: Kind, symlinks: bool) -> Files:
     """Return a table and the files that it lists."""
     names = (data.get(f"{key}_column", key) for key in ("path", "label", "split"))
     found = read_manifest(
@@ -81,27 +81,27 @@ def manifest_files(data: Mapping[str, Any], kind: Kind, symlinks: bool) -> Files
     return [("manifest", os.path.realpath(os.path.expanduser(data["manifest"]))), *listed]
 
 
-def folder_files(root: str | None, kind: Kind, symlinks: bool) -> Files:
+def list_folder_files(root: str | None, kind: Kind, symlinks: bool) -> Files:
     """Return the samples in a folder of classes or splits, with their names below it."""
     found = read_folder(root, symlinks, kind)
     return [pair for listing in found.splits.values() for pair in zip(listing.names, listing.content, strict=True)]
 
 
-def recordings_below(root: str) -> Files:
+def list_recordings(root: str) -> Files:
     """Return the recordings that an adapter may hear, as ``data.speech.recordings.read_some`` finds them."""
     folder = Folder("adapter.source", root, symlinks=False, kind=RECORDINGS)
-    return [*folder.files(folder.real, "")]
+    return [*folder.list_files(folder.real, "")]
 
 
-def all_files(place: str, name: str) -> Files:
+def list_all_files(place: str, name: str) -> Files:
     """Return a file, or every file below a folder, links followed; hidden ones and our own output are left out."""
     path = os.path.realpath(os.path.expanduser(place))
     if not os.path.isdir(path):
         return [(name, path)]
-    return [*Folder(name, path, symlinks=True, kind=FILES).files(path, name)]
+    return [*Folder(name, path, symlinks=True, kind=FILES).list_files(path, name)]
 
 
-def code_files(modules: Iterable[str]) -> Files:
+def list_code_files(modules: Iterable[str]) -> Files:
     """Return the source files of the packages that modules stand in, found as Python would, and not imported."""
     found: Files = []
     for package in sorted({module.partition(".")[0] for module in modules}):
@@ -113,5 +113,5 @@ def code_files(modules: Iterable[str]) -> Files:
         if spec is not None and not places and spec.origin:
             found.append((package, spec.origin))
         for place in places:
-            found += [file for file in all_files(place, package) if file[0].endswith(CODE)]
+            found += [file for file in list_all_files(place, package) if file[0].endswith(CODE)]
     return found

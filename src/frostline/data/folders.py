@@ -60,18 +60,18 @@ class Folder:
 
     def __init__(self, key: str, root: str | None, symlinks: bool, kind: Kind = IMAGES) -> None:
         if root is None:
-            raise UserError(f"{key} is not set; it must name a folder of {kind.noun}.")
+            raise UserError(f"{key}: null is invalid: expected a folder of {kind.noun}.")
         self.key, self.symlinks, self.kind = key, symlinks, kind
         self.real = os.path.realpath(os.path.expanduser(root))
         self.ignored: list[str] = []
         self.outputs: list[str] = []
         if os.path.isfile(self.real):
             hint = f" ({kind.table} takes a table)" if kind.table and key == "data.root" else ""
-            raise UserError(f"{key}: {root!r} is a file; it must name a folder of {kind.noun}{hint}.")
+            raise UserError(f"{key}: {root!r} is a file; expected a folder of {kind.noun}{hint}.")
         if not os.path.isdir(self.real):
-            raise UserError(f"{key}: there is no folder {root!r}; it must name a folder of {kind.noun}.")
+            raise UserError(f"{key}: there is no folder {root!r}; expected one of {kind.noun}.")
 
-    def entries(self, folder: str) -> list[tuple[str, str, bool]]:
+    def list_entries(self, folder: str) -> list[tuple[str, str, bool]]:
         """Return (name, real path, is it a folder) of what stands in ``folder``, sorted.
 
         Hidden files are left out, and so is what this program has written itself. Raises UserError for a link out of
@@ -97,31 +97,33 @@ class Folder:
             )
         return real
 
-    def files(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
+    def list_files(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
         """Yield (name below the root, real path) of this kind's files under ``folder``, whose own name is ``name``."""
-        for child, real, is_folder in self.entries(folder):
+        for child, real, is_folder in self.list_entries(folder):
             below = f"{name}/{child}"
             if is_folder and (folder + os.sep).startswith(real + os.sep):
                 raise UserError(f"{self.key}: {below} is a link to a folder that holds it; remove it.")
             if is_folder:
-                yield from self.files(real, below)
+                yield from self.list_files(real, below)
             elif self.kind.has(child):
                 yield below, real
             else:
                 self.ignored.append(below)
 
-    def classes(self, folder: str, name: str) -> Listing:
+    def list_classes(self, folder: str, name: str) -> Listing:
         """Return the files under ``folder``, each labelled with the subfolder it stands in."""
-        names, labels, paths = [], [], []
-        for label, real, is_folder in self.entries(folder):
-            if not is_folder:
+        found: list[tuple[str, str, str]] = []
+        for label, real, is_folder in self.list_entries(folder):
+            if is_folder:
+                found += [(below, label, path) for below, path in self.list_files(real, f"{name}{label}")]
+            else:
                 self.ignored.append(f"{name}{label}")
-                continue
-            for below, path in self.files(real, f"{name}{label}"):
-                names.append(below)
-                labels.append(label)
-                paths.append(path)
-        return Listing(names, labels, paths)
+        return Listing.of(found)
+
+    def forget_names(self) -> None:
+        """Forget what was met so far of what is no file of this kind: there may be any number of names."""
+        self.ignored.clear()
+        self.outputs.clear()
 
 
 def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
@@ -131,13 +133,13 @@ def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
     of a class, a class without a file, or another folder beside the splits.
     """
     folder, where = Folder("data.root", root, symlinks, kind), f"data.root: {root}"
-    top = {name: real for name, real, is_folder in folder.entries(folder.real) if is_folder}
+    top = {name: real for name, real, is_folder in folder.list_entries(folder.real) if is_folder}
     parted = _split_folders(folder, top, where)
     if parted:
-        splits = {split: folder.classes(top[name], f"{name}/") for split, name in parted.items()}
-        classes = [name for name, _, is_folder in folder.entries(top[parted["train"]]) if is_folder]
+        splits = {split: folder.list_classes(top[name], f"{name}/") for split, name in parted.items()}
+        classes = [name for name, _, is_folder in folder.list_entries(top[parted["train"]]) if is_folder]
     else:
-        splits, classes = {"train": folder.classes(folder.real, "")}, sorted(top)
+        splits, classes = {"train": folder.list_classes(folder.real, "")}, sorted(top)
     _require_files(splits["train"], classes, where, kind)
     renamed = [f"{name} as {split}" for split, name in parted.items() if name != split]
     notes = [f"took {join_lines(renamed)}"] if renamed else []
@@ -157,7 +159,7 @@ def _split_folders(folder: Folder, top: Mapping[str, str], where: str) -> dict[s
     folders of one split, none of train, and others beside them.
     """
     called = {name: split for name in top if (split := split_called(name)) is not None}
-    with_folders = {name for name in called if any(entry[2] for entry in folder.entries(top[name]))}
+    with_folders = {name for name in called if any(entry[2] for entry in folder.list_entries(top[name]))}
     if not called or not (with_folders or len(called) == len(top)):
         return {}
     names: dict[str, list[str]] = {}
@@ -211,10 +213,10 @@ def read_manifest(
     ``root``.
     """
     if manifest is None:
-        raise UserError("data.manifest is not set; it must name a CSV file with a header line.")
+        raise UserError("data.manifest: null is invalid: expected a CSV file with a header line.")
     file = Path(manifest).expanduser()
     folder = Folder("data.root", root if root is not None else str(file.parent), symlinks, kind)
-    splits: dict[str, Listing] = {}
+    splits: dict[str, list[tuple[str, str, str]]] = {}
     needed = {"path_column": columns.path, "label_column": columns.label}
     rows, bad = read_rows(file, "data.manifest", needed, columns.split), list[str]()
     for row in rows:
@@ -222,12 +224,11 @@ def read_manifest(
             bad.append(f"{row.name} {reason}")
             continue
         path = row.cell(columns.path)
-        listing = splits.setdefault(row.split, Listing([], [], []))
-        listing.names.append(path)
-        listing.labels.append(row.cell(columns.label))
-        listing.content.append(folder.follow(os.path.join(folder.real, path)))  # type: ignore[union-attr]
+        real = folder.follow(os.path.join(folder.real, path))
+        splits.setdefault(row.split, []).append((path, row.cell(columns.label), real))
     where = f"data.manifest: {manifest}"
     notes = [*rows.notes, *note_bad_rows(bad, where, skip)]
     if not splits:
         raise UserError(f"{where} lists no {kind.noun}.")
-    return replace(from_rows(splits, where, columns.split or SPLIT), notes=notes)
+    listings = {split: Listing.of(samples) for split, samples in splits.items()}
+    return replace(from_rows(listings, where, columns.split or SPLIT), notes=notes)

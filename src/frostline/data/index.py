@@ -104,7 +104,7 @@ def ask_each(index: DataIndex, question: str, paths: Sequence[str], answer: Call
     return index.ask(question, paths, lambda unknown: run_in_threads(answer, unknown))
 
 
-def digests(index: DataIndex, paths: Sequence[str]) -> list[str]:
+def read_digests(index: DataIndex, paths: Sequence[str]) -> list[str]:
     """Return the SHA-256 of each file's content, or why it cannot be read."""
 
     told = len(paths) < MANY or index.path is None

@@ -90,29 +90,29 @@ def pad_sequences(sequences: Sequence[Tensor]) -> Ragged:
     return Ragged(pad_sequence(list(sequences), batch_first=True), lengths)
 
 
-def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
+def list_tensors(inputs: Inputs) -> tuple[Tensor, ...]:
     """Return the tensors that a batch is made of: its values and, where it is of sequences, their lengths."""
     return tuple(inputs) if isinstance(inputs, Ragged) else (inputs,)
 
 
-def values_of(inputs: Inputs) -> Tensor:
+def take_values(inputs: Inputs) -> Tensor:
     """Return the values [B, ...] of a batch, the padding of sequences included."""
     return inputs.values if isinstance(inputs, Ragged) else inputs
 
 
-def real_of(inputs: Inputs) -> Tensor:
+def take_real(inputs: Inputs) -> Tensor:
     """Return the values that are real: [B, ...], or of sequences [sum of lengths, ...]."""
     return inputs.real if isinstance(inputs, Ragged) else inputs
 
 
 def count(inputs: Inputs) -> int:
     """Return how many samples a batch has."""
-    return len(tensors_of(inputs)[-1])
+    return len(list_tensors(inputs)[-1])
 
 
-def item_shape(inputs: Inputs) -> tuple[int, ...]:
+def find_item_shape(inputs: Inputs) -> tuple[int, ...]:
     """Return the shape of a sample, or of one position of a sequence."""
-    return tuple(values_of(inputs).shape[2 if isinstance(inputs, Ragged) else 1 :])
+    return tuple(take_values(inputs).shape[2 if isinstance(inputs, Ragged) else 1 :])
 
 
 def map_values(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -125,7 +125,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return Ragged(*map(function, inputs)) if isinstance(inputs, Ragged) else function(inputs)
 
 
-def items_of(inputs: Inputs) -> list[Tensor]:
+def split_items(inputs: Inputs) -> list[Tensor]:
     """Return the samples [...] of a batch one by one, sequences without their padding."""
     if not isinstance(inputs, Ragged):
         return list(inputs)
@@ -137,7 +137,7 @@ def pad_batch(inputs: Inputs, size: int) -> Inputs:
     return inputs.pad(size) if isinstance(inputs, Ragged) else inputs
 
 
-def chunks(inputs: Inputs, size: int) -> list[Inputs]:
+def split_batch(inputs: Inputs, size: int) -> list[Inputs]:
     """Return a batch as smaller ones, of at most ``size`` samples each."""
     if not isinstance(inputs, Ragged):
         return list(inputs.split(size))
@@ -146,8 +146,8 @@ def chunks(inputs: Inputs, size: int) -> list[Inputs]:
 
 def equals(one: Inputs, other: Inputs) -> bool:
     """Return whether two batches hold the same, bit for bit; what stands beyond a sequence's end does not count."""
-    alike = all(map(torch.equal, tensors_of(one)[1:], tensors_of(other)[1:]))
-    return alike and type(one) is type(other) and torch.equal(real_of(one), real_of(other))
+    alike = all(map(torch.equal, list_tensors(one)[1:], list_tensors(other)[1:]))
+    return alike and type(one) is type(other) and torch.equal(take_real(one), take_real(other))
 
 
 class Preprocess(Protocol):

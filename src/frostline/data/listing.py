@@ -1,6 +1,6 @@
 """Samples before they are decoded: their names, labels and contents, and what is left out of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,12 @@ class Listing:
     names: list[str]
     labels: list[str]
     content: Sequence[Any] | NDArray[Any]
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, str, Any]]) -> "Listing":
+        """Return the samples with these names, labels and contents."""
+        rows = list(samples)
+        return cls([name for name, _, _ in rows], [label for _, label, _ in rows], [content for _, _, content in rows])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,16 +53,16 @@ class Found:
 
 
 def leave_out(
-    found: Found, unfit: Callable[[Listing], Sequence[str | None]], noun: str, skip: bool
+    found: Found, find_unfit: Callable[[Listing], Sequence[str | None]], noun: str, skip: bool
 ) -> tuple[Found, list[str]]:
-    """Return what was found without the samples that ``unfit`` gives a reason for, and a note that counts them.
+    """Return what was found without the samples that ``find_unfit`` gives a reason for, and a note that counts them.
 
     Raises UserError with the reasons, unless ``skip`` is what ``data.on_bad`` says.
     """
     lines: list[str] = []
     splits: dict[str, Listing] = {}
     for name, listing in found.splits.items():
-        reasons = unfit(listing)
+        reasons = find_unfit(listing)
         lines += [f"{which} {reason}" for which, reason in zip(listing.names, reasons, strict=True) if reason]
         splits[name] = listing.take([index for index, reason in enumerate(reasons) if reason is None])
     if not lines:
@@ -72,7 +78,7 @@ def leave_out(
 def from_rows(splits: Mapping[str, Listing], where: str, split_column: str) -> Found:
     """Return the rows of a table as found, its splits in their order.
 
-    Raises UserError where nothing is of train.
+    Raises UserError where no row is of train.
     """
     if "train" not in splits:
         raise UserError(f"{where} has no row whose {split_column} is train.")

@@ -86,7 +86,7 @@ class Loader(DataLoader[dict[str, Any]]):
         super().__init__(served, sampler=batches, batch_size=None, num_workers=workers, timeout=limit, **options)
 
     def __iter__(self) -> Any:
-        batches = _in_time(super().__iter__(), self.timeout)
+        batches = _limit_time(super().__iter__(), self.timeout)
         return make_ahead(batches) if self.ahead else batches
 
 
@@ -100,7 +100,7 @@ def yield_with_ends(loader: Iterable[dict[str, Any]], ends: Sequence[bool]) -> G
             yield batch["index"], batch["inputs"], complete
 
 
-def _in_time(batches: Iterator[dict[str, Any]], limit: float) -> Generator[dict[str, Any]]:
+def _limit_time(batches: Iterator[dict[str, Any]], limit: float) -> Generator[dict[str, Any]]:
     try:
         yield from batches
     except RuntimeError as error:

@@ -14,15 +14,15 @@ from frostline.errors import UserError
 from frostline.files.atomic import encode_names
 
 
-def stable_seed(*parts: object) -> int:
+def make_seed(*parts: object) -> int:
     """Return a 63-bit number that depends on the text of ``parts`` alone, in any process and version of Python."""
     digest = hashlib.blake2b(encode_names("/".join(map(str, parts))), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def permutation(n: int, *parts: object) -> Tensor:
+def permute(n: int, *parts: object) -> Tensor:
     """Return a random order [n] that is a function of ``parts`` alone."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(stable_seed(*parts)))
+    return torch.randperm(n, generator=torch.Generator().manual_seed(make_seed(*parts)))
 
 
 WINDOW = 8
@@ -46,7 +46,7 @@ def draw_samples(order: Tensor, draws: Tensor) -> Tensor:
     return order[torch.searchsorted(ends, marks)]
 
 
-def view_of(epoch: int, views: int | None) -> int:
+def choose_view(epoch: int, views: int | None) -> int:
     """Return which of ``views`` versions of the training samples an epoch sees; None: one of its own."""
     return epoch if views is None else epoch % views
 
@@ -89,14 +89,14 @@ class Order:
 
     def shuffle(self, epoch: int) -> list[Tensor]:
         """Return the indices [B] of each batch to train on in an epoch."""
-        order = permutation(self.count, self.seed, "order", epoch)
+        order = permute(self.count, self.seed, "order", epoch)
         if self.draws is not None:
-            order = draw_samples(order, self.draws)[permutation(self.count, self.seed, "drawn", epoch)]
+            order = draw_samples(order, self.draws)[permute(self.count, self.seed, "drawn", epoch)]
         if self.lengths is None:
             return list(order.tensor_split(self.batches))
         windows = order.tensor_split(max(1, self.batches // WINDOW))
         batches = torch.cat([sort_by_length(window, self.lengths) for window in windows]).tensor_split(self.batches)
-        return [batches[place] for place in permutation(self.batches, self.seed, "batches", epoch).tolist()]
+        return [batches[place] for place in permute(self.batches, self.seed, "batches", epoch).tolist()]
 
 
 class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
@@ -106,7 +106,7 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
     batch is shared out to the ranks, and ``weight`` makes the mean of their losses that of the whole batch, when its
     parts differ by a sample. Else, to evaluate, whole batches go round (some ranks get an empty one in the end), so
     that every sample is seen once, and in the very batch in which one rank alone would see it. The first ``skip``
-    batches to train on are left out. ``views`` is how many versions of the samples there are, see ``view_of``. The
+    batches to train on are left out. ``views`` is how many versions of the samples there are, see ``choose_view``. The
     indices [B] and the weight [] of each batch are on ``device``, where all of an epoch's go at once.
     """
 
@@ -125,8 +125,8 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
         if shuffle and order.count // order.batches < share.world:
             raise UserError(
                 f"data.batch_size: batches of {order.batch_size} from {order.count} samples leave some of "
-                f"{share.world} processes without any; it counts the samples of all processes together and must be "
-                "larger."
+                f"{share.world} processes without any; expected a larger one, as it counts the samples of all "
+                "processes together."
             )
 
     def set_epoch(self, epoch: int) -> None:
@@ -147,7 +147,7 @@ class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):
             batches = self.order.sort()[rank::world]
             batches += [torch.arange(0)] * (len(self) - len(batches))
             shares = [1.0] * len(batches)
-        view = view_of(self.epoch, self.views)
+        view = choose_view(self.epoch, self.views)
         moved = torch.cat([torch.arange(0), *batches]).to(self.device).split([len(batch) for batch in batches])
         for batch, weight in zip(moved, torch.tensor(shares).to(self.device), strict=True):
             yield view, batch, weight

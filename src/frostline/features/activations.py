@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, Tapped, items_of, pad_sequences, values_of
+from frostline.data.inputs import Inputs, Ragged, Tapped, pad_sequences, split_items, take_values
 
 
 class Activations:
@@ -41,13 +41,13 @@ class Activations:
         offset = int(self.starts[place])
         return self.parts[place][start - offset : end - offset]
 
-    def rows(self, indices: Tensor) -> Tensor:
+    def select_rows(self, indices: Tensor) -> Tensor:
         """Return the rows [B, ...] at these places."""
         found = self.select(indices)
         assert isinstance(found, Tensor), "sequences are no rows"
         return found
 
-    def whole(self) -> Tensor:
+    def load_rows(self) -> Tensor:
         """Return all rows [N, ...] in memory."""
         assert self.lengths is None, "sequences are no rows"
         return self.parts[0] if len(self.parts) == 1 else torch.cat(list(self.parts))
@@ -84,6 +84,19 @@ class CachedSplit:
         rows = self.views.values()
         return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
 
+    @property
+    def bytes(self) -> int:
+        """How much memory all views take."""
+        return sum(own.bytes for own in self.views.values())
+
+    def move(self, device: torch.device) -> None:
+        """Keep all views in the memory of a device from here on; sequences cannot go there (`Activations.to`)."""
+        self.views = {view: own.to(device) for view, own in self.views.items()}
+
+    def release(self) -> None:
+        """Hold no activations any more: whoever has this still, as Lightning has its loaders, holds no memory by it."""
+        self.views.clear()
+
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)
@@ -118,7 +131,7 @@ class TappedSplit:
     def inputs(self, indices: Tensor, view: int) -> Tapped:
         """Return what is stored of these samples in this view."""
         activation = None if self.activation is None else self.activation.inputs(indices, view)
-        return Tapped(activation, {name: tap.views[view].rows(indices) for name, tap in self.taps.items()})
+        return Tapped(activation, {name: tap.views[view].select_rows(indices) for name, tap in self.taps.items()})
 
 
 StoredSplit = CachedSplit | TappedSplit
@@ -131,9 +144,9 @@ def sort_outputs(outputs: Sequence[Inputs], indices: Sequence[Tensor]) -> tuple[
     """
     order = torch.cat(list(indices)).argsort()
     if not isinstance(outputs[0], Ragged):
-        joined = torch.cat(list(map(values_of, outputs)))
+        joined = torch.cat(list(map(take_values, outputs)))
         ascending = bool((order[1:] > order[:-1]).all())
         return joined if ascending else joined.index_select(0, order), None
-    sequences = [sequence for output in outputs for sequence in items_of(output)]
+    sequences = [sequence for output in outputs for sequence in split_items(output)]
     chosen = [sequences[place] for place in order.tolist()]
     return torch.cat(chosen), torch.tensor([len(one) for one in chosen])

@@ -16,7 +16,7 @@ from typing import Any
 
 from frostline.features.manifest import read_manifest
 from frostline.files.atomic import WriteError, read_json, sha256_file, sha256_json, sync_folder, write_json
-from frostline.files.leftovers import last_change, make_name, sweep, sweep_once, temporary_beside
+from frostline.files.leftovers import find_last_change, make_name, name_temporary, sweep, sweep_once
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -162,7 +162,7 @@ class Store:
 
     def remove(self, key: str) -> bool:
         """Remove an entry in one step, as a reader sees it; return whether there was one. Raises WriteError."""
-        trash = temporary_beside(self.root / key)
+        trash = name_temporary(self.root / key)
         try:
             (self.root / key).rename(trash)
         except FileNotFoundError:
@@ -191,7 +191,7 @@ class Store:
         """Remove what dead builders and removers left behind, and entries without a whole manifest."""
         sweep(self.root)
         for path in self.root.glob(".*.claim"):
-            if _abandoned(path):
+            if _is_abandoned(path):
                 path.unlink(missing_ok=True)
         for key in self._keys():
             if self.find(key) is None:
@@ -209,7 +209,7 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         turn = True
         while turn and not _create(path) and not done():
-            if _abandoned(path):
+            if _is_abandoned(path):
                 path.unlink(missing_ok=True)
             else:
                 turn = wait
@@ -222,18 +222,18 @@ class Store:
         finally:
             released.set()
             keeper.join()
-            if _owner(path) == _me():
+            if _owner(path) == _identify_self():
                 path.unlink(missing_ok=True)
 
 
-def _me() -> list[str | int]:
+def _identify_self() -> list[str | int]:
     return [socket.gethostname(), os.getpid()]
 
 
 def _create(path: Path) -> bool:
     try:
         with path.open("x") as file:
-            json.dump(_me(), file)
+            json.dump(_identify_self(), file)
     except FileExistsError:
         return False
     except OSError:
@@ -244,7 +244,7 @@ def _create(path: Path) -> bool:
 
 def _keep_fresh(path: Path, released: threading.Event) -> None:
     while not released.wait(STALE_S / 4):
-        if _owner(path) == _me():
+        if _owner(path) == _identify_self():
             with suppress(FileNotFoundError):
                 os.utime(path)
 
@@ -257,7 +257,7 @@ def _owner(path: Path) -> list[str | int] | None:
     return owner if isinstance(owner, list) and [type(one) for one in owner] == [str, int] else None
 
 
-def _abandoned(path: Path) -> bool:
+def _is_abandoned(path: Path) -> bool:
     owner = _owner(path)
     if (
         owner
@@ -266,4 +266,4 @@ def _abandoned(path: Path) -> bool:
         and Path("/proc/1").exists()
     ):
         return True
-    return time.time() - last_change(path) > STALE_S
+    return time.time() - find_last_change(path) > STALE_S

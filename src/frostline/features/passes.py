@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from frostline.data.inputs import Inputs, map_tensors, values_of
+from frostline.data.inputs import Inputs, map_tensors, take_values
 from frostline.features.activations import sort_outputs
 from frostline.features.cache import Writer
 
@@ -101,7 +101,7 @@ def _take(window: Sequence[PendingBatch], collectors: Sequence[Collector]) -> No
 def _send(indices: Tensor, outputs: Sequence[Inputs]) -> PendingBatch:
     """Send a batch's outputs to the host; from CUDA into pinned memory, behind what computes them, without waiting."""
     sent = [map_tensors(_host, output) for output in outputs]
-    device = values_of(outputs[0]).device
+    device = take_values(outputs[0]).device
     if device.type != "cuda":
         return PendingBatch(indices, sent, lambda: None)
     arrived = torch.cuda.Event(blocking=True)

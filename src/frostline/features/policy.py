@@ -8,8 +8,8 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts
 from frostline.backbones.taps import Tap
 from frostline.data.base import DataModule
-from frostline.freeze.plan import Plan, learning_rates
-from frostline.units import size
+from frostline.freeze.plan import Plan, find_rate_scales
+from frostline.units import format_bytes
 
 FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 1e13}
 BYTES_PER_SECOND = {"cpu": 1e9, "cuda": 4e9}
@@ -59,26 +59,26 @@ class CachePolicy:
         self.cuts = find_cuts(backbone, data.typical)
         self.choices = list(choices)
         self.read = list(taps) or self.cuts[-1:]
-        self._trained = [set(learning_rates(phase, backbone.groups, backbone.kinds())) for phase in plan.phases]
+        self._trained = [set(find_rate_scales(phase, backbone.groups, backbone.kinds())) for phase in plan.phases]
 
     def cut(self, index: int) -> Cut | None:
         """Return the cut from which the network is run in a phase, None where from its inputs, or not at all."""
         return self.choices[index].cut
 
-    def taps(self, index: int) -> tuple[Tap, ...]:
+    def list_taps(self, index: int) -> tuple[Tap, ...]:
         """Return the taps that are stored for a phase."""
         return self.choices[index].taps
 
-    def stored(self, index: int) -> list[Cut]:
+    def list_stored(self, index: int) -> list[Cut]:
         """Return the cut and the taps that are stored for a phase; nothing where it is not cached."""
         return self.choices[index].stored
 
     def reads_stored(self, index: int) -> bool:
         """Return whether all that the head reads in a phase is stored: nothing of the network is run."""
-        names = {one.name for one in self.stored(index)}
+        names = {one.name for one in self.list_stored(index)}
         return all(one.name in names for one in self.read)
 
-    def spared(self, index: int) -> int:
+    def count_spared(self, index: int) -> int:
         """Return the FLOPs of one sample's forward pass that a phase need not do."""
         if self.reads_stored(index):
             return self.flops
@@ -90,40 +90,40 @@ class CachePolicy:
         """The FLOPs of one sample's forward pass up to the deepest value that the head reads."""
         return max(one.flops for one in self.read)
 
-    def trained(self, index: int) -> set[str]:
+    def list_trained(self, index: int) -> set[str]:
         """Return the names of the backbone's parameters that train in a phase."""
         return self._trained[index]
 
-    def views(self, index: int) -> list[int]:
+    def list_views(self, index: int) -> list[int]:
         """Return the views of the training samples that a phase sees."""
-        return seen_views(self.plan, self.data, index)
+        return list_views(self.plan, self.data, index)
 
-    def kept(self, index: int, start: int = 0) -> list[Cut]:
+    def list_kept(self, index: int, start: int = 0) -> list[Cut]:
         """Return what is stored for a phase if no phase from ``start`` up to it trains anything that it is made of."""
         changed = set[str]().union(*self._trained[start:index])
-        stored = self.stored(index)
+        stored = self.list_stored(index)
         return stored if not any(one.parameters & changed for one in stored) else []
 
-    def later(self, index: int) -> list[Cut]:
+    def list_later(self, index: int) -> list[Cut]:
         """Return what is stored for later phases and stays as it is until then: one pass serves them all."""
         phases = range(index + 1, len(self.plan.phases))
-        return list({one.name: one for later in phases for one in self.kept(later, index)}.values())
+        return list({one.name: one for later in phases for one in self.list_kept(later, index)}.values())
 
-    def needs(self, splits: Iterable[str]) -> list[Need]:
+    def list_needs(self, splits: Iterable[str]) -> list[Need]:
         """Return what a run will read from the cache that does not depend on what it has trained by then."""
         return [
             Need(split, one, view)
             for index in range(len(self.plan.phases))
-            for one in self.kept(index)
+            for one in self.list_kept(index)
             for split in splits
-            for view in (self.views(index) if split == "train" else [0])
+            for view in (self.list_views(index) if split == "train" else [0])
         ]
 
     def give_up(self, index: int, reason: str) -> None:
         """Let a phase go on uncached, since its activations cannot be stored."""
         self.choices[index] = Choice(None, f"not cached: {reason}")
 
-    def texts(self) -> list[str]:
+    def describe_phases(self) -> list[str]:
         """Return for each phase a few words on what is cached, or why not."""
         return [self._text(index) for index in range(len(self.choices))]
 
@@ -131,11 +131,11 @@ class CachePolicy:
         choice = self.choices[index]
         if not choice.stored:
             return choice.reason
-        views, epochs = len(self.views(index)), self.plan.phases[index].epochs
+        views, epochs = len(self.list_views(index)), self.plan.phases[index].epochs
         return f"{choice.reason}; {views} pass{'es' if views > 1 else ''} for {epochs} epoch{'s' if epochs > 1 else ''}"
 
 
-def seen_views(plan: Plan, data: DataModule, index: int) -> list[int]:
+def list_views(plan: Plan, data: DataModule, index: int) -> list[int]:
     """Return the views of the training samples that a phase sees."""
     start = plan.start(index)
     return sorted({data.view(epoch) for epoch in range(start, start + plan.phases[index].epochs)})
@@ -166,7 +166,7 @@ def decide_policy(
         # a group that trains in part is in train mode as a whole (its dropout is live), so no cut may lie in it
         trainable = {name for group in plan.phases[index].train for name in backbone.groups.get(group, [])}
         sizes = {name: len(split) for name, split in data.splits.items()}
-        samples = sizes["train"] * len(seen_views(plan, data, index)) + sizes["val"] + sizes["test"]
+        samples = sizes["train"] * len(list_views(plan, data, index)) + sizes["val"] + sizes["test"]
         usable = list(cuts)
         while True:
             choice = choose_stored(usable, taps, trainable, samples, max_bytes, device)
@@ -190,8 +190,8 @@ def choose_stored(
     if not any(tap.parameters & trainable for tap in taps):
         need = sum(tap.bytes for tap in taps) * samples
         if need > max_bytes:
-            return Choice(None, f"needs {size(need)}, cache.max_gb allows {size(max_bytes)}")
-        return Choice(None, f"{len(taps)} tap{'s' if len(taps) > 1 else ''}, {size(need)}", tuple(taps))
+            return Choice(None, f"needs {format_bytes(need)}, cache.max_gb allows {format_bytes(max_bytes)}")
+        return Choice(None, f"{len(taps)} tap{'s' if len(taps) > 1 else ''}, {format_bytes(need)}", tuple(taps))
     depth = {cut.name: place for place, cut in enumerate(cuts)}
 
     def below(cut: Cut) -> tuple[Tap, ...]:
@@ -228,6 +228,6 @@ def choose_cut(cuts: Sequence[Cut], trainable: set[str], samples: int, max_bytes
     fitting = [cut for cut in paying if cut.bytes * samples <= max_bytes]
     if not fitting:
         need = min(cut.bytes for cut in paying) * samples
-        return Choice(None, f"needs {size(need)}, cache.max_gb allows {size(max_bytes)}")
+        return Choice(None, f"needs {format_bytes(need)}, cache.max_gb allows {format_bytes(max_bytes)}")
     best = min(reversed(fitting), key=seconds)  # of equals the deepest
-    return Choice(best, f"at {best.name}, {size(best.bytes * samples)}")
+    return Choice(best, f"at {best.name}, {format_bytes(best.bytes * samples)}")

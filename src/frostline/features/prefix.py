@@ -24,8 +24,8 @@ from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
 from frostline.files.leftovers import make_name
-from frostline.ranks.collectives import ALONE, Group
-from frostline.units import size
+from frostline.ranks.collectives import ALONE, Ranks
+from frostline.units import format_bytes
 
 log = logging.getLogger(__name__)
 BATCH = 32  # half the memory of 64 for a few percent of the speed
@@ -42,7 +42,8 @@ class PrefixCache:
 
     ``store`` None keeps them in memory only, in that of rank 0. ``precision`` and ``autocast`` are those of the run's
     training; ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of
-    ``group`` share the work: each computes and writes a part, and all read the whole.
+    ``ranks`` share the work: each computes and writes a part, and all read the whole. Entries that were ``opened``
+    are not dropped for want of room.
     """
 
     store: Store | None
@@ -53,10 +54,10 @@ class PrefixCache:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     memory_bytes: float = 1e9
     max_bytes: float = 20e9
-    group: Group = ALONE
+    ranks: Ranks = ALONE
+    opened: set[str] = field(default_factory=set)
     seconds: float = field(default=0.0, init=False)
     _on_device: list[CachedSplit] = field(default_factory=list, init=False)
-    _opened: set[str] = field(default_factory=set, init=False)
     _weights: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -67,14 +68,12 @@ class PrefixCache:
         self._weights.clear()
         self._left = self.memory_bytes
         for features in self._on_device:
-            features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
+            features.release()
         self._on_device.clear()
 
     def without_group(self) -> "PrefixCache":
         """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
-        alone = replace(self, group=ALONE)
-        alone._opened |= self._opened
-        return alone
+        return replace(self, ranks=ALONE, opened=set(self.opened))
 
     def move_to_device(self, sources: Iterable[StoredSplit]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
@@ -87,11 +86,9 @@ class PrefixCache:
         left = SHARE * free_bytes(self.device)
         parts = [part for source in sources for part in (source.parts if isinstance(source, TappedSplit) else [source])]
         for features in parts:
-            rows = features.views.values()
-            size = sum(own.bytes for own in rows)
-            if size <= left and all(own.lengths is None for own in rows):
-                left -= size
-                features.views = {view: own.to(self.device) for view, own in features.views.items()}
+            if features.bytes <= left and all(own.lengths is None for own in features.views.values()):
+                left -= features.bytes
+                features.move(self.device)
                 self._on_device.append(features)
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> CachedSplit:
@@ -125,8 +122,8 @@ class PrefixCache:
         """Return the activations of one view at each cut, in the memory of rank 0, and the seconds a sample took."""
         result = []
         for done in self._compute(split, cuts, view, None):
-            lengths = self.group.rows(done.lengths) if any(self.group.each(done.ragged)) else None
-            result.append((Activations([self.group.rows(done.rows)], lengths), done.seconds))
+            lengths = self.ranks.gather_rows(done.lengths) if any(self.ranks.gather_values(done.ragged)) else None
+            result.append((Activations([self.ranks.gather_rows(done.rows)], lengths), done.seconds))
         return result
 
     def _view(self, split: str, cut: Cut, view: int, wanted: Sequence[Cut]) -> tuple[Activations, float]:
@@ -136,8 +133,8 @@ class PrefixCache:
         for attempt in range(ATTEMPTS + 1):
             if attempt:
                 self.fill(split, view, wanted)
-            loaded = self._together(lambda: self._load(store, key))
-            if self.group.all(loaded is not None):
+            loaded = self._run_together(lambda: self._load(store, key))
+            if self.ranks.holds_everywhere(loaded is not None):
                 return loaded
         raise OSError(f"{store.root}: the entry {key} is damaged or gone as soon as it is written")
 
@@ -154,14 +151,14 @@ class PrefixCache:
         def missing() -> dict[str, Cut]:
             return {key: cut for key, cut in wanted.items() if store.find(key) is None}
 
-        lacking = self._as_first(lambda: list(missing()))
+        lacking = self._run_on_first(lambda: list(missing()))
         if not lacking:
             return 0
         name = min(lacking if wait else wanted)  # they go one by one into place: others may see a part of them
         with ExitStack() as stack:
             claim = store.claim(name, done=lambda: not missing(), wait=wait)
-            turn = self._as_first(lambda: stack.enter_context(claim))
-            lacking = self._as_first(lambda: list(missing())) if turn else []
+            turn = self._run_on_first(lambda: stack.enter_context(claim))
+            lacking = self._run_on_first(lambda: list(missing())) if turn else []
             if lacking:
                 self._build(store, split, view, {key: wanted[key] for key in lacking})
         return int(bool(lacking))
@@ -174,7 +171,7 @@ class PrefixCache:
             rows = self._read(entry)
         except FileNotFoundError:
             return None
-        self._opened.add(key)
+        self.opened.add(key)
         return rows, entry.manifest["seconds_per_sample"]
 
     def _read(self, entry: Entry) -> Activations:
@@ -195,19 +192,19 @@ class PrefixCache:
 
     def _build(self, store: Store, split: str, view: int, cuts: Mapping[str, Cut]) -> None:
         """Write the entries of all ``cuts``, by key, in one pass. Raises OSError on all ranks when it fails on one."""
-        token = self.group.first(make_name())
+        token = self.ranks.take_first(make_name())
         with ExitStack() as stack:
             writers: list[Writer] = []
 
             def write() -> list[tuple[Computed, dict[str, Any]]]:
                 for key, cut in cuts.items():
-                    writers.append(Writer(store, key, self._about(split, cut, view), token, self.group.rank))
+                    writers.append(Writer(store, key, self._about(split, cut, view), token, self.ranks.rank))
                     stack.callback(writers[-1].abandon)
                 results = self._compute(split, list(cuts.values()), view, writers)
                 return [(done, _finish_part(writer, done)) for writer, done in zip(writers, results, strict=True)]
 
-            written = self._together(write)
-            parts = self.group.each([part for _, part in written])
+            written = self._run_together(write)
+            parts = self.ranks.gather_values([part for _, part in written])
 
             def commit() -> None:
                 for place, (writer, (done, _)) in enumerate(zip(writers, written, strict=True)):
@@ -215,24 +212,26 @@ class PrefixCache:
                     more = {"dtype": dtype, "ragged": done.ragged, "seconds_per_sample": done.seconds}
                     writer.commit([own[place] for own in parts], **more)
 
-            self._together(commit if self.group.leads else lambda: None)
+            self._run_together(commit if self.ranks.leads else lambda: None)
             stack.pop_all()
-        if not self.group.leads:
+        if not self.ranks.leads:
             return
-        sizes = ", ".join(f"{cut.name} ({size(cut.bytes * len(self.data.splits[split]))})" for cut in cuts.values())
+        sizes = ", ".join(
+            f"{cut.name} ({format_bytes(cut.bytes * len(self.data.splits[split]))})" for cut in cuts.values()
+        )
         log.info("Cached %s, view %d: %s.", split, view, sizes)
 
-    def _as_first(self, step: Callable[[], Any]) -> Any:
+    def _run_on_first(self, step: Callable[[], Any]) -> Any:
         """Return on all ranks the plain value that ``step`` returns on rank 0. Raises OSError on all where it does."""
-        return self.group.first(self._together(step if self.group.leads else lambda: None))
+        return self.ranks.take_first(self._run_together(step if self.ranks.leads else lambda: None))
 
-    def _together(self, step: Callable[[], Any]) -> Any:
+    def _run_together(self, step: Callable[[], Any]) -> Any:
         """Return what ``step`` returns, or raise OSError on all ranks when it does on one: all go on uncached."""
         try:
             done, failure = step(), None
         except OSError as error:
             done, failure = None, error
-        if self.group.all(failure is None):
+        if self.ranks.holds_everywhere(failure is None):
             return done
         raise failure or OSError(errno.EIO, "another rank could not write the cache")
 
@@ -251,7 +250,7 @@ class PrefixCache:
         self.backbone.to(self.device)
         network = PooledPrefix(self.backbone, cuts).eval()
         collectors = [Collector(writer) for writer in (writers if writers is not None else [None] * len(cuts))]
-        started, share = time.monotonic(), Share(self.group.rank, self.group.world)
+        started, share = time.monotonic(), Share(self.ranks.rank, self.ranks.world)
         batches = self.data.serve_in_order(split, view, BATCH, share, pinned=self.device.type == "cuda")
 
         def ready(inputs: Inputs, indices: Tensor) -> Inputs:
@@ -283,8 +282,8 @@ class PrefixCache:
         ).digest()
 
     def _prune(self) -> None:
-        if self.store is not None and self.group.leads:
-            for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
+        if self.store is not None and self.ranks.leads:
+            for key in self.store.prune(int(self.max_bytes), keep=frozenset(self.opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
 
 

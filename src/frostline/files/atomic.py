@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from frostline.files.leftovers import temporary_beside
+from frostline.files.leftovers import name_temporary
 
 CHUNK = 1 << 20
 MOST_BYTES = 1 << 26
@@ -73,7 +73,7 @@ def write_atomic(path: Path, content: bytes | str, synced: bool = True) -> None:
     data = encode_names(content) if isinstance(content, str) else content
     with name_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(path)
+        temporary = name_temporary(path)
         try:
             with temporary.open("xb") as file:
                 file.write(data)

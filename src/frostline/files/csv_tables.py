@@ -33,7 +33,7 @@ def is_formula(text: str) -> bool:
     return RUNS.match(text) is not None and NUMBER.fullmatch(text) is None
 
 
-def csv_line(values: Iterable[Any]) -> str:
+def make_csv_line(values: Iterable[Any]) -> str:
     """Return values as one line of a table, None as an empty cell."""
     made = io.StringIO(newline="")
     csv.writer(made, lineterminator="\r\n").writerow([guard_cell(value) for value in values])  # quotes both in a cell
@@ -51,15 +51,17 @@ class CsvWriter:
         """Write one row."""
         if not self._columns:
             self._columns = list(row)
-            self._file.write(csv_line(self._columns))
-        self._file.write(csv_line(row[name] for name in self._columns))
+            self._file.write(make_csv_line(self._columns))
+        self._file.write(make_csv_line(row[name] for name in self._columns))
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as a table, atomically; the columns are those of all rows, in order of appearance."""
     rows = list(rows)
     columns = dict.fromkeys(name for row in rows for name in row)
-    write_atomic(path, csv_line(columns) + "".join(csv_line(row.get(name) for name in columns) for row in rows))
+    write_atomic(
+        path, make_csv_line(columns) + "".join(make_csv_line(row.get(name) for name in columns) for row in rows)
+    )
 
 
 def read_csv(path: str | os.PathLike, columns: int | None = None) -> Iterator[dict[str, str]]:

@@ -24,7 +24,7 @@ FOREIGN_S = 3600.0
 """What another machine's process left is removed when it was not touched for this long."""
 
 
-def temporary_beside(path: Path) -> Path:
+def name_temporary(path: Path) -> Path:
     """Return the path of a temporary sibling of ``path``, from which a rename never crosses a file system.
 
     What dead processes left there is removed first, once for each folder.
@@ -36,7 +36,7 @@ def temporary_beside(path: Path) -> Path:
 @contextmanager
 def temporary_folder_beside(path: Path) -> Iterator[Path]:
     """Give a new temporary folder beside ``path``, which is gone in the end unless it was moved away."""
-    made = temporary_beside(path)
+    made = name_temporary(path)
     made.mkdir(parents=True)
     try:
         yield made
@@ -72,7 +72,7 @@ def sweep(folder: Path) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = NAME.fullmatch(entry.name)
-            if found is None or _living(Path(entry.path), found[1], int(found[2]), found[3]):
+            if found is None or _is_living(Path(entry.path), found[1], int(found[2]), found[3]):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -82,35 +82,35 @@ def sweep(folder: Path) -> None:
 
 def sweep_once(folder: Path) -> None:
     """Sweep a folder in which this process is about to write, the first time that it does."""
-    _swept(os.fspath(folder.absolute()))
+    _sweep_once(os.fspath(folder.absolute()))
 
 
 @cache
-def _swept(folder: str) -> None:
+def _sweep_once(folder: str) -> None:
     sweep(Path(folder))
 
 
 def make_name() -> str:
     """Return a new name for something temporary of this process; what follows it after a dot does not matter."""
     process = os.getpid()
-    return f"frost-{_here()}.{process}.{start_time(process) or 0}.{secrets.token_hex(2)}"
+    return f"frost-{_identify_machine()}.{process}.{start_time(process) or 0}.{secrets.token_hex(2)}"
 
 
-def _living(path: Path, where: str, process: int, begun: str) -> bool:
+def _is_living(path: Path, where: str, process: int, begun: str) -> bool:
     """Return whether what lies at a path may still be somebody's; of other users it always is."""
     try:
         if path.lstat().st_uid != os.geteuid():
             return True
     except FileNotFoundError:
         return True
-    if where == _here():
+    if where == _identify_machine():
         return is_running(process) and (start_time(process) or "0") == begun
     inside = path.glob("*") if path.is_dir() else ()
-    return time.time() - max(last_change(one) for one in (path, *inside)) < FOREIGN_S
+    return time.time() - max(find_last_change(one) for one in (path, *inside)) < FOREIGN_S
 
 
 @cache
-def _here() -> str:
+def _identify_machine() -> str:
     """Return what stands for this machine's process numbers: containers have their own, and a reboot begins anew."""
     words = [socket.gethostname()]
     with suppress(OSError):
@@ -118,7 +118,7 @@ def _here() -> str:
     return sha256(" ".join(words).encode()).hexdigest()[:5]
 
 
-def last_change(path: Path) -> float:
+def find_last_change(path: Path) -> float:
     """Return when a file was changed last; now for one that is gone."""
     try:
         return path.lstat().st_mtime

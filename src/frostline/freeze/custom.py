@@ -6,14 +6,14 @@ from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
 
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.freeze.plan import ALL, HEAD, INPUT_ADAPTER, Change, Train, share_epochs
 
 FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
-class Step:
+class WrittenPhase:
     """A phase as written by hand: of ``epochs`` epochs, or of a ``share`` of those that no phase claims."""
 
     name: str
@@ -22,16 +22,16 @@ class Step:
     share: float
 
 
-def number(key: str, value: object, high: float | None = None) -> float:
+def read_number(key: str, value: object, high: float | None = None) -> float:
     """Return ``value`` as a float above 0 and at most ``high``; raises UserError naming ``key``."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
     if not good or (high is not None and value > high):  # type: ignore[operator]
         most = "" if high is None else f" and at most {high:g}"
-        raise UserError(f"{key}: {value!r} must be a number above 0{most}.")
+        raise UserError(f"{key}: {value!r} is invalid: expected a number above 0{most}.")
     return float(value)  # type: ignore[arg-type]
 
 
-def matching(key: str, pattern: str, names: Sequence[str]) -> list[str]:
+def match_names(key: str, pattern: str, names: Sequence[str]) -> list[str]:
     """Return the names that the glob ``pattern`` matches; raises UserError with all names when there is none."""
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
@@ -39,19 +39,21 @@ def matching(key: str, pattern: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> Step:
+def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> WrittenPhase:
     """Return one phase of ``freeze.phases``; raises UserError naming ``key`` and what is wrong in it."""
     if not isinstance(phase, Mapping):
-        raise UserError(f"{key}: {phase!r} must be a mapping with train and, if wanted, name and epochs or share.")
+        raise UserError(
+            f"{key}: {phase!r} is invalid: expected a mapping with train and, if wanted, name and epochs or share."
+        )
     check_keys(key, phase, ("name", "epochs", "share", "train"))
     if "epochs" in phase and "share" in phase:
         raise UserError(f"{key}: epochs and share are both given; keep one of them.")
     epochs = phase.get("epochs")
     if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise UserError(f"{key}.epochs: {epochs!r} must be a whole number of 1 or more.")
+        raise UserError(f"{key}.epochs: {epochs!r} is invalid: expected a whole number of 1 or more.")
     name = str(phase.get("name") or f"phase{index + 1}")
     train = read_train(f"{key}.train", phase.get("train"), groups)
-    return Step(name, train, epochs, number(f"{key}.share", phase.get("share", 1)))
+    return WrittenPhase(name, train, epochs, read_number(f"{key}.share", phase.get("share", 1)))
 
 
 def read_change(key: str, change: object) -> Change:
@@ -71,7 +73,7 @@ def check_keys(key: str, value: Mapping[str, Any], allowed: Sequence[str]) -> No
     """Raise UserError for a key of ``value`` that is not among ``allowed``."""
     for unknown in value:
         if unknown not in allowed:
-            raise choices(key, unknown, allowed)
+            raise make_choice_error(key, unknown, allowed)
 
 
 def read_train(key: str, patterns: object, groups: Sequence[str]) -> dict[str, Train]:
@@ -80,10 +82,13 @@ def read_train(key: str, patterns: object, groups: Sequence[str]) -> dict[str, T
     Raises UserError for a pattern that matches nothing, or only what earlier ones took, and when nothing trains.
     """
     if not isinstance(patterns, Mapping) or not patterns:
-        raise UserError(f"{key}: {patterns!r} must map group names, globs or 'head' to learning-rate scales.")
+        raise UserError(
+            f"{key}: {patterns!r} is invalid: expected a mapping of group names, globs or 'head' to "
+            "learning-rate scales."
+        )
     taken: dict[str, Train | None] = {}
     for pattern, value in patterns.items():
-        found = matching(key, str(pattern), (*groups, HEAD))
+        found = match_names(key, str(pattern), (*groups, HEAD))
         fresh = [name for name in found if name not in taken]
         if not fresh:
             raise UserError(f"{key}: {pattern!r} comes after patterns that match all it does; put it before them.")
@@ -99,17 +104,17 @@ def read_rate(key: str, pattern: str, name: str, value: object) -> Train | None:
     if value == FROZEN:
         return None
     if not isinstance(value, Mapping):
-        return Train(number(f"{key}.{pattern}", value))
+        return Train(read_number(f"{key}.{pattern}", value))
     check_keys(f"{key}.{pattern}", value, ("lr", "kind"))
-    kind = value.get("kind", ALL)  # whether the network has it is known later: see `learning_rates`
+    kind = value.get("kind", ALL)  # whether the network has it is known later: see `find_rate_scales`
     if not isinstance(kind, str):
         raise UserError(f"{key}.{pattern}.kind: {kind!r} is invalid: expected a kind of parameter, such as {ALL}.")
     if pattern == HEAD and kind != ALL:
         raise UserError(f"{key}.head.kind: {kind!r} is not possible, the head trains whole; leave the kind out.")
-    return Train(number(f"{key}.{pattern}.lr", value.get("lr", 1.0)), ALL if name == HEAD else kind)
+    return Train(read_number(f"{key}.{pattern}.lr", value.get("lr", 1.0)), ALL if name == HEAD else kind)
 
 
-def fill_epochs(steps: Sequence[Step], epochs: int) -> list[int]:
+def fill_epochs(steps: Sequence[WrittenPhase], epochs: int) -> list[int]:
     """Return each phase's epochs where some phases say theirs; those that do not share the rest.
 
     Raises UserError, with both numbers, when they do not come to the run's ``epochs``.

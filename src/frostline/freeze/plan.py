@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import floor, isfinite
 from typing import Any, NamedTuple
 
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 
 ALL = "all"
 RANDOM_WEIGHTS, INPUT_ADAPTER = "random_weights", "input_adapter"
@@ -161,7 +161,7 @@ def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], changes
     fitted = merge(drafts, epochs)
     lengths = share_epochs([draft.weight for draft in fitted], epochs)
     phases = tuple(
-        Phase(draft.name, length, in_depth_order(groups, draft.train))
+        Phase(draft.name, length, sort_by_depth(groups, draft.train))
         for draft, length in zip(fitted, lengths, strict=True)
     )
     return Plan(phases, tuple(groups), tuple(changes), merge_notes(len(drafts), epochs))
@@ -170,10 +170,10 @@ def arrange(groups: Sequence[str], epochs: int, drafts: Sequence[Draft], changes
 def check_epochs(epochs: int) -> None:
     """Raise UserError unless ``epochs`` is a whole number above 0."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise UserError(f"epochs: {epochs!r} must be a whole number of 1 or more.")
+        raise UserError(f"epochs: {epochs!r} is invalid: expected a whole number of 1 or more.")
 
 
-def in_depth_order(groups: Sequence[str], train: Mapping[str, Train]) -> dict[str, Train]:
+def sort_by_depth(groups: Sequence[str], train: Mapping[str, Train]) -> dict[str, Train]:
     """Return ``train`` from the first group to the last, then the head."""
     return {name: train[name] for name in (*groups, HEAD) if name in train}
 
@@ -230,7 +230,7 @@ def share_epochs(weights: Sequence[float], epochs: int) -> list[int]:
     return lengths
 
 
-def learning_rates(
+def find_rate_scales(
     phase: Phase, groups: Mapping[str, Sequence[str]], kinds: Mapping[str, set[str]]
 ) -> dict[str, float]:
     """Return the rate scale of each backbone parameter that trains in ``phase``, by its name.
@@ -245,7 +245,7 @@ def learning_rates(
     body = {group: train for group, train in phase.train.items() if group != HEAD}
     for group, train in body.items():
         if train.kind not in kinds:
-            raise choices(f"freeze: phase {phase.name!r}: {group}.kind", train.kind, sorted(kinds))
+            raise make_choice_error(f"freeze: phase {phase.name!r}: {group}.kind", train.kind, sorted(kinds))
         names = [name for name in groups[group] if name in kinds[train.kind]]
         rates.update(dict.fromkeys(names, train.lr))
         found |= {train.kind} if names else set()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.freeze.custom import fill_epochs, matching, number, read_change, read_step
+from frostline.freeze.custom import fill_epochs, match_names, read_change, read_number, read_step
 from frostline.freeze.plan import (
     ADAPTER,
     HEAD,
@@ -16,28 +16,28 @@ from frostline.freeze.plan import (
     Train,
     arrange,
     check_epochs,
-    in_depth_order,
+    sort_by_depth,
 )
 
 
-def everything(groups: Sequence[str], lr: float = 1.0) -> dict[str, Train]:
+def train_whole(groups: Sequence[str], lr: float = 1.0) -> dict[str, Train]:
     """Return these groups and the head, whole, at one rate."""
     return {name: Train(lr) for name in (*groups, HEAD)}
 
 
-def falling(groups: Sequence[str], factor: float) -> dict[str, Train]:
+def train_falling(groups: Sequence[str], factor: float) -> dict[str, Train]:
     """Return all groups and the head, the rate multiplied by ``factor`` with each step down from the head."""
     return {name: Train(factor**depth) for depth, name in enumerate([HEAD, *reversed(groups)])}
 
 
-def one_kind(groups: Sequence[str], kind: str) -> dict[str, Train]:
+def train_kind(groups: Sequence[str], kind: str) -> dict[str, Train]:
     """Return all groups' parameters of one kind, and the head."""
     return {**{name: Train(kind=kind) for name in groups}, HEAD: Train()}
 
 
 def scratch(groups: Sequence[str], epochs: int) -> Plan:
     """Train everything from random weights: the control that shows what pretraining is worth."""
-    return arrange(groups, epochs, [Draft("all", everything(groups))], [Change(RANDOM_WEIGHTS)])
+    return arrange(groups, epochs, [Draft("all", train_whole(groups))], [Change(RANDOM_WEIGHTS)])
 
 
 def random_features(groups: Sequence[str], epochs: int) -> Plan:
@@ -50,60 +50,62 @@ def linear_probe(groups: Sequence[str], epochs: int) -> Plan:
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()})])
 
 
-def last_k(groups: Sequence[str], epochs: int, k: int = 1) -> Plan:
+def last_k(groups: Sequence[str], epochs: int, k: int) -> Plan:
     """Train the head and the last ``k`` groups (Yosinski et al., 2014, arXiv 1411.1792).
 
     Raises UserError when ``k`` is below 1 or above the number of groups.
     """
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(groups):
         raise UserError(
-            f"freeze.k: {k!r} must be a whole number from 1 to {len(groups)}, the number of this backbone's groups "
-            f"({', '.join(groups)})."
+            f"freeze.k: {k!r} is invalid: expected a whole number from 1 to {len(groups)}, the number of this "
+            f"backbone's groups ({', '.join(groups)})."
         )
-    return arrange(groups, epochs, [Draft(f"last{k}", everything(groups[-k:]))])
+    return arrange(groups, epochs, [Draft(f"last{k}", train_whole(groups[-k:]))])
 
 
-def surgical(groups: Sequence[str], epochs: int, train: str | Sequence[str] = ("*[!0-9]1",)) -> Plan:
+def surgical(groups: Sequence[str], epochs: int, train: str | Sequence[str]) -> Plan:
     """Train the head and the groups that ``train`` names, by name or glob (Lee et al., 2022, arXiv 2210.11466).
 
     Raises UserError when a pattern matches no group.
     """
     patterns = [train] if isinstance(train, str) else train
     if not isinstance(patterns, Sequence) or not patterns or not all(isinstance(p, str) for p in patterns):
-        raise UserError(f"freeze.train: {train!r} must be a list of group names or globs, from: {', '.join(groups)}.")
-    named = {name for pattern in patterns for name in matching("freeze.train", pattern, groups)}
-    return arrange(groups, epochs, [Draft("surgical", everything([name for name in groups if name in named]))])
+        raise UserError(
+            f"freeze.train: {train!r} is invalid: expected a list of group names or globs, from: {', '.join(groups)}."
+        )
+    named = {name for pattern in patterns for name in match_names("freeze.train", pattern, groups)}
+    return arrange(groups, epochs, [Draft("surgical", train_whole([name for name in groups if name in named]))])
 
 
 def full(groups: Sequence[str], epochs: int) -> Plan:
     """Train everything from the pretrained weights at one rate."""
-    return arrange(groups, epochs, [Draft("all", everything(groups))])
+    return arrange(groups, epochs, [Draft("all", train_whole(groups))])
 
 
-def layer_decay(groups: Sequence[str], epochs: int, decay: float = 0.75) -> Plan:
+def layer_decay(groups: Sequence[str], epochs: int, decay: float) -> Plan:
     """Train everything; the rate falls by ``decay`` with each group below the head.
 
     The head has scale 1 and the last group ``decay``, as in ELECTRA (Clark et al., 2020, arXiv 2003.10555) and BEiT
     (Bao et al., 2021, arXiv 2106.08254). Raises UserError when ``decay`` is not above 0 and at most 1.
     """
-    factor = number("freeze.decay", decay, high=1)
-    return arrange(groups, epochs, [Draft("all", falling(groups, factor))])
+    factor = read_number("freeze.decay", decay, high=1)
+    return arrange(groups, epochs, [Draft("all", train_falling(groups, factor))])
 
 
-def lp_ft(groups: Sequence[str], epochs: int, probe: float = 0.2, scale: float = 0.5) -> Plan:
+def lp_ft(groups: Sequence[str], epochs: int, probe: float, scale: float) -> Plan:
     """Train the head for the fraction ``probe`` of the epochs, then everything at ``scale``.
 
     A head that fits before the backbone moves keeps the pretrained features from being distorted (Kumar et al., 2022,
     arXiv 2202.10054). Raises UserError when ``probe`` is not between 0 and 1 or ``scale`` not above 0.
     """
-    share = number("freeze.probe", probe, high=1)
+    share = read_number("freeze.probe", probe, high=1)
     if share == 1:
         raise UserError("freeze.probe: 1 leaves no epoch for the whole network; give a fraction below 1.")
-    whole = everything(groups, number("freeze.scale", scale))
+    whole = train_whole(groups, read_number("freeze.scale", scale))
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()}, share), Draft("all", whole, 1 - share)])
 
 
-def gradual(groups: Sequence[str], epochs: int, factor: float = 2.6, each: int = 1) -> Plan:
+def gradual(groups: Sequence[str], epochs: int, factor: float, each: int) -> Plan:
     """Train the head, then with each phase one more group from the top; rates fall by ``factor`` with each group.
 
     ULMFiT's gradual unfreezing with discriminative rates (Howard and Ruder, 2018, arXiv 1801.06146): a phase lasts
@@ -111,51 +113,55 @@ def gradual(groups: Sequence[str], epochs: int, factor: float = 2.6, each: int =
     ``each`` not a whole number above 0.
     """
     check_epochs(epochs)
-    if number("freeze.factor", factor) < 1:
-        raise UserError(f"freeze.factor: {factor!r} must be 1 or more, the rate's fall from one group to the next.")
+    if read_number("freeze.factor", factor) < 1:
+        raise UserError(
+            f"freeze.factor: {factor!r} is invalid: expected 1 or more, the rate's fall from one group to the next."
+        )
     if isinstance(each, bool) or not isinstance(each, int) or each < 1:
-        raise UserError(f"freeze.each: {each!r} must be a whole number of 1 or more, the epochs of each phase.")
-    rates = falling(groups, 1 / factor)
+        raise UserError(
+            f"freeze.each: {each!r} is invalid: expected a whole number of 1 or more, the epochs of each phase."
+        )
+    rates = train_falling(groups, 1 / factor)
     names = [HEAD, *reversed(groups)]
     drafts = [Draft(name, {n: rates[n] for n in names[: i + 1]}, each) for i, name in enumerate(names)]
     rest = max(each, epochs - each * len(groups))
     return arrange(groups, epochs, [*drafts[:-1], drafts[-1]._replace(weight=rest)])
 
 
-def chain_thaw(groups: Sequence[str], epochs: int, scale: float = 0.1) -> Plan:
+def chain_thaw(groups: Sequence[str], epochs: int, scale: float) -> Plan:
     """Train the head, then each group alone from the first on, the head frozen meanwhile, then everything.
 
     After the head the rate is lower by ``scale``, in the authors' code 1e-4 after 1e-3 (Felbo et al., 2017, arXiv
     1708.00524). Phases are of equal length; the paper ends each by early stopping. Raises UserError when ``scale`` is
     not above 0.
     """
-    rate = Train(number("freeze.scale", scale))
+    rate = Train(read_number("freeze.scale", scale))
     alone = [Draft(name, {name: rate}) for name in groups]
-    return arrange(groups, epochs, [Draft("head", {HEAD: Train()}), *alone, Draft("all", everything(groups, rate.lr))])
+    return arrange(groups, epochs, [Draft("head", {HEAD: Train()}), *alone, Draft("all", train_whole(groups, rate.lr))])
 
 
 def norm_only(groups: Sequence[str], epochs: int) -> Plan:
     """Train the head and the parameters of normalisation layers (Frankle et al., 2020, arXiv 2003.00152)."""
-    return arrange(groups, epochs, [Draft("norm", one_kind(groups, "norm"))])
+    return arrange(groups, epochs, [Draft("norm", train_kind(groups, "norm"))])
 
 
 def bias_only(groups: Sequence[str], epochs: int) -> Plan:
     """Train the head and the biases: BitFit (Ben Zaken et al., 2021, arXiv 2106.10199)."""
-    return arrange(groups, epochs, [Draft("bias", one_kind(groups, "bias"))])
+    return arrange(groups, epochs, [Draft("bias", train_kind(groups, "bias"))])
 
 
-def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
+def fpt(groups: Sequence[str], epochs: int, pretrained: bool) -> Plan:
     """Train the adapter, the normalisation layers and the head: the frozen pretrained transformer.
 
     Lu et al., 2021, arXiv 2103.05247. ``pretrained`` false is their control: the same on random weights. Raises
     UserError where there is no adapter.
     """
     body = after_adapter("fpt", groups, "norm_only")
-    train = {ADAPTER: Train(), **one_kind(body, "norm")}
+    train = {ADAPTER: Train(), **train_kind(body, "norm")}
     return arrange(groups, epochs, [Draft("fpt", train)], [] if pretrained else [Change(RANDOM_WEIGHTS)])
 
 
-def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 1.0, k: int | None = None) -> Plan:
+def orca(groups: Sequence[str], epochs: int, align: float, scale: float, k: int | None) -> Plan:
     """Align the adapter with what the network knows, without labels; then train everything, or the last ``k`` groups.
 
     Shen et al., 2023, arXiv 2302.05738. ``align`` is the first phase's fraction of the epochs, at least one, and
@@ -164,14 +170,16 @@ def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 
     """
     check_epochs(epochs)
     body = after_adapter("orca", groups, "full")
-    share = number("freeze.align", align, high=1)
+    share = read_number("freeze.align", align, high=1)
     if share == 1 or epochs < 2:
         raise UserError(f"freeze.align: {align!r} of epochs={epochs} leaves no epoch to refine; make one smaller.")
     if k is not None and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(body)):
-        raise UserError(f"freeze.k: {k!r} must be null or a whole number from 1 to {len(body)} ({', '.join(body)}).")
+        raise UserError(
+            f"freeze.k: {k!r} is invalid: expected null, or a whole number from 1 to {len(body)} ({', '.join(body)})."
+        )
     first = min(max(1, round(share * epochs)), epochs - 1)
-    refined = everything([ADAPTER, *(body if k is None else body[-k:])])
-    aligned = Phase("align", first, {ADAPTER: Train(number("freeze.scale", scale))}, "align")
+    refined = train_whole([ADAPTER, *(body if k is None else body[-k:])])
+    aligned = Phase("align", first, {ADAPTER: Train(read_number("freeze.scale", scale))}, "align")
     return Plan((aligned, Phase("refine", epochs - first, refined)), tuple(groups))
 
 
@@ -188,7 +196,7 @@ def custom(
     groups: Sequence[str],
     epochs: int,
     phases: Sequence[Mapping[str, Any]],
-    changes: Sequence[Mapping[str, Any]] = (),
+    changes: Sequence[Mapping[str, Any]],
 ) -> Plan:
     """Return the plan written by hand: each phase has ``train`` and, if wanted, ``name`` and ``epochs`` or ``share``.
 
@@ -200,13 +208,12 @@ def custom(
     check_epochs(epochs)
     first = [read_change(f"freeze.changes[{i}]", change) for i, change in enumerate(changes)]
     if isinstance(phases, str) or not isinstance(phases, Sequence) or not phases:
-        raise UserError(f"freeze.phases: {phases!r} must be a list of one or more phases.")
+        raise UserError(f"freeze.phases: {phases!r} is invalid: expected a list of one or more phases.")
     steps = [read_step(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
     if all(step.epochs is None for step in steps):
         return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps], first)
     lengths = fill_epochs(steps, epochs)
     made = [
-        Phase(step.name, length, in_depth_order(groups, step.train))
-        for step, length in zip(steps, lengths, strict=True)
+        Phase(step.name, length, sort_by_depth(groups, step.train)) for step, length in zip(steps, lengths, strict=True)
     ]
     return Plan(tuple(made), tuple(groups), tuple(first))

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.freeze.plan import HEAD, Phase, Plan, Train
+from frostline.units import compact, format_count
 
 
-class Stretch(NamedTuple):
+class GroupSpan(NamedTuple):
     """Groups that are treated alike in a phase: frozen, or trained in the same kind."""
 
     label: str
@@ -35,7 +36,7 @@ def plan_table(
     """
     assert len(trainable) == len(cached) == len(plan.phases), (len(trainable), len(cached), len(plan.phases))
     table = Table(
-        title=Text(title(plan, sizes, pretrained)),
+        title=Text(write_title(plan, sizes, pretrained)),
         title_justify="left",
         caption=Text("\n".join(plan.notes)),
         caption_justify="left",
@@ -45,24 +46,24 @@ def plan_table(
     )
     add_columns(table)
     for index, phase in enumerate(plan.phases):
-        runs = runs_of(plan, phase)
+        runs = find_runs(plan, phase)
         table.add_row(
-            Text(short(phase.name)),
+            Text(shorten_name(phase.name)),
             str(phase.epochs),
-            lines(run.label for run in runs),
-            lines(parameters(run, sizes, trainable[index]) for run in runs),
-            lines(treatment(run) for run in runs),
+            make_lines(run.label for run in runs),
+            make_lines(describe_parameters(run, sizes, trainable[index]) for run in runs),
+            make_lines(describe_treatment(run) for run in runs),
             Text(cached[index]),
             end_section=len(plan.phases) <= 8,
         )
     return table
 
 
-def title(plan: Plan, sizes: Mapping[str, int], pretrained: bool = True) -> str:
+def write_title(plan: Plan, sizes: Mapping[str, int], pretrained: bool = True) -> str:
     """Return the plan in one line."""
     weights = "pretrained" if plan.pretrained and pretrained else "random"
     return (
-        f"Plan: {count(plan.epochs, 'epoch')} in {count(len(plan.phases), 'phase')}, "
+        f"Plan: {format_count(plan.epochs, 'epoch')} in {format_count(len(plan.phases), 'phase')}, "
         f"{compact(sum(sizes.values()))} parameters, {weights} weights"
     )
 
@@ -77,25 +78,27 @@ def add_columns(table: Table) -> None:
     table.add_column("cache", min_width=12)
 
 
-def runs_of(plan: Plan, phase: Phase) -> list[Stretch]:
+def find_runs(plan: Plan, phase: Phase) -> list[GroupSpan]:
     """Return the runs of a phase in depth order, the head by itself; frozen ones as one where there are several."""
     runs = []
-    for _, found in groupby((*plan.groups, HEAD), key=lambda name: kind_of(phase, name)):
+    for _, found in groupby((*plan.groups, HEAD), key=lambda name: name_kind(phase, name)):
         names = tuple(found)
-        runs.append(Stretch(span(names), names, tuple(phase.train[name] for name in names if name in phase.train)))
+        runs.append(
+            GroupSpan(name_span(names), names, tuple(phase.train[name] for name in names if name in phase.train))
+        )
     frozen = [run for run in runs if not run.train]
     if len(frozen) < 2:
         return runs
-    others = Stretch("all others", tuple(name for run in frozen for name in run.names), ())
+    others = GroupSpan("all others", tuple(name for run in frozen for name in run.names), ())
     return [*(run for run in runs if run.train), others]
 
 
-def kind_of(phase: Phase, name: str) -> tuple[bool, str]:
+def name_kind(phase: Phase, name: str) -> tuple[bool, str]:
     """Return what groups of one run have in common."""
     return name == HEAD, phase.train[name].kind if name in phase.train else "frozen"
 
 
-def treatment(run: Stretch) -> str:
+def describe_treatment(run: GroupSpan) -> str:
     """Return ``frozen``, or the scale of the learning rate from the run's lowest to its highest."""
     if not run.train:
         return "frozen"
@@ -104,14 +107,14 @@ def treatment(run: Stretch) -> str:
     return f"x{low}{kind}" if low == high else f"x{low}..{high}{kind}"
 
 
-def parameters(run: Stretch, sizes: Mapping[str, int], trainable: Mapping[str, int]) -> str:
+def describe_parameters(run: GroupSpan, sizes: Mapping[str, int], trainable: Mapping[str, int]) -> str:
     """Return how many parameters the run has and, where only some of them train, how many do."""
     total = sum(sizes[name] for name in run.names)
     trained = sum(trainable.get(name, 0) for name in run.names)
     return f"{compact(trained)} of {compact(total)}" if run.train and trained != total else compact(total)
 
 
-def span(names: Sequence[str], dash: str = "-") -> str:
+def name_span(names: Sequence[str], dash: str = "-") -> str:
     """Return ``stem-stage5`` for neighbours from ``stem`` to ``stage5``, ``stage2-5`` for those from ``stage2``."""
     first, last = names[0], names[-1]
     stem = first.rstrip(digits)
@@ -119,25 +122,12 @@ def span(names: Sequence[str], dash: str = "-") -> str:
     return first if len(names) == 1 else first + dash + (number if number.isdigit() and stem != first else last)
 
 
-def short(name: str) -> str:
+def shorten_name(name: str) -> str:
     """Return a merged phase's name with at most two of its parts."""
     parts = name.split("+")
-    return name if len(parts) == 1 else span(parts, "+" if len(parts) == 2 else "..")
+    return name if len(parts) == 1 else name_span(parts, "+" if len(parts) == 2 else "..")
 
 
-def compact(number: int) -> str:
-    """Return a count in three digits: 512, 12.8K, 3.37M."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= size * 0.9995:
-            return f"{number / size:.3g}{unit}"
-    return str(number)
-
-
-def count(number: int, what: str) -> str:
-    """Return a number of things in words."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def lines(texts: Iterable[str]) -> Text:
+def make_lines(texts: Iterable[str]) -> Text:
     """Return a cell with a line for each text, as it stands (no markup)."""
     return Text("\n".join(texts))

@@ -19,7 +19,7 @@ Plain = Sequence[Mapping[str, Any]]
 Question = Callable[[Plain, bool], Any]
 """A function that is given resolved configs as plain containers, and whether their runs will be on another machine."""
 
-Work = Callable[[Plain, int, int], Any]
+Execute = Callable[[Plain, int, int], Any]
 """A function that is given resolved configs, its threads, and how many workers do the same at the same time."""
 
 
@@ -40,7 +40,7 @@ class Job:
         """The run's ID."""
         return self.folder.name
 
-    def final_record(self) -> dict[str, Any] | None:
+    def find_final_record(self) -> dict[str, Any] | None:
         """Return the run's record where it need not run again, else None."""
         known = find_outcome(self.config, self.folder)
         return known.record if known else None
@@ -86,7 +86,7 @@ class Launcher(Protocol):
         """
         ...
 
-    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+    def share(self, work: Execute, configs: Sequence[Run], times: int) -> list[Any]:
         """Divide work for these runs among workers that do it at the same time, on devices such as the runs have.
 
         Return what each worker returned, or its UserError. There may be fewer: a worker that has not started when the
@@ -107,20 +107,20 @@ class Workers(Launcher, ABC):
 
     @abstractmethod
     def call_many(self, times: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """Return what a top-level function returns in so many workers at the same time; all of it is plain.
+        """Call a top-level function in so many workers at the same time; arguments and results are plain.
 
         A UserError stands where a result would, also where a worker died; a defect is raised.
         """
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a top-level function returns in a worker. Raises UserError as the function does."""
-        return only_result(self.call_many(1, function, *arguments))
+        return take_only_result(self.call_many(1, function, *arguments))
 
     def ask(self, question: Question, configs: Sequence[Run]) -> Any:
         """See `Launcher.ask`."""
         return self.call(question, [config.plain() for config in configs], False)
 
-    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+    def share(self, work: Execute, configs: Sequence[Run], times: int) -> list[Any]:
         """See `Launcher.share`."""
         plain = [config.plain() for config in configs]
         return self.call_many(times, work, plain, share_threads(None, times), times)
@@ -135,7 +135,7 @@ class Workers(Launcher, ABC):
         try:
             yield from self._fill(coming)
             while self._running:
-                yield from self._ended()
+                yield from self._collect_ended()
                 yield from self._fill(coming)
         finally:
             self._abandon()
@@ -143,26 +143,32 @@ class Workers(Launcher, ABC):
     def _fill(self, coming: Iterator[Job]) -> Iterator[tuple[Job, Outcome, float]]:
         """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
         while not self._running or len(self._running) < self.workers:
-            job = next(coming, None)
+            job = yield from pass_over_done(coming)
             if job is None:
                 return
-            known = find_outcome(job.config, job.folder)
-            if known is not None:
-                yield job, known, 0.0
-            else:
-                self._begin(job)
+            self._begin(job)
 
     @abstractmethod
     def _begin(self, job: Job) -> None:
         """Start a run that there is room for; UserError where its folder cannot be used."""
 
     @abstractmethod
-    def _ended(self) -> list[tuple[Job, Outcome, float]]:
+    def _collect_ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
 
     @abstractmethod
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
+
+
+def pass_over_done(coming: Iterator[Job]) -> Generator[tuple[Job, Outcome, float], None, Job | None]:
+    """Yield the next runs as long as they are done already; return the first that is not, None after the last."""
+    for job in coming:
+        known = find_outcome(job.config, job.folder)
+        if known is None:
+            return job
+        yield job, known, 0.0
+    return None
 
 
 def run_first(launcher: Launcher, job: Job) -> Outcome | None:
@@ -171,7 +177,7 @@ def run_first(launcher: Launcher, job: Job) -> Outcome | None:
         return next((outcome for _, outcome, _ in launcher.run([job])), None)
 
 
-def only_result(results: Sequence[Any]) -> Any:
+def take_only_result(results: Sequence[Any]) -> Any:
     """Return the one result of a call. Raises the UserError that stands in its place."""
     (found,) = results
     if isinstance(found, UserError):

@@ -19,7 +19,7 @@ from frostline.processes.import_path import SAFE
 from frostline.processes.lifetime import end_group
 from frostline.ranks.place import MEETING
 from frostline.results.owner import OWNER, is_owner_gone, release_folder
-from frostline.results.record import Record, versions
+from frostline.results.record import Record, read_versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, RESOLVED, UNRECORDED, read_record, run_folder, run_id
 
 GRACE_S = 15.0
@@ -94,7 +94,7 @@ def conclude_run(folder: Path, config: Run, end: str | None, status: str = "fail
     final = record is not None and record["status"] in FINAL and not config.force
     if record is None or (end is not None and not final):
         reason = end or "the worker left no record"
-        record = write_record(Record(folder.name, status, config.plain(), reason, versions=versions()), folder)
+        record = write_record(Record(folder.name, status, config.plain(), reason, versions=read_versions()), folder)
     return Outcome(folder.name, folder, record, fresh=True)
 
 
@@ -124,7 +124,7 @@ def _work(folder: Path, config: Run) -> str | None:
     """Start a worker and wait; return None if it left a record, else why it could not."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "frostline.launchers.worker", str(folder / RESOLVED)],
-        env=environment(share_threads(config.launcher["threads"], 1)),
+        env=make_environment(share_threads(config.launcher["threads"], 1)),
         stdin=subprocess.DEVNULL,
         stdout=2,
         start_new_session=True,
@@ -145,7 +145,7 @@ def share_threads(threads: int | None, workers: int) -> int:
     return max(1, cores // workers)
 
 
-def environment(threads: int) -> dict[str, str]:
+def make_environment(threads: int) -> dict[str, str]:
     """Return a worker's environment: no rank of ours or of a launcher's may leak into it.
 
     What torch.compile keeps from run to run, pickles and programs, lies in the user's own folder: torch's choice is one

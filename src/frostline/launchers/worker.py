@@ -24,18 +24,18 @@ from frostline.config.secrets import make_mask
 from frostline.errors import UserError
 from frostline.files.atomic import WriteError, give_up_reserve, name_write_errors, reserve_room
 from frostline.processes.lifetime import exit_process, kill_children
-from frostline.processes.stopping import Interrupted, ignore_signals, interruptible
+from frostline.processes.stopping import Interrupted, ignore_signals, stopping_on_signals
 from frostline.ranks.place import (
     clear_statuses,
+    count_ranks,
     find_first_failure,
     find_place,
     leave_status,
     read_statuses,
-    world_size,
 )
 from frostline.results.log import list_incomplete_logs, log_to
 from frostline.results.owner import release_folder, take_folder
-from frostline.results.record import Record, versions
+from frostline.results.record import Record, read_versions
 from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, read_sound_record
 
 log = logging.getLogger("frostline.launchers.worker")
@@ -57,7 +57,7 @@ def run(path: Path) -> int:
 
     What it changes in this process (handlers of signals and logs) it puts back.
     """
-    return _own(path, lambda config, folder: (attempt if world_size(config) == 1 else lead_ranks)(config, folder))
+    return _own(path, lambda config, folder: (attempt if count_ranks(config) == 1 else lead_ranks)(config, folder))
 
 
 def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
@@ -69,7 +69,7 @@ def lead(path: Path, execute: Callable[[Run, Path], Mapping[int, int]]) -> int:
 
 
 def _own(path: Path, execute: Callable[[Run, Path], Record]) -> int:
-    with interruptible():
+    with stopping_on_signals():
         try:
             return do_run(Run.read(yaml.safe_load(path.read_text())), path.parent, execute)
         finally:
@@ -164,9 +164,9 @@ def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record
         how = "left no word" if rank is None else describe_death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = replace(Record.read(statuses[rank]), config=config.plain())
-    if found.status != "pruned":  # which all ranks are together
-        found.reason = f"rank {rank}: {found.reason}"
-    return found
+    if found.status == "pruned":  # which all ranks are together
+        return found
+    return replace(found, reason=f"rank {rank}: {found.reason}")
 
 
 def take_part(path: Path, rank: int) -> int:
@@ -174,7 +174,7 @@ def take_part(path: Path, rank: int) -> int:
     folder = path.parent
     config = Run.read(yaml.safe_load(path.read_text()))
     _end_in_time(config, folder, rank)
-    with interruptible(), log_to(folder / LOG, make_mask(config.plain())):
+    with stopping_on_signals(), log_to(folder / LOG, make_mask(config.plain())):
         try:
             record = attempt(config, folder)
             ignore_signals()  # what comes now is the leader's answer to how the others ended
@@ -250,7 +250,7 @@ def _failure(config: Run, folder: Path, status: str, reason: str, user_error: bo
         reason=hide(reason),
         traceback=hide(traceback.format_exc()) if sys.exception() else None,
         user_error=user_error,
-        versions=versions(),
+        versions=read_versions(),
     )
 
 

@@ -16,10 +16,10 @@ def import_torchmetrics() -> None:
 
     met = RequirementCache.__bool__
 
-    def needed(requirement: Any) -> bool:
+    def is_needed(requirement: Any) -> bool:
         return not str(requirement.requirement).startswith(UNNEEDED) and met(requirement)
 
-    RequirementCache.__bool__ = needed  # type: ignore[method-assign]
+    RequirementCache.__bool__ = is_needed  # type: ignore[method-assign]
     try:
         importlib.import_module("torchmetrics")
     finally:

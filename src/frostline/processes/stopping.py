@@ -46,7 +46,7 @@ os.register_at_fork(after_in_child=STOP.forget)  # a loader's process trains no 
 
 
 @contextmanager
-def interruptible(*more: int) -> Iterator[None]:
+def stopping_on_signals(*more: int) -> Iterator[None]:
     """Let SIGTERM, and ``more`` signals, stop what runs here.
 
     A second one, or a step that does not end, does so at once, wherever that is.

@@ -23,7 +23,7 @@ from torch.distributed.distributed_c10d import Store
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.leftovers import make_name, sweep_once
-from frostline.ranks.place import Place, find_place, loopback, world_size
+from frostline.ranks.place import Place, count_ranks, find_loopback, find_place
 
 PATIENCE_S = 5
 FOREVER = timedelta(days=20)
@@ -35,7 +35,7 @@ milliseconds in 32 bits, which hold no more than 24 days.
 
 
 @dataclass(frozen=True)
-class Group:
+class Ranks:
     """This process's rank among ``world``, and what it exchanges with the others by ``channel``, over gloo.
 
     All of it goes from main memory to main memory, and is returned there, wherever the tensors given lie: no
@@ -57,20 +57,20 @@ class Group:
 
     def wait(self) -> None:
         """Wait until every rank has come here."""
-        self.total(torch.zeros(1))
+        self.add_up(torch.zeros(1))
 
-    def total(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
+    def add_up(self, value: Tensor, patience: timedelta = FOREVER) -> Tensor:
         """Return the sum of a tensor over all ranks. Raises RuntimeError where one is not here within ``patience``."""
         summed = value.detach().to("cpu", copy=True)
         if self.world > 1:
             _finish(distributed.all_reduce(summed, group=self.channel, async_op=True), patience)
         return summed
 
-    def all(self, value: bool, patience: timedelta = FOREVER) -> bool:
+    def holds_everywhere(self, value: bool, patience: timedelta = FOREVER) -> bool:
         """Return whether ``value`` holds on every rank. Raises RuntimeError as ``total``."""
-        return int(self.total(torch.tensor([int(not value)]), patience)) == 0
+        return int(self.add_up(torch.tensor([int(not value)]), patience)) == 0
 
-    def rows(self, value: Tensor) -> Tensor:
+    def gather_rows(self, value: Tensor) -> Tensor:
         """Return on rank 0 the rows [N, ...] of all ranks, its own first; on any other none, [0, ...].
 
         Each rank has its own number of rows, perhaps none, and then need not know their shape and dtype either.
@@ -78,7 +78,7 @@ class Group:
         own = value.detach().cpu().contiguous()
         if self.world == 1:
             return own
-        shapes = self.each([len(own), list(own.shape[1:]), str(own.dtype).removeprefix("torch.")])
+        shapes = self.gather_values([len(own), list(own.shape[1:]), str(own.dtype).removeprefix("torch.")])
         if not self.leads:
             if own.nbytes:
                 _finish(distributed.isend(_bytes(own), 0, group=self.channel))
@@ -93,7 +93,7 @@ class Group:
                 _finish(distributed.irecv(_bytes(part), rank, group=self.channel))
         return gathered
 
-    def same(self, value: Tensor) -> Tensor:
+    def gather_tensors(self, value: Tensor) -> Tensor:
         """Return the tensors of all ranks, of one shape [N, ...], one after the other [world x N, ...]."""
         own = value.detach().cpu().contiguous()
         if self.world == 1 or not own.nbytes:
@@ -102,19 +102,19 @@ class Group:
         distributed.all_gather([_bytes(part) for part in found.split(len(own))], _bytes(own), group=self.channel)
         return found
 
-    def each(self, content: Any) -> list[Any]:
+    def gather_values(self, content: Any) -> list[Any]:
         """Return the plain values of all ranks, that of rank 0 first."""
         if self.world == 1:
             return [content]
         text = json.dumps(content).encode()
-        counts = self.same(torch.tensor([len(text)])).tolist()
+        counts = self.gather_tensors(torch.tensor([len(text)])).tolist()
         sent = torch.frombuffer(bytearray(text.ljust(max(counts))), dtype=torch.uint8)
-        texts = self.same(sent).split(max(counts))
+        texts = self.gather_tensors(sent).split(max(counts))
         return [json.loads(bytes(text.tolist()).decode()) for text in texts]
 
-    def first(self, content: Any = None) -> Any:
+    def take_first(self, content: Any = None) -> Any:
         """Return the plain value of rank 0; what the others give does not count."""
-        return self.each(content if self.leads else None)[0]
+        return self.gather_values(content if self.leads else None)[0]
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
         """Return the plain value, or the path, that rank ``src`` gives.
@@ -122,7 +122,7 @@ class Group:
         It stands in for the method of Lightning's strategies, which unpickles whatever comes over the network.
         """
         plain = os.fspath(obj) if isinstance(obj, os.PathLike) else obj
-        return self.each(plain if self.rank == src else None)[src]
+        return self.gather_values(plain if self.rank == src else None)[src]
 
     @torch.no_grad()
     def copy(self, *tensors: Tensor) -> None:
@@ -148,7 +148,7 @@ def _finish(work: Any, patience: timedelta = FOREVER) -> None:
     work.wait(patience)
 
 
-ALONE = Group()
+ALONE = Ranks()
 
 
 def make_environment() -> ClusterEnvironment:
@@ -159,13 +159,13 @@ def make_environment() -> ClusterEnvironment:
     return LightningEnvironment() if find_place() is None else TorchElasticEnvironment()
 
 
-def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Group:
+def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Ranks:
     """Join the ranks of a run and make sure that they are as many as its config says.
 
     ``timeout`` is how long the collectives of training wait; None: as long as torch's do.
     Raises UserError where they are not, and where their meeting point is taken.
     """
-    wanted, here = world_size(config), find_place()
+    wanted, here = count_ranks(config), find_place()
     started = 1 if here is None else here.world
     if started != wanted:
         raise UserError(
@@ -182,7 +182,13 @@ def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = Non
         sizes = f"the process group has {distributed.get_world_size()} ranks, the Trainer {trainer.world_size}"
         raise UserError(f"trainer.devices x trainer.num_nodes is {wanted}, but {sizes}.")
     limit = timeout or distributed_c10d.default_pg_timeout
-    return Group(trainer.global_rank, wanted, open_channel(limit), limit)
+    return Ranks(trainer.global_rank, wanted, open_channel(limit), limit)
+
+
+def leave_group() -> None:
+    """Take torch's process group down, where there is one: its threads end, which may not outlive the interpreter."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _join(here: Place | None, strategy: Any, timeout: timedelta | None) -> None:
@@ -194,7 +200,7 @@ def _join(here: Place | None, strategy: Any, timeout: timedelta | None) -> None:
     strategy.accelerator.setup_device(device)
     rank, world = (0, 1) if here is None else (here.rank, here.world)
     if world == 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", find_loopback())
     try:
         store = distributed.HashStore() if here is None else open_store(here)  # type: ignore[attr-defined]
     except (OSError, distributed.DistNetworkError) as error:
@@ -248,17 +254,17 @@ def open_store(here: Place) -> Store:
     return make(meeting.hostname, meeting.port, here.world, leads, master_listen_fd=listener)
 
 
-def check_shared(group: Group, outputs: Path) -> None:
+def check_shared(ranks: Ranks, outputs: Path) -> None:
     """Raise UserError unless every rank sees in ``outputs`` what rank 0 writes there, by a file made to be found."""
-    if group.world == 1:
+    if ranks.world == 1:
         return
-    probe = outputs / f".{group.first(make_name())}.probe"
-    if group.leads:
+    probe = outputs / f".{ranks.take_first(make_name())}.probe"
+    if ranks.leads:
         sweep_once(outputs)
         probe.touch()
-    group.wait()
-    found = group.each([socket.gethostname(), _appears(probe)])
-    if group.leads:
+    ranks.wait()
+    found = ranks.gather_values([socket.gethostname(), _appears(probe)])
+    if ranks.leads:
         probe.unlink()
     blind = sorted({host for host, there in found if not there})
     if blind:
@@ -278,9 +284,9 @@ def _appears(path: Path) -> bool:
     return path.exists()
 
 
-def check_alike(group: Group, about: dict[str, str]) -> None:
+def check_alike(ranks: Ranks, about: dict[str, str]) -> None:
     """Raise UserError where ranks on different nodes have different versions of what decides a result."""
-    found = group.each({"host": socket.gethostname(), **about})
+    found = ranks.gather_values({"host": socket.gethostname(), **about})
     for rank, other in enumerate(found):
         for name in about:
             if other[name] != found[0][name]:

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from frostline.ranks.collectives import Group
-from frostline.ranks.numerics import device_name
+from frostline.ranks.collectives import Ranks
+from frostline.ranks.numerics import read_device_name
 
 
-def describe_machine(device: torch.device, trainer: Mapping[str, Any], group: Group) -> dict[str, Any]:
+def describe_machine(device: torch.device, trainer: Mapping[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Return what the ranks of a run compute on, and how: plain values, in which no host is named.
 
     ``names`` has the GPU of each rank, or its processor; ``cpus`` is what rank 0 may use. All ranks call this.
     """
-    found = group.each([device_name(device) or processor_name(), socket.gethostname()])
+    found = ranks.gather_values([read_device_name(device) or read_processor_name(), socket.gethostname()])
     on_gpu = device.type == "cuda"
     return {
         "device": device.type,
@@ -35,7 +35,7 @@ def describe_machine(device: torch.device, trainer: Mapping[str, Any], group: Gr
     }
 
 
-def processor_name() -> str:
+def read_processor_name() -> str:
     """Return what this machine's processor is called."""
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from frostline.config.accelerators import WORKSPACE
-from frostline.errors import choices
+from frostline.errors import make_choice_error
 
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 
@@ -57,7 +57,7 @@ def make_autocast(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], 
     Raises UserError for a ``matmul_precision`` that there is not, as a stranger's record may have.
     """
     if (precision := node.get("matmul_precision", "highest")) not in MATMUL_PRECISIONS:
-        raise choices("trainer.matmul_precision", precision, MATMUL_PRECISIONS)
+        raise make_choice_error("trainer.matmul_precision", precision, MATMUL_PRECISIONS)
 
     @contextmanager
     def context() -> Iterator[None]:
@@ -69,7 +69,7 @@ def make_autocast(node: Mapping[str, Any], trainer: pl.Trainer) -> Callable[[], 
     return context
 
 
-def device_name(device: torch.device) -> str:
+def read_device_name(device: torch.device) -> str:
     """Return the name of a GPU, empty for one that is not here, and for what is no GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" and torch.cuda.is_available() else ""
 

@@ -70,21 +70,21 @@ def rank_variables(
         MEETING: meeting,
     }
     if meeting.startswith("file:"):
-        values |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback())
-    elif "GLOO_SOCKET_IFNAME" not in os.environ and (name := interface_to(urlsplit(meeting).hostname or "")):
+        values |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), find_loopback())
+    elif "GLOO_SOCKET_IFNAME" not in os.environ and (name := find_interface(urlsplit(meeting).hostname or "")):
         values["GLOO_SOCKET_IFNAME"] = name
     return {name: str(value) for name, value in values.items()}
 
 
-def loopback() -> str:
+def find_loopback() -> str:
     """Return the name of the interface that reaches nobody but this machine."""
     names = [name for _, name in socket.if_nameindex()]
     return next(name for name in ("lo", "lo0") if name in names)
 
 
-def interface_to(host: str) -> str | None:
+def find_interface(host: str) -> str | None:
     """Return the name of the interface by which this machine speaks to a host; None where that cannot be found."""
-    address = way_to(host)
+    address = find_way(host)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             with suppress(OSError):  # one without an address
@@ -94,7 +94,7 @@ def interface_to(host: str) -> str | None:
     return None
 
 
-def way_to(host: str) -> str | None:
+def find_way(host: str) -> str | None:
     """Return the address from which this machine speaks to a host, None for an unknown one; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -104,7 +104,7 @@ def way_to(host: str) -> str | None:
         return probe.getsockname()[0]
 
 
-def world_size(config: Run) -> int:
+def count_ranks(config: Run) -> int:
     """Return how many ranks a run has: one for each device of each node."""
     return config.trainer.get("devices", 1) * config.trainer.get("num_nodes", 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from frostline.files.atomic import read_json
 from frostline.files.shapes import check_shape
-from frostline.tasks.declarations import DECLARATIONS, SHAPE, Declaration, declaration_of
+from frostline.tasks.declarations import DECLARATIONS, SHAPE, Declaration, find_declaration
 
 MACHINE = {
     "device?": str,
@@ -73,7 +73,7 @@ def load_whole_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def declaration_in(record: Mapping[str, Any]) -> Declaration:
+def read_declaration(record: Mapping[str, Any]) -> Declaration:
     """Return what the task of a loaded record declares, without running code that the record names.
 
     Frostline's own tasks are known by their names. One of the user's own has written it into the record; of one that
@@ -84,5 +84,5 @@ def declaration_in(record: Mapping[str, Any]) -> Declaration:
         return DECLARATIONS["multiclass"]
     target = str(node["_target_"])
     written = record.get("task", {}).get("declaration")
-    found = declaration_of(target) or (Declaration.read(written) if written else None)
+    found = find_declaration(target) or (Declaration.read(written) if written else None)
     return found or Declaration(target.rpartition(".")[2].lower(), (), "loss")

@@ -1,4 +1,4 @@
-"""A run's log.txt, which a full disk ends without a word too many."""
+"""A run's log.txt, which a full disk ends without an error for each line."""
 
 import logging
 import os
@@ -64,7 +64,7 @@ class LogFile(logging.Handler):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether what this process prints goes to the file anyway."""
+        """Whether whatever this process prints goes to the file already."""
         return self.file is not None and os.path.sameopenfile(2, self.file)
 
 

@@ -51,7 +51,7 @@ def _clear_away(path: Path) -> None:
     try:
         turn.touch(exist_ok=False)
     except FileExistsError:
-        if not _young(turn):
+        if not _is_young(turn):
             turn.unlink(missing_ok=True)
         time.sleep(0.001)
         return
@@ -64,7 +64,7 @@ def release_folder(folder: Path) -> None:
     """Let another process have the folder."""
     (folder / OWNER).unlink(missing_ok=True)
     turn = _turn(folder)
-    if not _young(turn):  # of a process that was killed while it had its turn
+    if not _is_young(turn):  # of a process that was killed while it had its turn
         turn.unlink(missing_ok=True)
 
 
@@ -82,10 +82,10 @@ def is_owner_gone(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return not _young(path)  # it is being written at this moment, unless somebody was killed doing so
+        return not _is_young(path)  # it is being written at this moment, unless somebody was killed doing so
 
 
-def _young(path: Path) -> bool:
+def _is_young(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime < WRITING_S
     except FileNotFoundError:
@@ -96,13 +96,13 @@ def _young(path: Path) -> bool:
 def own_folder(folder: Path) -> Iterator[Path]:
     """Own a folder, or while another process does its sibling with -2, -3 ... at its name's end; yield the path."""
     siblings = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-    own = next(path for path in itertools.chain([folder], siblings) if _made(path))
+    own = next(path for path in itertools.chain([folder], siblings) if _make_new(path))
     try:
         yield own
     finally:
         release_folder(own)
 
 
-def _made(folder: Path) -> bool:
+def _make_new(folder: Path) -> bool:
     make_folder(folder)
     return take_folder(folder)

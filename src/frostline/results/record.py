@@ -119,7 +119,7 @@ class Record:
 
     def plain(self) -> dict[str, Any]:
         """Return the record as JSON has it."""
-        return _finite(asdict(self))
+        return _replace_infinite(asdict(self))
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Record":
@@ -128,18 +128,18 @@ class Record:
         return cls(**{**known, "cost": Cost(**plain["cost"])})
 
 
-def _finite(value: Any) -> Any:
+def _replace_infinite(value: Any) -> Any:
     """Return the value with None for NaN and infinities, which JSON has no numbers for."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_infinite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_replace_infinite(item) for item in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
 
 
-def versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     """Return the versions of Python, of Frostline and of the packages that decide a result."""
     found = {"python": platform.python_version(), "frostline": __version__}
     for name in PACKAGES:
@@ -150,7 +150,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(folder: Path) -> dict[str, Any] | None:
+def read_git_state(folder: Path) -> dict[str, Any] | None:
     """Return commit and cleanness of the repository around ``folder``, or None outside of one."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")

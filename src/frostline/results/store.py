@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.config.allow import allowed_modules, is_below, iterate_nodes
+from frostline.config.allow import is_below, iterate_nodes, list_allowed_modules
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.data.content import (
     PLACES,
-    all_files,
-    code_files,
-    data_content,
-    digest_of,
+    hash_data,
+    hash_files,
     is_published,
-    recordings_below,
+    list_all_files,
+    list_code_files,
+    list_recordings,
 )
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -63,7 +63,7 @@ path."""
 
 def run_id(config: Run) -> str:
     """Return the 12 hexadecimal digits that name the run of a resolved config: a hash of what matters in it."""
-    return sha256_json({"format": FORMAT, **identity(config)})[:12]
+    return sha256_json({"format": FORMAT, **make_identity(config)})[:12]
 
 
 def check_unchanged(config: Run, folder: Path) -> None:
@@ -78,7 +78,7 @@ def check_unchanged(config: Run, folder: Path) -> None:
         )
 
 
-def identity(config: Run) -> dict[str, Any]:
+def make_identity(config: Run) -> dict[str, Any]:
     """Return the config without what does not matter, and with contents in the place of paths.
 
     Contents are those of the files that readers read (`frostline.data.content`), and of the source of modules that a
@@ -89,7 +89,7 @@ def identity(config: Run) -> dict[str, Any]:
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
     data = matters["data"]
-    content = data_content(data, outputs)
+    content = hash_data(data, outputs)
     if content is not None:
         data |= {**{key: None for key in PLACES if key in data}, "content": content}
     elif is_published(data):
@@ -98,9 +98,13 @@ def identity(config: Run) -> dict[str, Any]:
         _change(matters, key, lambda value: _weights_content(value, outputs))
     _change(matters, "adapter.source", lambda value: _source_content(value, outputs))
     if own := sorted(
-        {target for target in _targets(config.plain()) if any(is_below(target, root) for root in allowed_modules())}
+        {
+            target
+            for target in _targets(config.plain())
+            if any(is_below(target, root) for root in list_allowed_modules())
+        }
     ):
-        matters["code"] = digest_of(code_files(own), outputs, "code")
+        matters["code"] = hash_files(list_code_files(own), outputs, "code")
     return matters
 
 
@@ -121,13 +125,13 @@ def _weights_content(value: Any, outputs: Path) -> Any:
     """Return what stands for the file, or the folder that transformers saved, at a path; a network's name as it is."""
     path = Path(str(value)).expanduser()
     there = path.is_file() or (path / "config.json").is_file()
-    return digest_of(all_files(str(path), "weights"), outputs, str(path)) if there else value
+    return hash_files(list_all_files(str(path), "weights"), outputs, str(path)) if there else value
 
 
 def _source_content(value: Any, outputs: Path) -> Any:
     """Return what stands for the recordings in a folder; the path, where the adapter has something to say of it."""
     try:
-        return value and digest_of(recordings_below(value), outputs, value)
+        return value and hash_files(list_recordings(value), outputs, value)
     except (UserError, OSError):
         return value
 
@@ -165,7 +169,7 @@ def list_records(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | E
     them that could be wrong.
     """
     with os.scandir(outputs / "runs") as folders:
-        found = sorted(((_written(folder), folder.path) for folder in folders if folder.is_dir()), reverse=True)
+        found = sorted(((_read_write_time(folder), folder.path) for folder in folders if folder.is_dir()), reverse=True)
     for written, path in found:
         name = os.path.basename(path)
         try:
@@ -176,7 +180,7 @@ def list_records(outputs: Path) -> Iterator[tuple[str, float, dict[str, Any] | E
             yield name, written, error
 
 
-def _written(folder: os.DirEntry[str]) -> float:
+def _read_write_time(folder: os.DirEntry[str]) -> float:
     for path in (f"{folder.path}/{RECORD}", folder.path):
         try:
             return os.stat(path).st_mtime

@@ -14,17 +14,17 @@ from torch import nn
 from frostline.backbones.adapters.base import none
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site, apply_changes
-from frostline.backbones.changes.input_adapter import picture_size, sample_size, stated_sizes
+from frostline.backbones.changes.input_adapter import find_picture_size, find_sample_size, read_sizes
 from frostline.backbones.taps import Tap, choose_taps, find_taps, joined_width, make_body
 from frostline.config.allow import is_own, locate
 from frostline.config.schema import Run, instantiate
 from frostline.config.switches import check_switches
 from frostline.data.base import DataModule
-from frostline.data.content import place_of
+from frostline.data.content import find_place
 from frostline.data.index import DataIndex, index_folder
-from frostline.data.order import stable_seed
-from frostline.errors import UserError, choices
-from frostline.freeze.plan import HEAD, INPUT_ADAPTER, Change, Plan, learning_rates
+from frostline.data.order import make_seed
+from frostline.errors import UserError, make_choice_error
+from frostline.freeze.plan import HEAD, INPUT_ADAPTER, Change, Plan, find_rate_scales
 from frostline.heads import Head, check_frames
 from frostline.runs.own import make_backbone, make_data
 from frostline.tasks.base import Task
@@ -74,7 +74,7 @@ class Ingredients:
     def count_trained(self, index: int) -> dict[str, int]:
         """Return the parameters of each group and of the head that train in a phase."""
         phase, backbone = self.plan.phases[index], self.backbone
-        rates = learning_rates(phase, backbone.groups, backbone.kinds())
+        rates = find_rate_scales(phase, backbone.groups, backbone.kinds())
         each = {name: parameter.numel() for name, parameter in backbone.named_parameters() if name in rates}
         groups = {group: sum(each.get(name, 0) for name in names) for group, names in backbone.groups.items()}
         return {**groups, HEAD: self.count_parameters()[HEAD] if HEAD in phase.train else 0}
@@ -100,15 +100,15 @@ class Builder:
 
         The config was looked at by ``check`` before.
         """
-        backbone, plan = self.network(config)
-        task, data = self.samples(config, backbone)
-        taps = self.taps(config, backbone, data.typical)
-        head = self.head(config, backbone, task, data.classes, taps)
+        backbone, plan = self.make_network(config)
+        task, data = self.make_samples(config, backbone)
+        taps = self.choose_taps(config, backbone, data.typical)
+        head = self.make_head(config, backbone, task, data.classes, taps)
         objectives = make_objectives(config.objective)
         check_solving(config, task, head, plan, objectives["task"])
         return Ingredients(task, data, backbone, head, plan, objectives, taps)
 
-    def network(self, config: Run) -> tuple[Backbone, Plan]:
+    def make_network(self, config: Run) -> tuple[Backbone, Plan]:
         """Return the backbone after the changes of its plan, and the plan that its strategy makes of its groups."""
         changes = [Change(INPUT_ADAPTER, config.adapter)] if has_adapter(config) else []
         backbone = self._apply_changes(config, changes)
@@ -123,7 +123,7 @@ class Builder:
     def _apply_changes(self, config: Run, changes: Sequence[Change]) -> Backbone:
         """Return the backbone after these changes. Its weights depend on the seed where any of them are random."""
         random = bool(changes) or config.backbone.get("weights") == "none" or is_own(str(config.backbone["_target_"]))
-        shared = ["backbone", config.backbone, config.adapter, stated_sizes(config.data)]
+        shared = ["backbone", config.backbone, config.adapter, read_sizes(config.data)]
         shared += [[change.to_dict() for change in changes], config.seed if random else None]
         shared.append(config.data if is_own(str(config.data["_target_"])) else None)  # which says what samples are like
         site = Site(lambda pretrained: self._make_bare(config, pretrained), config.seed, config.data)
@@ -132,23 +132,23 @@ class Builder:
     def _make_bare(self, config: Run, pretrained: bool) -> Backbone:
         """Return the backbone with its pretrained weights, or with random ones that are a function of the seed.
 
-        One for other data than there is is built all the same, for a size of its own; the data set then says what is
-        wrong.
+        One for another modality than the data's is built all the same, for its own size; the data set then says what
+        is wrong.
         """
         pl.seed_everything(config.seed, verbose=False)
-        samples = picture_size(config.adapter) if has_adapter(config) else config.data
-        size = sample_size(config.backbone, "backbone", samples)
+        samples = find_picture_size(config.adapter) if has_adapter(config) else config.data
+        size = find_sample_size(config.backbone, "backbone", samples)
         return make_backbone(config.backbone, config.data, self.given, self.share, **size, pretrained=pretrained)
 
-    def task(self, config: Run) -> Task:
+    def make_task(self, config: Run) -> Task:
         """Return what is asked of the labels. Raises UserError for a ``monitor`` that is none of its scores."""
         task = instantiate(config.task, "task")
         if config.metric not in task.metrics:
-            raise choices("monitor", config.metric, task.metrics)
+            raise make_choice_error("monitor", config.metric, task.metrics)
         check_frames(task, config.backbone.get("pooling"))
         return task
 
-    def samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
+    def make_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         """Return the task, which knows the training labels, and the data, prepared as the backbone wants them."""
         nodes = [config.data, config.augment, config.task, config.seed]
         task, data = self.share(
@@ -159,12 +159,12 @@ class Builder:
         return task, data
 
     def _prepare_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
-        task = self.task(config)
-        data = self.data(config, backbone, task)
+        task = self.make_task(config)
+        data = self.make_data(config, backbone, task)
         task.fit(data.splits["train"].labels, data.classes)
         return task, data
 
-    def data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
+    def make_data(self, config: Run, backbone: Backbone, task: Task) -> DataModule:
         """Return the data, prepared as the backbone wants it, its labels as the task does."""
         return make_data(
             config.data,
@@ -174,10 +174,10 @@ class Builder:
             augment=instantiate(config.augment, "augment") if "_target_" in config.augment else None,
             task=task,
             seed=config.seed,
-            index=DataIndex(index_folder(Path(config.outputs)), place_of(config.data) or ""),
+            index=DataIndex(index_folder(Path(config.outputs)), find_place(config.data) or ""),
         )
 
-    def taps(self, config: Run, backbone: Backbone, size: int) -> list[Tap]:
+    def choose_taps(self, config: Run, backbone: Backbone, size: int) -> list[Tap]:
         """Return the taps that the head reads for samples of ``size``, none where it reads the features.
 
         Raises UserError for taps that are not there.
@@ -185,13 +185,15 @@ class Builder:
         wanted = config.head.get("taps")
         return [] if wanted is None else choose_taps(find_taps(backbone, size), wanted)
 
-    def head(self, config: Run, backbone: Backbone, task: Task, classes: list[str], taps: Sequence[Tap] = ()) -> Head:
+    def make_head(
+        self, config: Run, backbone: Backbone, task: Task, classes: list[str], taps: Sequence[Tap] = ()
+    ) -> Head:
         """Return the head for a task with these classes; its initial weights are a function of the seed."""
         sizes: dict[str, Any] = {"features": joined_width(backbone, taps), "classes": task.width(classes)}
         if "taps" in config.head:
             sizes["widths"] = [tap.width for tap in taps] or [backbone.num_features]
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(stable_seed(config.seed, "head"))
+            torch.default_generator.manual_seed(make_seed(config.seed, "head"))
             return instantiate(config.head, "head", **sizes)
 
     def share(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -211,7 +213,7 @@ def check(config: Run) -> None:
     """Refuse what no part can look after by itself. Raises UserError."""
     check_switches(config.trainer)
     if config.trainer["precision"] not in PRECISIONS:
-        raise choices("trainer.precision", config.trainer["precision"], PRECISIONS)
+        raise make_choice_error("trainer.precision", config.trainer["precision"], PRECISIONS)
     if "lr" not in config.optimizer:
         raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
 

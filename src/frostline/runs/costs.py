@@ -16,7 +16,7 @@ import torch
 
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import Plan
-from frostline.ranks.collectives import ALONE, Group
+from frostline.ranks.collectives import ALONE, Ranks
 from frostline.results.record import Cost
 
 
@@ -37,13 +37,31 @@ class Spent:
     peak_device: int = 0
     machines: list[dict[str, Any]] = field(default_factory=list)
 
+    def add(self, seconds: float, cache: float, machine: dict[str, Any]) -> None:
+        """Add seconds on a machine, of which so many went to the cache."""
+        self.seconds += seconds
+        self.cache += cache
+        if machine not in self.machines:
+            self.machines.append(machine)
+
+    def add_epoch(self, phase: int, seconds: float, trained: int, spared: float) -> None:
+        """Add to a phase, by its index, an epoch that is done."""
+        self.phases[phase] += seconds
+        self.trained += trained
+        self.spared += spared
+
+    def raise_peaks(self, host: int, device: int) -> None:
+        """Note the most memory taken, where it is more than before."""
+        self.peak_host = max(self.peak_host, host)
+        self.peak_device = max(self.peak_device, device)
+
 
 class Costs:
     """Charges time to phases, and counts what reading activations saved over computing them.
 
     ``seconds_saved`` is the time that the forward passes not run would have taken, at the pace measured when the
     activations were computed, less the time spent on the cache; it is below zero where the cache has not paid yet.
-    The ranks of ``group`` would have shared these passes. ``machine`` is what this sitting is computed on, ``since``
+    ``ranks`` would have shared these passes. ``machine`` is what this sitting is computed on, ``since``
     the `time.monotonic` from which it is charged.
     """
 
@@ -52,11 +70,11 @@ class Costs:
         plan: Plan,
         samples: Mapping[str, int],
         cache: PrefixCache | None = None,
-        group: Group = ALONE,
+        ranks: Ranks = ALONE,
         machine: Mapping[str, Any] = MappingProxyType({}),
         since: float | None = None,
     ):
-        self.plan, self.samples, self.cache, self.group, self.machine = plan, samples, cache, group, dict(machine)
+        self.plan, self.samples, self.cache, self.ranks, self.machine = plan, samples, cache, ranks, dict(machine)
         self.spent = Spent(phases=[0.0] * len(plan.phases))
         self._paces: dict[str, float] = {}
         self._since = time.monotonic() if since is None else since
@@ -81,38 +99,33 @@ class Costs:
     def charge(self, epoch: int) -> None:
         """Charge the time since the last charge to the phase of ``epoch``, which has just ended on all ranks."""
         index, _ = self.plan.at(epoch)
-        self.spent.phases[index] += self._elapsed()
-        self.spent.trained += self.samples["train"]
         passes = sum(self._paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
-        self.spent.spared += passes / self.group.world
+        self.spent.add_epoch(index, self._elapsed(), self.samples["train"], passes / self.ranks.world)
         self.gather_peaks()
 
     def _elapsed(self) -> float:
         now = time.monotonic()
         elapsed, self._since = now - self._since, now
-        self.spent.seconds += elapsed
-        if self.machine not in self.spent.machines:
-            self.spent.machines.append(self.machine)
-        if self.cache is not None:
-            self.spent.cache += self.cache.seconds - self._counted
-            self._counted = self.cache.seconds
+        before, self._counted = self._counted, 0.0 if self.cache is None else self.cache.seconds
+        self.spent.add(elapsed, self._counted - before, self.machine)
         return elapsed
 
     def gather_peaks(self) -> None:
         """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
-        self.spent.peak_host = max(self.spent.peak_host, *self.group.each(peak_memory()))
-        self.spent.peak_device = max(self.spent.peak_device, *self.group.each(peak_device_memory()))
+        self.spent.raise_peaks(
+            max(self.ranks.gather_values(read_peak_memory())), max(self.ranks.gather_values(read_peak_device_memory()))
+        )
 
     def describe_machines(self) -> dict[str, Any]:
         """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""
         earlier = [one for one in self.spent.machines if one != self.machine]
         return {**self.machine, "earlier": earlier}
 
-    def total(self) -> Cost:
+    def add_up(self) -> Cost:
         """Return what the run has cost, the test included; FLOPs and checkpoints are not counted here."""
         self._elapsed()
         spent, training = self.spent, sum(self.spent.phases)
-        tested = self._paces.get("test", 0.0) * self.samples["test"] / self.group.world
+        tested = self._paces.get("test", 0.0) * self.samples["test"] / self.ranks.world
         return Cost(
             seconds=spent.seconds,
             phases=spent.phases,
@@ -140,12 +153,12 @@ def forget_peak_memory() -> None:
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_device_memory() -> int:
+def read_peak_device_memory() -> int:
     """Return the most bytes that tensors of this process took of its GPU, 0 where it has none."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
 
 
-def peak_memory() -> int:
+def read_peak_memory() -> int:
     """Return the largest resident memory of this process in bytes, since ``forget_peak_memory`` where that works."""
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.cuts import Cut, between, pool_activation
-from frostline.data.inputs import Inputs, chunks, map_values
-from frostline.data.order import permutation
+from frostline.backbones.cuts import Cut, continue_prefix, pool_activation
+from frostline.data.inputs import Inputs, map_values, split_batch
+from frostline.data.order import permute
 from frostline.features.policy import CachePolicy
 from frostline.features.prefix import PrefixCache
 from frostline.training.weights import Weights
@@ -19,7 +19,7 @@ SAMPLES = 256
 BATCH = 32
 
 
-def weight_distances(backbone: Backbone, weights: Weights) -> dict[str, float]:
+def measure_weight_distances(backbone: Backbone, weights: Weights) -> dict[str, float]:
     """Return how far each group's parameters lie from where the run began: |now - then| / |then|, in L2."""
     named = dict(backbone.named_parameters())
     result = {}
@@ -32,19 +32,19 @@ def weight_distances(backbone: Backbone, weights: Weights) -> dict[str, float]:
     return result
 
 
-def output_similarities(cache: PrefixCache, policy: CachePolicy, weights: Weights) -> dict[str, float]:
+def measure_output_similarities(cache: PrefixCache, policy: CachePolicy, weights: Weights) -> dict[str, float]:
     """Return for each group the linear CKA of its output before training and after, on validation samples.
 
     A group's output is the last cut inside it: of a map the mean over its places, of a sequence the mean over its
-    tokens. A group at whose output nothing has changed has 1.0 without a look; one without a cut of its own, as in a
-    network that cannot be traced, is not there.
+    tokens. A group at whose output nothing has changed gets 1.0, uncomputed; one without a cut of its own, as in a
+    network that cannot be traced, is left out.
     """
-    changed = frozenset(weights.changed())
+    changed = frozenset(weights.collect_changed())
     outputs = group_outputs(cache.backbone, policy.cuts)
     found = {group: cut for group, cut in outputs.items() if (cut.parameters | cut.buffers) & changed}
     result = dict.fromkeys(outputs, 1.0)
     if found:
-        cuts, start = list(found.values()), deepest_unchanged(policy, changed)
+        cuts, start = list(found.values()), find_deepest_unchanged(policy, changed)
         samples = draw_samples(cache, start)
         after = group_features(cache, start, cuts, samples)
         with weights.as_begun():
@@ -61,7 +61,7 @@ def group_outputs(backbone: Backbone, cuts: Sequence[Cut]) -> dict[str, Cut]:
     return {group: found[group] for group in groups if group in found}
 
 
-def deepest_unchanged(policy: CachePolicy, changed: frozenset[str]) -> Cut | None:
+def find_deepest_unchanged(policy: CachePolicy, changed: frozenset[str]) -> Cut | None:
     """Return the deepest cut at which this run read the cache and below which nothing has changed."""
     cuts = [choice.cut for choice in policy.choices if choice.cut is not None]
     unchanged = [cut for cut in cuts if not (cut.parameters | cut.buffers) & changed]
@@ -71,7 +71,7 @@ def deepest_unchanged(policy: CachePolicy, changed: frozenset[str]) -> Cut | Non
 def draw_samples(cache: PrefixCache, start: Cut | None) -> Inputs:
     """Return validation samples, ``SAMPLES`` at most, from the cache at ``start`` or (None) as the data has them."""
     split = cache.data.splits["val"]
-    chosen = permutation(len(split), "similarity")[:SAMPLES]
+    chosen = permute(len(split), "similarity")[:SAMPLES]
     if start is None:
         return split.peek(chosen)
     return map_values(Tensor.float, cache.collect("val", start, [0]).inputs(chosen, 0))
@@ -83,9 +83,9 @@ def group_features(cache: PrefixCache, start: Cut | None, cuts: Sequence[Cut], s
     The backbone moves before inference mode begins: a buffer that moves inside it can never be written again.
     """
     backbone, names = cache.backbone.to(cache.device), [cut.name for cut in cuts]
-    network = between(backbone, None if start is None else start.name, names)
+    network = continue_prefix(backbone, None if start is None else start.name, names)
     with torch.inference_mode(), evaluating(backbone):
-        outputs = [network(batch.to(cache.device)) for batch in chunks(samples, BATCH)]
+        outputs = [network(batch.to(cache.device)) for batch in split_batch(samples, BATCH)]
     return [
         torch.cat([pool_activation(batch, cut).cpu() for batch in batches])
         for cut, *batches in zip(cuts, *outputs, strict=True)

@@ -42,10 +42,10 @@ def run_experiment(
     started = time.monotonic()
     forget_peak_memory()
     run = set_up(Run.read(resolve_env(config.plain())), folder, Builder(given), started)
-    draft = draft_record(run, identifier, config) if run.group.leads else None
+    draft = draft_record(run, identifier, config) if run.ranks.leads else None
     optimizer = run.journal.resume()
     run.show_plan()
-    with run.loggers.following(config, run.journal.progress.history):
+    with run.loggers.following_run(config, run.journal.progress.history):
         run.costs.leave_out(run.loggers.seconds)
         train(run, optimizer)
         outputs = test(run) if config.test else None
@@ -69,15 +69,15 @@ def train(run: Experiment, optimizer: dict[str, Any] | None) -> None:
 def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -> None:
     """Train one phase on the activations of its frozen prefix, or on the data itself."""
     made, phase, before = run.made, run.made.plan.phases[index], time.monotonic()
-    untouched = bool(run.policy.kept(index))  # it serves the test as well
+    untouched = bool(run.policy.list_kept(index))  # it serves the test as well
     sources = prepare(run, index, run.splits if untouched else ("train", "val"))
     enter(run, index, optimizer)
     if made.is_solved(index):
-        penalty = solve_phase(run.module, solver_inputs(run, index, sources), index, run.journal)
+        penalty = solve_phase(run.module, collect_solver_inputs(run, index, sources), index, run.journal)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
     else:
         fit_scaling(run, index, sources)
-        run.group.wait()  # for what the first rank did alone: the collectives of training are not as patient
+        run.ranks.wait()  # for what the first rank did alone: the collectives of training are not as patient
         fit_phase(run.trainer, run.module, made.data, index, run.journal)
     log.info("Phase %s ended after %.1f s.", phase.name, time.monotonic() - before)
 
@@ -88,28 +88,28 @@ def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) ->
     if scaling is None or scaling.fitted or HEAD not in run.made.plan.phases[index].train:
         return
     features = collect_features(run, "train", index, sources)
-    if run.group.leads:
-        scaling.fit(join_features(features, run.policy.views(index)[0]))
-    run.group.copy(*scaling.buffers())
+    if run.ranks.leads:
+        scaling.fit(join_features(features, run.policy.list_views(index)[0]))
+    run.ranks.copy(*scaling.buffers())
 
 
 def enter(run: Experiment, index: int, optimizer: dict[str, Any] | None = None) -> None:
     """Set the module up for a phase: what trains, and what of the backbone is run in each step."""
     made = run.made
-    body = make_body(made.backbone, made.taps, run.policy.cut(index), run.policy.taps(index))
+    body = make_body(made.backbone, made.taps, run.policy.cut(index), run.policy.list_taps(index))
     run.module.enter(made.plan.phases[index], made.plan.start(index), body, optimizer)
 
 
 def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, StoredSplit]:
     """Let the loaders serve activations at the phase's cut, or the data itself where there is none."""
-    stored = run.policy.stored(index)
+    stored = run.policy.list_stored(index)
     sources: dict[str, StoredSplit] = {}
     run.cache.begin()
     if stored:
         try:
             for split in splits:
-                views = run.policy.views(index) if split == "train" else [0]
-                found = run.cache.collect_all(split, stored, views, run.policy.later(index))
+                views = run.policy.list_views(index) if split == "train" else [0]
+                found = run.cache.collect_all(split, stored, views, run.policy.list_later(index))
                 sources[split] = pair_up(found, run.policy, index)
         except OSError as error:  # on all ranks
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
@@ -124,13 +124,15 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, S
 
 def pair_up(found: Mapping[str, CachedSplit], policy: CachePolicy, index: int) -> StoredSplit:
     """Return what is stored of a split for a phase as one data source."""
-    cut, taps = policy.cut(index), policy.taps(index)
+    cut, taps = policy.cut(index), policy.list_taps(index)
     if cut is not None and not taps:
         return found[cut.name]
     return TappedSplit(None if cut is None else found[cut.name], {tap.cut: found[tap.name] for tap in taps})
 
 
-def solver_inputs(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> dict[str, tuple[Tensor, Tensor]]:
+def collect_solver_inputs(
+    run: Experiment, index: int, sources: dict[str, StoredSplit]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.
@@ -138,8 +140,8 @@ def solver_inputs(run: Experiment, index: int, sources: dict[str, StoredSplit]) 
     found = {}
     for split in ("train", "val"):
         features, labels = collect_features(run, split, index, sources), run.made.data.splits[split].labels
-        if run.group.leads:
-            views = run.policy.views(index) if split == "train" else [0]
+        if run.ranks.leads:
+            views = run.policy.list_views(index) if split == "train" else [0]
             whole = torch.cat([join_features(features, view) for view in views])
             found[split] = whole, torch.cat([labels] * len(views))
     return found
@@ -149,8 +151,8 @@ def collect_features(run: Experiment, split: str, index: int, sources: dict[str,
     """Return what the head reads in a phase's views, from ``sources`` or computed here and kept in memory."""
     if run.policy.reads_stored(index):
         return sources[split]
-    memory = make_cache(run.config, run.made, run.trainer, run.group, stored=False)
-    found = memory.collect_all(split, run.policy.read, run.policy.views(index) if split == "train" else [0])
+    memory = make_cache(run.config, run.made, run.trainer, run.ranks, stored=False)
+    found = memory.collect_all(split, run.policy.read, run.policy.list_views(index) if split == "train" else [0])
     if not run.made.taps:
         return found[run.policy.read[0].name]
     return TappedSplit(None, {tap.cut: found[tap.name] for tap in run.made.taps})
@@ -159,21 +161,21 @@ def collect_features(run: Experiment, split: str, index: int, sources: dict[str,
 def join_features(features: StoredSplit, view: int) -> Tensor:
     """Return what the head reads in a view [N, D]; the cache has that of bf16-mixed in half precision."""
     if isinstance(features, TappedSplit):
-        return torch.cat([tap.views[view].whole() for tap in features.taps.values()], dim=1)
-    return features.views[view].whole().float()
+        return torch.cat([tap.views[view].load_rows() for tap in features.taps.values()], dim=1)
+    return features.views[view].load_rows().float()
 
 
 def test(run: Experiment) -> dict[str, Tensor]:
     """Restore the best epoch, test it once, and write the predictions; return its outputs and labels."""
-    made, best = run.made, run.best_epoch()
+    made, best = run.made, run.find_best_epoch()
     index, _ = made.plan.at(best)
-    run.group.wait()  # for the first rank to have written it
+    run.ranks.wait()  # for the first rank to have written it
     run.load_best()
     prepare(run, index, ("test",))
     enter(run, index)
     run.trainer.test(run.module, datamodule=made.data, verbose=False)
-    outputs = run.module.collected()
-    if run.group.leads:
+    outputs = run.module.collect_outputs()
+    if run.ranks.leads:
         names = made.data.splits["test"].names
         rows = made.task.predictions(names, made.data.classes, outputs["label"], outputs["outputs"])
         write_csv(run.folder / "predictions.csv", rows)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.flops import count_flops
-from frostline.data.inputs import Inputs, Ragged, values_of
+from frostline.data.inputs import Inputs, Ragged, take_values
 from frostline.features.policy import CachePolicy
-from frostline.freeze.plan import HEAD, Phase, learning_rates
+from frostline.freeze.plan import HEAD, Phase, find_rate_scales
 from frostline.heads import Head
 from frostline.runs.build import Ingredients
 
@@ -50,18 +50,18 @@ class WorkModel:
         self.body = policy.flops
         features = made.width
         frames = policy.cuts[-1].bytes // (4 * features) if made.task.is_sequence else None
-        self.head = head_flops(made.head, features, frames)
+        self.head = count_head_flops(made.head, features, frames)
         self._backward: dict[int, float] = {}
 
-    def planned(self, test: bool) -> Work:
+    def count_planned(self, test: bool) -> Work:
         """Return the work of the whole plan before it has run; a solver is taken to go over the features once."""
         works = [
-            self.solution(index, 1) if self.made.is_solved(index) else self.epoch(index).times(phase.epochs)
+            self.count_solution(index, 1) if self.made.is_solved(index) else self.count_epoch(index).times(phase.epochs)
             for index, phase in enumerate(self.made.plan.phases)
         ]
         return sum([*works, *self._test(len(works) - 1, test)], Work())
 
-    def done(self, history: Sequence[Mapping[str, Any]], passes: Mapping[int, int], tested: int | None) -> Work:
+    def count_done(self, history: Sequence[Mapping[str, Any]], passes: Mapping[int, int], tested: int | None) -> Work:
         """Return the work of a run that has ended, from its rows of history.
 
         ``passes`` says of each phase that was solved how often its solver went over the features, ``tested`` which
@@ -69,27 +69,28 @@ class WorkModel:
         """
         places = [self.made.plan.at(row["epoch"])[0] for row in history]
         works = [
-            self.solution(index, passes[index]) if self.made.is_solved(index) else self.epoch(index) for index in places
+            self.count_solution(index, passes[index]) if self.made.is_solved(index) else self.count_epoch(index)
+            for index in places
         ]
         last = 0 if tested is None else self.made.plan.at(tested)[0]
         return sum([*works, *self._test(last, tested is not None)], Work())
 
     def _test(self, index: int, wanted: bool) -> list[Work]:
-        return [self.passes(index, self.made.samples["test"])] if wanted else []
+        return [self.count_passes(index, self.made.samples["test"])] if wanted else []
 
-    def epoch(self, index: int) -> Work:
+    def count_epoch(self, index: int) -> Work:
         """Return the work of one epoch of a phase that is trained in steps, its validation included."""
         train, val = self.made.samples["train"], self.made.samples["val"]
-        return self.passes(index, train + val) + Work(backward=train * self.backward(index))
+        return self.count_passes(index, train + val) + Work(backward=train * self.backward(index))
 
-    def passes(self, index: int, count: int) -> Work:
+    def count_passes(self, index: int, count: int) -> Work:
         """Return the work of ``count`` forward passes in a phase, of which its cache spares the prefix."""
-        spared = self.policy.spared(index)
+        spared = self.policy.count_spared(index)
         return Work(count * (self.body - spared + self.head), 0, count * spared)
 
-    def solution(self, index: int, times: int) -> Work:
+    def count_solution(self, index: int, times: int) -> Work:
         """Return the work of a solved phase: features once, if they were not cached; then the head, over and over."""
-        train, val = self.made.samples["train"] * len(self.policy.views(index)), self.made.samples["val"]
+        train, val = self.made.samples["train"] * len(self.policy.list_views(index)), self.made.samples["val"]
         cached, body = self.policy.reads_stored(index), float((train + val) * self.body)
         head = self.head * (train * (times + 1) + val)
         return Work(head + (0 if cached else body), train * times * self.backward(index), body if cached else 0.0)
@@ -107,11 +108,11 @@ class WorkModel:
                 phase.to_dict()["train"],
             ]
             network, size = (made.backbone, made.body, made.head), made.data.typical
-            self._backward[index] = self.share(key, lambda: backward_flops(*network, phase, size))
+            self._backward[index] = self.share(key, lambda: count_backward_flops(*network, phase, size))
         return self._backward[index]
 
 
-def head_flops(head: Head, features: int, frames: int | None = None) -> float:
+def count_head_flops(head: Head, features: int, frames: int | None = None) -> float:
     """Return the FLOPs of a head's forward pass for one sample of so many features, or of so many frames of them."""
     device = next(head.parameters()).device
     sample: Inputs = torch.zeros(1, features, device=device)
@@ -122,20 +123,20 @@ def head_flops(head: Head, features: int, frames: int | None = None) -> float:
     return counter.get_total_flops()
 
 
-def backward_flops(backbone: Backbone, body: nn.Module, head: Head, phase: Phase, size: int) -> float:
+def count_backward_flops(backbone: Backbone, body: nn.Module, head: Head, phase: Phase, size: int) -> float:
     """Return the FLOPs of the backward pass of a sample of ``size`` where what ``phase`` names trains.
 
     ``body`` is what of the backbone the head reads. No gradient stays behind.
     """
     named = dict(backbone.named_parameters())
-    wanted = [named[name] for name in learning_rates(phase, backbone.groups, backbone.kinds())]
+    wanted = [named[name] for name in find_rate_scales(phase, backbone.groups, backbone.kinds())]
     wanted += list(head.parameters()) if HEAD in phase.train else []
     head.to(backbone.device)
     with require_gradients([*named.values(), *head.parameters()], wanted), evaluating(backbone), evaluating(head):
         with torch.enable_grad():
             outputs = head(body(backbone.example(1, size)))
         with count_flops() as counter:  # of any loss: only products are counted
-            torch.autograd.grad(values_of(outputs).sum(), wanted, allow_unused=True)
+            torch.autograd.grad(take_values(outputs).sum(), wanted, allow_unused=True)
     return counter.get_total_flops()
 
 

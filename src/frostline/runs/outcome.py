@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from frostline.config.schema import Run
-from frostline.data.content import data_content
-from frostline.results.record import Cost, Record, git_state, versions
+from frostline.data.content import hash_data
+from frostline.results.record import Cost, Record, read_git_state, read_versions
 from frostline.runs.build import Ingredients
-from frostline.runs.drift import output_similarities, weight_distances
+from frostline.runs.drift import measure_output_similarities, measure_weight_distances
 from frostline.runs.flops import WorkModel
 from frostline.runs.mistakes import find_mistakes
 from frostline.runs.setup import Experiment
@@ -33,10 +33,10 @@ def draft_record(run: Experiment, identifier: str, config: Run) -> Record:
         id=identifier,
         status="done",
         config=config.plain(),
-        versions=versions(),
-        git=git_state(Path(__file__).parent),
+        versions=read_versions(),
+        git=read_git_state(Path(__file__).parent),
         task=made.task.describe(),
-        data=describe_data(made, data_content(run.config.data, Path(run.config.outputs))),
+        data=describe_data(made, hash_data(run.config.data, Path(run.config.outputs))),
         backbone={"name": made.backbone.name, "fingerprint": made.backbone.fingerprint()},
         plan=made.plan.to_dict(),
         parameters={"total": sum(sizes.values()), "trainable": trainable},
@@ -57,7 +57,7 @@ def describe_data(made: Ingredients, content: str | None) -> dict[str, Any]:
 
 def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] | None) -> Record:
     """Return the record of a run that has ended, with its scores; ``outputs`` are those of a test."""
-    made, progress, best = run.made, run.journal.progress, run.best_epoch()
+    made, progress, best = run.made, run.journal.progress, run.find_best_epoch()
     row = next(row for row in progress.history if row["epoch"] == best)
     record = replace(
         draft,
@@ -66,7 +66,7 @@ def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] 
         metrics={name: split_scores(row, name) for name in ("train", "val")},
         epochs=progress.epochs_done,
         best_epoch=best,
-        cost=total_cost(run),
+        cost=add_up_cost(run),
         notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *map(str, progress.ends)],
     )
     return record if outputs is None else examine(run, record, outputs["outputs"], outputs["label"])
@@ -77,24 +77,24 @@ def split_scores(row: Mapping[str, Any], split: str) -> dict[str, float]:
     return {name.removeprefix(f"{split}/"): value for name, value in row.items() if name.startswith(f"{split}/")}
 
 
-def total_cost(run: Experiment) -> Cost:
-    """Return what the run has cost; its FLOPs are counted afterwards, on nobody's time."""
-    cost, progress = run.costs.total(), run.journal.progress
-    tested = run.best_epoch() if run.config.test else None
-    work = WorkModel(run.made, run.policy).done(progress.history, progress.passes, tested)
+def add_up_cost(run: Experiment) -> Cost:
+    """Return what the run has cost, with its FLOPs, whose counting is not charged."""
+    cost, progress = run.costs.add_up(), run.journal.progress
+    tested = run.find_best_epoch() if run.config.test else None
+    work = WorkModel(run.made, run.policy).count_done(progress.history, progress.passes, tested)
     return replace(
         cost,
         forward_flops=work.forward,
         backward_flops=work.backward,
         flops_saved=work.saved,
-        checkpoint_bytes=run.journal.state.checkpoints.best_bytes(),
+        checkpoint_bytes=run.journal.state.checkpoints.count_best_bytes(),
     )
 
 
 def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) -> Record:
-    """Return the record with how the test went, and what training did to the network; no cost is charged.
+    """Return the record with the test's scores, and with how training changed the network; no cost is charged.
 
-    The first rank is by itself here: the others have left.
+    Only the first rank is here: the others have ended.
     """
     made, weights = run.made, run.journal.state.weights
     table, notes = made.task.confusion(outputs, labels), []
@@ -106,6 +106,6 @@ def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) ->
         confusion=table if not notes else [],
         notes=[*record.notes, *notes],
         mistakes=find_mistakes(run.folder, made.task, made.data, outputs, labels),
-        moved=weight_distances(made.backbone, weights),
-        similarity=output_similarities(run.cache.without_group(), run.policy, weights),
+        moved=measure_weight_distances(made.backbone, weights),
+        similarity=measure_output_similarities(run.cache.without_group(), run.policy, weights),
     )

@@ -11,18 +11,18 @@ from rich.console import Console
 
 from frostline.config.schema import Run, instantiate
 from frostline.data.splits import SPLITS
-from frostline.errors import UserError, printable
+from frostline.errors import UserError, escape_unprintable
 from frostline.features.cache import Store
 from frostline.features.policy import CachePolicy, decide_policy
 from frostline.features.prefix import PrefixCache
 from frostline.files.csv_tables import write_csv
 from frostline.freeze.table import plan_table
-from frostline.ranks.collectives import ALONE, Group, check_alike, check_shared
+from frostline.ranks.collectives import ALONE, Ranks, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision
 from frostline.ranks.machine import describe_machine
-from frostline.ranks.numerics import describe_numerics, device_name, make_autocast, set_numerics
+from frostline.ranks.numerics import describe_numerics, make_autocast, read_device_name, set_numerics
 from frostline.results.pruning import await_decision
-from frostline.results.record import versions
+from frostline.results.record import read_versions
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.costs import Costs
 from frostline.runs.trainer import make_trainer
@@ -38,12 +38,12 @@ from frostline.training.weights import Weights
 
 @dataclass
 class Experiment:
-    """One sitting of a run: what it is about (``made``), and what trains it on this rank of ``group``."""
+    """One sitting of a run: what it is about (``made``), and what trains it on this one of ``ranks``."""
 
     config: Run
     folder: Path
     made: Ingredients
-    group: Group
+    ranks: Ranks
     trainer: pl.Trainer
     module: FineTuner
     policy: CachePolicy
@@ -57,14 +57,14 @@ class Experiment:
         """The splits that the run uses: a trial leaves the test split alone."""
         return SPLITS if self.config.test else ("train", "val")
 
-    def best_epoch(self) -> int:
+    def find_best_epoch(self) -> int:
         """Return the epoch with the best value of ``monitor`` on validation."""
         assert self.journal.progress.best is not None, "no epoch has ended"
         return int(self.journal.progress.best["epoch"])
 
     def load_best(self) -> None:
         """Restore the weights of the best epoch. Raises OSError when its checkpoint is gone or damaged."""
-        state = self.journal.state.checkpoints.best()
+        state = self.journal.state.checkpoints.load_best()
         if state is None:
             folder = self.journal.state.checkpoints.folder
             raise OSError(f"{folder}: the best checkpoint is damaged; run again with force=true")
@@ -72,14 +72,14 @@ class Experiment:
 
     def show_plan(self) -> None:
         """Print the notes and the plan's table, on the rank that leads."""
-        if not self.group.leads:
+        if not self.ranks.leads:
             return
         made, console = self.made, Console(stderr=True, highlight=False)
         for note in (made.data.summary, *made.data.notes, *made.backbone.notes):
-            console.print(printable(note), markup=False, soft_wrap=True)
+            console.print(escape_unprintable(note), markup=False, soft_wrap=True)
         pretrained = self.config.backbone.get("weights", "pretrained") not in (None, "none")  # as a user may have said
         sizes, trained = made.count_parameters(), [made.count_trained(place) for place in range(len(made.plan.phases))]
-        console.print(plan_table(made.plan, sizes, trained, self.policy.texts(), pretrained))
+        console.print(plan_table(made.plan, sizes, trained, self.policy.describe_phases(), pretrained))
 
 
 def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experiment:
@@ -94,25 +94,25 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     device = trainer.strategy.root_device
     check_precision(config.trainer["precision"], device.type)
     disable_signal_handling(trainer)
-    group = join_ranks(trainer, config)
-    check_alike(group, versions())
-    check_shared(group, Path(config.outputs))
+    ranks = join_ranks(trainer, config)
+    check_alike(ranks, read_versions())
+    check_shared(ranks, Path(config.outputs))
     made = builder.build(config)
     made.data.prepare_only(SPLITS if config.test else ("train", "val"))
-    if config.trainer.get("sync_batchnorm") and group.world > 1:
+    if config.trainer.get("sync_batchnorm") and ranks.world > 1:
         synchronise(made, device)
-    cache = make_cache(config, made, trainer, group)
-    machine = describe_machine(device, config.trainer, group)
-    costs = Costs(made.plan, made.samples, cache, group, machine, since)
-    loggers = make_loggers(config, folder) if group.leads else Loggers({}, folder, {}, 0.0)
+    cache = make_cache(config, made, trainer, ranks)
+    machine = describe_machine(device, config.trainer, ranks)
+    costs = Costs(made.plan, made.samples, cache, ranks, machine, since)
+    loggers = make_loggers(config, folder) if ranks.leads else Loggers({}, folder, {}, 0.0)
     weights = Weights(made.backbone, made.head, made.plan)
     state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), costs)
     monitor = made.task.declaration.metric(config.metric)
-    journal = Journal(state, made.plan, monitor, make_listeners(config, folder, loggers), config.seed, group)
+    journal = Journal(state, made.plan, monitor, make_listeners(config, folder, loggers), config.seed, ranks)
     trainer.callbacks.append(journal)
-    module = make_module(config, made, weights, group)
+    module = make_module(config, made, weights, ranks)
     policy = make_policy(config, made, cache.device)
-    return Experiment(config, folder, made, group, trainer, module, policy, cache, journal, costs, loggers)
+    return Experiment(config, folder, made, ranks, trainer, module, policy, cache, journal, costs, loggers)
 
 
 def synchronise(made: Ingredients, device: torch.device) -> None:
@@ -122,14 +122,14 @@ def synchronise(made: Ingredients, device: torch.device) -> None:
     made.backbone.synchronise()
 
 
-def make_module(config: Run, made: Ingredients, weights: Weights, group: Group) -> FineTuner:
+def make_module(config: Run, made: Ingredients, weights: Weights, ranks: Ranks) -> FineTuner:
     """Return the LightningModule with its objectives, optimizer and schedule."""
     optimization = Optimization(
         lambda groups: instantiate(config.optimizer, "optimizer", params=groups),
         config.optimizer["lr"],
         instantiate(config.schedule, "schedule"),
     )
-    return FineTuner(made.backbone, made.head, made.task, made.objectives, optimization, weights.parameters, group)
+    return FineTuner(made.backbone, made.head, made.task, made.objectives, optimization, weights.parameters, ranks)
 
 
 def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
@@ -137,7 +137,7 @@ def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
         write_csv(folder / "metrics.csv", rows)
-        loggers.row(rows[-1])
+        loggers.log_row(rows[-1])
 
     return Listeners(publish, lambda epoch: config.judged and await_decision(folder, epoch))
 
@@ -146,7 +146,7 @@ def make_cache(
     config: Run,
     made: Ingredients,
     trainer: pl.Trainer,
-    group: Group = ALONE,
+    ranks: Ranks = ALONE,
     device: torch.device | None = None,
     stored: bool = True,
 ) -> PrefixCache:
@@ -155,7 +155,9 @@ def make_cache(
     One that is not ``stored`` keeps what it computes in memory.
     """
     device = device or trainer.strategy.root_device
-    names = sorted({*group.each(device_name(device))})  # ranks may have several kinds, and need the same key
+    names = sorted(
+        {*ranks.gather_values(read_device_name(device))}
+    )  # ranks may have several kinds, and need the same key
     return PrefixCache(
         Store(Path(config.outputs) / "cache") if stored else None,
         made.backbone,
@@ -165,7 +167,7 @@ def make_cache(
         device=device,
         memory_bytes=config.cache.memory_gb * 1e9,
         max_bytes=config.cache.max_gb * 1e9,
-        group=group,
+        ranks=ranks,
     )
 
 

@@ -54,7 +54,7 @@ def count_passes(
     ``elsewhere`` is that of ``survey``; of GPUs elsewhere it is not known, and all passes are counted.
     """
     here, found = Survey(elsewhere, given), set[str]()
-    for cache, split, view, cuts in here.passes([Run.read(resolve_env(config)) for config in configs]):
+    for cache, split, view, cuts in here.list_passes([Run.read(resolve_env(config)) for config in configs]):
         keys = [cache.key(split, cut, view) for cut in cuts]
         if here.lacks_gpu_name(cache) or here.count_missing(cache, keys):
             found.add(min(keys))
@@ -77,7 +77,7 @@ def extract(
     started = time.monotonic()
     here, passes, stored = Survey(given=given), 0, 0
     try:
-        for cache, split, view, cuts in here.passes([Run.read(resolve_env(config)) for config in configs]):
+        for cache, split, view, cuts in here.list_passes([Run.read(resolve_env(config)) for config in configs]):
             if cache.fill(split, view, cuts, wait=workers == 1):
                 passes += 1
                 stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
@@ -101,9 +101,9 @@ class Survey:
         try:
             check(config)
             made = self.builder.build(config)
-            cache, policy = self.cache(config, made), self.policy(config, made)
-            wanted = {cache.key(*need) for need in self.needs(config, policy)}
-            work = WorkModel(made, policy, self.builder.share).planned(config.test)
+            cache, policy = self.make_cache(config, made), self.make_policy(config, made)
+            wanted = {cache.key(*need) for need in self.list_needs(config, policy)}
+            work = WorkModel(made, policy, self.builder.share).count_planned(config.test)
         except UserError as error:
             return {"error": hide(str(error))}
         except Exception as error:  # a network or a data set of the user's own can raise anything
@@ -120,7 +120,7 @@ class Survey:
             "missing": None if self.lacks_gpu_name(cache) else self.count_missing(cache, wanted),
         }
 
-    def cache(self, config: Run, made: Ingredients) -> PrefixCache:
+    def make_cache(self, config: Run, made: Ingredients) -> PrefixCache:
         """Return the prefix cache over a run's backbone and data."""
         kind = config.trainer["accelerator"]
         here = {**config.trainer, "accelerator": "cpu" if self.elsewhere else kind}
@@ -129,16 +129,16 @@ class Survey:
         key = ["cache", id(made.backbone), id(made.data), describe_numerics(config.trainer, kind), config.outputs]
         return self.builder.share(key, lambda: make_cache(replace(config, trainer=here), made, trainer, device=device))
 
-    def policy(self, config: Run, made: Ingredients) -> CachePolicy:
+    def make_policy(self, config: Run, made: Ingredients) -> CachePolicy:
         """Return what is cached of each phase of a run: the same for all seeds."""
         nodes = (config.backbone, config.adapter, config.data, config.augment, config.cache)
         key = ["policy", made.plan.to_dict(), *nodes, config.trainer["accelerator"]]
         device = torch.device(config.trainer["accelerator"])
         return self.builder.share(key, lambda: make_policy(config, made, device))
 
-    def needs(self, config: Run, policy: CachePolicy) -> list[Need]:
+    def list_needs(self, config: Run, policy: CachePolicy) -> list[Need]:
         """Return what a run will read from the cache that does not depend on what it has trained by then."""
-        return policy.needs(SPLITS if config.test else ("train", "val"))
+        return policy.list_needs(SPLITS if config.test else ("train", "val"))
 
     def lacks_gpu_name(self, cache: PrefixCache) -> bool:
         """Return whether the kind of GPU that a cache is for, of which its keys are made, is not known here."""
@@ -149,9 +149,11 @@ class Survey:
         assert cache.store is not None
         return sum(cache.store.find(key) is None for key in keys)
 
-    def passes(self, configs: Sequence[Run]) -> list[Pass]:
+    def list_passes(self, configs: Sequence[Run]) -> list[Pass]:
         """Return each cache, split and view with the cuts that any run wants of it; the longest pass comes first."""
-        found = [(cache, *place, cuts) for cache, needs in self.shared_needs(configs) for place, cuts in needs.items()]
+        found = [
+            (cache, *place, cuts) for cache, needs in self.list_shared_needs(configs) for place, cuts in needs.items()
+        ]
 
         def work(one: Pass) -> float:
             cache, split, _, cuts = one
@@ -159,17 +161,19 @@ class Survey:
 
         return sorted(found, key=work, reverse=True)
 
-    def shared_needs(self, configs: Sequence[Run]) -> Iterator[tuple[PrefixCache, dict[tuple[str, int], list[Cut]]]]:
+    def list_shared_needs(
+        self, configs: Sequence[Run]
+    ) -> Iterator[tuple[PrefixCache, dict[tuple[str, int], list[Cut]]]]:
         """Yield each cache with the cuts that any run wants of each view of each split, as far as they fit."""
         caches: dict[int, PrefixCache] = {}
         wanted: dict[int, dict[tuple[str, int], dict[str, Cut]]] = {}
         room = max((config.cache.max_gb for config in configs), default=0.0) * 1e9
         for config in configs:
             made = self.builder.build(config)
-            cache = self.cache(config, made)
+            cache = self.make_cache(config, made)
             caches[id(cache)] = cache
             table = wanted.setdefault(id(cache), {})
-            for split, cut, view in self.needs(config, self.policy(config, made)):
+            for split, cut, view in self.list_needs(config, self.make_policy(config, made)):
                 cuts = table.setdefault((split, view), {})
                 size = cut.bytes * len(cache.data.splits[split])
                 if cut.name not in cuts and size <= room:

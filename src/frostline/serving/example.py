@@ -11,7 +11,6 @@ from frostline.data.reading import Reader, Recipe
 from frostline.files.atomic import escape_bytes
 from frostline.serving.formats import Part
 from frostline.serving.restored import Restored
-from frostline.tasks.multilabel import Multilabel
 
 PREPROCESSING, LABELS, EXAMPLE = "preprocessing.json", "labels.json", "example.py"
 CODE = ("imports", "plain_imports", "source", "noun", "argument", "file", "needs")
@@ -30,19 +29,17 @@ def describe(model: Restored, reader: Reader, written: Part, folder: Path) -> No
     recipe = preprocess.describe(folder)
     kind = {"modality": preprocess.modality, "kind": type(preprocess).__name__}
     _write(folder / PREPROCESSING, {**kind, **recipe.wanted})
-    _write(folder / LABELS, labels(model))
-    (folder / EXAMPLE).write_text(program(model, reader, recipe, written))
+    _write(folder / LABELS, describe_labels(model))
+    (folder / EXAMPLE).write_text(write_program(model, reader, recipe, written))
 
 
-def labels(model: Restored) -> dict[str, Any]:
+def describe_labels(model: Restored) -> dict[str, Any]:
     """Return what outputs mean."""
-    found = {"network": model.backbone.name, "task": model.task.name, "classes": model.classes, **model.task.known()}
-    if isinstance(model.task, Multilabel):
-        found["threshold"] = model.task.threshold
-    return found
+    task = model.task
+    return {"network": model.backbone.name, "task": task.name, "classes": model.classes, **task.explain_outputs()}
 
 
-def program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:
+def write_program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:
     """Return the text of example.py. What is data stands in the files beside it."""
     environment = jinja2.Environment(loader=TEMPLATES, finalize=print_value, trim_blocks=True, lstrip_blocks=True)
     imports = [*recipe.imports, *written["imports"]]

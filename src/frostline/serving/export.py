@@ -1,4 +1,4 @@
-"""Write a network that runs without Frostline, and make sure that it does what it did here."""
+"""Write a network that runs without Frostline, and check that its outputs there are those here."""
 
 from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frostline.data.inputs import Inputs, Preprocess, pad_batch, tensors_of, values_of
+from frostline.data.inputs import Inputs, Preprocess, list_tensors, pad_batch, take_values
 from frostline.data.reading import Item, Reader
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_csv
@@ -57,13 +57,13 @@ def compare(model: Restored, reader: Reader, folder: Path) -> float:
         batch = reader.read(items)
         assert batch.inputs is not None, batch.bad
         sound = [item.content for item in items if item.name in batch.names]
-        inputs = to_arrays(batch.inputs, least_length(reader.preprocess))
+        inputs = to_arrays(batch.inputs, find_least_length(reader.preprocess))
         check("inputs", inputs, example.prepare(sound))
         try:
             found = example.load()(*inputs)
         except Exception as error:  # of another package, on what was written for it
             raise make_refusal(model, "the package that should load it", error) from error
-        return check("outputs", own_outputs(model, inputs), found)
+        return check("outputs", compute_own_outputs(model, inputs), found)
 
 
 def import_program(path: Path) -> ModuleType:
@@ -84,27 +84,27 @@ def find_samples(model: Restored, reader: Reader, scratch: Path) -> list[Item]:
     return reader.find_tested(tested) or reader.make_samples(scratch)
 
 
-def least_length(preprocess: Preprocess) -> int:
+def find_least_length(preprocess: Preprocess) -> int:
     """Return how long sequences are at least outside: as long as all are, or 2, since tracers take 1 for a constant."""
-    return 2 if preprocess.any_length else values_of(preprocess.example(1, preprocess.size)).shape[1]
+    return 2 if preprocess.any_length else take_values(preprocess.example(1, preprocess.size)).shape[1]
 
 
 def to_arrays(inputs: Inputs, least: int) -> list[NDArray[Any]]:
     """Return a batch as a network outside takes it, sequences padded to ``least`` positions or more."""
-    return [tensor.numpy() for tensor in tensors_of(pad_batch(inputs, least))]
+    return [tensor.numpy() for tensor in list_tensors(pad_batch(inputs, least))]
 
 
 @torch.no_grad()
-def own_outputs(model: Restored, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+def compute_own_outputs(model: Restored, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """Return Frostline's own outputs, in single precision."""
     found = Network(model)(*map(torch.from_numpy, inputs))
     return [tensor.numpy() for tensor in (found if isinstance(found, tuple) else (found,))]
 
 
 def check(what: str, own: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> float:
-    """Return the largest difference. Raises UserError where it is more than ``TOLERANCE``, as such and as a share.
+    """Return the largest difference. Raises UserError where it is above ``TOLERANCE``, absolutely and relatively.
 
-    Of inputs the mean difference counts: the logarithm of what is nearly silent is not the same twice.
+    Of inputs the mean difference counts, since logarithms of near silence differ from one program to another.
     """
     measure = np.mean if what == "inputs" else np.max
     apart = 0.0

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from frostline.backbones.origin import Origin, find_model, find_origin, load_preparation
 from frostline.errors import UserError
-from frostline.heads import MLP, Cosine, Frames, Linear
+from frostline.heads import MLP, Cosine, FrameLinear, Linear
 from frostline.serving.network import Network, make_refusal, silence_warnings, trace_network
 from frostline.serving.restored import Restored
 
 LARGEST = 1_900_000_000
 """Bytes that one ONNX file can hold; the weights of a larger network lie beside it."""
 
-HEADS = (Linear, MLP, Cosine, Frames)
+HEADS = (Linear, MLP, Cosine, FrameLinear)
 ANY = "choose --format onnx or torch"
 
 Part = dict[str, Any]
 """What the example must know to load and run a network: the names of its templates, and what these ask for."""
 
 
-def onnx(model: Restored, folder: Path) -> Part:
+def write_onnx(model: Restored, folder: Path) -> Part:
     """Write model.onnx. Raises UserError where the extra is missing, or the network cannot be done."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(package) is None:
@@ -45,11 +45,11 @@ def onnx(model: Restored, folder: Path) -> Part:
     except Exception as error:  # of one operator that ONNX lacks, of anything in a graph that it cannot say
         raise make_refusal(model, "ONNX", error) from error
     assert made is not None
-    made.save(folder / "model.onnx", external_data=weight(Network(model)) > LARGEST)
+    made.save(folder / "model.onnx", external_data=count_weight_bytes(Network(model)) > LARGEST)
     return {"load": "onnx.j2", "imports": ["import onnxruntime"]}
 
 
-def program(model: Restored, folder: Path) -> Part:
+def write_program(model: Restored, folder: Path) -> Part:
     """Write model.pt2, which torch.export.load reads. Raises UserError where the network cannot be done."""
     graph = trace_network(model)
     with silence_warnings():
@@ -57,7 +57,7 @@ def program(model: Restored, folder: Path) -> Part:
     return {"load": "torch.j2", "imports": ["import torch"]}
 
 
-def safetensors(model: Restored, folder: Path) -> Part:
+def write_safetensors(model: Restored, folder: Path) -> Part:
     """Write model.safetensors and config.json, for a network that other packages can make.
 
     Raises UserError for those that only Frostline can.
@@ -72,7 +72,7 @@ def safetensors(model: Restored, folder: Path) -> Part:
     return _loading(found)
 
 
-def transformers(model: Restored, folder: Path) -> Part:
+def write_transformers(model: Restored, folder: Path) -> Part:
     """Write a folder that ``AutoModel.from_pretrained`` loads, and head.safetensors beside.
 
     Raises UserError for a network of another kind.
@@ -91,10 +91,10 @@ def transformers(model: Restored, folder: Path) -> Part:
 
 
 FORMATS: dict[str, Callable[[Restored, Path], Part]] = {
-    "safetensors": safetensors,
-    "onnx": onnx,
-    "torch": program,
-    "transformers": transformers,
+    "safetensors": write_safetensors,
+    "onnx": write_onnx,
+    "torch": write_program,
+    "transformers": write_transformers,
 }
 
 
@@ -117,6 +117,6 @@ def _save(tensors: Mapping[str, Tensor], folder: Path, name: str) -> None:
     save_file(copies, folder / f"{name}.safetensors")
 
 
-def weight(network: nn.Module) -> int:
+def count_weight_bytes(network: nn.Module) -> int:
     """Return the bytes of a network's weights."""
     return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())

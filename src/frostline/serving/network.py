@@ -1,4 +1,4 @@
-"""A trained network as one module over plain tensors, and traced: what leaves the house."""
+"""A trained network as one module over plain tensors, and traced: what `frostline export` writes."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from frostline.data.inputs import Ragged, tensors_of
-from frostline.errors import UserError, first_line
+from frostline.data.inputs import Ragged, list_tensors
+from frostline.errors import UserError, read_first_line
 from frostline.serving.restored import Restored
 
 TRACED = 3  # samples: a tracer takes 1 for a size that never changes
@@ -29,7 +29,7 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         outputs = self.head(self.body(inputs if lengths is None else Ragged(inputs, lengths)))
-        tensors = tensors_of(outputs)
+        tensors = list_tensors(outputs)
         return tensors[0] if len(tensors) == 1 else tensors
 
 
@@ -39,7 +39,7 @@ def trace_network(model: Restored) -> ExportedProgram:
     Raises UserError for a network whose code cannot be followed.
     """
     preprocess = model.backbone.preprocess
-    inputs = tensors_of(preprocess.example(TRACED, preprocess.size))
+    inputs = list_tensors(preprocess.example(TRACED, preprocess.size))
     batch = Dim("batch")
     shapes: list[dict[int, Dim]] = [{0: batch} for _ in inputs]
     if preprocess.any_length:
@@ -52,14 +52,14 @@ def trace_network(model: Restored) -> ExportedProgram:
 
 
 def make_refusal(model: Restored, exporter: str, error: Exception) -> UserError:
-    """Return what to say of a network that an exporter cannot do."""
-    what = f"{exporter} cannot do {model.backbone.name} ({first_line(error)})"
+    """Return the error for a network that an exporter cannot export."""
+    what = f"{exporter} cannot do {model.backbone.name} ({read_first_line(error)})"
     return UserError(f"--format: {what}; choose another format.")
 
 
 @contextmanager
 def silence_warnings() -> Iterator[None]:
-    """Keep warnings of exporters to their own authors away from users: what is written is checked instead."""
+    """Hide what exporters warn of, which is meant for their developers: what is written is checked instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

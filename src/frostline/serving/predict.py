@@ -21,11 +21,11 @@ FORMATS = ("csv", "jsonl")
 def predict(
     model: Restored, read: Read, items: Iterable[Item], size: int, skipped: Callable[[Sequence[str]], None] | None
 ) -> Iterator[list[Said]]:
-    """Yield the answers for ``size`` samples after the other, each with the sample's name.
+    """Yield each sample's name and answer, predicted ``size`` samples at a time.
 
-    ``skipped`` is told of those that cannot be read; None: the first batch that has any raises UserError.
+    ``skipped`` is called with those that cannot be read; None: the first batch that has any raises UserError.
     """
-    for chunk in chunks(items, size):
+    for chunk in split_items(items, size):
         batch = read(chunk)
         if batch.bad and skipped is None:
             raise UserError(
@@ -39,14 +39,14 @@ def predict(
             yield list(zip(batch.names, answers, strict=True))
 
 
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield ``size`` items after the other."""
+def split_items(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of ``size`` items, in order; the last may be shorter."""
     left = iter(items)
     while chunk := list(islice(left, size)):
         yield chunk
 
 
-def writer(format: str, task: Task, file: TextIO) -> Callable[[Said], None]:
+def make_writer(format: str, task: Task, file: TextIO) -> Callable[[Said], None]:
     """Return what writes an answer to a file: as a row of a table, or as an object of JSON on a line of its own."""
     return _table(task, file) if format == "csv" else _json_lines(file)
 

@@ -1,4 +1,4 @@
-"""How new samples are read for a network that was trained: what it wants of them decides."""
+"""How new samples are read for a trained network: as its preprocessing says."""
 
 from frostline.data.reading import Reader, RunData
 from frostline.serving.restored import Restored

@@ -78,17 +78,17 @@ def restore(
         trained["precision"] = "32-true"
         log.warning("The run computed in 16-mixed, which a processor does not have: here it computes in 32-true.")
     trainer, builder = make_lone_trainer(trained), Builder(given)
-    backbone, plan = builder.network(config)
-    task = builder.task(config)
+    backbone, plan = builder.make_network(config)
+    task = builder.make_task(config)
     task.remember(record["task"])
     classes = record["data"]["classes"]
-    taps = builder.taps(config, backbone, backbone.preprocess.size)
-    head = builder.head(config, backbone, task, classes, taps)
+    taps = builder.choose_taps(config, backbone, backbone.preprocess.size)
+    head = builder.make_head(config, backbone, task, classes, taps)
     weights = Weights(backbone, head, plan)
-    state = Checkpoints(folder / "checkpoints").best()
+    state = Checkpoints(folder / "checkpoints").load_best()
     if state is None:
         raise UserError(f"{folder / 'checkpoints'}: the best checkpoint is gone or damaged; run it again.")
-    saved = saved_weights(state, folder)
+    saved = read_saved_weights(state, folder)
     check_origin(backbone, record["backbone"]["fingerprint"], saved["backbone"], folder)
     weights.load(saved)
     device = trainer.strategy.root_device
@@ -98,7 +98,7 @@ def restore(
     return Restored(folder, record, task, list(classes), backbone, head, body, device, autocast)
 
 
-def saved_weights(state: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Tensor]]:
+def read_saved_weights(state: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Tensor]]:
     """Return the weights in a checkpoint. Raises UserError where there are none, or they are no numbers."""
     parts, where = state.get("weights"), folder / "checkpoints"
     found: dict[str, dict[str, Tensor]] = {}

@@ -27,19 +27,19 @@ class Ctc(Task):
     declaration = CTC
     is_sequence = True
 
-    def __init__(self, lower: bool = True, characters: str | None = None, beam: int = 1) -> None:
+    def __init__(self, lower: bool, characters: str | None, beam: int) -> None:
         if beam < 1:
             raise UserError(f"task.beam: {beam} is invalid: expected 1 (greedy) or more.")
         self.lower, self.characters, self.beam = lower, characters, beam
         self.alphabet: list[str] = []
 
-    def spelled(self, label: str) -> str:
+    def spell(self, label: str) -> str:
         """Return a transcript as it is learnt."""
         text = " ".join(label.split())
         return text.lower() if self.lower else text
 
     def members(self, label: str) -> list[str]:
-        return list(self.spelled(label))
+        return list(self.spell(label))
 
     def classes(self, labels: Sequence[str], known: Sequence[str] | None = None) -> list[str]:
         """Return the characters in their order; a reader's classes are whole labels, and of no use here."""
@@ -49,7 +49,7 @@ class Ctc(Task):
 
     def steps(self, label: str) -> int:
         """Return how many frames a transcript takes: one a character, and one between two that are equal."""
-        text = self.spelled(label)
+        text = self.spell(label)
         return len(text) + sum(one == other for one, other in zip(text, text[1:], strict=False))
 
     def encode(self, labels: Sequence[str], classes: Sequence[str]) -> Tensor:
@@ -139,7 +139,7 @@ class Ctc(Task):
         """
         from torchmetrics.functional.text import char_error_rate, word_error_rate
 
-        heard, said = self.texts(outputs, self.alphabet), self._said(labels)
+        heard, said = self.texts(outputs, self.alphabet), self._spell_all(labels)
         values = {
             "cer": char_error_rate(heard, said),
             "wer": word_error_rate(heard, said),
@@ -148,7 +148,7 @@ class Ctc(Task):
         }
         return {name: float(value) for name, value in values.items()}
 
-    def _said(self, labels: Tensor) -> list[str]:
+    def _spell_all(self, labels: Tensor) -> list[str]:
         return [self._text(places, self.alphabet) for places in self._places(labels)]
 
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
@@ -169,7 +169,7 @@ class Ctc(Task):
         """Return the transcripts with the most wrong characters."""
         from torchmetrics.functional.text import edit_distance
 
-        heard, said = self.texts(outputs, self.alphabet), self._said(labels)
+        heard, said = self.texts(outputs, self.alphabet), self._spell_all(labels)
         errors_N = edit_distance(heard, said, reduction="none").float()
         order = errors_N.argsort(descending=True, stable=True)[:most].tolist()
         return [(index, {"error": float(errors_N[index])}) for index in order]

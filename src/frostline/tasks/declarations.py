@@ -73,7 +73,7 @@ class Declaration:
 
     def plain(self) -> dict[str, Any]:
         """Return plain containers for a record, in which None stands for no bound."""
-        metrics = [{**asdict(one), "low": _finite(one.low), "high": _finite(one.high)} for one in self.metrics]
+        metrics = [{**asdict(one), "low": _read_bound(one.low), "high": _read_bound(one.high)} for one in self.metrics]
         return {"name": self.name, "metrics": metrics, "running": self.running, "predictions": self.predictions}
 
     @classmethod
@@ -93,7 +93,7 @@ SHAPE = {
 """The shape of a declaration in a record, as `frostline.files.shapes` checks it."""
 
 
-def _finite(bound: float) -> float | None:
+def _read_bound(bound: float) -> float | None:
     return bound if math.isfinite(bound) else None
 
 
@@ -107,14 +107,14 @@ def share(name: str, title: str = "", lower_is_better: bool = False) -> Metric:
     return Metric(name, title, lower_is_better, low=0.0, high=1.0)
 
 
-def error(name: str, title: str = "") -> Metric:
+def make_error_metric(name: str, title: str = "") -> Metric:
     """Return a score of 0 or more, of which less is better."""
     return Metric(name, title, lower_is_better=True, low=0.0)
 
 
 AUROC = share("auroc", "AUROC")
 EXACT_MATCH = share("exact_match")
-LOSS = error("loss")
+LOSS = make_error_metric("loss")
 
 MULTICLASS = Declaration(
     "multiclass",
@@ -145,8 +145,8 @@ MULTILABEL = Declaration(
 REGRESSION = Declaration(
     "regression",
     (
-        error("rmse", "RMSE"),
-        error("mae", "mean absolute error"),
+        make_error_metric("rmse", "RMSE"),
+        make_error_metric("mae", "mean absolute error"),
         Metric("r2", "R2", high=1.0),
         Metric("pearson", "Pearson correlation", low=-1.0, high=1.0),
         Metric("spearman", "Spearman correlation", low=-1.0, high=1.0),
@@ -157,16 +157,18 @@ REGRESSION = Declaration(
 )
 CTC = Declaration(
     "ctc",
-    (error("cer", "character error rate"), error("wer", "word error rate"), EXACT_MATCH, LOSS),
+    (make_error_metric("cer", "character error rate"), make_error_metric("wer", "word error rate"), EXACT_MATCH, LOSS),
     running="exact_match",
     predictions="rates",
 )
+UNKNOWN = Declaration("", (Metric("score"),), "")
+"""What stands for a task where no run has left a record that says its own."""
 DECLARATIONS = {one.name: one for one in (MULTICLASS, MULTILABEL, REGRESSION, CTC)}
 METRICS = {metric.name: metric for one in DECLARATIONS.values() for metric in one.metrics}
 """The scores of all of them: a name means the same in each."""
 
 
-def declaration_of(target: str) -> Declaration | None:
+def find_declaration(target: str) -> Declaration | None:
     """Return what the task that a config's `_target_` names declares; None for one that is not Frostline's own."""
     module, _, name = target.rpartition(".")
     return DECLARATIONS.get(name.lower()) if module.startswith("frostline.tasks.") else None

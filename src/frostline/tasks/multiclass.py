@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.ranges import Smoothing
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.declarations import MULTICLASS
-from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
+from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, make_class_weights
 
 
 class Multiclass(Task):
@@ -25,7 +25,7 @@ class Multiclass(Task):
     solver = "multinomial"
     fewest = 2
 
-    def __init__(self, label_smoothing: Smoothing = 0.0, class_weights: ClassWeights = None) -> None:
+    def __init__(self, label_smoothing: Smoothing, class_weights: ClassWeights) -> None:
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.weights: PerDevice | None = None
@@ -48,7 +48,7 @@ class Multiclass(Task):
             return
         counts_C = torch.bincount(labels, minlength=len(classes))
         weights = self.class_weights
-        weights_C = one_for_each(weights, classes) if isinstance(weights, list) else 1 / counts_C
+        weights_C = make_class_weights(weights, classes) if isinstance(weights, list) else 1 / counts_C
         weights_C = weights_C * counts_C.sum() / (weights_C * counts_C).sum()  # so the learning rate means the same
         self.weights = PerDevice(weights_C)
 

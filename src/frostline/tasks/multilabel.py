@@ -11,7 +11,7 @@ from torch.nn import functional
 from frostline.errors import UserError
 from frostline.tasks.base import Answer, Outputs, Task
 from frostline.tasks.declarations import MULTILABEL
-from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, one_for_each
+from frostline.tasks.weights import ClassWeights, PerDevice, check_weights, make_class_weights
 
 
 class Multilabel(Task):
@@ -27,7 +27,7 @@ class Multilabel(Task):
     fewest = 1
     blank = True
 
-    def __init__(self, separator: str = ";", threshold: float = 0.5, class_weights: ClassWeights = None) -> None:
+    def __init__(self, separator: str, threshold: float, class_weights: ClassWeights) -> None:
         if not separator:
             raise UserError("task.separator: it is empty; give the sign between the classes of a label, such as ';'.")
         if not 0 < threshold < 1:
@@ -52,7 +52,7 @@ class Multilabel(Task):
             having_C = labels.sum(dim=0)
             self.weights = PerDevice((len(labels) - having_C).clamp_min(1) / having_C.clamp_min(1))
         elif isinstance(self.class_weights, list):
-            self.weights = PerDevice(one_for_each(self.class_weights, classes))
+            self.weights = PerDevice(make_class_weights(self.class_weights, classes))
 
     def importance(self, labels: Tensor) -> Tensor | None:
         return None if self.weights is None else torch.where(labels > 0, self.weights.at(labels.device), 1.0)
@@ -93,16 +93,19 @@ class Multilabel(Task):
         }
         return {name: float(value) for name, value in values.items()}
 
+    def explain_outputs(self) -> dict[str, Any]:
+        return {"threshold": self.threshold}
+
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
         for said, row in zip((outputs > self.cut).tolist(), outputs.sigmoid().tolist(), strict=True):
-            yield Answer(_chosen(classes, said), dict(zip(classes, row, strict=True)))
+            yield Answer(_list_chosen(classes, said), dict(zip(classes, row, strict=True)))
 
     def predictions(
         self, names: Sequence[str], classes: Sequence[str], labels: Tensor, outputs: Tensor
     ) -> Iterator[dict[str, Any]]:
         """Yield a row for each sample: its name, its classes, those predicted, and the probability of each class."""
         for name, true, answer in zip(names, labels.tolist(), self.answers(classes, outputs), strict=True):
-            yield {"sample": name, "label": self.separator.join(_chosen(classes, true)), **self.cells(answer)}
+            yield {"sample": name, "label": self.separator.join(_list_chosen(classes, true)), **self.cells(answer)}
 
     def cells(self, answer: Answer) -> dict[str, str]:
         return super().cells(answer._replace(prediction=self.separator.join(answer.prediction)))  # type: ignore[arg-type]
@@ -116,7 +119,7 @@ class Multilabel(Task):
         return [(index, {"probability": float(sure_N[index])}) for index in order]
 
 
-def _chosen(classes: Sequence[str], chosen: Sequence[float]) -> list[str]:
+def _list_chosen(classes: Sequence[str], chosen: Sequence[float]) -> list[str]:
     return [name for name, is_there in zip(classes, chosen, strict=True) if is_there]
 
 

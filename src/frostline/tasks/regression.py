@@ -25,7 +25,7 @@ class Regression(Task):
 
     declaration = REGRESSION
 
-    def __init__(self, loss: Literal["mse", "huber", "mae"] = "mse") -> None:
+    def __init__(self, loss: Literal["mse", "huber", "mae"]) -> None:
         self._loss = LOSSES[loss]
         self.solver = "ridge" if loss == "mse" else None
         self.mean, self.deviation = 0.0, 1.0
@@ -70,9 +70,9 @@ class Regression(Task):
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return the labels as the head learns them [N, 1]: they are exact until they are centred."""
-        return self._standardised(labels).float()[:, None]
+        return self._standardise(labels).float()[:, None]
 
-    def _standardised(self, labels: Tensor) -> Tensor:
+    def _standardise(self, labels: Tensor) -> Tensor:
         return (labels.double() - self.mean) / self.deviation
 
     def width(self, classes: Sequence[str]) -> int:
@@ -100,10 +100,10 @@ class Regression(Task):
         """
         from scipy.stats import rankdata
 
-        said, true = outputs.double()[:, 0], self._standardised(labels)
+        said, true = outputs.double()[:, 0], self._standardise(labels)
         errors = said - true
         ranks = [torch.from_numpy(rankdata(each)) for each in (said, labels.double())]
-        spread = _centred(true).square().sum()
+        spread = _centre(true).square().sum()
         found = {
             "rmse": errors.square().mean().sqrt() * self.deviation,
             "mae": errors.abs().mean() * self.deviation,
@@ -144,7 +144,7 @@ def _is_rounded(text: str, number: float) -> bool:
     return abs(number) > 2**53 and text.strip().lstrip("+-").isdecimal() and Decimal(text.strip()) != Decimal(number)
 
 
-def _centred(x_N: Tensor) -> Tensor:
+def _centre(x_N: Tensor) -> Tensor:
     """Return values without their mean; exactly 0 where they are all the same."""
     x_N = x_N - x_N[0]
     return x_N - x_N.mean()
@@ -152,5 +152,5 @@ def _centred(x_N: Tensor) -> Tensor:
 
 def _correlation(x_N: Tensor, y_N: Tensor) -> Tensor:
     """Return Pearson's correlation, NaN where one does not vary."""
-    x_N, y_N = _centred(x_N), _centred(y_N)
+    x_N, y_N = _centre(x_N), _centre(y_N)
     return (x_N @ y_N) / (x_N.norm() * y_N.norm())

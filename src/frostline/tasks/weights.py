@@ -34,7 +34,7 @@ def check_weights(weights: ClassWeights) -> None:
         raise UserError(f"task.class_weights: {weights} is invalid: expected weights of 0 or more, not all 0.")
 
 
-def one_for_each(weights: list[float], classes: Sequence[str]) -> Tensor:
+def make_class_weights(weights: list[float], classes: Sequence[str]) -> Tensor:
     """Return the weights as a tensor [C]. Raises UserError unless there is one for each class."""
     if len(weights) != len(classes):
         raise UserError(

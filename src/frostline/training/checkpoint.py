@@ -42,7 +42,7 @@ class Checkpoints:
         path = self.folder / f"epoch-{epoch:05d}.safetensors"
         try:
             write_atomic(path, encode(state))
-            saved = [row for row in self._saved() if row["epoch"] != epoch]
+            saved = [row for row in self._list_saved() if row["epoch"] != epoch]
             if best:
                 saved = [{**row, "best": False} for row in saved]
             saved.append({"epoch": epoch, **describe_file(path), "best": best})
@@ -57,30 +57,30 @@ class Checkpoints:
         """Write the state inside the epoch after the newest; the next ``save`` takes its place. Raises OSError."""
         path = self.folder / PAUSE
         write_atomic(path, encode(state))
-        write_json(self.folder / MANIFEST, {"saved": self._saved(), "pause": describe_file(path)})
+        write_json(self.folder / MANIFEST, {"saved": self._list_saved(), "pause": describe_file(path)})
 
-    def paused(self) -> dict[str, Any] | None:
+    def load_pause(self) -> dict[str, Any] | None:
         """Return the state inside an epoch in which the run was stopped last, or None."""
-        row = self._manifest().get("pause")
+        row = self._read_manifest().get("pause")
         return None if row is None else self._load(row)
 
-    def latest(self) -> dict[str, Any] | None:
+    def load_latest(self) -> dict[str, Any] | None:
         """Return the newest sound state, or None; a damaged one is said and passed over."""
-        for row in sorted(self._saved(), key=lambda row: -row["epoch"]):
+        for row in sorted(self._list_saved(), key=lambda row: -row["epoch"]):
             if (state := self._load(row)) is not None:
                 return state
         return None
 
-    def best(self) -> dict[str, Any] | None:
+    def load_best(self) -> dict[str, Any] | None:
         """Return the best sound state, or None."""
-        for row in self._saved():
+        for row in self._list_saved():
             if row["best"]:
                 return self._load(row)
         return None
 
-    def best_bytes(self) -> int:
+    def count_best_bytes(self) -> int:
         """Return how large the best checkpoint is on disk, or 0 where there is none."""
-        return sum((self.folder / row["file"]).stat().st_size for row in self._saved() if row["best"])
+        return sum((self.folder / row["file"]).stat().st_size for row in self._list_saved() if row["best"])
 
     def clear(self) -> None:
         """Remove every checkpoint."""
@@ -99,10 +99,10 @@ class Checkpoints:
         log.warning("The checkpoint %s is damaged or missing; falling back to the one before.", path)
         return None
 
-    def _saved(self) -> list[dict[str, Any]]:
-        return self._manifest()["saved"]
+    def _list_saved(self) -> list[dict[str, Any]]:
+        return self._read_manifest()["saved"]
 
-    def _manifest(self) -> dict[str, Any]:
+    def _read_manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         try:
             found = read_json(path)

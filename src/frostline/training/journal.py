@@ -11,17 +11,17 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.freeze.plan import Plan
 from frostline.processes.stopping import STOP, Interrupted, ignore_signals
-from frostline.ranks.collectives import ALONE, Group
+from frostline.ranks.collectives import ALONE, Ranks
 from frostline.tasks.declarations import Metric
 from frostline.training.module import FineTuner
 from frostline.training.pause import collect_random_states, find_reason, set_random_state
 from frostline.training.state import EarlyEnd, Progress, RunState
 
 log = logging.getLogger(__name__)
-Row = dict[str, Any]
+HistoryRow = dict[str, Any]
 """What is known of an epoch: "epoch", "phase", its scores and rates by name, and "seconds"."""
 
 
@@ -34,23 +34,23 @@ class Listeners:
     """Who hears of each epoch, on the first rank: ``publish`` of the whole history, and ``judge``, which says whether
     the run is to stop after an epoch that stands in it."""
 
-    publish: Callable[[Sequence[Row]], None]
+    publish: Callable[[Sequence[HistoryRow]], None]
     judge: Callable[[int], bool] = lambda epoch: False
 
 
 class Journal(Checkpoint):
     """After each epoch: scores, a row of history, and a checkpoint.
 
-    ``monitor`` is the validation score by which the best epoch is chosen. All ranks of ``group`` go through it; the
+    ``monitor`` is the validation score by which the best epoch is chosen. All ``ranks`` go through it; the
     first one writes. It is a Checkpoint to Lightning, which calls it after all other callbacks, so that what these
     make of an epoch is in its checkpoint: put it last.
     """
 
     def __init__(
-        self, state: RunState, plan: Plan, monitor: Metric, listeners: Listeners, seed: int, group: Group = ALONE
+        self, state: RunState, plan: Plan, monitor: Metric, listeners: Listeners, seed: int, ranks: Ranks = ALONE
     ):
         self.state, self.plan, self.monitor, self.listeners = state, plan, monitor, listeners
-        self.seed, self.group = seed, group
+        self.seed, self.ranks = seed, ranks
         self.pause: dict[str, Any] | None = None
         self._started = time.monotonic()
 
@@ -76,13 +76,13 @@ class Journal(Checkpoint):
         if stage == "fit":
             assert isinstance(pl_module, FineTuner)
             _, within = self.plan.at(trainer.current_epoch)
-            scores = [f"val/{name}" for name in pl_module.task.metrics]
+            scores = {phase.name: pl_module.list_scores(phase) for phase in self.plan.phases}
             self.state.companions.begin_fit(within == 0, scores)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""
         self.start_clock()
-        torch.manual_seed(stable_seed(self.seed, "epoch", trainer.current_epoch, self.group.rank))
+        torch.manual_seed(make_seed(self.seed, "epoch", trainer.current_epoch, self.ranks.rank))
         STOP.begin_epoch()
 
     def on_train_batch_start(
@@ -91,18 +91,18 @@ class Journal(Checkpoint):
         """Go on from a pause's random state; before each step, stop where any rank is asked to."""
         assert isinstance(pl_module, FineTuner)
         if batch_idx == 0 and self.pause is not None:
-            set_random_state(self.pause["random"][self.group.rank])
-        why = find_reason(trainer, self.group, batch_idx)
+            set_random_state(self.pause["random"][self.ranks.rank])
+        why = find_reason(trainer, self.ranks, batch_idx)
         if why is not None:
             self._stop(trainer, pl_module, pl_module.skipped + batch_idx, why)
 
     def _stop(self, trainer: pl.Trainer, module: FineTuner, steps: int, why: str) -> None:
         """Keep the steps done of an epoch, and stop."""
         ignore_signals()
-        pause = {"steps": steps, "global_step": trainer.global_step, "random": collect_random_states(self.group)}
-        pause["sums"] = list(self.group.same(module.tally.rows()).split(max(steps, 1)))
-        kept = self.state.collect(module.present_optimizer().state_dict())
-        if self.group.leads:
+        pause = {"steps": steps, "global_step": trainer.global_step, "random": collect_random_states(self.ranks)}
+        pause["sums"] = list(self.ranks.gather_tensors(module.tally.rows()).split(max(steps, 1)))
+        kept = self.state.collect(module.get_optimizer().state_dict())
+        if self.ranks.leads:
             self.state.checkpoints.save_pause({**kept, "pause": pause})
         log.info("Stopped after step %d of epoch %d.", steps, trainer.current_epoch)
         raise Interrupted(why)
@@ -111,9 +111,9 @@ class Journal(Checkpoint):
         """Close the epoch, and the phase where a callback wants it to end."""
         assert isinstance(pl_module, FineTuner)
         epoch, reason = trainer.current_epoch, self.state.companions.stop_reason()
-        optimizer = pl_module.present_optimizer()
+        optimizer = pl_module.get_optimizer()
         rates = {f"lr/{group['name'].split('/')[0]}": group["lr"] for group in optimizer.param_groups}
-        self.progress.step = trainer.global_step
+        self.progress.count_steps(trainer.global_step)
         if reason is not None:
             self._end_phase(epoch, reason)
         row = self._row(epoch, {**pl_module.scores, **rates})
@@ -122,7 +122,7 @@ class Journal(Checkpoint):
             pl_module.continue_with(kept["optimizer"])
             self.pause = None
 
-    def _row(self, epoch: int, values: Mapping[str, float]) -> Row:
+    def _row(self, epoch: int, values: Mapping[str, float]) -> HistoryRow:
         phase = self.plan.phases[self.plan.at(epoch)[0]].name
         return {"epoch": epoch, "phase": phase, **values, "seconds": round(time.monotonic() - self._started, 4)}
 
@@ -131,30 +131,28 @@ class Journal(Checkpoint):
         index, within = self.plan.at(epoch)
         name, planned = self.plan.phases[index].name, self.plan.phases[index].epochs
         if within + 1 < planned:
-            self.progress.ends.append(EarlyEnd(name, epoch, planned - within - 1, planned, reason))
-            log.info("%s", self.progress.ends[-1])
+            end = EarlyEnd(name, epoch, planned - within - 1, planned, reason)
+            self.progress.end_phase(end)
+            log.info("%s", end)
 
-    def close_epoch(self, row: Row, optimizer: dict[str, Any] | None, scored: bool = True) -> dict[str, Any]:
+    def close_epoch(self, row: HistoryRow, optimizer: dict[str, Any] | None, scored: bool = True) -> dict[str, Any]:
         """Keep what an epoch ended with, as rank 0 has it, and return it.
 
         Raises Pruned where the run is judged not worth more.
         One that is not ``scored`` was spent on another objective than the task's: any later one is better.
         """
-        progress, row = self.progress, self.group.first(row)
+        progress, row = self.progress, self.ranks.take_first(row)
         epoch, best = row["epoch"], progress.best
         value = row[f"val/{self.monitor.name}"] if scored else math.nan
         improved = best is None or self.monitor.beats(value, best["value"])
-        if improved:
-            progress.best = {"epoch": epoch, "value": value}
-        progress.history.append(row)
-        progress.epoch = epoch + 1 + sum(end.left for end in progress.ends if end.epoch == epoch)
+        progress.close_epoch(row, value if improved else None)
         self.state.costs.charge(epoch)
         kept = self.state.collect(optimizer)
-        if self.group.leads:
+        if self.ranks.leads:
             self.state.checkpoints.save(epoch, kept, best=improved)
             self.listeners.publish(progress.history)
         more = progress.epoch < self.plan.epochs
-        if more and self.group.first(self.group.leads and self.listeners.judge(epoch)):
+        if more and self.ranks.take_first(self.ranks.leads and self.listeners.judge(epoch)):
             STOP.end_epochs()
             raise Pruned(f"stopped after epoch {epoch}, {self.monitor.name} {value:.4g} on validation")
         return kept
@@ -163,7 +161,11 @@ class Journal(Checkpoint):
         """Start the clock of an epoch, or of a phase that is solved."""
         self._started = time.monotonic()
 
-    def close_solved(self, index: int, scores: Mapping[str, float]) -> None:
-        """Close a solved phase, with the ``scores`` that rank 0 has: a row of its last epoch stands for all of them."""
+    def close_solved(self, index: int, scores: Mapping[str, float], passes: int) -> None:
+        """Close a phase that was solved in so many ``passes`` over the features, with the ``scores`` that rank 0 has.
+
+        A row of its last epoch stands for all of them.
+        """
+        self.progress.add_passes(index, passes)
         last = self.plan.start(index) + self.plan.phases[index].epochs - 1
         self.close_epoch(self._row(last, scores), None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from frostline.config.allow import components, instantiate, locate
+from frostline.config.allow import instantiate, list_components, locate
 from frostline.config.schema import Run
 from frostline.config.secrets import flatten_config, without_credentials
 from frostline.config.writers import check_loggers
@@ -45,23 +45,23 @@ class Loggers:
         self.parameters: dict[str, Any] = {}
 
     @contextmanager
-    def following(self, config: Run, history: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-        """Log the config, then whatever comes; at the end say whether the run came to it.
+    def following_run(self, config: Run, history: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+        """Log the config at the beginning, and at the end whether the run succeeded or failed.
 
         ``history`` holds the rows of earlier sittings, for loggers that have not seen them.
         """
         started = time.monotonic()
         self.parameters = flatten_config({key: value for key, value in config.plain().items() if key not in PLACES})
-        self._each(lambda name, logger: self._begin(name, logger, history))
+        self._call_each(lambda name, logger: self._begin(name, logger, history))
         if self.found:
             write_json(self.folder / IDS, self.ids)
         self.seconds += time.monotonic() - started
         try:
             yield
         except BaseException:
-            self._each(lambda name, logger: close_logger(logger, "failed"))
+            self._call_each(lambda name, logger: close_logger(logger, "failed"))
             raise
-        self._each(lambda name, logger: close_logger(logger, "success"))
+        self._call_each(lambda name, logger: close_logger(logger, "success"))
 
     def _begin(self, name: str, logger: Logger, history: Sequence[Mapping[str, Any]]) -> None:
         if name not in self.ids:
@@ -73,9 +73,9 @@ class Loggers:
         logger.save()
         self.ids[name] = str(logger.version)
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def log_row(self, row: Mapping[str, Any]) -> None:
         """Log the row of an epoch that has just ended."""
-        self._each(lambda name, logger: logger.log_metrics(find_numbers(row), row["epoch"]))
+        self._call_each(lambda name, logger: logger.log_metrics(find_numbers(row), row["epoch"]))
 
     def end(self, scores: Mapping[str, float], epoch: int) -> None:
         """Log what a run came to: test scores and costs."""
@@ -86,9 +86,9 @@ class Loggers:
             else:
                 logger.log_metrics(find_numbers(scores), epoch)
 
-        self._each(log_end)
+        self._call_each(log_end)
 
-    def _each(self, act: Callable[[str, Logger], None]) -> None:
+    def _call_each(self, act: Callable[[str, Logger], None]) -> None:
         for name, logger in list(self.found.items()):
             try:
                 act(name, logger)
@@ -125,7 +125,7 @@ def make_loggers(config: Run, folder: Path) -> Loggers:
     check_loggers(config.logger, Path(config.outputs))
     ids = {} if config.force else read_ids(folder)
     found = {}
-    for name, (where, node) in components(config.logger, "logger").items():
+    for name, (where, node) in list_components(config.logger, "logger").items():
         given = complete_arguments(node, folder, Path(config.outputs), ids.get(name))
         try:
             found[name] = make_logger(node, where, given)

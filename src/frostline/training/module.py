@@ -16,8 +16,8 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Suffix
 from frostline.backbones.taps import JoinedTaps
 from frostline.data.inputs import Inputs
-from frostline.freeze.plan import Phase, learning_rates
-from frostline.ranks.collectives import ALONE, Group
+from frostline.freeze.plan import Phase, find_rate_scales
+from frostline.ranks.collectives import ALONE, Ranks
 from frostline.tasks.base import Outputs, Task
 from frostline.training.objectives.base import Batch, Counts, Objective, Step
 from frostline.training.optim import Optimization, make_parameter_groups, restore_optimizer
@@ -50,12 +50,12 @@ class FineTuner(pl.LightningModule):
         objectives: Mapping[str, Objective],
         optimization: Optimization,
         start_weights: Mapping[str, Tensor] = NO_WEIGHTS,
-        group: Group = ALONE,
+        ranks: Ranks = ALONE,
     ):
         super().__init__()
         self.backbone, self.head, self.task = backbone, head, task
         self.objectives, self.optimization, self.start_weights = dict(objectives), optimization, start_weights
-        self.group = group
+        self.ranks = ranks
         self.body: nn.Module = backbone
         self.objective = self.objectives["task"]
         self.phase: Phase | None = None
@@ -74,7 +74,7 @@ class FineTuner(pl.LightningModule):
         Raises UserError for an objective that this network cannot follow.
         """
         self.phase, self.first_epoch, self.body, self._optimizer_state = phase, first_epoch, body, optimizer
-        self.rates = learning_rates(phase, self.backbone.groups, self.backbone.kinds())
+        self.rates = find_rate_scales(phase, self.backbone.groups, self.backbone.kinds())
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name in self.rates)
         for parameter in self.head.parameters():
@@ -127,10 +127,10 @@ class FineTuner(pl.LightningModule):
         step = self.skipped + batch_idx + 0.5  # in mid-step: no rate is 0
         done = (self.trainer.current_epoch - self.first_epoch) * steps + step
         factor = self.optimization.schedule(done / (self.phase.epochs * steps))
-        for group in self.present_optimizer().param_groups:
+        for group in self.get_optimizer().param_groups:
             group["lr"] = self.optimization.rate * group["scale"] * factor
 
-    def present_optimizer(self) -> Optimizer:
+    def get_optimizer(self) -> Optimizer:
         """Return this fit's optimizer itself, without Lightning's wrapper."""
         return self.trainer.optimizers[0]
 
@@ -155,19 +155,26 @@ class FineTuner(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.outputs.clear()
-        self.group.copy(*self.backbone.buffers())  # statistics of a live BatchNorm: each rank's saw its own samples
+        self.ranks.copy(*self.backbone.buffers())  # statistics of a live BatchNorm: each rank's saw its own samples
 
     def on_validation_epoch_end(self) -> None:
         """Take the scores of the epoch and log them, for callbacks to find. Raises Diverged."""
-        means = self.tally.take_means(self.group)
+        means = self.tally.take_means(self.ranks)
         for value in means.values():
             self._check_finite(value)
-        found = self.collected()
-        own = self.task.scores(found["outputs"], found["label"]) if self.group.leads else {}
+        found = self.collect_outputs()
+        own = self.task.scores(found["outputs"], found["label"]) if self.ranks.leads else {}
         self.scores = {f"train/{name}": value for name, value in means.items()}
-        self.scores |= {f"val/{name}": value for name, value in self.group.first(own).items()}
+        self.scores |= {f"val/{name}": value for name, value in self.ranks.take_first(own).items()}
         exact = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.scores.items()}
         self.log_dict(exact, logger=False, batch_size=1)  # on the host, where they are
+
+    def list_scores(self, phase: Phase) -> list[str] | None:
+        """Return the names of the scores of each epoch of a phase; None where its objective does not say beforehand."""
+        counted = self.objectives[phase.objective].list_counts(self.task)
+        if counted is None:
+            return None
+        return [*(f"val/{name}" for name in self.task.metrics), *(f"train/{name}" for name in counted)]
 
     def on_test_epoch_start(self) -> None:
         self.outputs.clear()
@@ -185,15 +192,15 @@ class FineTuner(pl.LightningModule):
         outputs = self.task.dense(self(batch["inputs"]))
         self.outputs.append({"outputs": outputs, "label": batch["label"], "index": batch["index"]})
 
-    def collected(self) -> Batch:
+    def collect_outputs(self) -> Batch:
         """Return on rank 0 outputs, labels and indices of the split just evaluated, by all ranks, in order.
 
         They are forgotten; on any other rank nothing is returned of them.
         """
         longest = max([part["outputs"].shape[1] for part in self.outputs if part["outputs"].ndim == 3], default=0)
-        longest = max(self.group.each(longest))
+        longest = max(self.ranks.gather_values(longest))
         own = _merge(self.outputs, longest, self._no_labels)
-        merged = {name: self.group.rows(own[name]) for name in ("outputs", "label", "index")}
+        merged = {name: self.ranks.gather_rows(own[name]) for name in ("outputs", "label", "index")}
         self.outputs.clear()
         order = merged["index"].argsort()
         return {name: tensor[order] for name, tensor in merged.items()}
@@ -204,9 +211,9 @@ def _merge(parts: Sequence[Batch], longest: int, no_labels: Tensor) -> Batch:
     if not parts:
         return {"outputs": torch.empty(0, 0), "label": no_labels, "index": torch.empty(0, dtype=torch.int64)}
     merged = {name: torch.cat([part[name] for part in parts]) for name in ("label", "index")}
-    return {**merged, "outputs": torch.cat([_lengthened(part["outputs"], longest) for part in parts])}
+    return {**merged, "outputs": torch.cat([_pad_outputs(part["outputs"], longest) for part in parts])}
 
 
-def _lengthened(outputs: Tensor, longest: int) -> Tensor:
+def _pad_outputs(outputs: Tensor, longest: int) -> Tensor:
     """Return outputs for sequences [B, T, width] padded with NaN to ``longest``, others as they are."""
     return functional.pad(outputs, (0, 0, 0, longest - outputs.shape[1]), value=math.nan) if longest else outputs

@@ -29,7 +29,7 @@ def fit_phase(trainer: pl.Trainer, module: FineTuner, data: DataModule, index: i
     if progress.epoch < end:
         _fit(trainer, module, data, journal, end)
     assert progress.epoch == end, f"phase {plan.phases[index].name} ended after {progress.epoch} of {end} epochs"
-    check_equal(module.group, module.backbone, module.head, plan.phases[index].name)
+    check_equal(module.ranks, module.backbone, module.head, plan.phases[index].name)
 
 
 def _fit(trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Journal, end: int) -> None:
@@ -37,7 +37,7 @@ def _fit(trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Jour
     progress, pause = journal.progress, journal.pause
     steps = 0 if pause is None else pause["steps"]
     data.skip_batches(steps)
-    module.skip_steps(steps, pause["sums"][journal.group.rank] if pause is not None and steps else None)
+    module.skip_steps(steps, pause["sums"][journal.ranks.rank] if pause is not None and steps else None)
     set_counters(trainer, progress.epoch, progress.step if pause is None else pause["global_step"], end)
     try:
         trainer.fit(module, datamodule=data)
@@ -55,15 +55,15 @@ def solve_phase(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]], 
     head = module.head
     assert isinstance(head, Linear | Taps)
     found = None
-    if journal.group.leads:
+    if journal.ranks.leads:
         if head.scaling is not None:
             head.scaling.fit(splits["train"][0])
         scaled = {name: (head.standardise(features), labels) for name, (features, labels) in splits.items()}
         found = vars(solve_head(head, module.task, scaled["train"], scaled["val"]))
-    solution = journal.group.first(found)
-    journal.group.copy(*head.parameters(), *head.buffers())
-    journal.progress.passes[index] = solution["passes"]
-    journal.close_solved(index, score_solution(module, splits) if journal.group.leads else {})
+    solution = journal.ranks.take_first(found)
+    journal.ranks.copy(*head.parameters(), *head.buffers())
+    scores = score_solution(module, splits) if journal.ranks.leads else {}
+    journal.close_solved(index, scores, solution["passes"])
     return solution["penalty"]
 
 

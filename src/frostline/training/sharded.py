@@ -46,7 +46,7 @@ class Sharded(DDPStrategy):
                 "trainer: fsdp needs CUDA devices, and there is none here; trainer=ddp_cpu runs on processors."
             )
         if unit_mb <= 0:
-            raise UserError(f"trainer.strategy.unit_mb: {unit_mb} must be above 0.")
+            raise UserError(f"trainer.strategy.unit_mb: {unit_mb} is invalid: expected a number above 0.")
         super().__init__()
         self.unit_mb = unit_mb
         self.units: list[Unit] = []

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from frostline.ranks.collectives import Group
+from frostline.ranks.collectives import Ranks
 
 
 class Tally:
@@ -37,8 +37,8 @@ class Tally:
         own = torch.stack(self._own)
         return own if self._before is None else torch.cat([self._before.to(own.device), own])
 
-    def take_means(self, group: Group) -> dict[str, float]:
+    def take_means(self, ranks: Ranks) -> dict[str, float]:
         """Return the means over the samples of an epoch that has ended, on all ranks, and forget them."""
-        *sums, count = group.total(self.rows().sum(dim=0))
+        *sums, count = ranks.add_up(self.rows().sum(dim=0))
         self._own, self._before = [], None
         return {name: float(one / count) for name, one in zip(self.names, sums, strict=True)}

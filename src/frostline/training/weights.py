@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, Backbone
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
-from frostline.freeze.plan import HEAD, Plan, learning_rates
-from frostline.ranks.collectives import Group
+from frostline.freeze.plan import HEAD, Plan, find_rate_scales
+from frostline.ranks.collectives import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ class Weights:
     def __init__(self, backbone: Backbone, head: nn.Module, plan: Plan):
         self.backbone, self.head = backbone, head
         kinds = backbone.kinds()
-        self.trains = {name for phase in plan.phases for name in learning_rates(phase, backbone.groups, kinds)}
+        self.trains = {name for phase in plan.phases for name in find_rate_scales(phase, backbone.groups, kinds)}
         self.parameters = {n: p.detach().cpu().clone() for n, p in backbone.named_parameters() if n in self.trains}
         self.buffers = {name: buffer.detach().cpu().clone() for name, buffer in backbone.named_buffers()}
         self.measured = {f"{ADAPTER}.{name}" for name in backbone.adapter.state_dict()} if backbone.adapter else set()
 
-    def changed(self) -> dict[str, Tensor]:
+    def collect_changed(self) -> dict[str, Tensor]:
         """Return the backbone's own tensors, by name, that are no longer what the run began with."""
         now = {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
         first = {**self.parameters, **self.buffers}
@@ -42,7 +42,7 @@ class Weights:
     @contextmanager
     def as_begun(self) -> Iterator[None]:
         """Give the backbone for a while the weights that the run began with."""
-        tensors = self.changed()
+        tensors = self.collect_changed()
         present = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         try:
             _fill(tensors, {**self.parameters, **self.buffers})
@@ -62,9 +62,9 @@ class Weights:
     def load(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Restore what ``state`` returned. Raises UserError for the checkpoint of another network."""
         buffers = dict(self.backbone.named_buffers())
-        own = {**dict(self.backbone.named_parameters()), **buffers, **_prefixed(self.head.state_dict())}
-        saved = {**state["backbone"], **_prefixed(state["head"])}
-        needed = self.trains | set(_prefixed(self.head.state_dict()))
+        own = {**dict(self.backbone.named_parameters()), **buffers, **_add_prefix(self.head.state_dict())}
+        saved = {**state["backbone"], **_add_prefix(state["head"])}
+        needed = self.trains | set(_add_prefix(self.head.state_dict()))
         missing, unexpected = needed - set(saved), set(saved) - needed - set(buffers)
         misfits = [name for name in saved if name in own and own[name].shape != saved[name].shape]
         if missing or unexpected or misfits:
@@ -85,17 +85,17 @@ def _fill(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         tensor.copy_(values[name])
 
 
-def _prefixed(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _add_prefix(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a head's tensors under names that no backbone has."""
     return {f"head.{name}": value for name, value in head.items()}
 
 
-def check_equal(group: Group, backbone: Backbone, head: nn.Module, phase: str) -> None:
+def check_equal(ranks: Ranks, backbone: Backbone, head: nn.Module, phase: str) -> None:
     """Raise RuntimeError, naming the groups, unless every rank holds the same weights and buffers, to the bit."""
-    if group.world == 1:
+    if ranks.world == 1:
         return
     sums = hash_groups(backbone, head)
-    each = group.each(sums)
+    each = ranks.gather_values(sums)
     apart = [name for name in sums if any(other[name] != sums[name] for other in each)]
     if apart:
         raise RuntimeError(f"after phase {phase} the ranks differ in the weights of {', '.join(apart)}")

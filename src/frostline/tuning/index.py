@@ -100,9 +100,9 @@ class StudyIndex:
             "path": os.path.relpath(folder, self.folder) if folder else None,
         }
 
-    def best(self) -> Mapping[str, Any] | None:
+    def find_best(self) -> Mapping[str, Any] | None:
         """Return the trial with the best value so far; None where none has any."""
-        return best_trial(self.content)
+        return find_best_trial(self.content)
 
     def set_final(self, config: Run) -> None:
         """Keep where the final run lies."""
@@ -111,7 +111,7 @@ class StudyIndex:
         self.set(final={"id": run, "path": os.path.relpath(folder, self.folder)})
 
 
-def best_trial(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def find_best_trial(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the trial of a study.json with the best value, of equals the first; None where none has any."""
     sign = 1 if content["direction"] == "minimize" else -1
     scored = [row for row in content["trials"] if row["value"] is not None]

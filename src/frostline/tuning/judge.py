@@ -39,6 +39,13 @@ class Case:
         monitor = self.job.config.metric
         return [found for row in read_csv(path) if (found := _numbers(row, monitor)) is not None]
 
+    def decide(self, epoch: int) -> None:
+        """Write whether the trial is to stop after an epoch, once for each; the last one is not judged."""
+        if epoch != self.told:
+            stop = epoch + 1 < self.job.config.epochs and self.trial.should_prune()
+            write_decision(self.job.folder, epoch, bool(stop))  # some pruners return NumPy's
+            self.told = epoch
+
 
 def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
     """Return a row's epoch and value, None where an earlier sitting's file was damaged; this one writes it anew."""
@@ -62,8 +69,8 @@ class Judge:
         self._work: Future[None] = Future()
 
     @contextmanager
-    def judging(self) -> Iterator["Judge"]:
-        """Judge in the background meanwhile."""
+    def judging_trials(self) -> Iterator["Judge"]:
+        """Judge trials in the background, until the end of the context."""
         if not self.active:
             yield self
             return
@@ -76,12 +83,12 @@ class Judge:
         self.check()
 
     def check(self) -> None:
-        """Raise what the work in the background has failed of: nobody would be judged any more."""
+        """Raise the error that the work in the background failed with: it judges no more trials."""
         if self._work.done():
             self._work.result()
 
     def follow(self, job: Job, trial: "Trial") -> None:
-        """Judge a run that is about to begin or to go on, whatever was said of it before."""
+        """Judge a run that is about to begin or to go on; earlier decisions on it are forgotten."""
         remove_decision(job.folder)
         if job.config.force:  # what it came to before will be removed, but not before its worker has started
             (job.folder / METRICS).unlink(missing_ok=True)
@@ -89,7 +96,7 @@ class Judge:
             self._cases[job.folder] = Case(job, trial)
 
     def close(self, job: Job) -> None:
-        """Take in what a run that has ended came to, and judge it no more."""
+        """Take the last values of a run that has ended, and judge it no more."""
         with self._lock:
             case = self._cases.pop(job.folder)
             if self.active:
@@ -103,14 +110,9 @@ class Judge:
 
     def _look(self, case: Case) -> None:
         rows = case.rows()
-        if not rows:
-            return
-        self._report(case, rows)
-        epoch, _ = rows[-1]
-        if epoch != case.told:
-            stop = epoch + 1 < case.job.config.epochs and case.trial.should_prune()
-            write_decision(case.job.folder, epoch, bool(stop))  # some pruners return NumPy's
-            case.told = epoch
+        if rows:
+            self._report(case, rows)
+            case.decide(rows[-1][0])
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
         metric, best = find_monitor(case.job.config), None

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from frostline.config.compose import compose, parse_overrides, resolve
 from frostline.config.schema import Run, StudyConfig, Tune, find_monitor
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
-from frostline.results.store import identity
+from frostline.results.store import make_identity
 from frostline.tuning.space import Point, Space, make_space
 
 SAMPLERS = ("tpe", "random", "grid", "gp")
@@ -71,13 +71,13 @@ class Search:
         """How many trials there are to be."""
         return self.node.trials if self.grid is None else min(self.node.trials, len(self.grid))
 
-    def trial(self, point: Point, number: int) -> Run:
+    def make_trial(self, point: Point, number: int) -> Run:
         """Return a trial's config. Raises UserError for a point that is no run's."""
         overrides = self.space.overrides(point)
         label = " ".join([f"trial {number}", *overrides])
         return self._config(overrides, label, seed=self.seed, test=False, judged=self.judged)
 
-    def final(self, point: Point) -> Run:
+    def make_final(self, point: Point) -> Run:
         """Return the config of the run that tests the best point, once."""
         return self._config(self.space.overrides(point), "final run", seed=self.config.seed, test=True, judged=False)
 
@@ -96,7 +96,7 @@ class Search:
         """Return a hash of all that makes this study another one than others."""
         plain = self.config.plain()
         node = {key: value for key, value in plain.pop("tune").items() if key not in PLACE}
-        return sha256_json([node, self.space.to_list(), identity(Run.read(plain))])
+        return sha256_json([node, self.space.to_list(), make_identity(Run.read(plain))])
 
 
 def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
@@ -114,14 +114,14 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
     found = Search("", base, space, resolve(composed, Tune), config_dir)
     check_search(found)
     found = replace(found, name=name_folder(found, composed))
-    return replace(found, corners=[found.trial(point, 0) for point in corners])
+    return replace(found, corners=[found.make_trial(point, 0) for point in corners])
 
 
 def check_search(found: Search) -> None:
     """Raise UserError for a value of `tune` that is invalid."""
     for key, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if getattr(found.node, key) not in allowed:
-            raise choices(f"tune.{key}", getattr(found.node, key), allowed)
+            raise make_choice_error(f"tune.{key}", getattr(found.node, key), allowed)
     if found.judged and found.node.min_epochs >= found.config.epochs:
         raise UserError(
             f"tune.min_epochs: {found.node.min_epochs} leaves no epoch of {found.config.epochs} in which a trial "

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class StudySitting:
-    """One sitting of a study: what is searched, where Optuna keeps it, what runs it, and where that is shown.
+    """One sitting of a study: its search, Optuna's study, its index, the launcher that runs it, and the screen.
 
     ``on`` has the trials that are running by their run's ID: two trials that come to the same run share it.
     """
@@ -40,7 +40,7 @@ class StudySitting:
     def complete(self) -> Mapping[str, Any] | None:
         """Do all that is left to do; return the final run's record, None where no trial has a value."""
         self.survey_corners()
-        with Judge(self.search.judged).judging() as judge:
+        with Judge(self.search.judged).judging_trials() as judge:
             for job, outcome, seconds in self.launcher.run(self.ask_jobs(judge)):
                 judge.check()
                 judge.close(job)
@@ -52,12 +52,12 @@ class StudySitting:
         self.index.close(self.study)
         return self.run_final()
 
-    def final_record(self) -> Mapping[str, Any] | None:
+    def find_final_record(self) -> Mapping[str, Any] | None:
         """Return the final run's record where there is nothing left to do."""
-        best = self.index.best()
-        if best is None or self.search.config.force or len(self.ended_trials()) < self.search.trials:
+        best = self.index.find_best()
+        if best is None or self.search.config.force or len(self.list_ended_trials()) < self.search.trials:
             return None
-        return Job("", self.search.final(best["point"])).final_record()
+        return Job("", self.search.make_final(best["point"])).find_final_record()
 
     def survey_corners(self) -> None:
         """Let a worker look for mistakes at every corner, before the first trial. Raises UserError for any."""
@@ -77,7 +77,7 @@ class StudySitting:
             job = self.make_job(trial, point)
             if job is None:
                 continue
-            known = next((one for one in self.ended_trials() if one.user_attrs.get("run") == job.id), None)
+            known = next((one for one in self.list_ended_trials() if one.user_attrs.get("run") == job.id), None)
             trial.set_user_attr("run", job.id)
             if known is not None:
                 self.copy(trial, known)
@@ -110,14 +110,14 @@ class StudySitting:
     def make_job(self, trial: "Trial", point: Point) -> Job | None:
         """Return a trial's run; None for a point that is no run's, which is told as failed."""
         try:
-            config = self.search.trial(point, trial.number)
+            config = self.search.make_trial(point, trial.number)
         except UserError as error:
             self.fail(trial, "failed", str(error))
             self.screen.say(f"trial {trial.number}: failed: {error}")
             return None
         return Job(config.label or "", config)
 
-    def ended_trials(self) -> "list[FrozenTrial]":
+    def list_ended_trials(self) -> "list[FrozenTrial]":
         """Return the trials that have ended."""
         return [one for one in self.study.get_trials(deepcopy=False) if one.state.is_finished()]
 
@@ -156,16 +156,16 @@ class StudySitting:
     def show_end(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Show how a trial ended and what is best so far, and keep it."""
         self.index.update(self.study)
-        ended, best = len(self.ended_trials()), self.index.best()
+        ended, best = len(self.list_ended_trials()), self.index.find_best()
         so_far = f" (best {best['value']:.4f}, trial {best['number']})" if best else ""
         self.screen.say(f"[{ended}/{self.search.trials}] {describe_end(job, outcome, seconds)}{so_far}")
 
     def run_final(self) -> Mapping[str, Any] | None:
         """Run the best point once more, with the final run's seed and the test split."""
-        best = self.index.best()
+        best = self.index.find_best()
         if best is None:
             return None
-        config = self.search.final(best["point"])
+        config = self.search.make_final(best["point"])
         self.index.set_final(config)
         ((job, outcome, seconds),) = self.launcher.run([Job(config.label or "", config)])
         self.screen.say(describe_end(job, outcome, seconds))

@@ -30,7 +30,7 @@ FIXED = ("seed", "test", "monitor", "force", "judged", "tune", "compare", "hydra
 
 
 @dataclass(frozen=True)
-class Parameter:
+class SearchedKey:
     """One searched key: its choices, or a range with both ends in it; ``when`` names the choices of earlier keys with
     which it is there at all."""
 
@@ -43,7 +43,7 @@ class Parameter:
     step: float | None = None
     when: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def there(self, point: Mapping[str, Value]) -> bool:
+    def is_there(self, point: Mapping[str, Value]) -> bool:
         """Return whether the key is there, by the values of the keys before it."""
         return all(str(point.get(key)) in texts for key, texts in self.when.items())
 
@@ -88,16 +88,16 @@ class Parameter:
 class Space:
     """All searched keys, in the order in which they are asked for."""
 
-    parameters: Sequence[Parameter]
+    parameters: Sequence[SearchedKey]
 
     def point(self, trial: "Trial") -> Point:
         """Ask for a value for each key that is there."""
         return self._walk(lambda parameter: parameter.suggest(trial))
 
-    def _walk(self, value: Callable[[Parameter], Value]) -> Point:
+    def _walk(self, value: Callable[[SearchedKey], Value]) -> Point:
         found: Point = {}
         for parameter in self.parameters:
-            if parameter.there(found):
+            if parameter.is_there(found):
                 found[parameter.key] = value(parameter)
         return found
 
@@ -110,15 +110,15 @@ class Space:
         found = []
         for parameter in self.parameters:
             for end in parameter.ends():
-                pinned = {**self._needed(parameter), parameter.key: end}
+                pinned = {**self._find_needed(parameter), parameter.key: end}
                 found.append(self._walk(lambda one, pinned=pinned: pinned.get(one.key, one.ends()[0])))
         return [one for place, one in enumerate(found) if one not in found[:place]]
 
-    def _needed(self, parameter: Parameter) -> Point:
+    def _find_needed(self, parameter: SearchedKey) -> Point:
         """Return values of earlier keys with which a key is there."""
         found: Point = {}
         for key, texts in parameter.when.items():
-            found |= self._needed(next(one for one in self.parameters if one.key == key)) | {key: texts[0]}
+            found |= self._find_needed(next(one for one in self.parameters if one.key == key)) | {key: texts[0]}
         return found
 
     def grid(self) -> list[Point]:
@@ -129,7 +129,9 @@ class Space:
             points = [
                 one
                 for point in points
-                for one in ([point | {parameter.key: value} for value in values] if parameter.there(point) else [point])
+                for one in (
+                    [point | {parameter.key: value} for value in values] if parameter.is_there(point) else [point]
+                )
             ]
             if len(points) > LARGEST:
                 raise UserError(f"tune.space: a grid of more than {LARGEST:,} points; leave something out.")
@@ -145,7 +147,7 @@ def make_space(node: Any, swept: Iterable[Override], config_dir: Path | None) ->
     if not isinstance(node or {}, Mapping):
         raise UserError(f"tune.space: {node!r} is invalid: expected keys, each with {SAID}.")
     named = [_parameter(str(key), spec) for key, spec in (node or {}).items()]
-    found = [*named, *(_swept(one, config_dir) for one in swept)]
+    found = [*named, *(_read_sweep(one, config_dir) for one in swept)]
     if not found:
         raise UserError(
             "tune.space: it is empty; give what to search, such as "
@@ -156,7 +158,7 @@ def make_space(node: Any, swept: Iterable[Override], config_dir: Path | None) ->
     return Space(found)
 
 
-def _check_key(one: Parameter, before: Sequence[Parameter]) -> None:
+def _check_key(one: SearchedKey, before: Sequence[SearchedKey]) -> None:
     """Raise UserError for a key that a run does not compute with, is given twice, or precedes one it needs."""
     where = f"tune.space: {one.key}"
     if any(is_below(one.key.lstrip("+"), no) for no in (*FIXED, *WHERE_NOT_WHAT)):
@@ -166,10 +168,12 @@ def _check_key(one: Parameter, before: Sequence[Parameter]) -> None:
         raise UserError(f"{where}: it is searched twice; give it once.")
     for key, texts in one.when.items():
         if key not in earlier or not set(texts) <= set(earlier[key].choices):
-            raise UserError(f"{where}.when: {key} must come before it, and have the choices {', '.join(texts)}.")
+            raise UserError(
+                f"{where}.when: {key} is invalid: expected a key above it that has the choices {', '.join(texts)}."
+            )
 
 
-def _parameter(key: str, spec: Any) -> Parameter:
+def _parameter(key: str, spec: Any) -> SearchedKey:
     """Return a key's entry of tune.space. Raises UserError for what is none."""
     where = f"tune.space: {key}"
     if isinstance(spec, list):
@@ -177,17 +181,17 @@ def _parameter(key: str, spec: Any) -> Parameter:
     kinds = [kind for kind in ("choices", *NUMBERS) if isinstance(spec, Mapping) and kind in spec]
     if len(kinds) != 1 or set(spec) - {kinds[0], "when", "step"}:
         raise UserError(f"{where}: {spec!r} is invalid: expected {SAID}, and if need be step and when.")
-    when = {str(name): [text(one) for one in _listed(value)] for name, value in (spec.get("when") or {}).items()}
-    values = _listed(spec[kinds[0]])
+    when = {str(name): [text(one) for one in _read_list(value)] for name, value in (spec.get("when") or {}).items()}
+    values = _read_list(spec[kinds[0]])
     if kinds[0] == "choices":
         texts = [text(one) for one in values]
         if not texts or len(set(texts)) != len(texts):
             raise UserError(f"{where}: {values!r} is invalid: expected different choices, at least one.")
-        return Parameter(key, texts, when=when)
+        return SearchedKey(key, texts, when=when)
     return _range(key, values, kinds[0], spec.get("step"), when)
 
 
-def _range(key: str, ends: Sequence[Any], kind: str, step: Any, when: Mapping[str, Sequence[str]]) -> Parameter:
+def _range(key: str, ends: Sequence[Any], kind: str, step: Any, when: Mapping[str, Sequence[str]]) -> SearchedKey:
     whole, log = NUMBERS[kind]
     kinds = (int,) if whole else (int, float)
     fine = len(ends) == 2 and all(type(end) in kinds for end in ends) and ends[0] < ends[1]
@@ -197,10 +201,10 @@ def _range(key: str, ends: Sequence[Any], kind: str, step: Any, when: Mapping[st
         raise UserError(f"tune.space: {key}.{kind}: {ends!r} is no range; give two {numbers} [LOW, HIGH]{above}.")
     if step is not None and (type(step) not in kinds or step <= 0 or log):
         raise UserError(f"tune.space: {key}.step: {step!r} is invalid: expected a step above 0, for float or int.")
-    return Parameter(key, (), *ends, whole=whole, log=log, step=step, when=when)
+    return SearchedKey(key, (), *ends, whole=whole, log=log, step=step, when=when)
 
 
-def _swept(one: Override, config_dir: Path | None) -> Parameter:
+def _read_sweep(one: Override, config_dir: Path | None) -> SearchedKey:
     """Return what an override that sweeps stands for: `freeze=full,lp_ft`, `optimizer.lr=tag(log,interval(a,b))`."""
     key, value = one.get_key_element(), one.value()
     if isinstance(value, IntervalSweep):
@@ -208,10 +212,10 @@ def _swept(one: Override, config_dir: Path | None) -> Parameter:
         whole = all(type(end) is int for end in ends)
         kind = ("int" if whole else "float") if "log" not in value.tags else "int_log" if whole else "log"
         return _range(key, ends, kind, None, {})
-    return Parameter(key, [choice.partition("=")[2] for choice in expand_sweep(one, config_dir)])
+    return SearchedKey(key, [choice.partition("=")[2] for choice in expand_sweep(one, config_dir)])
 
 
-def _listed(value: Any) -> list[Any]:
+def _read_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 

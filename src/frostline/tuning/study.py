@@ -39,7 +39,7 @@ def open_study(search: Search, folder: Path) -> "optuna.Study":
     Raises UserError for a storage that cannot be used, and for a study of the same name that is another.
     """
     optuna = load_optuna()
-    with explaining_storage(storage_url(search, folder), make_mask({"storage": search.node.storage})):
+    with explaining_storage(find_storage_url(search, folder), make_mask({"storage": search.node.storage})):
         return _open(optuna, search, make_storage(search, folder))
 
 
@@ -71,7 +71,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
     """
     from optuna.storages import RDBStorage
 
-    url, hide = storage_url(search, folder), make_mask({"storage": search.node.storage})
+    url, hide = find_storage_url(search, folder), make_mask({"storage": search.node.storage})
     if not URL.fullmatch(url):
         said = hide(url)
         raise UserError(f"tune.storage: {said!r} is no database's URL such as postgresql://user@host/name, or null.")
@@ -85,7 +85,7 @@ def make_storage(search: Search, folder: Path) -> "optuna.storages.RDBStorage":
         raise make_refusal(url, error, hide) from error
 
 
-def storage_url(search: Search, folder: Path) -> str:
+def find_storage_url(search: Search, folder: Path) -> str:
     """Return the URL of the study's database."""
     given = search.node.storage or f"sqlite:///{(folder / FILE).resolve()}"
     return resolve_env(given, "tune.storage")

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from frostline.backbones.chains.backbone import POOLING, SequenceBackbone
-from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
+from frostline.backbones.cuts import check_cut, find_cuts, make_prefix, make_suffix
 from frostline.data.inputs import Ragged, pad_sequences
 from frostline.errors import UserError
 
@@ -96,9 +96,9 @@ def test_a_suffix_trains_as_the_whole_does(name: str) -> None:
             backbone.get_parameter(member).requires_grad_(False)
     backbone.eval()
     batch = Numbers().example(4, 10)
-    (held,) = prefix(backbone, ["block1"])(batch)
+    (held,) = make_prefix(backbone, ["block1"])(batch)
     gradients = []
-    for features in (backbone(batch), suffix(backbone, "block1")(held)):
+    for features in (backbone(batch), make_suffix(backbone, "block1")(held)):
         backbone.zero_grad()
         features.square().sum().backward()
         gradients.append({n: p.grad.clone() for n, p in backbone.named_parameters() if p.grad is not None})
@@ -111,16 +111,16 @@ def test_a_suffix_trains_as_the_whole_does(name: str) -> None:
 def test_blocks_before_the_part_are_not_run() -> None:
     backbone = NETWORKS["bert"]()
     assert len(find_cuts(backbone, 10)) == 5
-    (held,) = prefix(backbone, ["block2"])(Numbers().example(2, 10))
+    (held,) = make_prefix(backbone, ["block2"])(Numbers().example(2, 10))
     ran: list[int] = []
     for place, block in enumerate(backbone.chain.blocks):  # type: ignore[union-attr]
         inner = next(block.children())
         inner.register_forward_hook(lambda *_, place=place: ran.append(place))
     with torch.no_grad():
-        suffix(backbone, "block2")(held)
+        make_suffix(backbone, "block2")(held)
         assert ran == [2]
         ran.clear()
-        prefix(backbone, ["block1"])(Numbers().example(2, 10))
+        make_prefix(backbone, ["block1"])(Numbers().example(2, 10))
         assert ran == [0]
 
 

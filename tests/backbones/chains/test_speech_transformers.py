@@ -15,8 +15,7 @@ from torch import Tensor
 
 from frostline.backbones.adapters.frames import Rows
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.chains.speech_transformers import transformers_audio
-from frostline.backbones.cuts import between, check_cut, find_cuts, prefix
+from frostline.backbones.cuts import check_cut, continue_prefix, find_cuts, make_prefix
 from frostline.data.inputs import Ragged
 from frostline.data.speech.recordings import read_some
 from frostline.errors import UserError
@@ -47,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def build(folder: Path, **options: Any) -> SequenceBackbone:
-    return transformers_audio(str(folder), **{"seconds": SECONDS, **options}).eval()
+    return make("backbone/transformers_audio", name=str(folder), **{"seconds": SECONDS, **options}).eval()
 
 
 def encoded(backbone: SequenceBackbone, given: Ragged) -> Ragged:
@@ -90,10 +89,10 @@ def test_features_do_not_depend_on_the_rest_of_a_batch(name: str, saved: Callabl
     with torch.inference_mode():
         whole = backbone(encoded(backbone, together))
         one = backbone(encoded(backbone, Ragged(alone.values[1:], alone.lengths[1:])))
-        (hidden,) = prefix(backbone, ["block2"])(encoded(backbone, together))
+        (hidden,) = make_prefix(backbone, ["block2"])(encoded(backbone, together))
         assert isinstance(hidden, Ragged)
         short = Ragged(hidden.values[1:, : hidden.lengths[1]], hidden.lengths[1:])
-        (cached,) = between(backbone, "block2", ["features"])(short)
+        (cached,) = continue_prefix(backbone, "block2", ["features"])(short)
     assert isinstance(whole, Tensor)
     torch.testing.assert_close(one, whole[1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(cached, whole[1:], atol=1e-5, rtol=1e-5)
@@ -187,14 +186,14 @@ def test_weights_may_be_random_and_a_function_of_the_seed(saved: Callable[[str],
 def test_a_network_of_text_is_refused(tmp_path: Path) -> None:
     transformers.BertConfig(**SMALL).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.name: .* is a bert, no network of speech"):
-        transformers_audio(str(tmp_path))
+        make("backbone/transformers_audio", name=str(tmp_path))
 
 
 def test_a_folder_without_an_extractor_is_refused(tmp_path: Path) -> None:
     config = transformers.HubertConfig(**SMALL, **CONVOLUTIONS)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.name: .* cannot be loaded"):
-        transformers_audio(str(tmp_path))
+        make("backbone/transformers_audio", name=str(tmp_path))
 
 
 @pytest.mark.parametrize(

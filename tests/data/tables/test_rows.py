@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from frostline.data.folders import Columns, read_manifest
 from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import read_rows
-from frostline.data.text.corpus import Reading, read_file, read_root
+from frostline.data.text.corpus import TextRules, read_file, read_root
 from frostline.errors import UserError
 
 COLUMNS = {"text_column": "text", "label_column": "label"}
@@ -26,7 +26,7 @@ GOOD = [(f"a good day {number}", "pos") for number in range(6)] + [
 
 def told(path: Path, split: str | None = "split", skip: bool = False) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Read a table of texts; return (text, label, split) of each row, and the notes."""
-    found = read_file(str(path), Reading("text", "label", split, blank=False, skip=skip))
+    found = read_file(str(path), TextRules("text", "label", split, blank=False, skip=skip))
     pairs = [
         (text, label, name)
         for name, listing in found.splits.items()
@@ -204,18 +204,18 @@ def test_tables_of_a_folder_are_called_as_people_call_splits(tmp_path: Path) -> 
     for name in ("Training.csv", "dev.jsonl", "extra.csv"):
         row = '{"text": "a", "label": "x"}\n' if name.endswith("jsonl") else "text,label\na,x\n"
         (tmp_path / name).write_text(row)
-    found = read_root(str(tmp_path), False, Reading("text", "label", "split", False, False))
+    found = read_root(str(tmp_path), False, TextRules("text", "label", "split", False, False))
     assert set(found.splits) == {"train", "val"}
     assert found.notes == ["ignored 1 tables that are not named as a split: extra.csv"]
     with pytest.raises(UserError, match="data.split_column: 'part' is of no use with data.root"):
-        read_root(str(tmp_path), False, Reading("text", "label", "part", False, False))
+        read_root(str(tmp_path), False, TextRules("text", "label", "part", False, False))
 
 
 def test_a_link_to_a_table_is_what_its_own_name_says(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "blob").write_text('{"text": "a", "label": "x"}\n')
     (tmp_path / "root" / "train.jsonl").symlink_to(tmp_path / "blob")
-    found = read_root(str(tmp_path / "root"), True, Reading("text", "label", "split", False, False))
+    found = read_root(str(tmp_path / "root"), True, TextRules("text", "label", "split", False, False))
     assert found.splits["train"].names == ["train.jsonl:1"]
 
 
@@ -235,7 +235,7 @@ def test_rows_of_a_manifest_are_left_out_as_those_of_texts(tmp_path: Path) -> No
 def test_what_is_no_file_is_named_without_being_opened(tmp_path: Path, name: str) -> None:
     start = time.monotonic()
     os.mkfifo(tmp_path / name)
-    assert "is a pipe, not a file; it must be" in refused(tmp_path / name)
+    assert "is a pipe, not a file; expected" in refused(tmp_path / name)
     (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("/dev/zero")
     assert "is a device, not a file" in refused(tmp_path / name)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.configs import make
 from torch import Tensor
 
 from frostline.data.text import encoded
-from frostline.data.text.characters import Characters
-from frostline.data.text.datasets import TextCSV
+from frostline.data.text.characters import TextBytes
 from frostline.data.text.encoded import Encoded, encode
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
@@ -23,13 +23,13 @@ TEXTS = ["one", "to", "three hundred"]
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many texts were encoded in each call; every amount of text is worth a file."""
     made: list[int] = []
-    own = Characters.encode
+    own = TextBytes.encode
 
-    def counted(self: Characters, texts: Sequence[str]) -> list[Tensor]:
+    def counted(self: TextBytes, texts: Sequence[str]) -> list[Tensor]:
         made.append(len(texts))
         return own(self, texts)
 
-    monkeypatch.setattr(Characters, "encode", counted)
+    monkeypatch.setattr(TextBytes, "encode", counted)
     monkeypatch.setattr(encoded, "WORTHWHILE", 0)
     return made
 
@@ -39,37 +39,37 @@ def same(one: Encoded, other: Encoded) -> bool:
 
 
 def test_texts_are_encoded_once(tmp_path: Path, calls: list[int]) -> None:
-    first = encode(Characters(5), TEXTS, "a", tmp_path)
+    first = encode(TextBytes(5), TEXTS, "a", tmp_path)
     assert first.lengths.tolist() == [3, 2, 5] and first.cut == 1 and calls == [3, 1]
-    assert same(first, encode(Characters(5), TEXTS, "a", tmp_path)) and calls == [3, 1]
+    assert same(first, encode(TextBytes(5), TEXTS, "a", tmp_path)) and calls == [3, 1]
     assert first.take(torch.tensor([2, 1])).values.tolist() == [list(b"three"), [*b"to", 0, 0, 0]]
 
 
 def test_other_texts_or_another_encoding_are_other_files(tmp_path: Path, calls: list[int]) -> None:
-    encode(Characters(50), TEXTS, "a", tmp_path)
-    assert encode(Characters(50), ["other"], "b", tmp_path).lengths.tolist() == [5]
-    assert encode(Characters(4), TEXTS, "a", tmp_path).lengths.tolist() == [3, 2, 4]
+    encode(TextBytes(50), TEXTS, "a", tmp_path)
+    assert encode(TextBytes(50), ["other"], "b", tmp_path).lengths.tolist() == [5]
+    assert encode(TextBytes(4), TEXTS, "a", tmp_path).lengths.tolist() == [3, 2, 4]
     assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: content[::-1]])
 def test_a_damaged_file_is_made_anew(tmp_path: Path, calls: list[int], damage: object) -> None:
-    first = encode(Characters(5), TEXTS, "a", tmp_path)
+    first = encode(TextBytes(5), TEXTS, "a", tmp_path)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     file.write_bytes(damage(whole))  # type: ignore[operator]
-    assert same(first, encode(Characters(5), TEXTS, "a", tmp_path)) and len(calls) == 4
+    assert same(first, encode(TextBytes(5), TEXTS, "a", tmp_path)) and len(calls) == 4
     assert file.read_bytes() == whole
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, calls: list[int]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="data.token_cache: .* cannot be written .* give another folder, or null"):
-        encode(Characters(5), TEXTS, "a", tmp_path / "file")
+        encode(TextBytes(5), TEXTS, "a", tmp_path / "file")
 
 
 def test_little_text_leaves_no_file(tmp_path: Path) -> None:
-    encode(Characters(5), TEXTS, "a", tmp_path)
+    encode(TextBytes(5), TEXTS, "a", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -82,7 +82,7 @@ def table(folder: Path) -> str:
 @pytest.mark.parametrize("memory_gb", [2.0, 0.0])
 def test_texts_can_be_pictures(tmp_path: Path, memory_gb: float) -> None:
     look = Rendered(size=48, font=12)
-    data = TextCSV(table(tmp_path), preprocess=look, memory_gb=memory_gb)
+    data = make("data/text_csv", file=table(tmp_path), preprocess=look, memory_gb=memory_gb)
     train = data.splits["train"]
     found = train.inputs(torch.tensor([3, 0]), 0)
     assert isinstance(found, Tensor) and found.shape == (2, 3, 48, 48) and found.dtype == torch.uint8
@@ -93,7 +93,7 @@ def test_texts_can_be_pictures(tmp_path: Path, memory_gb: float) -> None:
 
 
 def test_a_text_can_be_looked_at(tmp_path: Path) -> None:
-    content = TextCSV(table(tmp_path), preprocess=Characters(20)).preview("test", 0)
+    content = make("data/text_csv", file=table(tmp_path), preprocess=TextBytes(20)).preview("test", 0)
     assert content is not None
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.format == "PNG" and picture.convert("L").getextrema() != (255, 255)

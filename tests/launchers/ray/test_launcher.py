@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import configs
 from tests.extras import need
 from tests.tiny import RUN
 from tests.worker_processes import ended, gone, within
@@ -29,11 +30,11 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
-from frostline.launchers.dispatch import Outcome, dispatch, environment
+from frostline.launchers.dispatch import Outcome, dispatch, make_environment
 from frostline.launchers.ray.cluster import SESSIONS
 from frostline.launchers.ray.launcher import Ray
 from frostline.launchers.ray.node import carry_out
-from frostline.results.record import versions
+from frostline.results.record import read_versions
 from frostline.results.store import read_record
 
 need("ray")  # the launcher imports it, and sets the environment before
@@ -57,7 +58,7 @@ def faulty() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
     """A cluster of our own, with its dashboard."""
-    with Ray(cpus=1, workers=2, dashboard=True) as made:
+    with configs.make("launcher/ray", outputs="outputs", cpus=1, workers=2, dashboard=True) as made:
         yield made
 
 
@@ -143,7 +144,7 @@ def test_a_call_returns_what_the_function_does(ray: Ray) -> None:
 
 def test_a_runs_process_knows_nothing_of_ray(ray: Ray) -> None:
     """Nor has it the token, with which anything could be run on the cluster."""
-    found = ray.call(environment, 1)
+    found = ray.call(make_environment, 1)
     assert not [name for name in found if name.startswith("RAY_")] and os.environ["RAY_AUTH_TOKEN"] not in str(found)
 
 
@@ -204,7 +205,7 @@ def test_an_address_where_nobody_answers_is_said_at_once(tmp_path: Path) -> None
 
 
 def test_resources_that_no_node_has_are_refused(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
-    greedy = Ray(cpus=1000)
+    greedy = configs.make("launcher/ray", outputs="outputs", cpus=1000)
     monkeypatch.setitem(vars(greedy), "cluster", ray.cluster)
     with pytest.raises(UserError, match=r"launcher\.cpus=1000, .*no node of the Ray cluster has 1000 CPUs"):
         greedy.call(os.getpid)
@@ -215,15 +216,15 @@ def test_a_node_that_is_not_as_this_machine_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     here, token = str(tmp_path), tmp_path / "token"
     with pytest.raises(UserError, match="outputs: node .* does not see what was just written to"):
-        carry_out(here, str(token), versions(), {}, "math.gcd", 4, 6)
+        carry_out(here, str(token), read_versions(), {}, "math.gcd", 4, 6)
     token.touch()
-    assert carry_out(here, str(token), versions(), {}, "math.gcd", 4, 6) == 2
+    assert carry_out(here, str(token), read_versions(), {}, "math.gcd", 4, 6) == 2
     monkeypatch.setenv("PRIVATE", "another")
-    assert carry_out(here, str(token), versions(), {"PRIVATE": "hunter2"}, "os.getenv", "PRIVATE") == "hunter2"
+    assert carry_out(here, str(token), read_versions(), {"PRIVATE": "hunter2"}, "os.getenv", "PRIVATE") == "hunter2"
     with pytest.raises(UserError, match=r"node .* has torch .* in place of 0\.1; install the same"):
-        carry_out(here, str(token), {**versions(), "torch": "0.1"}, {}, "math.gcd", 4, 6)
+        carry_out(here, str(token), {**read_versions(), "torch": "0.1"}, {}, "math.gcd", 4, 6)
     with pytest.raises(UserError, match="cannot enter /nowhere .*folder that all nodes share"):
-        carry_out("/nowhere", str(token), versions(), {}, "math.gcd", 4, 6)
+        carry_out("/nowhere", str(token), read_versions(), {}, "math.gcd", 4, 6)
 
 
 @pytest.fixture

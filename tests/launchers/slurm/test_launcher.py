@@ -13,7 +13,7 @@ from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.slurm.meeting import report_death
-from frostline.launchers.slurm.queue import Place, read_queue
+from frostline.launchers.slurm.queue import JobPlace, read_queue
 from frostline.ranks.place import find_first_failure, leave_status, read_statuses
 from frostline.results.store import read_record
 
@@ -102,9 +102,9 @@ def test_the_queue_is_read_whatever_jobs_are_called(commands: Path) -> None:
     (commands / "squeue.out").write_text("a|b|N/A|7|RUNNING|None\nfrostline-1|3|9_3|PENDING|PartitionTimeLimit\n")
     jobs = read_queue()
     assert jobs is not None
-    assert jobs[Place("a|b", None)].state == "RUNNING" and not jobs[Place("a|b", None)].stuck
-    assert str(jobs[Place("frostline-1", 3)]) == "job 9_3 (PENDING, PartitionTimeLimit)"
-    assert jobs[Place("frostline-1", 3)].stuck and not jobs[Place("frostline-1", 3)].ended
+    assert jobs[JobPlace("a|b", None)].state == "RUNNING" and not jobs[JobPlace("a|b", None)].stuck
+    assert str(jobs[JobPlace("frostline-1", 3)]) == "job 9_3 (PENDING, PartitionTimeLimit)"
+    assert jobs[JobPlace("frostline-1", 3)].stuck and not jobs[JobPlace("frostline-1", 3)].ended
     (commands / "squeue").write_text("#!/bin/sh\necho down >&2\nexit 1\n")
     assert read_queue() is None
 

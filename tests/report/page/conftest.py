@@ -8,19 +8,29 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from frostline.report.page.charts import Axis, Bar, Line, Point, intervals, lines, matrix, ranking, scatter
+from frostline.report.page.charts import (
+    Axis,
+    Bar,
+    Line,
+    ScatterPoint,
+    draw_intervals,
+    draw_lines,
+    draw_matrix,
+    draw_ranking,
+    draw_scatter,
+)
 from frostline.report.page.parts import (
     CodeBlock,
-    Entry,
     Figure,
     Fold,
     Page,
     Pictures,
     Section,
     Table,
+    TableCell,
     Text,
     Warn,
-    figure,
+    make_figure,
 )
 
 SCORES = {
@@ -62,16 +72,18 @@ def _page(say: Say) -> Page:
 
 
 def _figure(say: Say, styles: dict[str, int], id: str, chart: Callable[..., str], *arguments: object) -> Figure:
-    return figure(id, say(f"About {id}."), partial(chart, *arguments, styles=styles))
+    return make_figure(id, say(f"About {id}."), partial(chart, *arguments, styles=styles))
 
 
 def _scatter(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
     points = [
-        Point(names[name], x, SCORES[name], x * 0.9, x * 1.1, SCORES[name] - 0.01, SCORES[name] + 0.01, say("3 seeds"))
+        ScatterPoint(
+            names[name], x, SCORES[name], x * 0.9, x * 1.1, SCORES[name] - 0.01, SCORES[name] + 0.01, say("3 seeds")
+        )
         for name, x in SECONDS.items()
     ]
     front = [names[name] for name in ("linear_probe", "last_k(k=1)", "last_k(k=2)", "gradual", "lp_ft")]
-    return [draw("cost", scatter, points, Axis(say("seconds"), log=True), Axis(say("accuracy")), front)]
+    return [draw("cost", draw_scatter, points, Axis(say("seconds"), log=True), Axis(say("accuracy")), front)]
 
 
 def _differences(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
@@ -81,8 +93,8 @@ def _differences(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
     ranks = {names[name]: 1 + 0.9 * place for place, name in enumerate(order)}
     cliques = [list(ranks)[:4], list(ranks)[3:6]]
     return [
-        draw("forest", intervals, bars, Axis(say("difference")), True),
-        draw("ranks", ranking, ranks, 3.2, cliques),
+        draw("forest", draw_intervals, bars, Axis(say("difference")), True),
+        draw("ranks", draw_ranking, ranks, 3.2, cliques),
     ]
 
 
@@ -93,7 +105,7 @@ def _curves(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
         lows, highs = [y - 0.01 for y in ys], [y + 0.01 for y in ys]
         found.append(Line(names[name], list(range(30)), ys, lows, highs, chosen=29))
     marks = [(10.0, say("phase 2")), (12.0, say("phase 3"))]
-    return [draw("learning", lines, found, Axis(say("epoch")), Axis(say("accuracy")), marks)]
+    return [draw("learning", draw_lines, found, Axis(say("epoch")), Axis(say("accuracy")), marks)]
 
 
 def _maps(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
@@ -102,8 +114,10 @@ def _maps(say: Say, names: dict[str, str], draw: Draw) -> list[Figure]:
     classes = [say(str(digit)) for digit in range(10)]
     confusion = [[90.0 if row == column else (row * column) % 7 for column in range(10)] for row in range(10)]
     return [
-        draw("moved", matrix, list(names.values()), groups, moved, ".2f", say("moved")),
-        figure("confusion", say("Confusion."), partial(matrix, classes, classes, confusion, ".0f", say("predicted"))),
+        draw("moved", draw_matrix, list(names.values()), groups, moved, ".2f", say("moved")),
+        make_figure(
+            "confusion", say("Confusion."), partial(draw_matrix, classes, classes, confusion, ".0f", say("predicted"))
+        ),
     ]
 
 
@@ -111,14 +125,14 @@ def _table(say: Say, names: dict[str, str]) -> Table:
     columns = [(say("strategy"), False), (say("accuracy"), True), (say("seconds"), True), (say("note"), False)]
     rows = [
         [
-            Entry(names[name]),
-            Entry(f"{score:.3f}", score),
-            Entry(f"{SECONDS[name]:g} s", SECONDS[name]),
-            Entry(say("fine")),
+            TableCell(names[name]),
+            TableCell(f"{score:.3f}", score),
+            TableCell(f"{SECONDS[name]:g} s", SECONDS[name]),
+            TableCell(say("fine")),
         ]
         for name, score in SCORES.items()
     ]
-    failed = [Entry(say("scratch")), Entry("-"), Entry("-"), Entry(say("failed"))]
+    failed = [TableCell(say("scratch")), TableCell("-"), TableCell("-"), TableCell(say("failed"))]
     return Table("table", say("Scores."), columns, [failed, *rows])
 
 

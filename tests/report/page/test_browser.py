@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from frostline.report.page.html import html
+from frostline.report.page.html import make_html
 from frostline.report.page.parts import Page
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -55,7 +55,7 @@ def chrome() -> Iterator[webdriver.Chrome]:
 def report(everything: Everything, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a page of everything."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(html(everything(str)), encoding="utf-8")
+    path.write_text(make_html(everything(str)), encoding="utf-8")
     return path
 
 
@@ -150,7 +150,7 @@ def test_what_others_put_into_the_file_neither_runs_nor_loads(
 def test_names_that_are_code_are_only_names(opened: webdriver.Chrome, everything: Everything, tmp_path: Path) -> None:
     nasty = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
     path = tmp_path / "nasty.html"
-    path.write_text(html(everything(lambda text: text + nasty)), encoding="utf-8")
+    path.write_text(make_html(everything(lambda text: text + nasty)), encoding="utf-8")
     opened.get(path.as_uri())
     mark = find(opened, "#cost .mark")
     script(opened, "arguments[0].focus()", mark)
@@ -256,11 +256,11 @@ def test_it_prints_with_its_folds_open(opened: webdriver.Chrome) -> None:
 
 
 def test_words_are_no_wider_than_they_were_estimated(opened: webdriver.Chrome) -> None:
-    from frostline.report.page.charts.svg import text_width
+    from frostline.report.page.charts.svg import measure_text
 
     code = (
         "[...document.querySelectorAll('.wide text.name')].map(one => [one.textContent, one.getComputedTextLength()])"
     )
     measured = script(opened, code)
     assert len(measured) > 20
-    assert [text for text, width in measured if width > 1.06 * text_width(text)] == []
+    assert [text for text, width in measured if width > 1.06 * measure_text(text)] == []

@@ -17,16 +17,16 @@ from frostline.report.page.charts import (
     Axis,
     Bar,
     Line,
-    Point,
-    intervals,
-    lines,
-    matrix,
-    ranking,
-    scatter,
-    standalone,
+    ScatterPoint,
+    draw_intervals,
+    draw_lines,
+    draw_matrix,
+    draw_ranking,
+    draw_scatter,
+    make_standalone,
 )
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.svg import text_width
+from frostline.report.page.charts.svg import measure_text
 from frostline.report.page.parts import Figure, Page
 
 X, Y, LOG = Axis("cost"), Axis("accuracy"), Axis("cost", log=True)
@@ -74,7 +74,7 @@ def words(root: Element, *kinds: str) -> list[Box]:
     found = []
     for element in (element for kind in kinds for element in all_of(root, kind)):
         if element.tag == f"{SPACE}text" and "transform" not in element.attrib:
-            size = text_width(element.text or "", 11.5 if "note" in kinds else 13)
+            size = measure_text(element.text or "", 11.5 if "note" in kinds else 13)
             x, y = float(element.attrib["x"]), float(element.attrib["y"])
             left = x - {"end": size, "middle": size / 2}.get(element.get("text-anchor", ""), 0)
             found.append(Box(left, y - 10, left + size, y + 2))
@@ -82,14 +82,14 @@ def words(root: Element, *kinds: str) -> list[Box]:
 
 
 def touching(boxes: Sequence[Box]) -> list[tuple[Box, Box]]:
-    return [pair for pair in combinations(boxes, 2) if pair[0].overlap(pair[1])]
+    return [pair for pair in combinations(boxes, 2) if pair[0].measure_overlap(pair[1])]
 
 
-def points_of(count: int) -> list[Point]:
+def points_of(count: int) -> list[ScatterPoint]:
     costs = [4, 12, 20, 88, 91, 71, 52, 84][:count]
     scores = [0.862, 0.905, 0.921, 0.934, 0.936, 0.938, 0.929, 0.911][:count]
     found = zip(NAMES, costs, scores, strict=False)
-    return [Point(name, x, y, x * 0.9, x * 1.1, y - 0.01, y + 0.01) for name, x, y in found]
+    return [ScatterPoint(name, x, y, x * 0.9, x * 1.1, y - 0.01, y + 0.01) for name, x, y in found]
 
 
 def lines_of(count: int, epochs: int = 20) -> list[Line]:
@@ -112,31 +112,31 @@ def test_every_chart_is_inside_its_frame(everything: Callable[[Callable[[str], s
 
 @pytest.mark.parametrize("x", [X, LOG])
 def test_names_of_a_scatter_cover_neither_each_other_nor_markers(x: Axis) -> None:
-    root = read(scatter(points_of(8), x, Y, front=["linear_probe", "last_k(k=1)", "lp_ft"]))
+    root = read(draw_scatter(points_of(8), x, Y, front=["linear_probe", "last_k(k=1)", "lp_ft"]))
     names = words(root, "name")
     assert len(names) == 8 and not touching(names)
     places = [corner for group in all_of(root, "mark") for dot in all_of(group, "hit") for corner in [dot.attrib]]
     dots = [Box(float(at["cx"]) - 6, float(at["cy"]) - 6, float(at["cx"]) + 6, float(at["cy"]) + 6) for at in places]
-    assert len(dots) == 8 and not [name for name in names for dot in dots if name.overlap(dot)]
+    assert len(dots) == 8 and not [name for name in names for dot in dots if name.measure_overlap(dot)]
 
 
 def test_the_front_goes_from_the_cheapest_in_level_and_upright_steps() -> None:
-    root = read(scatter(points_of(8), X, Y, front=["lp_ft", "linear_probe", "last_k(k=1)"]))
+    root = read(draw_scatter(points_of(8), X, Y, front=["lp_ft", "linear_probe", "last_k(k=1)"]))
     path = all_of(root, "front")[0].attrib["d"]
     assert re.fullmatch(r"M[\d.,]+H[\d.]+V[\d.]+H[\d.]+V[\d.]+H[\d.]+", path)
     across = [float(value) for value in re.findall(r"[MH]([\d.]+)", path)]
     assert across == sorted(across)
-    assert not all_of(read(scatter(points_of(8), X, Y, front=["lp_ft"])), "front")
+    assert not all_of(read(draw_scatter(points_of(8), X, Y, front=["lp_ft"])), "front")
 
 
 def test_a_name_keeps_its_looks_in_every_chart() -> None:
     styles = {name: place for place, name in enumerate(NAMES)}
     charts = [
-        scatter(points_of(8)[3:4], X, Y, styles=styles),
-        lines(lines_of(8)[3:4], X, Y, styles=styles),
-        intervals([Bar("full", 0, -1, 1)], X, True, styles=styles),
-        matrix(["full"], ["a"], [[1]], styles=styles),
-        ranking({"full": 1.0}, None, [], styles=styles),
+        draw_scatter(points_of(8)[3:4], X, Y, styles=styles),
+        draw_lines(lines_of(8)[3:4], X, Y, styles=styles),
+        draw_intervals([Bar("full", 0, -1, 1)], X, True, styles=styles),
+        draw_matrix(["full"], ["a"], [[1]], styles=styles),
+        draw_ranking({"full": 1.0}, None, [], styles=styles),
     ]
     for svg in charts:
         named = [element for element in read(svg).iter() if element.get("data-name") == "full"]
@@ -145,7 +145,7 @@ def test_a_name_keeps_its_looks_in_every_chart() -> None:
 
 def test_no_two_of_many_strategies_look_the_same() -> None:
     names = [f"s{place}" for place in range(30)]
-    root = read(ranking({name: place + 1.0 for place, name in enumerate(names)}, None, []))
+    root = read(draw_ranking({name: place + 1.0 for place, name in enumerate(names)}, None, []))
     looks = set()
     for mark in all_of(root, "mark"):
         dot = all_of(mark, "dot")[0]
@@ -158,7 +158,7 @@ def test_no_two_of_many_strategies_look_the_same() -> None:
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("count", [1, 8])
 def test_lines_are_named_at_their_ends_or_in_a_key(count: int, width: int) -> None:
-    root = read(lines(lines_of(count), X, Y, marks=[(3, "all"), (4, "more"), (18, "end")], width=width))
+    root = read(draw_lines(lines_of(count), X, Y, marks=[(3, "all"), (4, "more"), (18, "end")], width=width))
     names = words(root, "name")
     assert len(names) == count and not touching(names)
     assert not touching(words(root, "note"))
@@ -168,7 +168,7 @@ def test_lines_are_named_at_their_ends_or_in_a_key(count: int, width: int) -> No
 
 def test_a_line_with_gaps_is_drawn_in_pieces_and_chosen_values_are_ringed() -> None:
     line = Line("a", [1, 2, 3, 4, 5], [1, 2, math.nan, 4, 5], chosen=4)
-    root = read(lines([line, Line("lost", [1], [math.nan])], X, Y))
+    root = read(draw_lines([line, Line("lost", [1], [math.nan])], X, Y))
     assert len(all_of(root, "line")) == 2
     assert len(all_of(root, "mark")) == 4
     assert len(all_of(root, "ring")) == 1
@@ -176,7 +176,7 @@ def test_a_line_with_gaps_is_drawn_in_pieces_and_chosen_values_are_ringed() -> N
 
 
 def test_a_long_line_has_few_stops_for_the_tab_key_and_few_tips() -> None:
-    root = read(lines(lines_of(1, epochs=1000), X, Y))
+    root = read(draw_lines(lines_of(1, epochs=1000), X, Y))
     marks = all_of(root, "mark")
     assert len(marks) <= 40 and [mark.attrib["tabindex"] for mark in marks].count("0") == 1
     assert "cost: 999" in marks[-1].attrib["data-tip"] and "cost: 0" in marks[0].attrib["data-tip"]
@@ -184,7 +184,7 @@ def test_a_long_line_has_few_stops_for_the_tab_key_and_few_tips() -> None:
 
 def test_intervals_write_their_numbers_alike_and_draw_the_zero_line() -> None:
     root = read(
-        intervals([Bar("a", -0.09, -0.1, -0.063), Bar("b", math.nan, 0, 0), Bar("c", 0.5, math.nan, 1)], X, True)
+        draw_intervals([Bar("a", -0.09, -0.1, -0.063), Bar("b", math.nan, 0, 0), Bar("c", 0.5, math.nan, 1)], X, True)
     )
     assert [element.text for element in all_of(root, "number")] == [
         "\u22120.090 [\u22120.100, \u22120.063]",
@@ -197,7 +197,7 @@ def test_intervals_write_their_numbers_alike_and_draw_the_zero_line() -> None:
 
 
 def test_a_heat_map_writes_every_number_and_shades_by_size() -> None:
-    root = read(matrix(["a", "b"], ["c", "d"], [[0, 0.5], [1, None]]))
+    root = read(draw_matrix(["a", "b"], ["c", "d"], [[0, 0.5], [1, None]]))
     cells = all_of(root, "cell")
     texts = ["".join(text.text or "" for text in cell.iter(f"{SPACE}text")) for cell in cells]
     assert texts == ["0.00", "0.50", "1.00", ""]
@@ -208,13 +208,13 @@ def test_a_heat_map_writes_every_number_and_shades_by_size() -> None:
 
 def test_numbers_that_do_not_fit_stand_in_the_tip_alone() -> None:
     names = [f"class {place}" for place in range(80)]
-    root = read(matrix(names, names, [[12345.0] * 80] * 80, ".0f"))
+    root = read(draw_matrix(names, names, [[12345.0] * 80] * 80, ".0f"))
     assert not [text for cell in all_of(root, "cell") for text in cell.iter(f"{SPACE}text")]
     assert all_of(root, "cell")[0].attrib["data-tip"] == "class 0\nclass 0: 12345"
 
 
 def test_ranks_go_from_the_best_at_the_left_and_bars_join_cliques() -> None:
-    root = read(ranking({"worst": 3.0, "best": 1.0, "middle": 2.0}, 1.5, [["best", "middle"]]))
+    root = read(draw_ranking({"worst": 3.0, "best": 1.0, "middle": 2.0}, 1.5, [["best", "middle"]]))
     marks = all_of(root, "mark")
     assert [mark.attrib["data-name"] for mark in marks] == ["best", "middle", "worst"]
     places = [float(all_of(mark, "hit")[0].attrib["cx"]) for mark in marks]
@@ -229,21 +229,21 @@ def test_ranks_go_from_the_best_at_the_left_and_bars_join_cliques() -> None:
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_nothing_to_draw_is_said(width: int) -> None:
     charts = [
-        scatter([], X, Y, width=width),
-        scatter([Point("a", 0, 1)], LOG, Y, width=width),
-        lines([], X, Y, width=width),
-        lines([Line("a", [], [])], X, Y, width=width),
-        intervals([], X, True, width=width),
-        intervals([Bar("a", math.nan, 0, 1)], X, True, width=width),
-        matrix([], [], [], width=width),
-        matrix(["a"], [], [[]], width=width),
-        ranking({}, None, [], width=width),
+        draw_scatter([], X, Y, width=width),
+        draw_scatter([ScatterPoint("a", 0, 1)], LOG, Y, width=width),
+        draw_lines([], X, Y, width=width),
+        draw_lines([Line("a", [], [])], X, Y, width=width),
+        draw_intervals([], X, True, width=width),
+        draw_intervals([Bar("a", math.nan, 0, 1)], X, True, width=width),
+        draw_matrix([], [], [], width=width),
+        draw_matrix(["a"], [], [[]], width=width),
+        draw_ranking({}, None, [], width=width),
     ]
     assert all("Nothing to draw yet" in svg for svg in charts if read(svg) is not None)
 
 
 def test_a_point_without_a_place_is_named() -> None:
-    svg = scatter([*points_of(2), Point("free of charge", 0, 1), Point("lost", 1, math.nan)], LOG, Y)
+    svg = draw_scatter([*points_of(2), ScatterPoint("free of charge", 0, 1), ScatterPoint("lost", 1, math.nan)], LOG, Y)
     assert "Not drawn, for want of a number: free of charge, lost" in svg
 
 
@@ -253,18 +253,18 @@ def test_any_input_gives_a_sound_chart_and_the_same_bytes(
     found: list[tuple[str, float, float, float, float]], log: bool
 ) -> None:
     for width in (WIDE, NARROW):
-        points = [Point(name, x, y, low, high, low, high, name) for name, x, y, low, high in found]
+        points = [ScatterPoint(name, x, y, low, high, low, high, name) for name, x, y, low, high in found]
         bars = [Bar(name, x, low, high) for name, x, _, low, high in found]
         drawn = [Line(name, [x, y], [low, high], [y, y], [low, low]) for name, x, y, low, high in found]
         names = [name for name, *_ in found]
         charts = [
-            lambda width=width, points=points: scatter(points, Axis("x", log), Axis("y", log), width=width),
-            lambda width=width, drawn=drawn, names=names: lines(drawn, Axis("x", log), Y, [(1, "a")], width=width),
-            lambda width=width, bars=bars: intervals(bars, X, True, width=width),
-            lambda width=width, names=names: matrix(
+            lambda width=width, points=points: draw_scatter(points, Axis("x", log), Axis("y", log), width=width),
+            lambda width=width, drawn=drawn, names=names: draw_lines(drawn, Axis("x", log), Y, [(1, "a")], width=width),
+            lambda width=width, bars=bars: draw_intervals(bars, X, True, width=width),
+            lambda width=width, names=names: draw_matrix(
                 names, names, [[one[1] for one in found]] * len(found), width=width
             ),
-            lambda width=width, names=names: ranking(
+            lambda width=width, names=names: draw_ranking(
                 {name: 1.0 + place for place, (name, *_) in enumerate(found)}, 1.0, [names], width=width
             ),
         ]
@@ -276,7 +276,7 @@ def test_any_input_gives_a_sound_chart_and_the_same_bytes(
 
 
 def test_a_chart_stands_alone_as_a_file() -> None:
-    svg = standalone(scatter(points_of(3), X, Y))
+    svg = make_standalone(draw_scatter(points_of(3), X, Y))
     root = ElementTree.fromstring(svg)
     assert root.get("width") == str(WIDE) and root[0].tag == f"{SPACE}style" and root[1].tag == f"{SPACE}rect"
     assert "var(" not in svg and "light-dark" not in svg and "#0a63ad" in svg

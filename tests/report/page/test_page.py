@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from frostline.report.page.charts import Axis, Point, scatter
-from frostline.report.page.html import html
-from frostline.report.page.parts import CodeBlock, Entry, Fold, Page, Section, Table, Text
+from frostline.report.page.charts import Axis, ScatterPoint, draw_scatter
+from frostline.report.page.html import make_html
+from frostline.report.page.parts import CodeBlock, Fold, Page, Section, Table, TableCell, Text
 
 NASTY = "<script>alert(1)</script>\"' onmouseover=alert(1) x='&amp;{{ 7 * 7 }}</style></svg></title>-->\x00\x1b\ud800"
 SHOWN = NASTY[:-3] + "??\\ud800"  # what cannot be shown is a question mark, half a character its escape
@@ -45,7 +45,7 @@ class Reader(HTMLParser):
 
 
 def test_nothing_in_a_page_comes_from_its_texts(everything: Everything) -> None:
-    read = Reader(html(everything(lambda text: text + NASTY)))
+    read = Reader(make_html(everything(lambda text: text + NASTY)))
     assert set(read.tags) <= TAGS
     assert read.tags.count("script") == read.tags.count("style") == read.tags.count("title") - _titles(read) == 1
     names = {name for name, _ in read.attributes}
@@ -62,14 +62,14 @@ def _titles(read: Reader) -> int:
 
 def test_every_text_is_shown_as_it_is(everything: Everything) -> None:
     page = everything(lambda text: text + NASTY)
-    texts = Reader(html(page)).texts
+    texts = Reader(make_html(page)).texts
     for said in ("A text.", "A warning.", "Results", "strategy", "fine", "frostline compare", "1 for 7", "About cost.",
                  "lp_ft", "And so on.", "8 strategies", "runs", "Folded."):  # fmt: skip
         assert said + SHOWN in [text.strip() for text in texts], said
 
 
 def test_names_and_tips_of_charts_are_text(everything: Everything) -> None:
-    attributes = Reader(html(everything(lambda text: text + NASTY))).attributes
+    attributes = Reader(make_html(everything(lambda text: text + NASTY))).attributes
     assert "lp_ft" + SHOWN in [value for name, value in attributes if name == "data-name"]
     assert [
         value for name, value in attributes if name == "data-tip" and value.startswith(f"lp_ft{SHOWN}\naccuracy{SHOWN}")
@@ -78,7 +78,7 @@ def test_names_and_tips_of_charts_are_text(everything: Everything) -> None:
 
 @pytest.mark.parametrize("tag", ["script", "style"])
 def test_the_policy_allows_exactly_what_the_page_holds(everything: Everything, tag: str) -> None:
-    content = html(everything(str))
+    content = make_html(everything(str))
     policy = dict(part.strip().split(" ", 1) for part in _policy(content).split(";"))
     found = re.findall(f"<{tag}>(.*?)</{tag}>", content, re.DOTALL)
     assert len(found) == 1
@@ -96,16 +96,16 @@ def _policy(content: str) -> str:
 
 
 def test_a_page_names_no_address(everything: Everything) -> None:
-    addresses = re.findall(r"\b\w+://[^\"'<\s)]+", html(everything(str)))
+    addresses = re.findall(r"\b\w+://[^\"'<\s)]+", make_html(everything(str)))
     assert set(addresses) == {"http://www.w3.org/2000/svg"}  # a name, which no browser opens
 
 
 def test_the_same_page_gives_the_same_bytes(everything: Everything) -> None:
-    assert html(everything(str)) == html(everything(str))
+    assert make_html(everything(str)) == make_html(everything(str))
 
 
 def test_cells_sort_by_their_value_and_have_their_strategys_marker(everything: Everything) -> None:
-    content = html(everything(str))
+    content = make_html(everything(str))
     row = re.search(r'<tr data-name="full">.*?</tr>', content, re.DOTALL)
     assert row
     assert re.findall(r'data-value="([^"]*)"', row[0]) == ["", "0.934", "88.0", ""]
@@ -114,14 +114,14 @@ def test_cells_sort_by_their_value_and_have_their_strategys_marker(everything: E
 
 
 def test_a_value_that_is_no_number_sorts_as_text() -> None:
-    table = Table("t", "c", [("a", True)], [[Entry("nan", float("nan"))], [Entry("inf", float("inf"))]])
-    content = html(Page("p", "v", [Section("s", "S", [table])]))
+    table = Table("t", "c", [("a", True)], [[TableCell("nan", float("nan"))], [TableCell("inf", float("inf"))]])
+    content = make_html(Page("p", "v", [Section("s", "S", [table])]))
     assert re.findall(r'<th scope="row" class="n" data-value="([^"]*)"', content) == ["", "inf"]
 
 
 def test_folds_hold_folds_and_empty_tables_say_so() -> None:
     inner = Fold("inner", [Table("t", "c", [("a", False)], []), CodeBlock("  two\n\n  lines")])
-    content = html(Page("p", "", [Section("s", "S", [Fold("outer", [Text("x"), inner])])]))
+    content = make_html(Page("p", "", [Section("s", "S", [Fold("outer", [Text("x"), inner])])]))
     assert content.index("outer") < content.index("inner") < content.index("Nothing to show.")
     assert "<code>  two\n\n  lines</code>" in content
 
@@ -130,14 +130,14 @@ def test_what_is_no_chart_does_not_get_in() -> None:
     from frostline.report.page.parts import Figure
 
     with pytest.raises(AssertionError, match="charts come from report.charts"):
-        html(Page("p", "v", [Section("s", "S", [Figure("f", "c", "<img src=x>")])]))
+        make_html(Page("p", "v", [Section("s", "S", [Figure("f", "c", "<img src=x>")])]))
 
 
 def test_the_chart_stands_in_the_page_as_it_was_drawn() -> None:
     from frostline.report.page.parts import Figure
 
-    svg = scatter([Point("a", 1, 2)], Axis("x"), Axis("y"))
-    content = html(Page("p", "v", [Section("s", "S", [Figure("f", "c", svg)])]))
+    svg = draw_scatter([ScatterPoint("a", 1, 2)], Axis("x"), Axis("y"))
+    content = make_html(Page("p", "v", [Section("s", "S", [Figure("f", "c", svg)])]))
     assert svg in content
     assert 'class="narrow"' not in content
 
@@ -177,6 +177,6 @@ def test_text_and_marks_stand_out_in_both_themes(scheme: int) -> None:
 
 def test_the_page_is_one_file(everything: Everything, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(html(everything(str)), encoding="utf-8")
+    path.write_text(make_html(everything(str)), encoding="utf-8")
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert path.stat().st_size < 1_000_000

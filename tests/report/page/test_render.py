@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 
 from frostline.files.csv_tables import read_csv
 from frostline.report import read_comparison, write_report
-from frostline.report.page.escaping import paragraph, tex
+from frostline.report.page.escaping import escape_paragraph, escape_tex
 
 HOSTILE = "<script>alert(1)</script>|`x`\n# t [a](http://b) *c* __d__ \\input{x} $e$ 50% & \u00fc \u202e ]]> =1"
 SECTIONS = (
@@ -230,7 +230,7 @@ def test_hostile_text_stays_text_everywhere(comparison: Any) -> None:
 
 @given(st.text() | st.sampled_from(["# a", "- a", "+ a", "---", "1. a", "2) a", "=", "    a", "- - -", "__", "-"]))
 def test_escaped_markdown_is_one_paragraph_without_markup(text: str) -> None:
-    escaped = paragraph(text)
+    escaped = escape_paragraph(text)
     assert not set(escaped) & set("\n\r|<>`*[]\\")
     if escaped:
         parsed = MarkdownIt("commonmark", {"html": True}).render(escaped)
@@ -239,7 +239,7 @@ def test_escaped_markdown_is_one_paragraph_without_markup(text: str) -> None:
 
 @given(st.text())
 def test_escaped_tex_is_one_line_whose_only_commands_are_signs(text: str) -> None:
-    escaped = tex(text)
+    escaped = escape_tex(text)
     assert "\n" not in escaped
     bare = re.sub(r"\\text[a-z]+\{\}|\\[&%$#_{}]|\{[-\[\]*]\}", "", escaped)
     assert not set(bare) & set('\\&%$#_{}~^<>|"`')

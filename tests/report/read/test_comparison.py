@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from frostline.errors import UserError
+from frostline.report import write_report
 from frostline.report.read.answers import Classes
-from frostline.report.read.axes import block_name, strategy, text
+from frostline.report.read.axes import name_block, name_level, name_strategy
 from frostline.report.read.comparison import read_comparison
-from frostline.report.read.details import phase_starts, read_confusion, read_curve, read_mistakes
-from frostline.report.read.predictions import answers
+from frostline.report.read.details import find_phase_starts, read_confusion, read_curve, read_mistakes
+from frostline.report.read.predictions import read_all_answers
 from frostline.report.read.runs import RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.tasks.declarations import MULTICLASS
+from frostline.tasks.declarations import MULTICLASS, MULTILABEL
 
 
 def changed(folder: Path, source: Path, seed: int | None = None, **values: Any) -> Path:
@@ -67,7 +68,7 @@ def test_a_rate_that_follows_from_the_strategy_is_no_block_but_a_swept_one_is(te
     changed(tmp_path / "b", template, config__optimizer__lr=0.001, config__freeze=full)
     assert read_comparison([tmp_path]).blocks == [()]
     changed(tmp_path / "c", template, config__optimizer__lr=0.1, config__freeze=full)
-    assert {block_name(block) for block in read_comparison([tmp_path]).blocks} == {"0.01", "0.001", "0.1"}
+    assert {name_block(block) for block in read_comparison([tmp_path]).blocks} == {"0.01", "0.001", "0.1"}
 
 
 def test_data_sets_are_blocks_even_where_each_strategy_had_its_own(template: Path, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_data_sets_are_blocks_even_where_each_strategy_had_its_own(template: Pat
     changed(
         tmp_path / "b", template, config__data___target_="frostline.data.image.datasets.Mnist5k", config__freeze=full
     )
-    assert [block_name(block) for block in read_comparison([tmp_path]).blocks] == ["digits", "mnist5k"]
+    assert [name_block(block) for block in read_comparison([tmp_path]).blocks] == ["digits", "mnist5k"]
 
 
 def test_what_only_says_where_a_run_went_is_no_block(template: Path, tmp_path: Path) -> None:
@@ -169,6 +170,26 @@ def test_comparisons_and_runs_together(comparison: Any, real_runs: Path) -> None
     assert (missing.label, missing.seed, missing.status) == ("full", 2, "missing")
 
 
+def test_a_record_or_its_task_names_the_metric(template: Path, tmp_path: Path) -> None:
+    config = json.loads((template / "record.json").read_text())["config"]
+    silent = {key: value for key, value in config.items() if key != "monitor"}
+    tags = {"_target_": "frostline.tasks.multilabel.Multilabel"}
+    scores = {"test": {"macro_f1": 0.4, "accuracy": 0.9}}
+    changed(tmp_path / "tags", template, config=silent | {"task": tags}, metrics=scores)
+    changed(tmp_path / "odd", template, config=silent | {"task": {"_target_": "mine.Odd"}}, task={}, metrics=scores)
+    known, odd = read_comparison([tmp_path / "tags"]), read_comparison([tmp_path / "odd"])
+    assert known.metric == MULTILABEL.metric("macro_f1") and known.runs[0].done
+    assert odd.runs[0].status == "failed" and "names the metric" in odd.runs[0].reason
+
+
+def test_no_metric_is_assumed_where_no_run_left_a_record(comparison: Any) -> None:
+    folder = comparison({"full": (0.9, 1.0)}, seeds=[0])
+    shutil.rmtree(folder / "../../runs/r0000")
+    found = read_comparison([folder])
+    page = (write_report(folder, found).parent / "report.md").read_text()
+    assert found.metric.name == "score" and "accuracy" not in page
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 2, "runs": 3}'])
 def test_a_comparison_that_cannot_be_read_is_a_clear_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "comparison.json").write_text(content)
@@ -189,10 +210,10 @@ def test_a_path_that_is_neither_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_names_of_strategies() -> None:
-    assert strategy({"_target_": "frostline.freeze.strategies.full"}) == "full"
-    assert strategy({"_target_": "frostline.freeze.strategies.last_k", "k": 2}) == "last_k(k=2)"
-    assert strategy({"_target_": "x.surgical", "train": ["a", "b"]}) == 'surgical(train=["a", "b"])'
-    assert text("a" * 100) != text("a" * 99 + "b") and len(text("a" * 100)) < 70
+    assert name_strategy({"_target_": "frostline.freeze.strategies.full"}) == "full"
+    assert name_strategy({"_target_": "frostline.freeze.strategies.last_k", "k": 2}) == "last_k(k=2)"
+    assert name_strategy({"_target_": "x.surgical", "train": ["a", "b"]}) == 'surgical(train=["a", "b"])'
+    assert name_level("a" * 100) != name_level("a" * 99 + "b") and len(name_level("a" * 100)) < 70
 
 
 def test_real_curves_confusions_mistakes_and_predictions(template: Path) -> None:
@@ -202,7 +223,7 @@ def test_real_curves_confusions_mistakes_and_predictions(template: Path) -> None
     assert table is not None and np.trace(table) / table.sum() == pytest.approx(run.scores["accuracy"])
     wrong = read_mistakes(run)
     assert wrong and all(one.label != one.prediction and one.picture for one in wrong)
-    read_answers, why = answers([run], {(): ""}, MULTICLASS.metric("accuracy"))
+    read_answers, why = read_all_answers([run], {(): ""}, MULTICLASS.metric("accuracy"))
     (one,) = read_answers[run.label].values()
     assert (
         isinstance(one, Classes)
@@ -225,20 +246,23 @@ def test_predictions_on_other_samples_are_not_paired(comparison: Any) -> None:
     study = read_comparison([comparison({"full": (0.9, 1.0), "scratch": (0.4, 1.0)})])
     path = study.runs[-1].folder / "predictions.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    found, why = answers(study.runs, {(): ""}, MULTICLASS.metric("f1"))
+    found, why = read_all_answers(study.runs, {(): ""}, MULTICLASS.metric("f1"))
     assert not found and "scratch, seed 2, was tested on other samples" in why
     path.write_text("sample,label\n1,2\n")
-    assert "left no predictions" in answers(study.runs, {(): ""}, MULTICLASS.metric("f1"))[1]
+    assert "left no predictions" in read_all_answers(study.runs, {(): ""}, MULTICLASS.metric("f1"))[1]
 
 
 def test_phases_begin_where_the_one_before_ends() -> None:
     plan = {"phases": [{"name": "head", "epochs": 2}, {"name": "top", "epochs": 3}, {"name": "all", "epochs": 5}]}
-    assert phase_starts(RunSummary("a", (), 0, Path(), plan=json.dumps(plan))) == [(2, "top"), (5, "all")]
-    assert phase_starts(RunSummary("a", (), 0, Path())) == []
+    assert find_phase_starts(RunSummary("a", (), 0, Path(), plan=json.dumps(plan))) == [(2, "top"), (5, "all")]
+    assert find_phase_starts(RunSummary("a", (), 0, Path())) == []
 
 
 def test_too_many_predictions_are_not_read(comparison: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = read_comparison([comparison({"full": (0.9, 1.0)})]).runs
     monkeypatch.setattr("frostline.report.read.predictions.MOST_ANSWERS", 1000)
-    assert answers(runs, {(): ""}, MULTICLASS.metric("accuracy")) == ({}, "there are more than 1,000 test predictions")
-    assert answers(runs[:2], {(): ""}, MULTICLASS.metric("accuracy"))[0]
+    assert read_all_answers(runs, {(): ""}, MULTICLASS.metric("accuracy")) == (
+        {},
+        "there are more than 1,000 test predictions",
+    )
+    assert read_all_answers(runs[:2], {(): ""}, MULTICLASS.metric("accuracy"))[0]

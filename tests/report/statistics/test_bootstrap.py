@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
+from tests.configs import make
 
 from frostline.report.read.answers import Classes
-from frostline.report.read.runs import Key
-from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderate, resample
-from frostline.report.statistics.differences import differences
+from frostline.report.read.runs import RunKey
+from frostline.report.statistics.bootstrap import Resampled, bootstrap, moderate_seeds, resample
+from frostline.report.statistics.differences import compare_all
 from frostline.tasks.multiclass import Multiclass
 
-Answers = dict[Key, Classes]
+Answers = dict[RunKey, Classes]
 METRICS = Classes.metrics
 
 
@@ -38,7 +39,7 @@ def test_scores_are_those_of_the_metrics_and_of_scikit_learn(seed: int, classes:
     repeated = np.repeat(np.arange(samples), weights)
     labels, predictions = one.labels[repeated], one.predictions[repeated]
     logits = torch.nn.functional.one_hot(torch.from_numpy(predictions), classes).float() * 9
-    expected = Multiclass().scores(logits, torch.from_numpy(labels))
+    expected = make("task/multiclass", label_smoothing=0.0).scores(logits, torch.from_numpy(labels))
     for metric in METRICS:
         (found,) = one.score(weights[None].astype(float), metric)
         assert found == pytest.approx(expected[metric], abs=1e-6), metric
@@ -141,7 +142,7 @@ def test_eight_strategies_take_seconds() -> None:
         for label, found in predictions.items()
     }
     start = time.process_time()
-    found = differences(scores, "0", Multiclass.declaration.metric("f1"), predictions)
+    found = compare_all(scores, "0", Multiclass.declaration.metric("f1"), predictions)
     assert time.process_time() - start < 8  # about 1.5 on an idle core
     for one in found:
         assert one.bootstrap and one.bootstrap.low < one.mean < one.bootstrap.high
@@ -164,7 +165,7 @@ def test_moderated_intervals_cover_and_are_far_shorter(deviations: list[float]) 
     level, hits, lengths = 1 - 0.05 / 7, 0, []
     for _ in range(400):
         plain = spreads(random, deviations, 3)
-        for before, after in zip(plain, moderate(plain), strict=True):
+        for before, after in zip(plain, moderate_seeds(plain), strict=True):
             own, shared = before.interval(level), after.interval(level)
             hits += shared.low <= 0 <= shared.high
             lengths.append((shared.high - shared.low) / (own.high - own.low))
@@ -174,25 +175,25 @@ def test_moderated_intervals_cover_and_are_far_shorter(deviations: list[float]) 
 
 def test_no_spread_is_made_smaller_and_those_that_differ_plainly_stay_apart() -> None:
     found = [Resampled(0.0, error, error, 50.0) for error in (1e-6, 1e-4, 1e-2, 1.0)]
-    after = [one.seeds_error for one in moderate(found)]
+    after = [one.seeds_error for one in moderate_seeds(found)]
     assert all(new >= old.seeds_error for new, old in zip(after, found, strict=True))
     assert after[0] < 1e-5 and after[-1] == 1.0
 
 
 def test_equal_spreads_share_all_their_degrees_of_freedom() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0) for _ in range(6)]
-    for one in moderate(found):
+    for one in moderate_seeds(found):
         assert one.freedom == 12.0
         assert one.error**2 - one.seeds_error**2 == pytest.approx(0.03**2 - 0.02**2)
 
 
 def test_two_differences_are_too_few_to_share() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0), Resampled(0.0, 0.05, 0.04, 2.0)]
-    assert moderate(found) == found
+    assert moderate_seeds(found) == found
 
 
 def test_a_difference_that_never_varies_tells_nothing_of_the_others() -> None:
     found = [Resampled(0.0, 0.03, 0.02, 2.0) for _ in range(6)]
-    with_one_more = moderate([*found, Resampled(0.0, 0.01, 0.0, 2.0)])
-    assert with_one_more[:6] == moderate(found)
+    with_one_more = moderate_seeds([*found, Resampled(0.0, 0.01, 0.0, 2.0)])
+    assert with_one_more[:6] == moderate_seeds(found)
     assert with_one_more[6] == Resampled(0.0, 0.01, 0.0, 2.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from frostline.report.statistics.ranking import cliques, critical_difference, iman_davenport, ranks
+from frostline.report.statistics.ranking import find_cliques, find_critical_difference, iman_davenport, rank_labels
 
 VARIANTS = ("C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf")
 # Table 6: the area under the ROC curve on 14 data sets. The two 0.975 of voting are ranked 2 and 3 there, so they
@@ -36,7 +36,7 @@ DEMSAR: dict[str, dict[str, float]] = {
 
 
 def test_demsars_example() -> None:
-    found = ranks(DEMSAR, lower_is_better=False)
+    found = rank_labels(DEMSAR, lower_is_better=False)
     assert found and found.why is None and found.n == 14 and found.statistic is not None
     assert list(found.average) == ["C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5"]
     assert [found.average[name] for name in VARIANTS] == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
@@ -48,7 +48,7 @@ def test_demsars_example() -> None:
 
 def test_demsars_example_at_ten_percent() -> None:
     """There C4.5 is worse than both that tune m, and of C4.5+cf nothing can be said."""
-    found = ranks(DEMSAR, lower_is_better=False, level=0.9)
+    found = rank_labels(DEMSAR, lower_is_better=False, level=0.9)
     assert found and found.critical is not None and found.critical == pytest.approx(1.12, abs=5e-3)
     assert found.cliques == [["C4.5+m+cf", "C4.5+m", "C4.5+cf"], ["C4.5+cf", "C4.5"]]
 
@@ -66,14 +66,14 @@ def test_nemenyis_critical_values() -> None:
     at_10 = (1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920)
     for level, table in ((0.95, at_5), (0.9, at_10)):
         for k, q in enumerate(table, 2):
-            found = critical_difference(k, 10, level) / math.sqrt(k * (k + 1) / 60)
+            found = find_critical_difference(k, 10, level) / math.sqrt(k * (k + 1) / 60)
             assert found == pytest.approx(q, abs=1.5e-3)
 
 
 @given(st.integers(0, 10_000), st.integers(3, 6), st.integers(5, 9))
 def test_without_ties_it_is_scipys_friedman(seed: int, k: int, n: int) -> None:
     scores = np.random.default_rng(seed).permuted(np.tile(np.arange(k), (n, 1)), axis=1)
-    found = ranks(
+    found = rank_labels(
         {
             str(row): {str(label): float(value) for label, value in enumerate(values)}
             for row, values in enumerate(scores)
@@ -92,22 +92,22 @@ def same(order: list[str], n: int) -> dict[str, dict[str, float]]:
 
 
 def test_the_direction_of_the_metric() -> None:
-    up, down = ranks(same(["a", "b"], 6), False), ranks(same(["a", "b"], 6), True)
+    up, down = rank_labels(same(["a", "b"], 6), False), rank_labels(same(["a", "b"], 6), True)
     assert up and down and up.average == {"a": 1, "b": 2} and list(down.average) == ["b", "a"]
 
 
 def test_blocks_that_all_agree_have_the_p_value_of_chance() -> None:
     """Five blocks of two come out the same one time in sixteen; F_F alone would say never."""
-    found = ranks(same(["a", "b"], 5), False)
+    found = rank_labels(same(["a", "b"], 5), False)
     assert found and found.p is not None and found.statistic == math.inf
     assert found.p == pytest.approx(1 / 16) and found.cliques == [["a", "b"]]
-    surer = ranks(same(["a", "b"], 8), False)
+    surer = rank_labels(same(["a", "b"], 8), False)
     assert surer and surer.p == pytest.approx(1 / 128) and surer.cliques == []
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_few_blocks_have_ranks_but_no_test(n: int) -> None:
-    found = ranks(same(["a", "b", "c"], n), False)
+    found = rank_labels(same(["a", "b", "c"], n), False)
     assert found and found.average == {"a": 1, "b": 2, "c": 3} and found.n == n
     assert found.statistic is None and found.p is None and found.critical is None and found.cliques == []
     assert found.why == f"{n} blocks are too few to test ranks, which takes 5."
@@ -115,21 +115,23 @@ def test_few_blocks_have_ranks_but_no_test(n: int) -> None:
 
 def test_one_block_or_one_label_has_no_ranks() -> None:
     assert (
-        ranks({}, False) is None and ranks(same(["a", "b"], 1), False) is None and ranks(same(["a"], 9), False) is None
+        rank_labels({}, False) is None
+        and rank_labels(same(["a", "b"], 1), False) is None
+        and rank_labels(same(["a"], 9), False) is None
     )
 
 
 def test_labels_that_lack_a_block_are_left_out() -> None:
     table = same(["a", "b", "c"], 6)
     del table["3"]["b"]
-    found = ranks(table, False)
+    found = rank_labels(table, False)
     assert found and found.average == {"a": 1, "c": 2}
 
 
 @given(st.lists(st.floats(1, 8), min_size=2, max_size=8), st.floats(0.1, 4))
 def test_cliques_are_all_largest_groups(places: list[float], critical: float) -> None:
     average = {str(number): place for number, place in enumerate(sorted(places))}
-    found = cliques(average, critical)
+    found = find_cliques(average, critical)
     names = list(average)
     for group in found:
         assert len(group) > 1 and average[group[-1]] - average[group[0]] <= critical
@@ -146,7 +148,7 @@ def test_false_alarms_are_as_rare_as_they_should_be() -> None:
     alarms = 0
     for _ in range(300):
         table = {str(block): dict(zip("abcd", random.random(4).tolist(), strict=True)) for block in range(5)}
-        found = ranks(table, False)
+        found = rank_labels(table, False)
         assert found and found.p is not None
         alarms += found.p < 0.05
     assert alarms / 300 < 0.1

@@ -7,40 +7,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.report.read.runs import Key
-from frostline.report.statistics.differences import Difference, differences, leader
-from frostline.report.statistics.estimates import Interval, by_block
-from frostline.report.statistics.ranking import ranks
-from frostline.report.statistics.verdict import Verdict, verdict
+from frostline.report.read.runs import RunKey
+from frostline.report.statistics.differences import Difference, compare_all, find_leader
+from frostline.report.statistics.estimates import Interval, group_by_block
+from frostline.report.statistics.ranking import rank_labels
+from frostline.report.statistics.verdict import Verdict, reach_verdict
 from frostline.tasks.declarations import LOSS, MULTICLASS, Metric
 
 ACCURACY = MULTICLASS.metric("accuracy")
 COSTS = {"probe": 5.0, "last": 20.0, "full": 100.0, "scratch": 90.0}
 
 
-def seeds(*values: float, block: str = "") -> dict[Key, float]:
+def seeds(*values: float, block: str = "") -> dict[RunKey, float]:
     return {(block, seed): value for seed, value in enumerate(values)}
 
 
-def noisy(mean: float, count: int, place: int, block: str = "") -> dict[Key, float]:
+def noisy(mean: float, count: int, place: int, block: str = "") -> dict[RunKey, float]:
     """Scores with exactly this mean and a deviation of about 0.01, other ones for each place."""
     noise = np.random.default_rng(place).normal(0, 0.01, count)
     return seeds(*(mean + noise - noise.mean()).tolist(), block=block)
 
 
 def judge(
-    scores: Mapping[str, Mapping[Key, float]],
+    scores: Mapping[str, Mapping[RunKey, float]],
     metric: Metric = ACCURACY,
     failures: Mapping[str, int] | None = None,
     costs: Mapping[str, float] = COSTS,
 ) -> Verdict:
-    best = leader(scores, metric)
+    best = find_leader(scores, metric)
     blocks: dict[str, dict[str, float]] = {}
     for label, found in scores.items():
-        for block, values in by_block(found).items():
+        for block, values in group_by_block(found).items():
             blocks.setdefault(block, {})[label] = round(float(np.mean(values)), 6)
-    found = differences(scores, best, metric, None) if best else []
-    return verdict(scores, found, ranks(blocks, metric.lower_is_better), costs, "training time", metric, failures or {})
+    found = compare_all(scores, best, metric, None) if best else []
+    return reach_verdict(
+        scores, found, rank_labels(blocks, metric.lower_is_better), costs, "training time", metric, failures or {}
+    )
 
 
 def drawn(label: str, reference: str, n: int, mean: float, apart: bool) -> Difference:
@@ -82,7 +84,7 @@ def test_the_best_may_be_the_cheapest() -> None:
 def test_three_seeds_have_no_p_value() -> None:
     scores = {"full": noisy(0.90, 3, 1), "last": noisy(0.89, 3, 2), "scratch": noisy(0.3, 3, 3)}
     found = [drawn("last", "full", 3, -0.01, False), drawn("scratch", "full", 3, -0.6, True)]
-    said = verdict(scores, found, None, COSTS, "training time", ACCURACY, {})
+    said = reach_verdict(scores, found, None, COSTS, "training time", ACCURACY, {})
     assert (said.best, said.ties, said.cheapest) == ("full", ("last",), "last")
     assert "3 seeds). last cannot be told apart from it." in said.sentence
     assert said.sentence.endswith(
@@ -108,7 +110,7 @@ def test_three_seeds_without_predictions_judge_nothing() -> None:
 def test_one_and_two_seeds_are_a_hint(count: int, shown: str, said: str) -> None:
     scores = {"full": seeds(*[0.9] * count), "last": seeds(*[0.85] * count), "scratch": seeds(*[0.2] * count)}
     found = [drawn("last", "full", count, -0.05, False), drawn("scratch", "full", count, -0.7, True)]
-    sentence = verdict(scores, found, None, COSTS, "training time", ACCURACY, {}).sentence
+    sentence = reach_verdict(scores, found, None, COSTS, "training time", ACCURACY, {}).sentence
     assert sentence.startswith(f"full has the best {shown}. last cannot be told apart from it.")
     assert f"This is a hint and no finding: {said}" in sentence and "interval" not in sentence
 
@@ -154,9 +156,9 @@ def test_without_costs_nothing_is_the_cheapest() -> None:
     assert "at less than 1% of full's" in tiny.sentence
 
 
-def over(blocks: Mapping[str, Mapping[str, float]], count: int = 3) -> dict[str, dict[Key, float]]:
+def over(blocks: Mapping[str, Mapping[str, float]], count: int = 3) -> dict[str, dict[RunKey, float]]:
     """Scores by label from means by block and label."""
-    found: dict[str, dict[Key, float]] = {}
+    found: dict[str, dict[RunKey, float]] = {}
     for block, means in blocks.items():
         for place, (label, mean) in enumerate(means.items()):
             found.setdefault(label, {}).update(noisy(mean, count, place, block))
@@ -216,7 +218,7 @@ tables = st.dictionaries(labels, st.dictionaries(keys, st.floats(0, 1), max_size
 
 
 @given(tables, st.sampled_from(MULTICLASS.metrics))
-def test_any_scores_get_a_verdict(scores: dict[str, dict[Key, float]], metric: Metric) -> None:
+def test_any_scores_get_a_verdict(scores: dict[str, dict[RunKey, float]], metric: Metric) -> None:
     found = judge(scores, metric, failures={"full": 1})
     assert found.sentence.endswith("full 1.") and "None," not in found.sentence and "nan" not in found.sentence
     assert (found.best is None) == (not any(scores.values()))

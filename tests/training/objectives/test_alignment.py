@@ -5,17 +5,17 @@ from typing import cast
 
 import pytest
 import torch
+from tests import configs
 from tests.tuners import make_tuner
 from torch import Tensor, nn
 
 from frostline.backbones.adapters.base import Adapter
 from frostline.backbones.adapters.frames import Rows
-from frostline.backbones.chains.speech import voice_encoder
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
 from frostline.heads import Linear
-from frostline.training.objectives.alignment import MOST, WIDTHS, discrepancy, distance_to, draw_rows
+from frostline.training.objectives.alignment import MOST, WIDTHS, draw_rows, measure_discrepancy, measure_distance
 
 
 def sample(count: int, mean: float = 0.0, seed: int = 0) -> Tensor:
@@ -23,7 +23,7 @@ def sample(count: int, mean: float = 0.0, seed: int = 0) -> Tensor:
 
 
 def distance(one: Tensor, other: Tensor) -> Tensor:
-    return discrepancy(one, torch.ones(len(one), dtype=torch.bool), other)
+    return measure_discrepancy(one, torch.ones(len(one), dtype=torch.bool), other)
 
 
 def by_hand(one: Tensor, other: Tensor) -> float:
@@ -66,7 +66,7 @@ def test_padding_counts_for_nothing() -> None:
     one, other = sample(6), sample(9, mean=0.7, seed=1)
     real = torch.tensor([1, 0, 1, 1, 0, 1, 0, 1, 1], dtype=torch.bool)
     longer = torch.full((9, 3), 50.0).masked_scatter(real[:, None], one)
-    assert float(discrepancy(longer, real, other)) == pytest.approx(by_hand(one, other), abs=1e-6)
+    assert float(measure_discrepancy(longer, real, other)) == pytest.approx(by_hand(one, other), abs=1e-6)
     rows, few = torch.arange(3.0 * MOST)[:, None], torch.arange(3 * MOST) % 7 == 0
     taken, kept = draw_rows(rows, few)
     assert set(rows[few].flatten().tolist()) == set(taken[kept].flatten().tolist()), "all 220 that there are"
@@ -93,26 +93,26 @@ def test_an_adapter_that_follows_the_gradient_comes_to_what_the_network_knows() 
     adapter = Shift()
     known = adapter.own_features()
     optimizer = torch.optim.Adam(adapter.parameters(), 0.05)
-    first = float(distance_to(known, adapter, sample(300, seed=1)).detach())
+    first = float(measure_distance(known, adapter, sample(300, seed=1)).detach())
     for step in range(150):
         optimizer.zero_grad()
-        distance_to(known, adapter, sample(300, seed=step)).backward()
+        measure_distance(known, adapter, sample(300, seed=step)).backward()
         optimizer.step()
-    assert float(distance_to(known, adapter, sample(300, seed=1)).detach()) < first / 50
+    assert float(measure_distance(known, adapter, sample(300, seed=1)).detach()) < first / 50
     torch.testing.assert_close(adapter.shift.detach(), torch.full((3,), 2.0), atol=0.2, rtol=0)
 
 
 def test_it_is_as_exact_under_mixed_precision() -> None:
     adapter, inputs = Shift(), sample(300, mean=1.9, seed=1)
-    exact = float(distance_to(adapter.own_features(), adapter, inputs).detach())
+    exact = float(measure_distance(adapter.own_features(), adapter, inputs).detach())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = distance_to(adapter.own_features(), adapter, inputs)
+        found = measure_distance(adapter.own_features(), adapter, inputs)
     assert float(found.detach()) == pytest.approx(exact, abs=1e-6)
 
 
 def test_a_network_of_which_nothing_is_known_is_refused() -> None:
-    backbone = voice_encoder("none", seconds=0.3)
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
     backbone.attach(Rows(backbone=backbone, size=16, source=None))
-    module = make_tuner(backbone, Linear(backbone.num_features, 3))
+    module = make_tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0))
     with pytest.raises(UserError, match="^freeze=orca aligns .* no table of embeddings"):
         module.enter(Phase("align", 1, {"adapter": Train()}, "align"), 0, backbone)

@@ -16,7 +16,7 @@ def test_children_make_groups_and_what_the_head_names_belongs_to_none() -> None:
     net = nn.ModuleDict({"net": torchvision.models.resnet18(num_classes=3)})
     groups = Groups(net, "net.fc")
     assert groups.names == ("stem", "stage1", "stage2", "stage3", "stage4")
-    members = groups.members()
+    members = groups.list_members()
     assert members[HEAD] == ["net.fc.weight", "net.fc.bias"]
     assert members["stem"] == ["net.conv1.weight", "net.bn1.weight", "net.bn1.bias"]
     assert sorted(name for own in members.values() for name in own) == sorted(
@@ -28,15 +28,17 @@ def test_named_groups_take_paths_and_globs_the_first_that_matches_having_each() 
     groups = Groups(
         make_net(), ["classifier"], {"norms": "blocks.*.1.*", "first": "blocks.0", "rest": ["blocks.1", "blocks.2"]}
     )
-    members = groups.members()
+    members = groups.list_members()
     assert groups.names == ("norms", "first", "rest")
     assert members["norms"] == [f"blocks.{n}.1.{kind}" for n in range(3) for kind in ("weight", "bias")]
     assert members["first"] == ["blocks.0.0.weight", "blocks.0.0.bias"]
+    of_modules = Groups(make_net(), "classifier", {"norms": "blocks.?.1", "rest": "blocks"})
+    assert of_modules.list_members()["norms"] == members["norms"]
 
 
 def test_kinds_of_parameters_and_rates() -> None:
     groups = Groups(make_net(), "classifier")
-    rates = groups.rates(
+    rates = groups.find_rate_scales(
         Phase("norm", 1, {"block1": Train(0.5, "norm"), "block2": Train(0.25, "bias"), HEAD: Train(2.0)})
     )
     assert rates == {
@@ -54,8 +56,8 @@ def test_a_module_without_parameters_belongs_where_its_path_says_or_with_what_is
     for name, part in {"body": nn.Linear(2, 2), "act": nn.ReLU(), "drop": nn.Dropout(), "top": nn.Linear(2, 2)}.items():
         net.add_module(name, part)
     probe = Phase("head", 1, {HEAD: Train()})
-    assert set(Groups(net, "top").frozen_modules(net, probe)) == {"body", "act", "drop"}
-    assert set(Groups(net, ["drop", "top"], {"low": "body"}).frozen_modules(net, probe)) == {"body", "act"}
+    assert set(Groups(net, "top").list_frozen_modules(net, probe)) == {"body", "act", "drop"}
+    assert set(Groups(net, ["drop", "top"], {"low": "body"}).list_frozen_modules(net, probe)) == {"body", "act"}
 
 
 def test_a_tied_weight_belongs_to_one_group() -> None:
@@ -64,8 +66,8 @@ def test_a_tied_weight_belongs_to_one_group() -> None:
     with pytest.raises(UserError, match=r"embed.weight and head.weight are one parameter, but belong to \w+ and head"):
         Groups(net, "head")
     groups = Groups(net, ["head", "embed"], {"mix": "mix"})
-    assert groups.members() == {"mix": ["mix.weight", "mix.bias"], HEAD: ["embed.weight"]}
-    assert set(groups.frozen_modules(net, Phase("head", 1, {HEAD: Train()}))) == {"mix"}
+    assert groups.list_members() == {"mix": ["mix.weight", "mix.bias"], HEAD: ["embed.weight"]}
+    assert set(groups.list_frozen_modules(net, Phase("head", 1, {HEAD: Train()}))) == {"mix"}
 
 
 @pytest.mark.parametrize(
@@ -95,4 +97,4 @@ def test_a_mistake_is_named(head: Any, groups: Any, message: str) -> None:
 def test_a_kind_that_is_not_there_is_a_mistake() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     with pytest.raises(UserError, match="trains the normalisation parameters of stem, but there are none"):
-        Groups(net, "1").rates(Phase("norm", 1, {"stem": Train(1.0, "norm")}))
+        Groups(net, "1").find_rate_scales(Phase("norm", 1, {"stem": Train(1.0, "norm")}))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs, Preprocess, real_of, values_of
+from frostline.data.inputs import Inputs, Preprocess, take_real, take_values
 from frostline.data.speech.mel import Mel
 from frostline.errors import UserError
 
@@ -43,14 +43,14 @@ class Adapter(nn.Module):
         """Measure mean and standard deviation on evenly spaced training samples, without augmentation."""
         train = data.splits["train"]
         places = torch.linspace(0, len(train) - 1, min(FITTED, len(train))).round().long()
-        values = self.measured(train.peek(places))
+        values = self.select_values(train.peek(places))
         deviation, mean = torch.std_mean(values, dim=0, correction=0)
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 1e-6 * deviation.max(), deviation, 1.0))
 
-    def measured(self, inputs: Inputs) -> Tensor:
-        """Return what the statistics are over, [N, ...], one row for each value that is real."""
-        return real_of(inputs).float().flatten()[:, None]
+    def select_values(self, inputs: Inputs) -> Tensor:
+        """Return the values [N, ...] that mean and deviation are taken over: all but padding."""
+        return take_real(inputs).float().flatten()[:, None]
 
     def own_features(self) -> Tensor:
         """Return what the network knew as inputs where it was pretrained, as vectors [N, D].
@@ -67,7 +67,7 @@ class Adapter(nn.Module):
 
         To leave it out here would be to wait for the device: only there is it known how much is left.
         """
-        return values_of(outputs).flatten(0, 1).float()
+        return take_values(outputs).flatten(0, 1).float()
 
 
 def speech_inputs(seconds: float, bands: int) -> Mel:

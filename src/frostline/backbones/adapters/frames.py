@@ -13,7 +13,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs, Pixels, Ragged, real_of
+from frostline.data.inputs import Inputs, Pixels, Ragged, take_real
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.recordings import read_some
 from frostline.data.text import characters
@@ -136,7 +136,7 @@ class Patches(FrameAdapter):
         scale_outputs(self.linear, self.scale)
         self.positions = nn.Parameter(torch.zeros(count, self.width)) if positions else None
 
-    def measured(self, inputs: Inputs) -> Tensor:
+    def select_values(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         return inputs.float().transpose(1, 3).flatten(0, 2)
 
@@ -162,7 +162,7 @@ class Rows(FrameAdapter):
             self.linear.weight.copy_(resize.T * self.scale)
         nn.init.zeros_(self.linear.bias)
 
-    def measured(self, inputs: Inputs) -> Tensor:
+    def select_values(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         return inputs.float().mean(dim=1).flatten()[:, None]
 
@@ -195,8 +195,8 @@ class Frames(FrameAdapter):
         self.convolution = nn.Conv1d(bands, self.width, stride, stride)
         scale_outputs(self.convolution, self.scale)
 
-    def measured(self, inputs: Inputs) -> Tensor:
-        return real_of(inputs).float()
+    def select_values(self, inputs: Inputs) -> Tensor:
+        return take_real(inputs).float()
 
     def forward(self, frames: Ragged) -> Ragged:
         """Return frames [B, ceil(T / stride), width] of log-mel frames [B, T, bands]; the last may be partly empty."""
@@ -222,7 +222,7 @@ class Characters(FrameAdapter):
         most = tokens or 256
         super().__init__(backbone, {"stride": stride, "embedding": embedding, "size": most}, source=source)
         self.check_length(-(-most // stride), "adapter.stride", LARGER)
-        self.preprocess = characters.Characters(most)
+        self.preprocess = characters.TextBytes(most)
         self.stride = stride
         self.embedding = nn.Embedding(characters.BYTES, embedding)
         self.convolution = nn.Conv1d(embedding, self.width, 3 * stride, stride, padding=stride)

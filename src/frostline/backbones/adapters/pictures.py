@@ -90,7 +90,7 @@ class Rendering(PictureAdapter):
             raise UserError(f"adapter.font: {font} pixels are no size for letters; choose from 4 to {self.side}.")
         self.preprocess = Rendered(self.side, font)
 
-    def measured(self, inputs: Inputs) -> Tensor:
+    def select_values(self, inputs: Inputs) -> Tensor:
         assert isinstance(inputs, Tensor)
         return inputs[:, 0].float().flatten()[:, None]
 

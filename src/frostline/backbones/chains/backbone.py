@@ -9,32 +9,32 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain
 from frostline.backbones.flops import count_flops
-from frostline.data.inputs import Inputs, Preprocess, Ragged, item_shape, values_of
-from frostline.errors import UserError, choices
+from frostline.data.inputs import Inputs, Preprocess, Ragged, find_item_shape, take_values
+from frostline.errors import UserError, make_choice_error
 
 
-def first(hidden: Ragged) -> Tensor:
+def take_first(hidden: Ragged) -> Tensor:
     """Return the first position [B, D]: BERT's [CLS]."""
     return hidden.values[:, 0]
 
 
-def last(hidden: Ragged) -> Tensor:
+def take_last(hidden: Ragged) -> Tensor:
     """Return the last real position [B, D]: all that a decoder, or an LSTM, has seen."""
     rows = torch.arange(hidden.values.shape[0], device=hidden.values.device)  # len would be one number to a tracer
     return hidden.values[rows, hidden.lengths - 1]
 
 
-def unpooled(hidden: Ragged) -> Ragged:
+def keep_all(hidden: Ragged) -> Ragged:
     """Return all positions, for a head that works on each."""
     return hidden
 
 
 POOLING: dict[str, Callable[[Ragged], Inputs]] = {
     "mean": Ragged.mean,
-    "first": first,
-    "last": last,
+    "first": take_first,
+    "last": take_last,
     "max": Ragged.max,
-    "none": unpooled,
+    "none": keep_all,
 }
 
 
@@ -56,7 +56,7 @@ class SequenceBackbone(Backbone):
         notes: Sequence[str] = (),
     ) -> None:
         if pooling not in POOLING:
-            raise choices("backbone.pooling", pooling, POOLING)
+            raise make_choice_error("backbone.pooling", pooling, POOLING)
         self.pooling = pooling
         architecture = f"{architecture or name} pooling={pooling}"
         super().__init__(network, name, network.groups(), preprocess, architecture=architecture, notes=notes)
@@ -69,10 +69,10 @@ class SequenceBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> Inputs:
         """Return the features of a batch."""
-        return Stretch(self, None, [FEATURES])(inputs)[0]
+        return ChainPart(self, None, [FEATURES])(inputs)[0]
 
-    def part(self, start: str | None, ends: Sequence[str]) -> "Stretch":
-        return Stretch(self, start, ends)
+    def make_part(self, start: str | None, ends: Sequence[str]) -> "ChainPart":
+        return ChainPart(self, start, ends)
 
     def attach(self, adapter: nn.Module) -> None:
         """Let frames come from an adapter. Raises UserError where the network has no way in for them."""
@@ -86,7 +86,7 @@ class SequenceBackbone(Backbone):
     def count_features(self) -> int:
         with evaluating(self), torch.inference_mode():
             features = self(self.example(1, self.preprocess.size))
-        return values_of(features).shape[-1]
+        return take_values(features).shape[-1]
 
     def measure(self, size: int) -> list[Cut]:
         """Return the cuts, with what one sample of ``size`` costs up to each."""
@@ -104,8 +104,8 @@ class SequenceBackbone(Backbone):
     def _cut(self, name: str, value: Inputs, flops: int) -> Cut:
         names = [name for name, _ in self.named_parameters()]
         buffers = [name for name, _ in self.named_buffers()]
-        size, used = 4 * values_of(value).numel(), self._up_to(name, buffers)
-        return Cut(name, self._up_to(name, names), item_shape(value), size, flops, used)
+        size, used = 4 * take_values(value).numel(), self._up_to(name, buffers)
+        return Cut(name, self._up_to(name, names), find_item_shape(value), size, flops, used)
 
     def _up_to(self, cut: str, names: Sequence[str]) -> frozenset[str]:
         """Return those of ``names`` that are used up to a cut."""
@@ -115,7 +115,7 @@ class SequenceBackbone(Backbone):
         if cut == ADAPTER:
             return frozenset(own)
         prefix = "network."
-        owned = self.chain.sorted_by_owner(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        owned = self.chain.sort_by_owner(name.removeprefix(prefix) for name in names if name.startswith(prefix))
         order = [EMBEDDINGS, *self.chain.cuts[1:], NORM]
         below = order[: order.index(cut) + 1]
         return frozenset(own | {f"{prefix}{name}" for group in below for name in owned.get(group, [])})
@@ -126,7 +126,7 @@ class SequenceBackbone(Backbone):
         """Go from ``start`` on, telling ``visit`` of the value at each of ``ends``, until the last of them."""
         left = set(ends)
 
-        def passed(name: str, hidden: Inputs) -> bool:
+        def visit_cut(name: str, hidden: Inputs) -> bool:
             if name == END and FEATURES in left:
                 name, hidden = FEATURES, POOLING[self.pooling](hidden)  # type: ignore[arg-type]
             if name in left:
@@ -136,13 +136,13 @@ class SequenceBackbone(Backbone):
 
         if start is None and self.adapter is not None:
             value, start = self.adapter(value), ADAPTER
-            if passed(ADAPTER, value):
+            if visit_cut(ADAPTER, value):
                 return
         assert isinstance(value, Ragged), f"{self.name} takes sequences"
-        self.chain.run(value, start, passed)
+        self.chain.run(value, start, visit_cut)
 
 
-class Stretch(nn.Module):
+class ChainPart(nn.Module):
     """The part of a sequence backbone from one cut to others."""
 
     def __init__(self, backbone: SequenceBackbone, start: str | None, ends: Sequence[str]) -> None:

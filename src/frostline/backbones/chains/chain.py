@@ -13,7 +13,7 @@ Visit = Callable[[str, Ragged], bool]
 """Told of the value at each cut that is passed; true: go no further."""
 
 
-def block_name(place: int) -> str:
+def name_block(place: int) -> str:
     """Return the name of the cut, and the group, of the block at ``place``, counted from 0."""
     return f"block{place + 1}"
 
@@ -47,18 +47,18 @@ class Chain(nn.Module):
         """Return the frames [B, T, width] made of the data set's inputs. An adapter's frames replace these."""
 
     def without_tokens(self) -> None:
-        """Let go of what only a data set's own inputs need: frames come from an adapter now."""
+        """Remove what only a data set's own inputs need, as frames come from an adapter."""
 
     @property
     def cuts(self) -> list[str]:
         """Return the cuts before the end, in depth order."""
-        return [EMBEDDINGS, *(block_name(place) for place in range(self.depth))]
+        return [EMBEDDINGS, *(name_block(place) for place in range(self.depth))]
 
     def groups(self) -> dict[str, list[str]]:
         """Return the parameters' names by group, in depth order; groups without parameters are left out."""
-        return self.sorted_by_owner(name for name, _ in self.named_parameters())
+        return self.sort_by_owner(name for name, _ in self.named_parameters())
 
-    def sorted_by_owner(self, names: Iterator[str]) -> dict[str, list[str]]:
+    def sort_by_owner(self, names: Iterator[str]) -> dict[str, list[str]]:
         """Return names of parameters or buffers by the group that owns them, in depth order."""
         prefixes = [(group, f"{prefix}.") for group, prefix in self.owners()]
         found: dict[str, list[str]] = {EMBEDDINGS: []}
@@ -70,7 +70,7 @@ class Chain(nn.Module):
 
 
 class Blocks(Chain):
-    """A network of our own making. ``blocks`` are modules from ``Ragged`` to ``Ragged``."""
+    """A chain of modules from ``Ragged`` to ``Ragged``, its ``blocks``."""
 
     blocks: nn.ModuleList
     tail: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Blocks(Chain):
         return frames
 
     def finish(self, hidden: Ragged) -> Ragged:
-        """Return the output [B, T, D] of the last block's output."""
+        """Return the network's output [B, T, D], made of the last block's."""
         return hidden
 
     @property
@@ -92,7 +92,7 @@ class Blocks(Chain):
         return len(self.blocks)
 
     def owners(self) -> Iterator[tuple[str, str]]:
-        yield from ((block_name(place), f"blocks.{place}") for place in range(self.depth))
+        yield from ((name_block(place), f"blocks.{place}") for place in range(self.depth))
         yield from ((NORM, name) for name in self.tail)
 
     def run(self, value: Ragged, start: str | None, visit: Visit) -> None:
@@ -103,6 +103,6 @@ class Blocks(Chain):
                 return
         for place in range(first, self.depth):
             value = cast(Ragged, self.blocks[place](value))
-            if visit(block_name(place), value):
+            if visit(name_block(place), value):
                 return
         visit(END, self.finish(value))

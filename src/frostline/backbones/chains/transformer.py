@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import evaluating
-from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain, Visit, block_name
+from frostline.backbones.chains.chain import EMBEDDINGS, END, NORM, Chain, Visit, name_block
 from frostline.data.inputs import Ragged
 
 Feed = Callable[[Ragged], dict[str, Any]]
@@ -67,7 +67,7 @@ class Transformer(Chain):
         return len(self.blocks)
 
     def owners(self) -> Iterator[tuple[str, str]]:
-        yield from ((block_name(place), f"model.{self.path}.{place}") for place in range(self.depth))
+        yield from ((name_block(place), f"model.{self.path}.{place}") for place in range(self.depth))
         yield from ((NORM, f"model.{name}") for name in self.after)
 
     def _learn(self, example: Ragged) -> None:
@@ -98,20 +98,20 @@ class Transformer(Chain):
         first = self.cuts.index(start) if start in self.cuts else None
         lengths = self.lengths(value.lengths) if start is None else value.lengths
 
-        def passed(name: str, hidden: Tensor) -> None:
+        def visit_cut(name: str, hidden: Tensor) -> None:
             if visit(name, Ragged(hidden, lengths)):
                 raise _Enough
 
         given = self.feed(value) if start is None else self.enter(value)
         try:
-            with self._gated(first, value, passed):
+            with self._gated(first, value, visit_cut):
                 output = self.model(**given)
         except _Enough:
             return
         visit(END, Ragged(output.last_hidden_state, lengths))
 
     @contextmanager
-    def _gated(self, first: int | None, value: Ragged, passed: Callable[[str, Tensor], None]) -> Iterator[None]:
+    def _gated(self, first: int | None, value: Ragged, visit_cut: Callable[[str, Tensor], None]) -> Iterator[None]:
         """Let blocks hand on what they are given, or what is stored, until the part begins."""
         skipped = {name: self.model.get_submodule(name) for name in self.bypass} if first is not None else {}
         blocks = self.blocks
@@ -119,7 +119,7 @@ class Transformer(Chain):
             for name, module in skipped.items():
                 module.forward = lambda *_, name=name, **__: self.bypass[name](value)
             for place, block in enumerate(blocks):
-                block.forward = partial(self._gate, place, block.forward, first, value, passed)
+                block.forward = partial(self._gate, place, block.forward, first, value, visit_cut)
             yield
         finally:
             for module in (*blocks, *skipped.values()):
@@ -131,7 +131,7 @@ class Transformer(Chain):
         forward: Callable[..., Any],
         first: int | None,
         value: Ragged,
-        passed: Callable[[str, Tensor], None],
+        visit_cut: Callable[[str, Tensor], None],
         *arguments: Any,
         **named: Any,
     ) -> Any:
@@ -142,11 +142,11 @@ class Transformer(Chain):
         if place == 0:
             hidden = hidden if first is None else value.values
             if first is None:
-                passed(EMBEDDINGS, hidden)
+                visit_cut(EMBEDDINGS, hidden)
         output = (
             forward(hidden, *arguments[1:], **named) if arguments else forward(**(named | {"hidden_states": hidden}))
         )
-        passed(block_name(place), output[0] if isinstance(output, tuple) else output)
+        visit_cut(name_block(place), output[0] if isinstance(output, tuple) else output)
         return output
 
     def front(self, inputs: Ragged) -> Ragged:

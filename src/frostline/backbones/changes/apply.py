@@ -8,7 +8,7 @@ from typing import Any
 
 from frostline.backbones import changes
 from frostline.backbones.base import Backbone
-from frostline.errors import choices
+from frostline.errors import make_choice_error
 from frostline.freeze.plan import Change
 
 
@@ -34,5 +34,5 @@ def find_change(kind: str) -> Callable[[Backbone, Mapping[str, Any], Site], Back
     """Return the ``apply`` of a kind of change: of the module of that name here. Raises UserError for another name."""
     known = sorted({found.name for found in pkgutil.iter_modules(changes.__path__)} - {"apply"})
     if kind not in known:
-        raise choices("freeze: the change", kind, known)
+        raise make_choice_error("freeze: the change", kind, known)
     return importlib.import_module(f"{changes.__name__}.{kind}").apply

@@ -10,7 +10,7 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site
 from frostline.config.allow import instantiate, locate
 from frostline.data.inputs import UNITS, name_adapters
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.errors import UserError
 
 
@@ -19,34 +19,34 @@ def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbon
 
     Raises UserError for one that takes other data than there are, before any of them are read.
     """
-    node = {key: value for key, value in options.items() if key != "size"}  # see `picture_size`
-    own = sample_size(node, "adapter", site.data)
+    node = {key: value for key, value in options.items() if key != "size"}  # see `find_picture_size`
+    own = find_sample_size(node, "adapter", site.data)
     check_modality(node, own, site.data, backbone.preprocess.modality)
     with torch.random.fork_rng(devices=[]):  # its weights depend on the seed alone, and no others on them
-        torch.default_generator.manual_seed(stable_seed(site.seed, "adapter"))
+        torch.default_generator.manual_seed(make_seed(site.seed, "adapter"))
         backbone.attach(instantiate(node, "adapter", backbone=backbone, **own))
     return backbone
 
 
-def picture_size(node: Mapping[str, Any]) -> dict[str, Any]:
+def find_picture_size(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return how large an adapter's pictures are, for a network of images behind it."""
     return {"size": node.get("size")}
 
 
-def sample_size(node: Mapping[str, Any], where: str, samples: Mapping[str, Any]) -> dict[str, Any]:
+def find_sample_size(node: Mapping[str, Any], where: str, samples: Mapping[str, Any]) -> dict[str, Any]:
     """Return how large the samples are, in the unit that a backbone or adapter is built for; None in another one."""
     parameters = signature(locate(node["_target_"], where)).parameters
     return {unit: samples.get(unit) for unit in UNITS if unit in parameters}
 
 
-def stated_sizes(node: Mapping[str, Any]) -> dict[str, Any]:
+def read_sizes(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a node says of how large a sample is: pixels a side, tokens at most, or seconds."""
     return {unit: node[unit] for unit in UNITS if unit in node}
 
 
-def stated_modality(node: Mapping[str, Any]) -> str | None:
+def read_modality(node: Mapping[str, Any]) -> str | None:
     """Return the modality that a node's size key implies: image for size, text for tokens, speech for seconds."""
-    return next((UNITS[unit] for unit in stated_sizes(node)), None)
+    return next((UNITS[unit] for unit in read_sizes(node)), None)
 
 
 def check_modality(node: Mapping[str, Any], own: Mapping[str, Any], data: Mapping[str, Any], network: str) -> None:
@@ -54,7 +54,7 @@ def check_modality(node: Mapping[str, Any], own: Mapping[str, Any], data: Mappin
 
     Raises UserError that names the adapters from these data to a ``network`` of that modality.
     """
-    takes, there = stated_modality(own), stated_modality(data)
+    takes, there = read_modality(own), read_modality(data)
     if takes and there and takes != there:
         name, fitting = node["_target_"].rpartition(".")[2].lower(), name_adapters(there, network)
         raise UserError(f"adapter={name}: it takes {takes} data, and these are {there} data; choose {fitting}.")

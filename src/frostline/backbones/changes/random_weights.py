@@ -5,7 +5,7 @@ from typing import Any
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.changes.apply import Site
-from frostline.config.signature import unknown_key
+from frostline.config.signature import make_key_error
 
 
 def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbone:
@@ -14,5 +14,5 @@ def apply(backbone: Backbone, options: Mapping[str, Any], site: Site) -> Backbon
     Raises UserError for options: there are none.
     """
     if options:
-        raise unknown_key(f"freeze.changes: random_weights.{next(iter(options))}", ())
+        raise make_key_error(f"freeze.changes: random_weights.{next(iter(options))}", ())
     return site.make(False)

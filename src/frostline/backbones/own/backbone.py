@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, Cut, evaluating
-from frostline.backbones.groups import generic_groups
-from frostline.backbones.own.network import Groups, OwnNetwork, match_groups
+from frostline.backbones.groups import find_generic_groups
+from frostline.backbones.own.network import GroupPatterns, OwnNetwork, match_groups
 from frostline.backbones.traced.building import resolve_batch_norm
 from frostline.backbones.traced.measure import measure_cuts
-from frostline.backbones.traced.trace import part, trace
+from frostline.backbones.traced.trace import make_part, trace
 from frostline.data.own.given import AsGiven
 from frostline.errors import UserError
 
@@ -41,8 +41,8 @@ class OwnBackbone(Backbone):
     def attach(self, adapter: nn.Module) -> None:
         raise UserError(f"adapter: {self.name} is a network of your own, which takes its data as they are; use none.")
 
-    def part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
-        return part(self, trace(self), start, ends)
+    def make_part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
+        return make_part(self, trace(self), start, ends)
 
     def measure(self, size: int) -> list[Cut]:
         return measure_cuts(self, size)
@@ -88,14 +88,14 @@ class OwnBackbone(Backbone):
 def as_backbone(
     found: Backbone | OwnNetwork | nn.Module | None = None,
     *,
-    shape: Sequence[int] | None = None,
-    dtype: str | None = None,
-    groups: Groups | None = None,
-    classifier: str | None = None,
-    name: str | None = None,
-    content: str | None = None,
-    batch_norm: str = "auto",
-    compile: bool = False,
+    shape: Sequence[int] | None,
+    dtype: str | None,
+    groups: GroupPatterns | None,
+    classifier: str | None,
+    name: str | None,
+    content: str | None,
+    batch_norm: str,
+    compile: bool,
     pretrained: bool = True,
 ) -> Backbone:
     """Return a backbone around a copy of any module; a Backbone is returned as it is.
@@ -120,7 +120,7 @@ def as_backbone(
     return OwnBackbone(
         network,
         own.label,
-        generic_groups(network) if groups is None else match_groups(network, groups),
+        find_generic_groups(network) if groups is None else match_groups(network, groups),
         AsGiven(tuple(shape), dtype),
         architecture=f"own {own.label} {content or own.identity} without {classifier}",
         live_statistics=resolve_batch_norm(batch_norm, random=not pretrained),

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, Cut, evaluating
 from frostline.backbones.traced.measure import measure_cuts
-from frostline.backbones.traced.trace import part, trace
+from frostline.backbones.traced.trace import make_part, trace
 from frostline.data.inputs import Inputs, Pixels
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 
 
 class ImageBackbone(Backbone):
@@ -59,8 +59,8 @@ class ImageBackbone(Backbone):
             pictures = pictures * self.scale + self.shift
         return self.network(pictures)
 
-    def part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
-        return part(self, trace(self), start, ends)
+    def make_part(self, start: str | None, ends: Sequence[str]) -> nn.Module:
+        return make_part(self, trace(self), start, ends)
 
     def measure(self, size: int) -> list[Cut]:
         return measure_cuts(self, size)
@@ -79,7 +79,7 @@ class ImageBackbone(Backbone):
 
 
 def has_several_convolutions(network: nn.Module) -> bool:
-    """Tell a convolutional network from a plain transformer, whose one convolution embeds patches."""
+    """Return whether a network is convolutional; a plain transformer has one convolution, which embeds patches."""
     return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1
 
 
@@ -88,5 +88,5 @@ def resolve_channels_last(setting: bool | str, network: nn.Module) -> bool:
     if setting == "auto":
         return has_several_convolutions(network)
     if not isinstance(setting, bool):
-        raise choices("backbone.channels_last", setting, ["auto", "true", "false"])
+        raise make_choice_error("backbone.channels_last", setting, ["auto", "true", "false"])
     return setting

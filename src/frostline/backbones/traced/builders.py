@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torchvision import models as vision
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from frostline.backbones.groups import generic_groups, timm_groups
+from frostline.backbones.groups import find_generic_groups, find_timm_groups
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, unknown_name
+from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, make_name_error
 from frostline.backbones.weights.loading import (
     KEY,
     choose_weights,
@@ -29,7 +29,7 @@ from frostline.backbones.weights.loading import (
 )
 from frostline.backbones.weights.wrappers import try_convert
 from frostline.data.inputs import Pixels
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
 LITE_VERSIONS = (0, 1, 2)
@@ -37,11 +37,11 @@ LITE_VERSIONS = (0, 1, 2)
 
 def efficientnet_lite(
     version: int,
-    weights: str | None = "pretrained",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
-    name: str | None = None,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
+    name: str | None,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -52,7 +52,7 @@ def efficientnet_lite(
     """
     label = f"efficientnet_lite{version}"
     if version not in LITE_VERSIONS:
-        raise choices("backbone.version", version, LITE_VERSIONS)
+        raise make_choice_error("backbone.version", version, LITE_VERSIONS)
     if name not in (None, label):
         raise UserError(f"backbone.name: {label} cannot be {name!r}; for another network choose backbone=timm.")
     with torch.device("meta"):
@@ -64,7 +64,7 @@ def efficientnet_lite(
         notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
     execution = Execution(channels_last, batch_norm, compile)
     return make_backbone(
-        Built(network, label, {}, notes), timm_groups(network), _timm_preprocess(network, size), execution
+        Built(network, label, {}, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
 
@@ -81,11 +81,11 @@ def _lite_file(version: int) -> Path:
 
 def timm_backbone(
     name: str,
-    weights: str | None = "pretrained",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
-    options: Mapping[str, Any] | None = None,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
+    options: Mapping[str, Any] | None,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -96,24 +96,24 @@ def timm_backbone(
     network. A network made for one image size is built for ``size`` pixels, its position embeddings resampled by timm.
     Raises UserError for an unknown name, an impossible size, and weights that cannot be had or do not fit.
     """
-    settings = timm_settings(name, size, options or {})
+    settings = make_timm_settings(name, size, options or {})
     network = create_network(partial(timm.create_model, name, num_classes=0, **settings), name, size)
     notes = None
     if chosen := choose_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     execution = Execution(channels_last, batch_norm, compile)
     return make_backbone(
-        Built(network, name, settings, notes), timm_groups(network), _timm_preprocess(network, size), execution
+        Built(network, name, settings, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
 
-def timm_settings(name: str, size: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def make_timm_settings(name: str, size: int | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``timm.create_model`` for a network of one's own options and size."""
     return {**_network_options(options), **_timm_size(name, size)}
 
 
 def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse the options that timm itself would act on: they load files, past the strict door of ``weights``."""
+    """Refuse options that timm acts on itself: they load files, past the checks of ``weights``."""
     own = {"num_classes", "features_only", *inspect.signature(timm.create_model).parameters} - {"kwargs"}
     for key in options:
         if key in own:
@@ -124,11 +124,11 @@ def _network_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def _timm_size(name: str, size: int | None) -> dict[str, int]:
     """Return ``img_size`` where the architecture is made for one size and another is wanted."""
     if not timm.is_model(name):
-        raise unknown_name(name, timm.list_models())
+        raise make_name_error(name, timm.list_models())
     try:
         config = timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:  # the part after the dot
-        raise unknown_name(name, timm.list_pretrained()) from error
+        raise make_name_error(name, timm.list_pretrained()) from error
     assert config is not None
     return {"img_size": size} if size and config.fixed_input_size and config.input_size[-1] != size else {}
 
@@ -179,10 +179,10 @@ def _timm_preprocess(network: nn.Module, size: int | None) -> Pixels:
 
 def torchvision_backbone(
     name: str,
-    weights: str | None = "DEFAULT",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -194,10 +194,10 @@ def torchvision_backbone(
     """
     known = vision.list_models(module=vision)
     if name not in known:
-        raise unknown_name(name, known)
+        raise make_name_error(name, known)
     entries = vision.get_model_weights(name)
     chosen = choose_weights(weights, pretrained)
-    settings = vision_settings(name, size, chosen is not None)
+    settings = make_vision_settings(name, size, chosen is not None)
     network = create_network(partial(vision.get_model, name, weights=None, **settings), name, size)
     classifier = _remove_classifier(network)
     entry, notes = entries["DEFAULT"], None
@@ -210,11 +210,11 @@ def torchvision_backbone(
         notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapt_torchvision, network))
     execution = Execution(channels_last, batch_norm, compile)
     return make_backbone(
-        Built(network, name, settings, notes), generic_groups(network), _vision_preprocess(entry, size), execution
+        Built(network, name, settings, notes), find_generic_groups(network), _vision_preprocess(entry, size), execution
     )
 
 
-def vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
+def make_vision_settings(name: str, size: int | None, loaded: bool) -> dict[str, Any]:
     """Return what a torchvision builder must be told beyond its name."""
     if name in ("googlenet", "inception_v3"):  # auxiliary classifiers are for training from scratch on ImageNet
         return {"aux_logits": False, "init_weights": not loaded, "transform_input": loaded}
@@ -230,12 +230,11 @@ def _remove_classifier(network: nn.Module) -> str:
     layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     linear = [name for name, module in layers if isinstance(module, nn.Linear)]
     name = linear[-1] if linear else layers[-1][0]
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    network.set_submodule(name, nn.Identity())
     return name
 
 
-def classifier_name(name: str, settings: Mapping[str, Any]) -> str:
+def find_classifier(name: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the layer that a backbone of torchvision lacks."""
     with torch.device("meta"):
         return _remove_classifier(vision.get_model(name, weights=None, **settings))

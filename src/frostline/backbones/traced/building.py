@@ -9,7 +9,7 @@ from torch import nn
 
 from frostline.backbones.traced.backbone import ImageBackbone, resolve_channels_last
 from frostline.data.inputs import Pixels
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def make_backbone(
 def resolve_batch_norm(setting: str, random: bool) -> bool:
     """Return whether BatchNorm trains by batches: ``auto`` keeps the statistics that came with pretrained weights."""
     if setting not in ("auto", "live", "frozen"):
-        raise choices("backbone.batch_norm", setting, ["auto", "live", "frozen"])
+        raise make_choice_error("backbone.batch_norm", setting, ["auto", "live", "frozen"])
     return setting == "live" or (setting == "auto" and random)
 
 
-def unknown_name(name: str, known: Sequence[str]) -> UserError:
+def make_name_error(name: str, known: Sequence[str]) -> UserError:
     """Return the error for a network that is not there, with names close to it."""
     close = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.5)) or "nothing close to it"
     return UserError(f"backbone.name: {name!r} is not known; did you mean: {close}?")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, dense_cut, evaluating
+from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, make_dense_cut
 from frostline.backbones.flops import count_flops
-from frostline.backbones.traced.trace import Trace, modes, part, trace, trace_eval
+from frostline.backbones.traced.trace import Trace, list_modes, make_part, trace, trace_eval
 
 
 def measure_cuts(backbone: Backbone, size: int) -> list[Cut]:
@@ -18,7 +18,7 @@ def measure_cuts(backbone: Backbone, size: int) -> list[Cut]:
     A cut is one in eval mode and in train mode, and nothing later overwrites its value.
     """
     found, allowed = trace_eval(backbone), _trace_train(backbone).cuts
-    whole = part(backbone, found, None, [FEATURES])
+    whole = make_part(backbone, found, None, [FEATURES])
     with evaluating(backbone), torch.inference_mode(), count_flops() as counter:
         measure = _Measure(whole, counter)
         measure.run(backbone.example(1, size))
@@ -41,14 +41,14 @@ def _keep_unspoilt(
     for name, (value, before, flops) in measure.kept.items():
         if name in allowed and torch.allclose(value, before, rtol=0, atol=0, equal_nan=True):
             node = found.cuts[name]
-            cuts[id(value)] = dense_cut(name, value, flops, parameters[node], buffers[node], places[name])
+            cuts[id(value)] = make_dense_cut(name, value, flops, parameters[node], buffers[node], places[name])
     return cuts
 
 
 def _trace_train(backbone: Backbone) -> Trace:
     """Trace with every module in train mode: a cut must be one there as well."""
     modules = list(backbone.modules())
-    present = modes(backbone)
+    present = list_modes(backbone)
     try:
         for module in modules:
             module.training = True
@@ -113,7 +113,7 @@ def _name_owned(
     """Return a function from a node to the names of the tensors it uses, each under its first name."""
     names = {id(tensor): name for name, tensor in named}
 
-    def owned(node: fx.Node) -> set[str]:
+    def find_names(node: fx.Node) -> set[str]:
         if node.op == "call_module":
             return {names[id(tensor)] for tensor in held(backbone.get_submodule(str(node.target)))}
         if node.op == "get_attr":
@@ -122,17 +122,17 @@ def _name_owned(
             return {names[id(tensor)]} & set(names.values()) if id(tensor) in names else set()
         return set()
 
-    return owned
+    return find_names
 
 
-def _accumulate(found: Trace, owned: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
+def _accumulate(found: Trace, find_names: Callable[[fx.Node], set[str]]) -> dict[fx.Node, frozenset[str]]:
     """Return for each cut what is used up to it, counted from where it is first needed."""
     order = sorted(found.graph.nodes, key=found.need.__getitem__)
     cuts = set(found.cuts.values())
     used: set[str] = set()
     result: dict[fx.Node, frozenset[str]] = {}
     for node in order:
-        used |= owned(node)
+        used |= find_names(node)
         if node in cuts:
             result[node] = frozenset(used)
     return result

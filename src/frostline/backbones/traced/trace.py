@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -64,7 +64,7 @@ class _Tracer(NodePathTracer):
 _TRACES: WeakKeyDictionary[Backbone, dict[Modes, Trace | Untraceable]] = WeakKeyDictionary()
 
 
-def modes(module: nn.Module) -> Modes:
+def list_modes(module: nn.Module) -> Modes:
     """Return the mode of every module in it: code can look at any of them."""
     return tuple(part.training for part in module.modules())
 
@@ -76,7 +76,7 @@ def trace(backbone: Backbone) -> Trace:
     Raises Untraceable.
     """
     known = _TRACES.setdefault(backbone, {})
-    present = modes(backbone)
+    present = list_modes(backbone)
     if present not in known:
         known[present] = _make_trace(backbone)
     found = known[present]
@@ -102,7 +102,7 @@ def _make_trace(backbone: Backbone) -> Trace | Untraceable:
     names = {node: name for node, name in tracer.node_to_qualname.items() if node.op != "placeholder"}
     place = {node: number for number, node in enumerate(graph.nodes)}
     found = Trace(graph, constants, place, _needs(graph, place))
-    found.cuts.update(_cuts(found, names))
+    found = replace(found, cuts=_cuts(found, names))
     for name, node in found.cuts.items():
         node.meta["cut"] = name
     return found
@@ -137,7 +137,7 @@ def _cuts(found: Trace, names: dict[fx.Node, str]) -> dict[str, fx.Node]:
     return cuts
 
 
-def part(backbone: Backbone, found: Trace, start: str | None, ends: Iterable[str]) -> fx.GraphModule:
+def make_part(backbone: Backbone, found: Trace, start: str | None, ends: Iterable[str]) -> fx.GraphModule:
     """Return the graph from the cut ``start`` (None: the images) to the cuts ``ends`` over the backbone's own modules.
 
     Called with the value at ``start`` it returns a tuple of the values at ``ends``.

@@ -23,11 +23,11 @@ LEAST = 1 << 20  # bytes: smaller files may hold more than RATIO times their siz
 DEEP = 4  # dictionaries in dictionaries that are looked into
 MOST = 1000  # dictionaries that are looked into
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """Where in a file a dictionary stands: the keys that lead to it."""
 
 
-def read_file(path: str | Path) -> dict[Place, dict[str, Any]]:
+def read_file(path: str | Path) -> dict[KeyPath, dict[str, Any]]:
     """Return the dictionaries of a ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file that hold tensors.
 
     Nothing in it is executed. Raises UserError for a URL, what is no file,
@@ -43,7 +43,7 @@ def read_file(path: str | Path) -> dict[Place, dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{KEY}: there is no file {path}; give an existing weights file.")
     content = read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    found = dict(_holders(content))
+    found = dict(_find_holders(content))
     if not found:
         raise UserError(f"{KEY}: {path} holds no named tensors; give a state dict.")
     _check_tensors(path, found)
@@ -71,14 +71,14 @@ def _read_pickle(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{KEY}: {path} is damaged or holds more than tensors{_foreign(path)}, and nothing in it was executed; "
-            "give a file of tensors only, best a .safetensors file."
+            f"{KEY}: {path} is damaged or holds more than tensors{_describe_foreign(path)}, and nothing in it was "
+            "executed; give a file of tensors only, best a .safetensors file."
         ) from error
     except Exception as error:  # a damaged file can make the unpickler raise nearly anything
         raise UserError(f"{KEY}: {path} is damaged ({type(error).__name__}); get it again.") from error
 
 
-def _foreign(path: Path) -> str:
+def _describe_foreign(path: Path) -> str:
     """Return what a pickle holds besides tensors, as far as that can be told without executing it."""
     try:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -108,10 +108,10 @@ def _check_archive(path: Path) -> None:
         raise UserError(f"{KEY}: {path} is a TorchScript program; give its weights alone, as a state dict.")
     inflated, stored = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
     if inflated > RATIO * max(size, LEAST) or stored > size:
-        raise _swells(path, max(inflated, stored))
+        raise _make_size_error(path, max(inflated, stored))
 
 
-def _check_tensors(path: Path, found: Mapping[Place, Mapping[str, Any]]) -> None:
+def _check_tensors(path: Path, found: Mapping[KeyPath, Mapping[str, Any]]) -> None:
     """Refuse tensors that are no plain numbers, or larger in all than the file allows, as views of one value can be."""
     tensors = [(key, one) for entries in found.values() for key, one in entries.items() if isinstance(one, Tensor)]
     odd = [key for key, one in tensors if one.layout != torch.strided or one.is_meta or one.is_quantized]
@@ -121,19 +121,19 @@ def _check_tensors(path: Path, found: Mapping[Place, Mapping[str, Any]]) -> None
         )
     total = sum(one.numel() * one.element_size() for _, one in tensors)
     if total > RATIO * max(path.stat().st_size, LEAST):
-        raise _swells(path, total)
+        raise _make_size_error(path, total)
 
 
-def _swells(path: Path, total: int) -> UserError:
+def _make_size_error(path: Path, total: int) -> UserError:
     return UserError(
         f"{KEY}: {path} would swell from {path.stat().st_size:,} to {total:,} bytes, which weights do not; it is not "
         "read: get the file again from where it was made."
     )
 
 
-def _holders(content: object) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _find_holders(content: object) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """Yield the dictionaries that hold a tensor under a name, with where they stand, the outermost first."""
-    waiting: list[tuple[Place, object]] = [((), content)]
+    waiting: list[tuple[KeyPath, object]] = [((), content)]
     seen: set[int] = set()
     while waiting and len(seen) < MOST:
         where, value = waiting.pop(0)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frostline.backbones.weights.reading import KEY, Place
+from frostline.backbones.weights.reading import KEY, KeyPath
 from frostline.errors import UserError
 from frostline.units import join_lines, join_names
 
@@ -29,7 +29,7 @@ class Reading:
     ``beside`` are the names of that dictionary that do not.
     """
 
-    place: Place
+    place: KeyPath
     prefix: str
     state: dict[str, Tensor]
     beside: list[str]
@@ -75,7 +75,7 @@ def belongs_to(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def list_readings(found: Mapping[Place, Mapping[str, Any]], size: int) -> list[Reading]:
+def list_readings(found: Mapping[KeyPath, Mapping[str, Any]], size: int) -> list[Reading]:
     """Return every way to read a file that could come to ``size`` tensors.
 
     A prefix is one that so many names share that the rest could be a network's: a third, for some layouts have fewer.
@@ -111,9 +111,9 @@ def choose_reading(
     apart = [find_misfit(expected, state, classifier) for _, state in tried]
     fitting = [one for one, off in zip(tried, apart, strict=True) if not len(off)]
     if not fitting:
-        raise _none(path, ways, apart)
+        raise _make_misfit_error(path, ways, apart)
     (way, state), *others = fitting
-    if not all(_same(state, other, expected) for _, other in others):
+    if not all(_are_equal(state, other, expected) for _, other in others):
         names = "; ".join(str(one) for one, _ in fitting)
         raise UserError(
             f"{KEY}: {path} holds weights of this network more than once ({names}), and they differ; save the ones "
@@ -130,11 +130,11 @@ def try_convert(state: dict[str, Tensor], change: Convert) -> dict[str, Tensor]:
         return state  # another network's weights: what does not fit is said then
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Mapping[str, Tensor]) -> bool:
+def _are_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in names if name in one and name in other)
 
 
-def _none(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) -> UserError:
+def _make_misfit_error(path: str | Path, ways: Sequence[Reading], apart: Sequence[Misfit]) -> UserError:
     nearest = min(range(len(ways)), key=lambda place: len(apart[place].missing) + len(apart[place].shapes))
     ways_tried = f" in any of {len(ways)} ways to read them ({join_lines(ways)}), of which {ways[nearest]!s} is nearest"
     return UserError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from frostline.data.image.crops import Boxes, resize_boxes
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.errors import UserError
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -51,7 +51,7 @@ class Light(Batched):
 
     count = 4
 
-    def __init__(self, flip: float = 0.5, scale: float = 0.8) -> None:
+    def __init__(self, flip: float, scale: float) -> None:
         super().__init__()
         if not 0 <= flip <= 1:
             raise UserError(f"augment.flip: {flip} is not a probability; it lies between 0 and 1.")
@@ -73,16 +73,16 @@ def draw(seed: int, indices: Tensor, view: int, count: int) -> Tensor:
 
     SplitMix64 (Steele et al. 2014) at places of its own for each sample, so that all are drawn at once.
     """
-    key = np.array(stable_seed(seed, view, "numbers"), np.uint64)
-    starts = _mixed(key + indices.numpy().astype(np.uint64)[:, None] * _GOLDEN)
-    bits = _mixed(starts + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+    key = np.array(make_seed(seed, view, "numbers"), np.uint64)
+    starts = _mix_bits(key + indices.numpy().astype(np.uint64)[:, None] * _GOLDEN)
+    bits = _mix_bits(starts + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
     return torch.from_numpy((bits >> np.uint64(11)) * 2.0**-53)
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
     return values ^ (values >> np.uint64(31))
@@ -94,21 +94,21 @@ def augment_images(augment: Augment, seed: int, images: Tensor, indices: Tensor,
     The images may be on any device, ``indices`` [B] are on the host. Raises UserError where size or type change.
     """
     if isinstance(augment, Batched):
-        return _same(augment, augment.change(images, draw(seed, indices, view, augment.count)), images)
+        return _check_same(augment, augment.change(images, draw(seed, indices, view, augment.count)), images)
     made = torch.empty_like(images)
     with torch.random.fork_rng(devices=[]):
         for row, index in enumerate(indices.tolist()):
             # torch.manual_seed would reset a GPU's generator too, in the middle of training
-            torch.default_generator.manual_seed(stable_seed(seed, index, view))
-            made[row] = _same(augment, augment(images[row]), images[row])
+            torch.default_generator.manual_seed(make_seed(seed, index, view))
+            made[row] = _check_same(augment, augment(images[row]), images[row])
     return made
 
 
-def _same(augment: Augment, made: Tensor, given: Tensor) -> Tensor:
+def _check_same(augment: Augment, made: Tensor, given: Tensor) -> Tensor:
     if made.shape != given.shape or made.dtype != given.dtype:
         raise UserError(
             f"augment: {type(augment).__name__} made {made.dtype} {tuple(made.shape)} of "
-            f"{given.dtype} {tuple(given.shape)}; it must keep size and type."
+            f"{given.dtype} {tuple(given.shape)}; expected the same size and type."
         )
     return made
 

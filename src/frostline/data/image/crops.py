@@ -33,7 +33,7 @@ class Boxes(NamedTuple):
 def resize_boxes(images: Tensor, boxes: Boxes) -> Tensor:
     """Return uint8 images [B, C, H, W] of what their boxes hold, resized bilinearly to [B, C, H, W].
 
-    Boxes are not much smaller than the images: nothing is done against aliasing where they grow. On a processor torch
+    Boxes lie in their images, so they only grow, which needs nothing against aliasing. On a processor torch
     has a kernel for bytes that takes many images with boxes of one size; it is four times as fast as sampling, and
     what it makes may differ from that by one level.
     """
@@ -87,7 +87,7 @@ def resize_by_sampling(images: Tensor, boxes: Boxes) -> Tensor:
 
 
 def _places(pixels: Tensor, start: Tensor, extent: Tensor, size: int) -> Tensor:
-    """Return where pixels of the result lie in the image, from -1 to 1, not beyond the middle of a box's last ones."""
+    """Return where the result's pixels lie in the image, from -1 to 1, within the centres of the box's outer pixels."""
     inside = (pixels + 0.5) * (extent / size) - 0.5
     inside = torch.minimum(inside.clamp(min=0), extent - 1) + start
     return (2 * inside + 1) / size - 1

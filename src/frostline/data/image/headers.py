@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from frostline.data.image.viewing import TURNS, WIDE, orientation
+from frostline.data.image.viewing import TURNS, WIDE, read_orientation
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 from frostline.files.atomic import describe_irregular
@@ -49,10 +49,6 @@ class Look(NamedTuple):
     extent: tuple[float, float] | None = None
 
 
-MAX_MEGAPIXELS = 50.0
-"""What an image may have where neither a config nor a record says."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """How many pixels an image may have, read or resized: what bounds the memory that one file can take.
@@ -64,7 +60,7 @@ class Limits:
     short_side: int
 
 
-def limits_for(wanted: Pixels, max_megapixels: float) -> Limits:
+def make_limits(wanted: Pixels, max_megapixels: float) -> Limits:
     """Return the limits of images that are prepared as ``wanted``."""
     return Limits(round(max_megapixels * 1e6), wanted.resized if wanted.fit == "crop" else 0)
 
@@ -83,7 +79,7 @@ def look(path: str, limits: Limits, decode: bool) -> Look:
             if decode and seen.reason is None:
                 image.draft("RGB", (1, 1))
                 image.load()
-                seen = seen._replace(extent=extent(image, seen))
+                seen = seen._replace(extent=measure_extent(image, seen))
             return seen
     except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
         return Look(explain(path, error))
@@ -95,7 +91,7 @@ def look_at(image: Image.Image, limits: Limits) -> Look:
     return Look(
         explain_size(image, limits),
         image.size,
-        turned=orientation(image) in TURNS,
+        turned=read_orientation(image) in TURNS,
         clear=image.has_transparency_data,
         several=image.format in ANIMATED and bool(getattr(image, "is_animated", False)),
         deep=image.mode[0] not in WIDE and ";16" in layout,
@@ -117,7 +113,7 @@ def explain_size(image: Image.Image, limits: Limits) -> str | None:
     return None
 
 
-def extent(image: Image.Image, seen: Look) -> tuple[float, float] | None:
+def measure_extent(image: Image.Image, seen: Look) -> tuple[float, float] | None:
     """Return the least and the largest value of a decoded image of more than 8 bits; raises ValueError for NaN."""
     if not seen.wide and not seen.deep:
         return None
@@ -191,7 +187,7 @@ def count_losses(looks: Iterable[Look], wanted: Pixels) -> Counter[str]:
             f"have more than 8 bits a value: {low:g} to {high:g} become 0 to 255": seen.wide,
             BEYOND: exceeds_span(seen, wanted),
             f"lose more than a tenth of a side to data.fit={wanted.fit} data.crop={wanted.crop:g}; data.fit=pad or "
-            "squash with data.crop=1 keeps all of them": 1 - kept_share(long, short, wanted) > CUT,
+            "squash with data.crop=1 keeps all of them": 1 - measure_kept_share(long, short, wanted) > CUT,
         }
         found.update(text for text, true in said.items() if true)
     return found
@@ -203,7 +199,7 @@ def exceeds_span(seen: Look, wanted: Pixels) -> bool:
     return seen.wide and seen.extent is not None and not low <= seen.extent[0] <= seen.extent[1] <= high
 
 
-def kept_share(long: int, short: int, wanted: Pixels) -> float:
+def measure_kept_share(long: int, short: int, wanted: Pixels) -> float:
     """Return how much of a picture's long side is kept."""
     kept = wanted.size / wanted.resized
     return kept * short / long if wanted.fit == "crop" else kept

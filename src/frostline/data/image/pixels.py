@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from frostline.data.image.headers import FORMATS, Limits, Look, explain, extent, look_at
+from frostline.data.image.headers import FORMATS, Limits, Look, explain, look_at, measure_extent
 from frostline.data.image.viewing import make_square
 from frostline.data.inputs import Pixels
 from frostline.data.threads import run_in_threads
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import describe_irregular
 
 FITS = ("crop", "squash", "pad")
@@ -36,7 +36,7 @@ def adapt_pixels(preprocess: Pixels, size: int | None, fit: str, crop: float | N
     Raises UserError naming the key whose value is invalid.
     """
     if fit not in FITS:
-        raise choices("data.fit", fit, FITS)
+        raise make_choice_error("data.fit", fit, FITS)
     if crop is not None and not 0 < crop <= 1:
         raise UserError(f"data.crop: {crop} is not a share of a side that is kept; it is above 0, at most 1.")
     try:
@@ -51,7 +51,7 @@ def adapt_pixels(preprocess: Pixels, size: int | None, fit: str, crop: float | N
 
 @contextmanager
 def _pillow_quiet() -> Iterator[None]:
-    """Turn Pillow's warning of a bomb into an error and silence the rest, for all threads started inside."""
+    """Turn Pillow's warning of a decompression bomb into an error and hide its others, in all threads begun inside."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -59,7 +59,7 @@ def _pillow_quiet() -> Iterator[None]:
 
 
 def decode_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Return ``function``, which uses Pillow, of each item, in order."""
+    """Return the results of ``function``, which uses Pillow, for each item, in order."""
     with _pillow_quiet():
         return run_in_threads(function, items)
 
@@ -96,7 +96,7 @@ def decode_all(images: Images, preprocess: Pixels, limits: Limits) -> tuple[Tens
                 seen = look_at(opened, limits)
                 if seen.reason is None:
                     pixels[index] = make_square(opened, recipe)
-                    seen = seen._replace(extent=extent(opened, seen))
+                    seen = seen._replace(extent=measure_extent(opened, seen))
                 return seen
         except Exception as error:  # a decoder may raise anything on hostile bytes, SyntaxError included
             return Look(explain(image, error))
@@ -134,7 +134,7 @@ def _stack(squares: Sequence[NDArray[np.uint8]]) -> Tensor:
 
 
 def take_images(pixels: Tensor, indices: Tensor) -> Tensor:
-    """Return some of the images [N, 3, S, S] whose channels come last in memory; theirs do so too.
+    """Return some of the images [N, 3, S, S]; in memory, channels come last in these and in the result.
 
     Ten times as fast as fancy indexing on bytes.
     """

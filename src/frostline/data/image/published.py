@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from torchvision import datasets
 
-from frostline.data.archives import guarded_extraction
+from frostline.data.archives import guarding_extraction
 from frostline.data.base import DataModule
-from frostline.data.image.datasets import prepare
+from frostline.data.image.datasets import prepare, read_options
 from frostline.data.image.pixels import Images
 from frostline.data.listing import Found, Listing
-from frostline.errors import UserError, choices
+from frostline.errors import UserError, make_choice_error
 from frostline.files.leftovers import temporary_folder_beside
 
 Reader = Callable[[Any], tuple[Images, list[int]]]
@@ -87,7 +87,7 @@ def _download(name: str, root: Path) -> None:
     """Fetch and extract beside the data, then move it into place: a kill, or another run, leaves no half of it."""
     root.mkdir(parents=True, exist_ok=True)
     with temporary_folder_beside(root / name) as folder:
-        with guarded_extraction():
+        with guarding_extraction():
             for keys in SETS[name].splits.values():
                 SETS[name].make(folder, download=True, **keys)
         for made in folder.iterdir():
@@ -146,14 +146,15 @@ class TorchvisionImages(DataModule):
     def __init__(
         self,
         name: str,
-        root: str = "~/.cache/frostline/data",
-        download: bool = True,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
+        root: str,
+        download: bool,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
+        options = read_options(common, f"data={name}")
         if name not in SETS:
-            raise choices("data.name", name, SETS)
+            raise make_choice_error("data.name", name, SETS)
         folder = Path(root).expanduser()
         found = _find(name, folder, _obtain(name, folder, download))
-        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))

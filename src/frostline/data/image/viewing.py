@@ -24,14 +24,14 @@ def make_square(image: Image.Image, wanted: dict) -> np.ndarray:
     """Return [3, S, S] of a picture: upright, in bytes, on a ground, and fitted into the square, in this order."""
     rescale_clear(image)
     image.load()
-    turn = TURNS.get(orientation(image))
+    turn = TURNS.get(read_orientation(image))
     image = put_on_ground(to_bytes(image, *wanted["span"]), tuple(wanted["background"]))
     if turn is not None:
         image = image.transpose(turn)
     return np.asarray(fit(image, wanted)).transpose(2, 0, 1)
 
 
-def orientation(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """Return how a viewer turns a picture, in EXIF's numbers; 1: not at all. A PNG may say it after its pixels only."""
     try:
         return Image.Image.getexif(image).get(0x0112, 1)  # that of PNG would decode the picture

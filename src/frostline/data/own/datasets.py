@@ -16,9 +16,9 @@ from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.loading import Loading
 from frostline.data.options import Options
 from frostline.data.own.given import AsGiven
-from frostline.data.own.labels import label_texts
-from frostline.data.own.samples import Look, Samples
-from frostline.data.own.sources import own_data
+from frostline.data.own.labels import write_labels
+from frostline.data.own.samples import Samples, SamplesLook
+from frostline.data.own.sources import read_own_data
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -33,7 +33,7 @@ class OwnSplit:
 
     lengths: Tensor | None = None
 
-    def __init__(self, samples: Samples, look: Look, listing: Listing, labels: Tensor, seed: int | None) -> None:
+    def __init__(self, samples: Samples, look: SamplesLook, listing: Listing, labels: Tensor, seed: int | None) -> None:
         """Take samples by their places, ``listing.content``; without a ``seed`` there is one view of them."""
         self.names, self.labels = listing.names, labels
         self._samples, self._look, self._seed = samples, look, seed
@@ -79,10 +79,10 @@ class OwnOptions(Options):
     """The keys of data of the user's own; ``preprocess`` and ``augment`` come from the rest of a run."""
 
     preprocess: Preprocess
-    augment: Any = None
-    views: Count | None = 4
-    size: Side | None = None
-    classes: Sequence[str] | None = None
+    augment: Any
+    views: Count | None
+    size: Side | None
+    classes: Sequence[str] | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,16 +97,16 @@ class OwnOptions(Options):
 def as_data(
     found: Any = None,
     *,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    name: str | None = None,
-    content: str | None = None,
+    val_fraction: float,
+    test_fraction: float,
+    name: str | None,
+    content: str | None,
     **common: Any,
 ) -> DataModule:
     """Return a DataModule of any data; a DataModule of Frostline's is returned as it is.
 
-    That is what ``own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...; by
-    ``content``, the SHA-256 of the samples, and ``name`` a run's ID knows them. Inputs are used as they are, but for
+    That is what ``read_own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...;
+    by ``content``, the SHA-256 of the samples, and ``name`` a run's ID knows them. Inputs are used as they are, but for
     numbers in 16 or 64 bits, which become float32. Raises UserError for samples and labels that do not fit.
     """
     if isinstance(found, DataModule):
@@ -116,7 +116,7 @@ def as_data(
             f"data: {name or 'these data'} were given to a run from Python, and no file holds them; make the same call "
             "again there, or use --allow MODULE and data._target_=MODULE.FUNCTION on the command line."
         )
-    options, own = OwnOptions.read(common), own_data(found)
+    options, own = OwnOptions.read(common), read_own_data(found)
     looks = {split: samples.look(options.memory_bytes) for split, samples in own.splits.items()}
     listed, bad = _list_samples(looks, options)
     preprocess = _check_inputs(looks, options)
@@ -140,7 +140,7 @@ def as_data(
     )
 
 
-def _list_samples(looks: Mapping[str, Look], options: OwnOptions) -> tuple[Found, list[str]]:
+def _list_samples(looks: Mapping[str, SamplesLook], options: OwnOptions) -> tuple[Found, list[str]]:
     """Return the samples as found, by their places, without those that cannot be used, and notes on these."""
     splits = {}
     for split, look in looks.items():
@@ -148,7 +148,7 @@ def _list_samples(looks: Mapping[str, Look], options: OwnOptions) -> tuple[Found
         texts = dict(
             zip(
                 usable,
-                label_texts([look.labels[place] for place in usable], options.task, options.classes),
+                write_labels([look.labels[place] for place in usable], options.task, options.classes),
                 strict=True,
             )
         )
@@ -157,14 +157,14 @@ def _list_samples(looks: Mapping[str, Look], options: OwnOptions) -> tuple[Found
         splits[split] = Listing(names, labels, np.arange(len(names)))
     found = Found("data", splits, options.classes)
 
-    def unfit(listing: Listing) -> list[str | None]:
+    def find_unfit(listing: Listing) -> list[str | None]:
         split = listing.names[0].partition("/")[0]
         return looks[split].reasons
 
-    return leave_out(found, unfit, "samples", skip=options.on_bad == "skip")
+    return leave_out(found, find_unfit, "samples", skip=options.on_bad == "skip")
 
 
-def _check_inputs(looks: Mapping[str, Look], options: OwnOptions) -> Preprocess:
+def _check_inputs(looks: Mapping[str, SamplesLook], options: OwnOptions) -> Preprocess:
     """Return how the backbone is given the samples. Raises UserError where they are not as it wants them."""
     wanted = options.preprocess
     if isinstance(wanted, Pixels):

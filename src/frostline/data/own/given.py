@@ -33,14 +33,14 @@ class AsGiven(Preprocess):
         return ""
 
     def describe(self, folder: Path) -> Recipe:
-        """Refuse: what makes these inputs is the user's own. Raises UserError."""
+        """Raise UserError: only the user's own code knows how these inputs are made."""
         raise UserError(
             "this run's samples come from a data set of your own, which no program without it can make; export the "
             "network from Python, by torch.onnx or torch.export."
         )
 
     def example(self, count: int, size: int) -> Tensor:
-        """Return [count, *shape]: normal numbers, bytes, or 0 and 1 where these are numbers of tokens."""
+        """Return [count, *shape]: normal numbers, bytes, or 0 and 1 for other whole numbers, such as tokens."""
         kind = getattr(torch, self.dtype)
         if kind.is_floating_point:
             return torch.randn(count, *self.shape, generator=make_generator()).to(kind)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.errors import UserError
 
 PROBES = 64
@@ -20,7 +20,7 @@ Label = str | int | float | list[Any]
 
 
 @dataclass(frozen=True)
-class Look:
+class SamplesLook:
     """What was seen of samples: the shape and type of one, and of each its label, its digest and what is wrong with it.
 
     ``augmented`` samples are other ones each time they are read. ``held`` [N, *shape] are those kept in memory.
@@ -44,13 +44,13 @@ class Samples:
 
     def __init__(self, found: Any, name: str) -> None:
         self.found, self.name = found, name
-        self._look: Look | None = None
+        self._look: SamplesLook | None = None
         self._version: int | None = None
 
     def __len__(self) -> int:
         return len(self.found[0] if isinstance(self.found, tuple) else self.found)
 
-    def look(self, memory_bytes: float) -> Look:
+    def look(self, memory_bytes: float) -> SamplesLook:
         """Read every sample, once, and keep what fits. Raises UserError where there is none, or none can be used."""
         if not len(self):
             raise UserError(f"data: {self.name} has no samples.")
@@ -62,14 +62,14 @@ class Samples:
 
     def read(self, index: int, *seed: object) -> tuple[Tensor, Label]:
         """Return one sample under a seed. Raises UserError that says what it is, where it is no usable pair."""
-        with seeded(*seed, index):
+        with seeding_generators(*seed, index):
             pair = self.found[index]
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise UserError(f"is no pair of inputs and label but a {type(pair).__name__}")
         inputs, label = pair
         if not isinstance(inputs, Tensor | np.ndarray):
             raise UserError(f"has a {type(inputs).__name__} for inputs, not a tensor")
-        return plain_inputs(inputs), plain_label(label)
+        return make_plain_inputs(inputs), make_plain_label(label)
 
     def stack(self, indices: Sequence[int], *seed: object) -> Tensor:
         """Return the inputs [B, *shape] of some samples, read now. Raises UserError for one that has changed."""
@@ -78,15 +78,15 @@ class Samples:
         except (UserError, RuntimeError) as error:
             raise UserError(f"data: a sample of {self.name} has changed since it was first read ({error}).") from error
 
-    def _read_tensors(self) -> Look:
+    def _read_tensors(self) -> SamplesLook:
         inputs, labels = self.found
         if len(inputs) != len(labels):
             raise UserError(f"data: {self.name} has {len(inputs)} inputs and {len(labels)} labels; give one for each.")
         digests = [_digest(row) for row in inputs]
-        plain = [plain_label(label) for label in labels]
-        return Look(tuple(inputs.shape[1:]), inputs.dtype, plain, digests, [None] * len(plain), False, inputs)
+        plain = [make_plain_label(label) for label in labels]
+        return SamplesLook(tuple(inputs.shape[1:]), inputs.dtype, plain, digests, [None] * len(plain), False, inputs)
 
-    def _read_all(self, memory_bytes: float) -> Look:
+    def _read_all(self, memory_bytes: float) -> SamplesLook:
         augmented = self._is_augmented()
         first = kept = None
         labels, digests, reasons = list[Label](), list[str](), list[str | None]()
@@ -104,7 +104,7 @@ class Samples:
             reasons.append(reason)
         if first is None:
             raise UserError(f"data: no sample of {self.name} can be used; the first one {reasons[0]}.")
-        return Look(tuple(first.shape), first.dtype, labels, digests, reasons, augmented, kept)
+        return SamplesLook(tuple(first.shape), first.dtype, labels, digests, reasons, augmented, kept)
 
     def _try(self, index: int, *seed: object) -> tuple[Tensor | None, Label, str | None]:
         """Return a sample, or why it cannot be used."""
@@ -130,13 +130,13 @@ class Samples:
         return False
 
 
-def plain_inputs(inputs: Tensor | np.ndarray) -> Tensor:
+def make_plain_inputs(inputs: Tensor | np.ndarray) -> Tensor:
     """Return inputs as a tensor on the processor; other floating-point numbers than float32 become that."""
     tensor = torch.as_tensor(inputs).detach().cpu()
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def plain_label(label: Any) -> Label:
+def make_plain_label(label: Any) -> Label:
     """Return a label as a text, a number or a list of numbers. Raises UserError for anything else."""
     found: Any = label.tolist() if isinstance(label, Tensor | np.ndarray | np.generic) else label
     if isinstance(found, list | tuple) and len(found) == 1:
@@ -149,9 +149,9 @@ def plain_label(label: Any) -> Label:
 
 
 @contextmanager
-def seeded(*parts: object) -> Iterator[None]:
+def seeding_generators(*parts: object) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's global generators by ``parts``, and put their states back at the end."""
-    seed = stable_seed(*parts)
+    seed = make_seed(*parts)
     with restoring_generators():
         torch.default_generator.manual_seed(seed)
         random.seed(seed)

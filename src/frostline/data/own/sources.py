@@ -7,10 +7,10 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset, default_collate
 
 from frostline.data.own.labels import find_task
-from frostline.data.own.samples import Samples, plain_inputs
+from frostline.data.own.samples import Samples, make_plain_inputs
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -19,13 +19,16 @@ from frostline.files.atomic import sha256_json
 class OwnData:
     """The samples of a user's splits, of which val and test may be missing; read once, however many runs use them.
 
-    ``notes`` say what of the user's objects is not used.
+    ``notes`` say what of the user's objects is not used; ``name`` is what reports call the data.
     """
 
-    def __init__(self, splits: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
-        """Take for each split a pair (inputs [N, ...], labels [N, ...]) or a map-style dataset of such pairs."""
-        self.splits = {name: Samples(_found(splits[name], name), name) for name in SPLITS if name in splits}
-        self.notes = list(notes)
+    def __init__(self, splits: Mapping[str, Any], notes: Sequence[str] = (), name: str | None = None) -> None:
+        """Take for each split a pair (inputs [N, ...], labels [N, ...]) or a map-style dataset of such pairs.
+
+        The data are called by the class of the training samples where no ``name`` is given.
+        """
+        self.splits = {name: Samples(_read_split(splits[name], name), name) for name in SPLITS if name in splits}
+        self.notes, self.name = list(notes), name or name_samples(self.splits["train"].found)
 
     def content(self, memory_gb: float) -> str:
         """Return the SHA-256 of all samples and labels."""
@@ -42,7 +45,14 @@ class OwnData:
         return {"shape": list(look.shape), "dtype": str(look.dtype).removeprefix("torch.")}
 
 
-def own_data(found: Any) -> OwnData:
+def name_samples(found: Any) -> str:
+    """Return what a pair of tensors, or a dataset, is called: ``tensors``, or its class."""
+    while isinstance(found, Subset):
+        found = found.dataset
+    return "tensors" if isinstance(found, tuple) else type(found).__name__
+
+
+def read_own_data(found: Any) -> OwnData:
     """Return a user's data: a mapping of splits or a train split alone, a LightningDataModule, or OwnData as it is.
 
     A split is a pair of tensors or arrays, or a map-style dataset of pairs. Raises UserError for anything else.
@@ -60,7 +70,7 @@ def own_data(found: Any) -> OwnData:
     return OwnData(splits)
 
 
-def _found(found: Any, name: str) -> Any:
+def _read_split(found: Any, name: str) -> Any:
     """Return a split as a pair of tensors or a map-style dataset. Raises UserError for anything else."""
     if isinstance(found, TensorDataset) and len(found.tensors) == 2:
         found = found.tensors
@@ -69,7 +79,7 @@ def _found(found: Any, name: str) -> Any:
         and len(found) == 2
         and all(isinstance(one, Tensor | np.ndarray) for one in found)
     ):
-        inputs, labels = plain_inputs(found[0]), found[1].tolist()
+        inputs, labels = make_plain_inputs(found[0]), found[1].tolist()
         inputs = inputs.clone() if isinstance(found[0], np.ndarray) or inputs.is_inference() else inputs
         if inputs.ndim < 2:
             raise UserError(f"data: the inputs of {name} are {list(inputs.shape)}; expected [N, ...], a row a sample.")
@@ -94,15 +104,16 @@ def _from_lightning(module: pl.LightningDataModule) -> OwnData:
     splits = {}
     for name in SPLITS:
         if is_overridden(f"{name}_dataloader", module, pl.LightningDataModule):
-            splits[name] = _dataset_of(
+            splits[name] = _find_dataset(
                 getattr(module, f"{name}_dataloader")(), f"{type(module).__name__}.{name}_dataloader"
             )
     if "train" not in splits:
         raise UserError(f"data: {type(module).__name__} has no train_dataloader.")
-    return OwnData(splits, [f"the loaders of {type(module).__name__} give their datasets, not their batches"])
+    name = type(module).__name__
+    return OwnData(splits, [f"the loaders of {name} give their datasets, not their batches"], name)
 
 
-def _dataset_of(loader: Any, where: str) -> Any:
+def _find_dataset(loader: Any, where: str) -> Any:
     if not isinstance(loader, DataLoader):
         raise UserError(f"data: {where} gives a {type(loader).__name__}; expected one torch DataLoader.")
     if loader.batch_size is not None and loader.collate_fn is not default_collate:

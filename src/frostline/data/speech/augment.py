@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.data.inputs import Ragged
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.errors import UserError
 
 
@@ -30,11 +30,11 @@ class Wave(Sound):
     """Louder or softer, earlier or later, with noise: what differs between recordings, whatever is said in them.
 
     ``gain`` is the most decibels up or down, ``shift`` the largest part of its length by which a wave moves (what
-    leaves is lost, what comes is silence), ``snr`` the least decibels by which it is above white noise, drawn from
+    leaves is lost, silence takes its place), ``snr`` the least decibels by which it is above white noise, drawn from
     there to 30 more; null: no noise. Raises UserError when a strength is out of range.
     """
 
-    def __init__(self, gain: float = 6.0, shift: float = 0.1, snr: float | None = 20.0) -> None:
+    def __init__(self, gain: float, shift: float, snr: float | None) -> None:
         super().__init__()
         if gain < 0:
             raise UserError(f"augment.gain: {gain} is not a number of decibels of 0 or more.")
@@ -71,13 +71,13 @@ class SpecAugment(Wave):
 
     def __init__(
         self,
-        times: int = 2,
-        time_width: float = 0.1,
-        bands: int = 2,
-        band_width: float = 0.2,
-        gain: float = 0.0,
-        shift: float = 0.0,
-        snr: float | None = None,
+        times: int,
+        time_width: float,
+        bands: int,
+        band_width: float,
+        gain: float,
+        shift: float,
+        snr: float | None,
     ) -> None:
         super().__init__(gain, shift, snr)
         _check_share("time_width", time_width)
@@ -116,13 +116,13 @@ def augment_sequences(
     made = inputs.values.clone()
     with torch.random.fork_rng(devices=[]):
         for row, (index, length) in enumerate(zip(indices.tolist(), inputs.lengths.tolist(), strict=True)):
-            torch.default_generator.manual_seed(stable_seed(seed, index, view, stage))
+            torch.default_generator.manual_seed(make_seed(seed, index, view, stage))
             real = inputs.values[row, :length]
             other = change(real)
             if other.shape != real.shape or other.dtype != real.dtype:
                 raise UserError(
                     f"augment: {getattr(change, '__qualname__', change)} made {other.dtype} {tuple(other.shape)} of "
-                    f"{real.dtype} {tuple(real.shape)}; it must keep size and type."
+                    f"{real.dtype} {tuple(real.shape)}; expected the same size and type."
                 )
             made[row, :length] = other
     return Ragged(made, inputs.lengths)

@@ -11,16 +11,15 @@ from frostline.data.base import Contents, DataModule, Facts, Loading, Preparatio
 from frostline.data.divide import count_duplicates, divide
 from frostline.data.folders import RECORDINGS, Columns, read_folder, read_manifest
 from frostline.data.image.augment import describe
-from frostline.data.index import DataIndex, ask_each, digests
+from frostline.data.index import DataIndex, ask_each, read_digests
 from frostline.data.inputs import check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.recordings import Recordings
-from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, find_problem, read_shape
+from frostline.data.speech.sound import Extent, SoundShape, describe_losses, find_problem, read_shape
 from frostline.data.splits import SPLITS
-from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
 from frostline.ranges import Count, Range
 
@@ -30,18 +29,18 @@ PIPELINE = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AudioOptions(Options):
-    """The keys that all speech data sets share; the first four come from the rest of a run.
+    """The keys that all speech data sets share; ``preprocess`` and ``augment`` come from the rest of a run.
 
     ``seconds`` is for the builder of the backbone, whose ``preprocess`` holds it. Raises UserError naming the key
     whose value is out of range.
     """
 
     preprocess: Hearing
-    augment: Any = None
-    seconds: float = 4.0
-    min_seconds: Annotated[float, Range(ge=0)] = MIN_SECONDS
-    views: Count | None = 4
-    symlinks: bool = False
+    augment: Any
+    seconds: float
+    min_seconds: Annotated[float, Range(ge=0)]
+    views: Count | None
+    symlinks: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,9 +100,9 @@ def drop_bad(found: Found, options: AudioOptions) -> tuple[Found, list[str]]:
     return leave_out(found, reasons, "recordings", skip)
 
 
-def read_shapes(paths: Sequence[str], index: DataIndex) -> list[Shape]:
+def read_shapes(paths: Sequence[str], index: DataIndex) -> list[SoundShape]:
     """Return what each recording holds, by its header."""
-    return [Shape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
+    return [SoundShape(*one) for one in ask_each(index, f"speech {PIPELINE}: shape", paths, read_shape)]
 
 
 def explain_too_short(lasts: float, transcript: str, options: AudioOptions) -> str | None:
@@ -131,7 +130,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
     """Return what a DataModule is made of: bad files dropped, missing splits drawn, all of it checked and digested."""
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
-    contents = {name: digests(options.index, list(listing.content)) for name, listing in divided.listings.items()}
+    contents = {name: read_digests(options.index, list(listing.content)) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         augment = options.augment if name == "train" else None
@@ -164,13 +163,13 @@ class AudioFolder(DataModule):
 
     def __init__(
         self,
-        root: str | None = None,
-        manifest: str | None = None,
-        path_column: str = "path",
-        label_column: str = "label",
-        split_column: str | None = SPLIT,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
+        root: str | None,
+        manifest: str | None,
+        path_column: str,
+        label_column: str,
+        split_column: str | None,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
         options = read_options(common, "data=audiofolder")

@@ -1,4 +1,4 @@
-"""How a backbone wants its recordings: what all that take sound have."""
+"""How a backbone wants its recordings: what all backbones for sound have in common."""
 
 from collections.abc import Sequence
 from typing import Protocol

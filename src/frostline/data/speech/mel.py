@@ -96,7 +96,7 @@ class Mel:
 
     @property
     def _filters(self) -> Tensor:
-        return filters(self.rate, self.fft, self.bands, self.low, self.high or self.rate / 2, self.kaldi)
+        return make_filters(self.rate, self.fft, self.bands, self.low, self.high or self.rate / 2, self.kaldi)
 
     def encode(self, waves: Ragged) -> Ragged:
         """Return the frames [B, T, bands] of waves [B, N]."""
@@ -105,7 +105,7 @@ class Mel:
         values = waves.pad(self._least).values
         power = self._kaldi(values) if self.kaldi else self._librosa(values)
         mels = power @ self._filters
-        frames = Ragged(self._compressed(mels), self.frames(waves.lengths))
+        frames = Ragged(self._compress(mels), self.frames(waves.lengths))
         if self.blank:
             frames = frames.map(lambda values: values * frames.mask[:, :, None])
         lengths = torch.full_like(frames.lengths, frames.values.shape[1]) if self.whole else frames.lengths
@@ -137,7 +137,7 @@ class Mel:
         spectrum = torch.fft.rfft(frames * torch.hann_window(self.window, periodic=False), self.fft)
         return torch.view_as_real(spectrum).square().sum(-1)
 
-    def _compressed(self, mels: Tensor) -> Tensor:
+    def _compress(self, mels: Tensor) -> Tensor:
         if self.compression == "none":
             return mels
         if self.compression == "log":
@@ -147,7 +147,7 @@ class Mel:
 
 
 @functools.lru_cache(maxsize=16)
-def filters(rate: int, fft: int, bands: int, low: float, high: float, kaldi: bool) -> Tensor:
+def make_filters(rate: int, fft: int, bands: int, low: float, high: float, kaldi: bool) -> Tensor:
     """Return the triangular filters [F, bands] of Slaney's scale with equal areas, or of HTK's as Kaldi has them."""
     edges = torch.linspace(_mels(low, kaldi), _mels(high, kaldi), bands + 2, dtype=torch.float64)
     bins = torch.linspace(0, rate / 2, fft // 2 + 1, dtype=torch.float64)

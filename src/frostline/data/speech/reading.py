@@ -15,15 +15,17 @@ from frostline.data.reading import Batch, Item, Reader, Recipe, RunData, make_ba
 from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.sound import (
     MARGIN,
-    MIN_SECONDS,
     Extent,
     Unusable,
     describe_losses,
+    import_soundfile,
     read_shape,
     read_wave,
-    soundfile,
 )
 from frostline.data.threads import run_in_threads
+
+MIN_SECONDS = 0.1
+"""How short a new recording may be for a network that was trained on data of the user's own."""
 
 
 class SoundReader(Reader[Hearing]):
@@ -46,19 +48,19 @@ class SoundReader(Reader[Hearing]):
         return make_batch(items, reasons, lambda: self.preprocess.encode(pad_waves(waves, size)), lost)
 
     def _attempt(self, path: str) -> tuple[Tensor, list[str]] | str:
-        """Return a wave [n] and what is lost of it, or why it cannot be used."""
+        """Return a wave [n] and notes on what of it is lost, or why it cannot be used."""
         try:
             return torch.from_numpy(read_wave(path, self.extent)), describe_losses(read_shape(path), self.extent)
         except Unusable as error:
             return str(error)
 
     def make_samples(self, folder: Path) -> list[Item]:
-        """Return files of noise, at the network's rate and another, as long as is kept and shorter."""
+        """Return files of noise: at the network's rate and at another, of full length and shorter."""
         made, items, longest = np.random.default_rng(0), [], self.extent.seconds
         for rate, seconds in ((16000, max(2 * self.extent.least, longest / 4)), (16000, longest), (22050, longest / 2)):
             path = folder / f"{rate}_{seconds:.3f}.wav"
             noise = 0.1 * made.standard_normal(round(rate * seconds), np.float32)
-            soundfile().write(path, noise, rate)
+            import_soundfile().write(path, noise, rate)
             items.append(Item(path.name, str(path)))
         return items
 

@@ -87,7 +87,7 @@ class Recordings:
         made = [self._preprocess.encode(pad_waves(waves[start : start + AT_ONCE], size)) for start in starts]
         self._made = Ragged(*map(torch.cat, zip(*made, strict=True)))
 
-    def _waves_of(self, indices: Tensor) -> Ragged:
+    def _read_waves(self, indices: Tensor) -> Ragged:
         """Return the waves of these recordings, decoded now where they are not kept.
 
         Raises UserError naming a file that cannot be used, or no longer.
@@ -111,7 +111,7 @@ class Recordings:
             raise UserError(describe_unusable(problems))
         if self._augment is None:
             return self.peek(indices)
-        waves = augment_sequences(self._augment.wave, self._waves_of(indices), indices, self._seed, view, "wave")
+        waves = augment_sequences(self._augment.wave, self._read_waves(indices), indices, self._seed, view, "wave")
         made = self._preprocess.encode(waves)
         if not self._augment.masks:
             return made
@@ -122,11 +122,11 @@ class Recordings:
 
         Raises UserError naming a recording that cannot be used.
         """
-        return self._preprocess.encode(self._waves_of(indices)) if self._made is None else self._made.take(indices)
+        return self._preprocess.encode(self._read_waves(indices)) if self._made is None else self._made.take(indices)
 
     def preview(self, index: int) -> bytes:
         """Return the spectrogram of one recording, low tones at the bottom, as a PNG."""
-        wave = self._waves_of(torch.tensor([index]))
+        wave = self._read_waves(torch.tensor([index]))
         frames = Mel(self._extent.size, self._extent.rate, bands=SEEN).encode(wave)
         logs = frames.values[0, : int(frames.lengths[0])].T.flip(0)
         shown = ((logs - logs.amin()) / (logs.amax() - logs.amin()) * 255).byte()
@@ -139,7 +139,7 @@ def read_some(key: str, root: str, preprocess: Hearing, most: int) -> Ragged:
     Raises UserError, naming ``key``, where there is no recording, or one that cannot be used.
     """
     folder = Folder(key, root, symlinks=False, kind=RECORDINGS)
-    paths = [path for _, path in folder.files(folder.real, folder.real)]
+    paths = [path for _, path in folder.list_files(folder.real, folder.real)]
     if not paths:
         raise UserError(f"{key}: there is no recording in {root}; name a folder of {FORMATS} files.")
     waves = []

@@ -12,7 +12,7 @@ LARGEST = (1 << 31, 1 << 32, 1 << 63, 1 << 64)
 
 
 @dataclass(frozen=True)
-class Wave:
+class WaveHeader:
     """The lengths that stand in a file's header, in bytes, and where: ``size`` is that of the file.
 
     ``long`` is where the 64-bit lengths of an RF64 file stand, which count in place of the others.
@@ -28,21 +28,21 @@ class Wave:
     @property
     def streamed(self) -> bool:
         """Whether the samples go on to the end of the file, however long that is."""
-        return unknown(self.data) and (self.data > 0 or unknown(self.whole))
+        return is_unknown(self.data) and (self.data > 0 or is_unknown(self.whole))
 
     @property
     def promised(self) -> int:
         """How many bytes the file has by its header, as far as that knows."""
         samples = 0 if self.streamed else self.start + self.data
-        return max(samples, 0 if unknown(self.whole) else self.whole)
+        return max(samples, 0 if is_unknown(self.whole) else self.whole)
 
 
-def unknown(length: int) -> bool:
+def is_unknown(length: int) -> bool:
     """Return whether a length says that its writer did not know it."""
     return length == 0 or any(abs(length - largest) <= NEAR for largest in LARGEST)
 
 
-def wave(file: BinaryIO) -> Wave | None:
+def read_header(file: BinaryIO) -> WaveHeader | None:
     """Return what the header of a WAV file says; None for other files, and where there are no samples in it."""
     size = file.seek(0, 2)
     file.seek(0)
@@ -58,7 +58,7 @@ def wave(file: BinaryIO) -> Wave | None:
             long = at
             whole, data64 = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))
         if name == b"data":
-            return Wave(size, whole, at, length if long is None else data64, block, long)
+            return WaveHeader(size, whole, at, length if long is None else data64, block, long)
     return None
 
 
@@ -77,7 +77,7 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
             return
 
 
-def mend_header(file: BinaryIO, found: Wave) -> mmap.mmap:
+def mend_header(file: BinaryIO, found: WaveHeader) -> mmap.mmap:
     """Return the content of an open file, its lengths those that it has; the file itself stays as it is."""
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     left = (found.size - found.start) // found.block * found.block

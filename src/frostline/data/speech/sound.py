@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.data.speech.riff import mend_header, wave
+from frostline.data.speech.riff import mend_header, read_header
 from frostline.errors import UserError
 from frostline.files.atomic import describe_irregular
 
@@ -28,7 +28,6 @@ SIGNATURES = (
     b"\xff\xfa",
 )
 SIGNATURES += (b"\xff\xfb",)
-MIN_SECONDS = 0.1
 RATES = (1_000, 768_000)
 CHANNELS = 32
 SILENT = 1e-3  # 60 dB below full scale
@@ -55,7 +54,7 @@ class Extent:
         return self.size / self.rate
 
 
-class Shape(NamedTuple):
+class SoundShape(NamedTuple):
     """What a sound file holds: samples of each channel, how many a second, and channels."""
 
     frames: int
@@ -71,7 +70,7 @@ class Unusable(Exception):
     """A recording that cannot be used; the text says why, with the file as the subject."""
 
 
-def soundfile() -> Any:
+def import_soundfile() -> Any:
     """Return the package that reads sound; raises UserError where it is not installed."""
     try:
         import soundfile
@@ -83,7 +82,7 @@ def soundfile() -> Any:
     return soundfile
 
 
-def describe_losses(shape: Shape, extent: Extent) -> list[str]:
+def describe_losses(shape: SoundShape, extent: Extent) -> list[str]:
     """Return what is lost when a recording is read, each as the predicate of a note; usually nothing."""
     lost = {
         f"are longer than data.seconds={extent.seconds:g} and were cut": shape.seconds > extent.seconds,
@@ -104,7 +103,7 @@ def find_problem(path: str, extent: Extent, decode: bool) -> str | None:
     return None
 
 
-def _header(path: str, extent: Extent) -> Shape:
+def _header(path: str, extent: Extent) -> SoundShape:
     """Return what the header says. Raises Unusable."""
     shape = read_shape(path)
     low, high = RATES
@@ -116,21 +115,21 @@ def _header(path: str, extent: Extent) -> Shape:
     return shape
 
 
-def read_shape(path: str) -> Shape:
+def read_shape(path: str) -> SoundShape:
     """Return what a sound file holds, by its header, or by its samples where that does not say. Raises Unusable."""
     with open_sound(path) as sound:
         frames = sound.frames if sound.frames < ENDLESS else sum(map(len, read_blocks(sound, sound.frames)))
-        return Shape(frames, sound.samplerate, sound.channels)
+        return SoundShape(frames, sound.samplerate, sound.channels)
 
 
 @contextmanager
 def open_sound(path: str) -> Iterator[Any]:
-    """Open a sound file; one whose header does not say its length is given one that does. Raises Unusable."""
+    """Open a sound file; a header without a length is mended in memory. Raises Unusable."""
     _check_file(path)
-    library = soundfile()
+    library = import_soundfile()
     try:
         with open(path, "rb") as file, ExitStack() as stack:
-            found = wave(file)
+            found = read_header(file)
             if found is not None and found.promised > found.size:
                 raise Unusable(f"is truncated ({found.size} of {found.promised} bytes)")
             source = stack.enter_context(mend_header(file, found)) if found is not None and found.streamed else path
@@ -149,7 +148,7 @@ def read_blocks(sound: Any, frames: int) -> Iterator[NDArray[np.float32]]:
         block = np.full((min(BLOCK, frames), sound.channels), np.nan, np.float32)
         try:
             got = len(sound.read(out=block))
-        except soundfile().LibsndfileError:
+        except import_soundfile().LibsndfileError:
             if sound.frames < ENDLESS:
                 raise
             got = int((~np.isnan(block[:, 0])).sum())

@@ -17,14 +17,14 @@ Choose = Callable[[Sequence[str], str], Sequence[str]]
 """Checks the names of columns, found at a place in a file ("" for its header); returns those that are of use."""
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row stands, for people, and its number: of a line the last one that it takes."""
 
     said: str
     number: int
 
 
-Found = Iterator[tuple[Place, Mapping[str, Any]]]
+Found = Iterator[tuple[RowPlace, Mapping[str, Any]]]
 
 
 class Malformed(Exception):
@@ -71,9 +71,13 @@ class _Lines:
             self.held.append(line)
             yield line
 
-    def place(self) -> Place:
+    def begin_row(self) -> None:
+        """Hold the lines of another row from here on."""
+        self.held.clear()
+
+    def place(self) -> RowPlace:
         first = self.number - len(self.held) + 1
-        return Place(f"line {first}" if len(self.held) == 1 else f"lines {first}-{self.number}", self.number)
+        return RowPlace(f"line {first}" if len(self.held) == 1 else f"lines {first}-{self.number}", self.number)
 
 
 def _csv(file: Path, choose: Choose) -> Found:
@@ -95,11 +99,11 @@ def _csv(file: Path, choose: Choose) -> Found:
         raise Malformed("it has no header, a first line that names the columns")
 
 
-def _records(lines: _Lines, comma: str) -> Iterator[tuple[Place, list[str]]]:
+def _records(lines: _Lines, comma: str) -> Iterator[tuple[RowPlace, list[str]]]:
     """Yield the cells of each row that is not blank. Raises Malformed for quotes that are not those of a cell."""
     reader = csv.reader(lines, delimiter=comma, strict=True, skipinitialspace=True)
     while True:
-        lines.held.clear()
+        lines.begin_row()
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -129,11 +133,11 @@ def _json_lines(file: Path, choose: Choose) -> Found:
             try:
                 row = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
-                raise Malformed(f"is no JSON ({error}); each line must be an object", place) from error
+                raise Malformed(f"is no JSON ({error}); expected an object on each line", place) from error
             if not isinstance(row, dict):
-                raise Malformed(f"is a {type(row).__name__} in JSON; each line must be an object", place)
+                raise Malformed(f"is a {type(row).__name__} in JSON; expected an object on each line", place)
             choose([*row], place)
-            yield Place(place, number), row
+            yield RowPlace(place, number), row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def _parquet(file: Path, choose: Choose) -> Found:
                 columns = {name: _values(batch.column(name)) for name in used}
                 for index in range(batch.num_rows):
                     number += 1
-                    yield Place(f"row {number}", number), {name: values[index] for name, values in columns.items()}
+                    yield RowPlace(f"row {number}", number), {name: values[index] for name, values in columns.items()}
     except pyarrow.ArrowException as error:
         raise Malformed(str(error).splitlines()[0].rstrip(".")) from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.data.splits import SPLITS, split_called
-from frostline.data.tables.formats import READERS, Malformed, Place
+from frostline.data.tables.formats import READERS, Malformed, RowPlace
 from frostline.errors import UserError
 from frostline.files.atomic import NAMES, describe_irregular
 from frostline.units import join_lines
@@ -108,7 +108,7 @@ def find_flaw(text: str, path: bool = False) -> str | None:
     return None
 
 
-class Rows:
+class TableRows:
     """The rows of a file, whose ending says what it is (CSV, where it says nothing), read while they are iterated.
 
     ``key`` is the config's key that named the file, ``columns`` are the needed columns by the keys that named them
@@ -130,12 +130,12 @@ class Rows:
         kind, read = READERS.get(self.file.suffix.lower(), READERS[".csv"])
         try:
             if (what := describe_irregular(self.file)) is not None:
-                raise UserError(f"{self.key}: {self.file} {what}; it must be {kind}.")
+                raise UserError(f"{self.key}: {self.file} {what}; expected {kind}.")
             for place, cells in read(self.file, self._choose):
                 yield self._row(place, cells)
         except OSError as error:
             reason = error.strerror or str(error).splitlines()[0].rstrip(".")
-            raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); it must be {kind}.") from error
+            raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); expected {kind}.") from error
         except Malformed as error:
             if error.place:
                 raise UserError(f"{self.key}: {error.place} of {self.file} {error.said}.") from error
@@ -175,7 +175,7 @@ class Rows:
         alike = [name for name in names if name.strip().lower() in ALIKE and name not in self.columns.values()]
         return min(alike, key=lambda name: ALIKE.index(name.strip().lower()), default=None)
 
-    def _row(self, place: Place, cells: Mapping[str, Any]) -> Row:
+    def _row(self, place: RowPlace, cells: Mapping[str, Any]) -> Row:
         if place.said.startswith("lines"):
             self._long.append(place.said)
         row = Row(f"{self.file.name}:{place.number}", f"{self.key}: {place.said} of {self.file}", cells)
@@ -192,9 +192,9 @@ class Rows:
         return Row(row.name, row.where, cells, split or "")
 
 
-def read_rows(file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> Rows:
-    """Return the rows of a file, as :class:`Rows` says."""
-    return Rows(file, key, columns, split)
+def read_rows(file: Path, key: str, columns: Mapping[str, str], split: str | None = None) -> TableRows:
+    """Return the rows of a file, as :class:`TableRows` says."""
+    return TableRows(file, key, columns, split)
 
 
 def check_columns(header: Sequence[str], where: object, columns: Mapping[str, str]) -> None:

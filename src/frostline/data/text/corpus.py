@@ -15,10 +15,10 @@ from frostline.units import join_lines
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextRules:
     """How rows become texts: the columns, whether a row without a label is one, and whether bad rows are left out.
 
-    ``split`` is the column of splits, as ``Rows`` takes it.
+    ``split`` is the column of splits, as ``TableRows`` takes it.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Reading:
 class Collected:
     """Texts as they are read, and what was wrong with some."""
 
-    reading: Reading
+    reading: TextRules
     splits: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -50,25 +50,26 @@ class Collected:
         text, label = row.cell(self.reading.text), row.cell(self.reading.label)
         self.splits.setdefault(split, []).append((row.name, label, text))
 
+    def note(self, *notes: str) -> None:
+        """Take what a user should be told."""
+        self.notes += notes
+
     def finish(self, where: str, classes: Sequence[str] | None = None) -> Found:
         """Return all of it. Raises UserError for rows that lack something, unless they are to be left out."""
         notes = [*self.notes, *note_bad_rows(self.bad, where, self.reading.skip)]
         if not self.splits:
             raise UserError(f"{where} holds no texts.")
-        listings = {}
-        for split, rows in self.splits.items():
-            names, labels, texts = zip(*rows, strict=True)
-            listings[split] = Listing([*names], [*labels], texts)
+        listings = {split: Listing.of(rows) for split, rows in self.splits.items()}
         return replace(from_rows(listings, where, self.reading.split or SPLIT), classes=classes, notes=notes)
 
 
-def read_file(file: str, reading: Reading) -> Found:
-    """Read one table, of which a column may say the split. Raises UserError as ``Rows`` does."""
+def read_file(file: str, reading: TextRules) -> Found:
+    """Read one table, of which a column may say the split. Raises UserError as ``TableRows`` does."""
     collected = Collected(reading)
     rows = read_rows(Path(file).expanduser(), "data.file", reading.columns, reading.split)
     for row in rows:
         collected.add(row.split, row)
-    collected.notes += rows.notes
+    collected.note(*rows.notes)
     return collected.finish(f"data.file: {file}")
 
 
@@ -79,7 +80,7 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
     """
     folder = Folder("data.root", root, symlinks, TABLES)
     tables: dict[str, Path] = {}
-    for name, _, is_folder in folder.entries(folder.real):
+    for name, _, is_folder in folder.list_entries(folder.real):
         if is_folder or Path(name).suffix.lower() not in READERS:
             continue
         split = split_called(Path(name).stem)
@@ -95,10 +96,10 @@ def split_tables(root: str, symlinks: bool, ignored: list[str] | None = None) ->
     return {split: tables[split] for split in SPLITS if split in tables}
 
 
-def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
+def read_root(root: str, symlinks: bool, reading: TextRules) -> Found:
     """Read tables in a folder that are named train, val and test, or as people call these.
 
-    Raises UserError as ``split_tables`` and ``Rows`` do.
+    Raises UserError as ``split_tables`` and ``TableRows`` do.
     """
     if reading.split not in (None, SPLIT):
         raise UserError(f"data.split_column: {reading.split!r} is of no use with data.root, where a table is a split.")
@@ -107,13 +108,13 @@ def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
         rows = read_rows(table, "data.root", reading.columns)
         for row in rows:
             collected.add(split, row)
-        collected.notes += rows.notes
+        collected.note(*rows.notes)
     if ignored:
-        collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {join_lines(ignored, 3)}")
+        collected.note(f"ignored {len(ignored)} tables that are not named as a split: {join_lines(ignored, 3)}")
     return collected.finish(f"data.root: {root}")
 
 
-def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: Reading) -> Found:
+def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], reading: TextRules) -> Found:
     """Read a set of the datasets library: from the hub, or a folder in which it was saved.
 
     ``splits`` are its names for ours; where None, the usual ones. Nothing that comes with a set is executed. Raises
@@ -124,7 +125,7 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
     collected, classes = Collected(reading), None
     chosen = _choose_splits(loaded, splits, where)
     if unused := [name for name in loaded if name not in chosen.values()]:
-        collected.notes.append(f"left out the splits that are not used: {join_lines(unused)}")
+        collected.note(f"left out the splits that are not used: {join_lines(unused)}")
     for split, name in chosen.items():
         table = loaded[name]
         check_columns(table.column_names, f"{path} ({name})", reading.columns)
@@ -173,7 +174,7 @@ def _sort_by_custom(names: Iterable[str]) -> list[str]:
     return sorted((one for one in names if split_called(one)), key=lambda one: usual.index(one.strip().lower()))
 
 
-def _rows(table: Any, reading: Reading) -> Iterator[dict[str, Any]]:
+def _rows(table: Any, reading: TextRules) -> Iterator[dict[str, Any]]:
     for batch in table.select_columns([reading.text, reading.label]).iter(batch_size=1000):
         for text, label in zip(batch[reading.text], batch[reading.label], strict=True):
             yield {reading.text: text, reading.label: label}

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.launchers.base import Job, Workers, only_result
+from frostline.launchers.base import Job, Workers, take_only_result
 from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import (
     Outcome,
     conclude_run,
     dispatch,
-    environment,
+    make_environment,
     make_run_folder,
     share_threads,
 )
@@ -42,11 +42,11 @@ class Pool(Workers):
 
     def __init__(
         self,
-        workers: Processes | None = None,
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        restarts: Restarts = 0,
-        fresh: bool = False,
+        workers: Processes | None,
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        restarts: Restarts,
+        fresh: bool,
         devices: int = 1,
     ):
         self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices
@@ -56,7 +56,7 @@ class Pool(Workers):
     def __enter__(self) -> "Pool":
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as by Ctrl-C
-        start_server(environment(share_threads(self.threads, self.wanted or 1)))
+        start_server(make_environment(share_threads(self.threads, self.wanted or 1)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +70,7 @@ class Pool(Workers):
     def slots(self) -> list[Slot]:
         """Places for a run each; making them waits for the server's imports."""
         first = self._slot(None, 1)
-        found = only_result(self._call_on([first], warm.count_gpus)) if self.devices else 0
+        found = take_only_result(self._call_on([first], warm.count_gpus)) if self.devices else 0
         names = share_gpus(name_gpus(found), self.devices) if found else []
         number = self.wanted or len(names) or 1
         if number == 1 and not names:
@@ -80,7 +80,7 @@ class Pool(Workers):
 
     def _slot(self, device: str | None, workers: int) -> Slot:
         threads = share_threads(self.threads, workers)
-        return Slot(environment(threads), threads, device, self.fresh)
+        return Slot(make_environment(threads), threads, device, self.fresh)
 
     @property
     def workers(self) -> int:
@@ -99,15 +99,15 @@ class Pool(Workers):
         path = str((job.folder / RESOLVED).absolute())
         slot.begin(warm.run, path, limit=job.config.launcher["timeout_s"])
 
-    def _ended(self) -> list[tuple[Job, Outcome, float]]:
+    def _collect_ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
         wait([slot.future for slot in self._running], LOOK_S, FIRST_COMPLETED)
         found = []
-        for slot in [slot for slot in self._running if slot.ended()]:
+        for slot in [slot for slot in self._running if slot.has_ended()]:
             seconds = time.monotonic() - slot.started
             job = self._running[slot]
             end = slot.describe_end(job.folder, job.config)
-            if not slot.succeeded():
+            if not slot.has_succeeded():
                 slot.stop()
             outcome = conclude_run(job.folder, job.config, end)
             del self._running[slot]
@@ -127,7 +127,7 @@ class Pool(Workers):
         try:
             for slot in slots:
                 slot.begin(warm.call, name_of(function), *arguments)
-            while not all([slot.ended() for slot in slots]):  # each is looked at: it may begin anew
+            while not all([slot.has_ended() for slot in slots]):  # each is looked at: it may begin anew
                 wait([slot.future for slot in slots], LOOK_S)
             return [_result(slot) for slot in slots]
         except BaseException:
@@ -144,9 +144,9 @@ class Pool(Workers):
 
 
 def _result(slot: Slot) -> Any:
-    """Return what a slot's work returned, or the UserError that came of it; a process that failed takes no more."""
+    """Return what a slot's work returned, or the UserError it raised; a process that failed gets no further work."""
     try:
-        return slot.result()
+        return slot.fetch_result()
     except UserError as error:
         slot.stop()
         return error
@@ -166,6 +166,6 @@ def name_gpus(count: int) -> list[str]:
 
 
 def share_gpus(names: list[str], devices: int) -> list[str]:
-    """Return what each slot sees of the GPUs: so many for each, or all of them where there are not enough."""
+    """Return the GPUs that each slot sees: ones of its own, or all of them where there are too few for that."""
     whole = [",".join(names[place : place + devices]) for place in range(0, len(names) - devices + 1, devices)]
     return whole or ([",".join(names)] if names else [])

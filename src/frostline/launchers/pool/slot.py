@@ -25,7 +25,7 @@ SERVER_GONE = 255
 
 
 class Slot:
-    """One place for work: ``begin`` it, ask now and then whether it has ``ended``, then ask how.
+    """One place for work: ``begin`` it, ask now and then whether it ``has_ended``, then ask how.
 
     Whatever dies meanwhile, the worker, the fork server or Python's resource tracker, the work ends, or is begun anew
     where it had not begun.
@@ -67,20 +67,20 @@ class Slot:
             self.future = ProcessFuture()
             self.future.set_exception(BrokenProcessPool(f"no process could be started ({error})"))
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether the work has ended, in whatever way; work whose process died before it began is begun anew."""
-        if not self.future.done() and not self._stuck():
-            return self._vanished()
+        if not self.future.done() and not self._is_stuck():
+            return self._has_vanished()
         if isinstance(self._error(), BrokenProcessPool) and not self.worker.value and self._tries < TRIES:
             self._schedule()
             return False
         return True
 
-    def _stuck(self) -> bool:
+    def _is_stuck(self) -> bool:
         """Return whether pebble has given up without a word, as it does when one of its threads ends."""
         return self._pool is None or not self._pool.active
 
-    def _vanished(self) -> bool:
+    def _has_vanished(self) -> bool:
         """Return whether the process left with exit code 0 in the middle of its work, of which pebble says nothing."""
         if self.worker.value == 0 or is_running(self.worker.value):
             self._gone = None
@@ -92,9 +92,9 @@ class Slot:
         """Return what came in the way of work that has ended."""
         if self.future.done():
             return self.future.exception()
-        return BrokenProcessPool("the pool has ended") if self._stuck() else ProcessExpired("", 0)
+        return BrokenProcessPool("the pool has ended") if self._is_stuck() else ProcessExpired("", 0)
 
-    def succeeded(self) -> bool:
+    def has_succeeded(self) -> bool:
         """Return whether the work that has ended was a run that is done: its process can take the next one."""
         return self._error() is None and self.future.result() == 0
 
@@ -110,7 +110,7 @@ class Slot:
             return f"the worker failed: {type(error).__name__}: {error}"
         return describe_exit(folder, self.future.result())
 
-    def result(self) -> Any:
+    def fetch_result(self) -> Any:
         """Return what the function that has ended returned, or raise what it raised; UserError if its process died."""
         error = self._error()
         if isinstance(error, ProcessExpired | BrokenProcessPool):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import VARIABLE
-from frostline.config.secrets import referenced_variables
+from frostline.config.secrets import find_variables
 from frostline.errors import UserError
 from frostline.files.atomic import write_atomic
 from frostline.files.leftovers import make_name, make_private_folder, sweep_once
@@ -19,7 +19,7 @@ from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import MEMORY
 from frostline.launchers.ray.node import carry_out
 from frostline.processes.import_path import SAFE
-from frostline.results.record import versions
+from frostline.results.record import read_versions
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -55,13 +55,13 @@ class Cluster:
         self._token: Path | None = None
         if address not in (None, "auto"):
             _knock(address)
-        context = self._started(dashboard) if address is None else self._init(address)
+        context = self._start(dashboard) if address is None else self._init(address)
         self.url: str = context.dashboard_url
         if dashboard:
             print(f"Ray's dashboard: http://{self.url} (token {os.environ['RAY_AUTH_TOKEN']})", file=sys.stderr)
         self._task = self.ray.remote(max_calls=1, max_retries=0)(carry_out)  # Ray runs nothing twice
 
-    def _started(self, dashboard: bool) -> Any:
+    def _start(self, dashboard: bool) -> Any:
         self._folder = make_private_folder(Path("/tmp"))
         own = {"object_store_memory": STORE_BYTES, "_temp_dir": str(self._folder / SESSIONS)}
         try:
@@ -87,7 +87,7 @@ class Cluster:
         """The nodes that are alive and have cores to give: the head of a cluster may have none."""
         return [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
-    def room(self, cpus: int, gpus: float) -> int:
+    def count_room(self, cpus: int, gpus: float) -> int:
         """Return how many runs the cluster holds that take so many cores and GPUs of one node."""
         held = [node["Resources"] for node in self.nodes]
         fits = [min(one.get("CPU", 0) / cpus, one.get("GPU", 0) / gpus if gpus else float("inf")) for one in held]
@@ -96,9 +96,9 @@ class Cluster:
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Let some node call a top-level function; return what to wait for. ``options`` are Ray's own."""
         token = None if self._token is None else str(self._token)
-        given = referenced_variables(arguments)
+        given = find_variables(arguments)
         return self._task.options(**options).remote(
-            os.getcwd(), token, versions(), given, name_of(function), *arguments
+            os.getcwd(), token, read_versions(), given, name_of(function), *arguments
         )
 
     def check(self, outputs: Path) -> None:
@@ -118,9 +118,9 @@ class Cluster:
 
         here = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in self.nodes]
         for reference in [self.submit(os.getpid, num_cpus=0, scheduling_strategy=one) for one in here]:
-            self.result(reference, "launcher.address")
+            self.fetch_result(reference, "launcher.address")
 
-    def result(self, reference: Any, what: str) -> Any:
+    def fetch_result(self, reference: Any, what: str) -> Any:
         """Return what a node's function returned, or raise what it raised; UserError where its process was lost."""
         errors = self.ray.exceptions
         try:

@@ -35,15 +35,15 @@ class Ray(Workers):
 
     def __init__(
         self,
-        address: str | None = None,
-        workers: Processes | None = None,
-        cpus: AtLeastOne = 1,
-        gpus: float | None = None,
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        restarts: Restarts = 0,
-        dashboard: bool = False,
-        outputs: str = "outputs",
+        address: str | None,
+        workers: Processes | None,
+        cpus: AtLeastOne,
+        gpus: float | None,
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        restarts: Restarts,
+        dashboard: bool,
+        outputs: str,
         devices: int = 0,
     ):
         self.address, self.wanted, self.dashboard = address, workers, dashboard
@@ -101,7 +101,7 @@ class Ray(Workers):
     @cached_property
     def room(self) -> int:
         """How many runs can be on at the same time; UserError where no node has what one takes."""
-        room = self.cluster.room(self.cpus, self.needs["num_gpus"])
+        room = self.cluster.count_room(self.cpus, self.needs["num_gpus"])
         if room == 0:
             raise UserError(
                 f"launcher.cpus={self.cpus}, launcher.gpus: no node of the Ray cluster has {self.cpus} CPUs and "
@@ -126,7 +126,7 @@ class Ray(Workers):
         reference = self.cluster.submit(node.run, config.plain(), **self.needs)
         self._running[job] = reference, time.monotonic()
 
-    def _ended(self) -> list[tuple[Job, Outcome, float]]:
+    def _collect_ended(self) -> list[tuple[Job, Outcome, float]]:
         """Wait a moment; return the runs that have ended, their records written."""
         references = {reference: job for job, (reference, _) in self._running.items()}
         ready, _ = self.cluster.ray.wait(list(references), timeout=LOOK_S)
@@ -164,7 +164,7 @@ class Ray(Workers):
 
     def _result(self, reference: Any, name: str) -> Any:
         try:
-            return self.cluster.result(reference, name)
+            return self.cluster.fetch_result(reference, name)
         except UserError as error:
             return error
 

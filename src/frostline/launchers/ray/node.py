@@ -12,7 +12,7 @@ from frostline.errors import UserError
 from frostline.launchers.calls import call_by_name
 from frostline.launchers.dispatch import dispatch
 from frostline.processes.import_path import leave_out_working_directory
-from frostline.results.record import versions
+from frostline.results.record import read_versions
 from frostline.results.store import LOG, run_folder, run_id
 
 
@@ -44,7 +44,7 @@ def run(plain: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
 
 
 def _check_versions(wanted: Mapping[str, str]) -> None:
-    found = versions()
+    found = read_versions()
     other = [
         f"{name} {found.get(name)} in place of {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from frostline.errors import UserError
 from frostline.files.atomic import write_json
 from frostline.launchers.calls import call_by_name
-from frostline.launchers.worker import interruptible
+from frostline.launchers.worker import stopping_on_signals
 from frostline.processes.lifetime import exit_process
 
 CALL, RESULT = "call.json", "result.json"
@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asked = json.loads((folder / CALL).read_text())
     try:
-        with interruptible():
+        with stopping_on_signals():
             result = {"value": call_by_name(asked["function"], *asked["arguments"])}
     except UserError as error:
         result = {"error": str(error)}

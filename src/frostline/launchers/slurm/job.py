@@ -20,14 +20,14 @@ from frostline.launchers.dispatch import (
     conclude_run,
     describe_exit,
     describe_timeout,
-    environment,
     find_outcome,
+    make_environment,
     share_threads,
 )
 from frostline.launchers.slurm.meeting import WATCH_S, Meeting, await_ranks, must_end, report_death
 from frostline.launchers.worker import Interrupted, lead
 from frostline.processes.lifetime import end_group
-from frostline.ranks.place import world_size
+from frostline.ranks.place import count_ranks
 from frostline.results.store import read_record
 
 LEAKS = ("SUBMITIT_", "SLURMD_", "SRUN_", "SBATCH_", "PMI")
@@ -55,14 +55,14 @@ class Child:
 
     def stop(self) -> None:
         """End it and what it started: by SIGTERM, after a while by SIGKILL. A handler of signals may call this."""
-        if not self._gone():
+        if not self._is_gone():
             end_group(self.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_S
-        while not self._gone() and time.monotonic() < deadline:
+        while not self._is_gone() and time.monotonic() < deadline:
             time.sleep(WATCH_S)
         end_group(self.process.pid, signal.SIGKILL)
 
-    def _gone(self) -> bool:
+    def _is_gone(self) -> bool:
         """Look without Popen, whose lock the code that a signal has interrupted may hold."""
         try:
             return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
@@ -94,7 +94,7 @@ class SlurmTask:
 
     def start(self, words: Sequence[str], threads: int, variables: Mapping[str, str] | None = None) -> Child:
         """Start this task's process, in an environment that no longer looks like SLURM's."""
-        clean = {name: value for name, value in environment(threads).items() if not name.startswith(LEAKS)}
+        clean = {name: value for name, value in make_environment(threads).items() if not name.startswith(LEAKS)}
         self.child = Child(words, {**clean, **(variables or {})})
         return self.child
 
@@ -109,7 +109,7 @@ class RunTask(SlurmTask):
         config, folder = Run.read(yaml.safe_load(self.path.read_text())), self.path.parent
         if find_outcome(config, folder) is not None:
             return
-        signal.signal(signal.SIGTERM, self._told)
+        signal.signal(signal.SIGTERM, self._note_stop)
         try:
             self._work(config, folder)
         except UncompletedJobError as error:  # by submitit, in its handler: the limit has come once too often
@@ -118,18 +118,18 @@ class RunTask(SlurmTask):
             await_requeue(folder)
 
     def _work(self, config: Run, folder: Path) -> None:
-        if world_size(config) == 1:
-            self._alone(config, folder)
+        if count_ranks(config) == 1:
+            self._run_alone(config, folder)
         elif int(os.environ["SLURM_PROCID"]) == 0:
-            lead(self.path, self._first)
+            lead(self.path, self._lead)
         else:
             self._rank(config, folder, Meeting.join(folder))
 
-    def _told(self, *_: object) -> None:
+    def _note_stop(self, *_: object) -> None:
         """Note that SLURM tells the whole job to stop: its worker hears that too, and stops by itself."""
         self.told = True
 
-    def _alone(self, config: Run, folder: Path) -> None:
+    def _run_alone(self, config: Run, folder: Path) -> None:
         child = self.start(["frostline.launchers.worker", str(self.path)], count_threads(config))
         code = self._wait(child, config)
         what = describe_timeout(config) if code is None else describe_exit(folder, code)
@@ -152,12 +152,12 @@ class RunTask(SlurmTask):
             child.stop()
         return child.process.wait()
 
-    def _first(self, config: Run, folder: Path) -> dict[int, int]:
+    def _lead(self, config: Run, folder: Path) -> dict[int, int]:
         """Be the parent of rank 0, called by the one who makes the record: open the meeting, and wait for all."""
         try:
             with Meeting.open(folder) as meeting:
                 self._rank(config, folder, meeting)
-            await_ranks(folder, world_size(config))
+            await_ranks(folder, count_ranks(config))
         except Interrupted:  # whoever makes the record has SIGTERM raise this
             self.told = True
             raise
@@ -165,7 +165,9 @@ class RunTask(SlurmTask):
 
     def _rank(self, config: Run, folder: Path, meeting: Meeting) -> None:
         """Run this task's rank; whatever becomes of it, its status is there in the end."""
-        child = self.start(["frostline.launchers.worker", str(self.path)], count_threads(config), meeting.variables())
+        child = self.start(
+            ["frostline.launchers.worker", str(self.path)], count_threads(config), meeting.make_variables()
+        )
         code = self._wait(child, config, folder)
         rank = int(os.environ["SLURM_PROCID"])
         if not self.told:
@@ -189,7 +191,7 @@ class CallTask(SlurmTask):
 def count_threads(config: Run) -> int:
     """Return the threads of a task's process: as configured, else its CPUs, else its share of the node's."""
     node = config.launcher
-    tasks = world_size(config) // config.trainer.get("num_nodes", 1)
+    tasks = count_ranks(config) // config.trainer.get("num_nodes", 1)
     return node["threads"] or node["cpus_per_task"] or share_threads(None, tasks)
 
 
@@ -200,16 +202,16 @@ def await_requeue(folder: Path) -> None:
     there when its time of grace is over.
     """
     deadline = time.monotonic() + HOLD_S
-    while _interrupted(folder) and _running() and time.monotonic() < deadline:
+    while _was_interrupted(folder) and _is_running() and time.monotonic() < deadline:
         time.sleep(ASK_S)
 
 
-def _interrupted(folder: Path) -> bool:
+def _was_interrupted(folder: Path) -> bool:
     record = read_record(folder)
     return record is not None and record["status"] == "interrupted"
 
 
-def _running() -> bool:
+def _is_running() -> bool:
     """Return whether SLURM counts this job as running: one that is cancelled, or requeued, is not."""
     words = ["squeue", "--noheader", "--format=%T", "--jobs", os.environ["SLURM_JOB_ID"]]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -16,13 +16,13 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Job, Launcher, Question, Work, run_first
+from frostline.launchers.base import Execute, Job, Launcher, Question, pass_over_done, run_first
 from frostline.launchers.calls import name_of
-from frostline.launchers.dispatch import Outcome, find_outcome, make_run_folder
+from frostline.launchers.dispatch import Outcome, make_run_folder
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.slurm.call import CALL, RESULT
 from frostline.launchers.slurm.job import CallTask, RunTask, SlurmTask
-from frostline.launchers.slurm.queue import Place, check_cluster, explain_refusal, read_queue, require_queue
+from frostline.launchers.slurm.queue import JobPlace, check_cluster, explain_refusal, read_queue, require_queue
 from frostline.launchers.slurm.script import check, check_gpus, check_path
 from frostline.launchers.slurm.watch import Watched, await_results, find_jobs, withdraw_jobs, without_force
 from frostline.launchers.worker import clear_folder
@@ -54,22 +54,22 @@ class Slurm(Launcher):
 
     def __init__(
         self,
-        partition: str | None = None,
-        account: str | None = None,
-        qos: str | None = None,
-        time_min: int = 240,
-        gpus_per_node: int | str | None = None,
-        cpus_per_task: int | None = None,
-        mem_gb: float | None = None,
-        constraint: str | None = None,
-        exclude: str | None = None,
-        workers: Processes = 8,
-        max_requeues: int = 100,
-        signal_s: int = 120,
-        setup: Sequence[str] = (),
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        detach: bool = False,
+        partition: str | None,
+        account: str | None,
+        qos: str | None,
+        time_min: int,
+        gpus_per_node: int | str | None,
+        cpus_per_task: int | None,
+        mem_gb: float | None,
+        constraint: str | None,
+        exclude: str | None,
+        workers: Processes,
+        max_requeues: int,
+        signal_s: int,
+        setup: Sequence[str],
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        detach: bool,
         devices: int = 0,
     ):
         places = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "exclude": exclude}
@@ -107,7 +107,9 @@ class Slurm(Launcher):
     @property
     def running(self) -> list[tuple[Job, float]]:
         """The runs that are on, with the `time.monotonic` at which each was first seen to be."""
-        return [(job, one.started) for job, one in list(self._on.items()) if one.runs() and one.started is not None]
+        return [
+            (job, one.started) for job, one in list(self._on.items()) if one.is_running() and one.started is not None
+        ]
 
     def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
         """Run every job; yield each as it ends, with how it ended and the seconds it took.
@@ -126,7 +128,7 @@ class Slurm(Launcher):
                 if self.detach or not self._on:
                     return
                 time.sleep(LOOK_S)
-                yield from self._ended()
+                yield from self._collect_ended()
         finally:
             self._leave()
 
@@ -134,14 +136,10 @@ class Slurm(Launcher):
         """Submit what there is room for; yield what is done already."""
         fresh: list[Job] = []
         while room is None or len(fresh) < room:
-            job = next(coming, None)
+            job = yield from pass_over_done(coming)
             if job is None:
                 break
-            known = find_outcome(job.config, job.folder)
-            if known is not None:
-                yield job, known, 0.0
-            else:
-                fresh.append(job)
+            fresh.append(job)
         if fresh:
             self._submit(fresh)
 
@@ -157,7 +155,7 @@ class Slurm(Launcher):
             for start in range(0, len(found), ARRAY):
                 self._watch(jobs, self._array(kind, list(found.values())[start : start + ARRAY]))
 
-    def _watch(self, jobs: Sequence[Job], places: Mapping[Path, Place]) -> None:
+    def _watch(self, jobs: Sequence[Job], places: Mapping[Path, JobPlace]) -> None:
         self._on |= {job: Watched(job, places[job.folder]) for job in jobs if job.folder in places}
 
     def _kind(self, config: Run) -> Kind:
@@ -166,10 +164,10 @@ class Slurm(Launcher):
         gpus = self.gpus or count_gpus(config) or None
         return config.outputs, trainer.get("num_nodes", 1), trainer.get("devices", 1), gpus
 
-    def _array(self, kind: Kind, jobs: Sequence[Job]) -> dict[Path, Place]:
+    def _array(self, kind: Kind, jobs: Sequence[Job]) -> dict[Path, JobPlace]:
         """Submit runs with the same resources; what an earlier sitting said of their end is removed before."""
         name = f"frostline-{secrets.token_hex(4)}"
-        places = {job.folder: Place(name, index if len(jobs) > 1 else None) for index, job in enumerate(jobs)}
+        places = {job.folder: JobPlace(name, index if len(jobs) > 1 else None) for index, job in enumerate(jobs)}
         for job in jobs:
             make_run_folder(job.folder, without_force(job.config))
             clear_folder(job.folder, job.config.force)
@@ -210,7 +208,7 @@ class Slurm(Launcher):
         except submitit.core.utils.FailedJobError as error:
             raise explain_refusal(str(error)) from error
 
-    def _ended(self) -> list[tuple[Job, Outcome, float]]:
+    def _collect_ended(self) -> list[tuple[Job, Outcome, float]]:
         """Return the runs that have ended: their records are there, or their jobs are gone."""
         now, (least, most) = time.monotonic(), ASK_S
         jobs = None
@@ -229,10 +227,10 @@ class Slurm(Launcher):
 
         A run is only put together there, on the CPU. Raises UserError when the process dies.
         """
-        with Pool(workers=1, threads=self.threads) as pool:
+        with Pool(workers=1, threads=self.threads, timeout_s=None, restarts=0, fresh=False) as pool:
             return pool.call(question, [config.plain() for config in configs], True)
 
-    def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:
+    def share(self, work: Execute, configs: Sequence[Run], times: int) -> list[Any]:
         """Return what so many jobs of one array have done; a UserError stands where a result would.
 
         Runs that have a job already have had their share, or depend on the jobs that do it. With ``detach`` the jobs
@@ -255,10 +253,10 @@ class Slurm(Launcher):
         self._after = f"afterany:{':'.join(ids)}" if ids else None
         return []
 
-    def _call(self, folders: Sequence[Path], asked: Mapping[str, Any], configs: Sequence[Run]) -> dict[Path, Place]:
+    def _call(self, folders: Sequence[Path], asked: Mapping[str, Any], configs: Sequence[Run]) -> dict[Path, JobPlace]:
         """Submit calls; their folders are named by what is asked, so that the same is not asked twice."""
         name = f"frostline-{secrets.token_hex(4)}"
-        places = {folder: Place(name, index if len(folders) > 1 else None) for index, folder in enumerate(folders)}
+        places = {folder: JobPlace(name, index if len(folders) > 1 else None) for index, folder in enumerate(folders)}
         for folder, place in places.items():
             (folder / RESULT).unlink(missing_ok=True)
             write_json(folder / CALL, asked)

@@ -16,14 +16,14 @@ from frostline.files.leftovers import private_folder
 from frostline.launchers.worker import describe_death
 from frostline.ranks.place import (
     RANKS,
+    find_way,
     leave_status,
     meet_by_address,
     meet_by_file,
     rank_variables,
     read_statuses,
-    way_to,
 )
-from frostline.results.record import Record, versions
+from frostline.results.record import Record, read_versions
 
 PLACE = "meeting.json"
 LOOK_S = 0.5
@@ -54,7 +54,7 @@ class Meeting:
         """
         with private_folder() as private:
             alone = os.environ["SLURM_JOB_NUM_NODES"] == "1"
-            made = cls(sitting(), meet_by_file(private) if alone else meet_by_address(*free_address(_hosts())))
+            made = cls(name_sitting(), meet_by_file(private) if alone else meet_by_address(*free_address(_hosts())))
             write_json(folder / RANKS / PLACE, asdict(made))
             yield made
 
@@ -65,14 +65,14 @@ class Meeting:
         while time.monotonic() < deadline:
             path = folder / RANKS / PLACE
             found = json.loads(path.read_text()) if path.exists() else {}
-            if found.get("sitting") == sitting():
+            if found.get("sitting") == name_sitting():
                 return cls(**found)
             time.sleep(LOOK_S)
         raise TimeoutError(
             f"rank 0 did not say in {MEET_S:.0f} s where the ranks meet; is {folder} shared by all nodes?"
         )
 
-    def variables(self) -> dict[str, str]:
+    def make_variables(self) -> dict[str, str]:
         """Return the environment of this task's rank."""
         task = {name: int(os.environ[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NTASKS", "NODEID")}
         local = task["NTASKS"] // int(os.environ["SLURM_JOB_NUM_NODES"])
@@ -92,13 +92,13 @@ def free_address(hosts: Sequence[str]) -> tuple[str, int]:
 
     Where their names say nothing, it is the address of its own name.
     """
-    ways = (way_to(host) for host in hosts)
+    ways = (find_way(host) for host in hosts)
     host = next((way for way in ways if way is not None and not way.startswith("127.")), socket.gethostname())
     with socket.create_server((host, 0)) as probe:
         return probe.getsockname()[:2]
 
 
-def sitting() -> str:
+def name_sitting() -> str:
     """Return what names this start of this job; a requeue counts the restarts up."""
     return f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
 
@@ -122,7 +122,7 @@ def report_death(folder: Path, config: Run, rank: int, code: int | None, late: s
         return
     assert late is not None or code is not None
     reason = late or describe_death(code or 0)
-    record = Record(folder.name, "failed", config.plain(), reason=reason, versions=versions())
+    record = Record(folder.name, "failed", config.plain(), reason=reason, versions=read_versions())
     died = time.time() - WATCH_S if code == -signal.SIGABRT else 0.0
     leave_status(folder, rank, {**record.plain(), "time": died})
 

@@ -41,7 +41,7 @@ log = logging.getLogger("frostline.launchers.slurm.launcher")
 
 
 @dataclass(frozen=True)
-class Place:
+class JobPlace:
     """Where a job stands: in the submission of a name of its own, and in its array, if it is one."""
 
     name: str
@@ -52,7 +52,7 @@ class Place:
         write_json(folder / JOB, {"name": self.name, "index": self.index})
 
     @classmethod
-    def read(cls, folder: Path) -> "Place | None":
+    def read(cls, folder: Path) -> "JobPlace | None":
         """Return the place of the job that had this run last, or None where there was none."""
         try:
             found = json.loads((folder / JOB).read_text())
@@ -89,7 +89,7 @@ class SlurmJob:
         return f"job {self.id} ({self.state}{why})"
 
 
-Queue = Mapping[Place, SlurmJob]
+Queue = Mapping[JobPlace, SlurmJob]
 
 
 def read_queue() -> Queue | None:
@@ -110,7 +110,7 @@ def _parse(text: str) -> Queue:
     found = {}
     for line in text.splitlines():
         name, index, number, state, why = line.rsplit("|", 4)
-        found[Place(name, int(index) if index.isdecimal() else None)] = SlurmJob(number, state, why)
+        found[JobPlace(name, int(index) if index.isdecimal() else None)] = SlurmJob(number, state, why)
     return found
 
 

@@ -12,7 +12,7 @@ from frostline.errors import UserError
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run
 from frostline.launchers.slurm.call import RESULT
-from frostline.launchers.slurm.queue import Place, Queue, SlurmJob, cancel_jobs, read_queue, require_queue
+from frostline.launchers.slurm.queue import JobPlace, Queue, SlurmJob, cancel_jobs, read_queue, require_queue
 from frostline.results.owner import OWNER
 from frostline.results.store import read_record
 
@@ -29,13 +29,13 @@ class Watched:
     """A run and its job; times are those of `time.monotonic`."""
 
     job: Job
-    place: Place
+    place: JobPlace
     submitted: float = field(default_factory=time.monotonic)
     started: float | None = None
     gone: float | None = None
     seen: SlurmJob | None = None
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether a worker has the run at this moment: SLURM's word for it comes later."""
         on = (self.job.folder / OWNER).exists()
         if on and self.started is None:
@@ -44,7 +44,7 @@ class Watched:
 
     def end(self, jobs: Queue | None) -> Outcome | None:
         """Return how the run ended, if it has, as far as its record says it or these jobs."""
-        self.runs()
+        self.is_running()
         if has_ended(self.job.folder):
             return self._conclude(None)
         if jobs is None:
@@ -57,7 +57,7 @@ class Watched:
             self.gone = None
             return None
         self.gone = self.gone or time.monotonic()
-        return self._conclude(self._why()) if time.monotonic() - self.gone > LAG_S else None
+        return self._conclude(self._explain()) if time.monotonic() - self.gone > LAG_S else None
 
     def interrupt(self) -> Outcome:
         """Record that the run was stopped, unless it has come to an end."""
@@ -69,7 +69,7 @@ class Watched:
             status = "interrupted"
         return conclude_run(self.job.folder, without_force(self.job.config), end, status)
 
-    def _why(self) -> str:
+    def _explain(self) -> str:
         """Return what SLURM says of a job that left no record, and where to look."""
         if self.seen is None:
             return f"SLURM no longer knows the job {self.place.name} of this run, and it left no record"
@@ -89,9 +89,9 @@ def without_force(config: Run) -> Run:
     return replace(config, force=False)
 
 
-def find_jobs(folders: Iterable[Path]) -> dict[Path, Place]:
+def find_jobs(folders: Iterable[Path]) -> dict[Path, JobPlace]:
     """Return the jobs that have these runs (or calls) already; one that has just come to its end is waited for."""
-    places = {folder: place for folder in folders if (place := Place.read(folder)) is not None}
+    places = {folder: place for folder in folders if (place := JobPlace.read(folder)) is not None}
     while places:
         jobs = require_queue()
         places = {folder: place for folder, place in places.items() if place in jobs and not jobs[place].ended}
@@ -101,7 +101,7 @@ def find_jobs(folders: Iterable[Path]) -> dict[Path, Place]:
     return places
 
 
-def withdraw_jobs(places: Collection[Place]) -> None:
+def withdraw_jobs(places: Collection[JobPlace]) -> None:
     """Cancel these jobs, and wait until they are gone, for a while."""
     deadline = time.monotonic() + CANCEL_S
     asked: set[SlurmJob] = set()
@@ -115,12 +115,12 @@ def withdraw_jobs(places: Collection[Place]) -> None:
         time.sleep(LOOK_S)
 
 
-def await_results(calls: Mapping[Path, Place]) -> list[Any]:
+def await_results(calls: Mapping[Path, JobPlace]) -> list[Any]:
     """Wait for the jobs of calls; return what the function did in each, or the UserError that came of it.
 
     Those that wait in the queue when the first one has done its work are cancelled: they have nothing left to do.
     """
-    waiting, found, gone = dict(calls), list[Any](), dict[Place, float]()
+    waiting, found, gone = dict(calls), list[Any](), dict[JobPlace, float]()
     try:
         while True:
             for folder in [folder for folder in waiting if (folder / RESULT).exists()]:

@@ -10,15 +10,15 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from frostline.report.page.charts import swatch
-from frostline.report.page.charts.svg import legible
+from frostline.report.page.charts import draw_swatch
+from frostline.report.page.charts.svg import make_legible
 from frostline.report.page.parts import Page
 
 TEMPLATES = files("frostline.report.page") / "templates"
 STYLES = ("theme.css", "chart.css", "report.css")
 
 
-def html(page: Page) -> str:
+def make_html(page: Page) -> str:
     """Return the page as one HTML file that opens from disk, loads nothing and runs no script but its own.
 
     Whatever stands in ``page`` is shown as text, charts apart, which ``report.charts`` escaped. A meta tag forbids
@@ -52,10 +52,10 @@ def _environment(styles: Mapping[str, int]) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: legible(value) if type(value) is str else value,
+        finalize=lambda value: make_legible(value) if type(value) is str else value,
     )
-    environment.filters |= {"kind": _kind, "drawn": _drawn, "number": _number, "picture": _picture}
-    environment.globals |= {"swatches": {name: Markup(swatch(style)) for name, style in styles.items()}}
+    environment.filters |= {"kind": _kind, "drawn": _embed_chart, "number": _number, "picture": _picture}
+    environment.globals |= {"swatches": {name: Markup(draw_swatch(style)) for name, style in styles.items()}}
     return environment
 
 
@@ -63,7 +63,7 @@ def _kind(part: Any) -> str:
     return type(part).__name__
 
 
-def _drawn(svg: str) -> Markup:
+def _embed_chart(svg: str) -> Markup:
     assert svg.startswith("<svg "), "charts come from report.charts, which escapes what they show"
     return Markup(svg)
 

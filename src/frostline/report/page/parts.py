@@ -7,7 +7,7 @@ from frostline.report.page.charts import NARROW
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """What a table shows in one place; ``value`` is what sorting uses: None and NaN sort as text, after all values."""
 
     text: str
@@ -21,7 +21,7 @@ class Table:
     id: str
     caption: str
     columns: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[Entry]]
+    rows: Sequence[Sequence[TableCell]]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,6 @@ class Page:
     styles: Mapping[str, int] = field(default_factory=dict)
 
 
-def figure(id: str, caption: str, draw: Callable[..., str]) -> Figure:
+def make_figure(id: str, caption: str, draw: Callable[..., str]) -> Figure:
     """Return a figure drawn for a desk and for a phone; ``draw`` is a chart's function that lacks only ``width``."""
     return Figure(id, caption, draw(), draw(width=NARROW))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import read_bytes, write_atomic
-from frostline.report.page.html import html
-from frostline.report.page.markdown import FOLDER, document
+from frostline.report.page.html import make_html
+from frostline.report.page.markdown import FOLDER, make_markdown
 from frostline.report.page.parts import Page
-from frostline.report.page.sections import page
-from frostline.report.page.study.trials import study_page
-from frostline.report.page.tables import results_csv, results_tex, trials_csv
+from frostline.report.page.sections import make_page
+from frostline.report.page.study.trials import make_study_page
+from frostline.report.page.tables import make_results_csv, make_results_tex, make_trials_csv
 from frostline.report.read.comparison import Comparison
 from frostline.report.read.study import Study
 from frostline.report.statistics.analysis import Analysis
@@ -23,9 +23,9 @@ def write_report(folder: Path, comparison: Comparison) -> Path:
     WriteError where the folder cannot be written.
     """
     analysis = Analysis(comparison)
-    written = _write_page(folder, page(analysis))
-    write_atomic(folder / "results.csv", results_csv(analysis))
-    write_atomic(folder / "table.tex", results_tex(analysis))
+    written = _write_page(folder, make_page(analysis))
+    write_atomic(folder / "results.csv", make_results_csv(analysis))
+    write_atomic(folder / "table.tex", make_results_tex(analysis))
     return written
 
 
@@ -33,13 +33,13 @@ def write_study_report(folder: Path, study: Study) -> Path:
     """Write the report of a hyper-parameter study, as ``write_report`` does, and trials.csv; return report.html's
     path.
     """
-    written = _write_page(folder, study_page(study))
-    write_atomic(folder / "trials.csv", trials_csv(study))
+    written = _write_page(folder, make_study_page(study))
+    write_atomic(folder / "trials.csv", make_trials_csv(study))
     return written
 
 
 def _write_page(folder: Path, whole: Page) -> Path:
-    text, figures = document(whole)
+    text, figures = make_markdown(whole)
     if (folder / FOLDER).is_symlink():
         raise UserError(
             f"{folder / FOLDER}: this is a link, and a report writes into no folder but its own; remove it."
@@ -50,7 +50,7 @@ def _write_page(folder: Path, whole: Page) -> Path:
     for path in before - figures.keys():
         (folder / path).unlink(missing_ok=True)
     write_atomic(folder / "report.md", text)
-    write_atomic(folder / "report.html", html(whole))
+    write_atomic(folder / "report.html", make_html(whole))
     return folder / "report.html"
 
 

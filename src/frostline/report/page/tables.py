@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from frostline.files.csv_tables import csv_line
-from frostline.report.page.escaping import tex
+from frostline.files.csv_tables import make_csv_line
+from frostline.report.page.escaping import escape_tex
 from frostline.report.read.study import Study
 from frostline.report.statistics.analysis import Analysis, Mean
 
 
-def results_csv(analysis: Analysis) -> str:
+def make_results_csv(analysis: Analysis) -> str:
     """Return results.csv: a line for each run, with what it was, how it ended, its test scores and its costs.
 
     Costs are in seconds, bytes and floating-point operations; what a run does not know is empty.
@@ -18,7 +18,7 @@ def results_csv(analysis: Analysis) -> str:
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
     costs = list(dict.fromkeys(name for run in runs for name in run.costs))
     heads = ["label", *axes, "seed", "lr", "epochs", "status", "reason", *(f"test_{name}" for name in scores), *costs]
-    lines = [csv_line(heads)]
+    lines = [make_csv_line(heads)]
     for run in runs:
         block = dict(run.block)
         values = [
@@ -32,24 +32,24 @@ def results_csv(analysis: Analysis) -> str:
             *(run.scores.get(name) for name in scores),
             *(run.costs.get(name) for name in costs),
         ]
-        lines.append(csv_line(values))
+        lines.append(make_csv_line(values))
     return "".join(lines)
 
 
-def trials_csv(study: Study) -> str:
+def make_trials_csv(study: Study) -> str:
     """Return trials.csv: a line for each trial of a study, with its settings, how it ended and the run's ID."""
     keys = [str(one["key"]) for one in study.space]
     heads = ["trial", *keys, f"val_{study.metric}", "status", "reason", "epochs", "seconds", "same_as", "run"]
-    lines = [csv_line(heads)]
+    lines = [make_csv_line(heads)]
     for one in study.trials:
         said = dict(override.split("=", 1) for override in one.overrides if "=" in override)
         ended = [one.value, one.status, one.reason, one.epochs, one.seconds, one.same_as, one.id]
         values = [one.number, *(said.get(key) for key in keys), *ended]
-        lines.append(csv_line(values))
+        lines.append(make_csv_line(values))
     return "".join(lines)
 
 
-def results_tex(analysis: Analysis) -> str:
+def make_results_tex(analysis: Analysis) -> str:
     """Return table.tex: a booktabs table of means with their 95% intervals, the best bold, ties with a dagger."""
     blocks = analysis.blocks if len(analysis.blocks) > 1 else []
     heads = [
@@ -59,10 +59,10 @@ def results_tex(analysis: Analysis) -> str:
     ]
     lines = [
         "% needs \\usepackage{booktabs,textcomp}; bold: the best mean; dagger: not told apart from it",
-        f"% test {tex(analysis.name)}, mean [95% interval over seeds]",
+        f"% test {escape_tex(analysis.name)}, mean [95% interval over seeds]",
         f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         "\\toprule",
-        f"{' & '.join(tex(head) for head in heads)} \\\\",
+        f"{' & '.join(escape_tex(head) for head in heads)} \\\\",
         "\\midrule",
         *_rows(analysis),
         "\\bottomrule",
@@ -78,7 +78,7 @@ def _rows(analysis: Analysis) -> Iterator[str]:
         if label == analysis.best:
             found = [f"\\textbf{{{one}}}" for one in found[:1]] + found[1:]
         mark = "\\textsuperscript{\\textdagger}" if label in analysis.verdict.ties else ""
-        yield f"{tex(label)}{mark} & {' & '.join(found)} \\\\"
+        yield f"{escape_tex(label)}{mark} & {' & '.join(found)} \\\\"
 
 
 def _tex(found: Mean | None) -> str:

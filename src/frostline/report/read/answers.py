@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy import sparse
 
-from frostline.report.read.runs import Key
+from frostline.report.read.runs import RunKey
 
 
 class Answers(Protocol):
@@ -26,7 +26,7 @@ class Answers(Protocol):
         ...
 
 
-Answered = Mapping[Key, Answers]
+Answered = Mapping[RunKey, Answers]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Classes:
         right_N = self.labels == self.predictions
         if metric == "accuracy":
             return weights_RN @ right_N / weights_RN.sum(axis=1)
-        right_RC = _by_class(weights_RN, self.labels, self.classes, right_N)
-        real_RC = _by_class(weights_RN, self.labels, self.classes)
+        right_RC = _sum_by_class(weights_RN, self.labels, self.classes, right_N)
+        real_RC = _sum_by_class(weights_RN, self.labels, self.classes)
         if metric == "balanced_accuracy":
             return _mean_ratio(right_RC, real_RC)
         assert metric == "f1", metric
-        return _mean_ratio(2 * right_RC, real_RC + _by_class(weights_RN, self.predictions, self.classes))
+        return _mean_ratio(2 * right_RC, real_RC + _sum_by_class(weights_RN, self.predictions, self.classes))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _variance(shares_RN: np.ndarray, values_N: np.ndarray) -> np.ndarray:
     return shares_RN @ centred_N**2 - (shares_RN @ centred_N) ** 2
 
 
-def _by_class(
+def _sum_by_class(
     weights_RN: np.ndarray, classes_N: np.ndarray, classes: int, counted_N: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the weight of each class [R, C], over the samples that are counted."""

@@ -19,7 +19,7 @@ LAST = (
 LONGEST = 60
 ABSENT = "-"
 
-Columns = Mapping[str, str]
+AxisColumns = Mapping[str, str]
 
 
 def place_runs(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], dict[str, list[str]], list[str]]:
@@ -40,7 +40,7 @@ def place_runs(runs: Sequence[RunSummary]) -> tuple[list[RunSummary], dict[str, 
     return kept, {FACTOR: labels, **levels}, notes
 
 
-def _on_device(run: RunSummary, columns: Columns | None, axes: Sequence[str]) -> RunSummary:
+def _on_device(run: RunSummary, columns: AxisColumns | None, axes: Sequence[str]) -> RunSummary:
     if columns is None:
         return replace(run, label=run.label or run.folder.name)
     return replace(run, label=columns[FACTOR], block=tuple((axis, columns.get(axis, ABSENT)) for axis in axes))
@@ -56,7 +56,7 @@ def _once(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return list(kept.values())
 
 
-def _axes(columns: Sequence[Columns]) -> list[str]:
+def _axes(columns: Sequence[AxisColumns]) -> list[str]:
     chosen: list[str] = []
     names = dict.fromkeys(name for one in columns for name in one if name != FACTOR)
     for name in sorted(names, key=lambda name: (name in LAST, "." in name)):
@@ -66,7 +66,7 @@ def _axes(columns: Sequence[Columns]) -> list[str]:
     return chosen
 
 
-def _follows(name: str, known: Sequence[str], columns: Sequence[Columns]) -> bool:
+def _follows(name: str, known: Sequence[str], columns: Sequence[AxisColumns]) -> bool:
     """Return whether the values of ``known`` say the value of ``name``."""
     seen: dict[tuple[str | None, ...], str | None] = {}
     keys = [(tuple(one.get(other) for other in known), one.get(name)) for one in columns]
@@ -75,41 +75,41 @@ def _follows(name: str, known: Sequence[str], columns: Sequence[Columns]) -> boo
 
 def _columns(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what tells a config from others: the strategy, what each component is, and every option."""
-    yield FACTOR, strategy(config.get(FACTOR))
+    yield FACTOR, name_strategy(config.get(FACTOR))
     for node, value in config.items():
         if node == FACTOR or node in WHERE_NOT_WHAT or node in ("test", "monitor"):
             continue
         if isinstance(value, Mapping) and "_target_" in value:
-            yield node, kind(value)
-        for path, leaf in leaves(value, node):
+            yield node, name_component(value)
+        for path, leaf in iterate_leaves(value, node):
             if ".".join(path) not in WHERE_NOT_WHAT and path[-1] != "_target_":
-                yield ".".join(path), text(leaf)
+                yield ".".join(path), name_level(leaf)
 
 
-def leaves(value: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+def iterate_leaves(value: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the leaves of a config, each with its path; an empty node is a leaf."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from leaves(inner, *path, name)
+            yield from iterate_leaves(inner, *path, name)
     else:
         yield path, value
 
 
-def strategy(node: Any) -> str:
+def name_strategy(node: Any) -> str:
     """Return the name of a freeze strategy with its options, such as last_k(k=2)."""
     if not isinstance(node, Mapping):
-        return text(node)
-    options = ", ".join(f"{key}={text(value)}" for key, value in node.items() if key != "_target_")
-    return kind(node) + (f"({options})" if options else "")
+        return name_level(node)
+    options = ", ".join(f"{key}={name_level(value)}" for key, value in node.items() if key != "_target_")
+    return name_component(node) + (f"({options})" if options else "")
 
 
-def kind(node: Mapping[str, Any]) -> str:
+def name_component(node: Mapping[str, Any]) -> str:
     """Return what a component is called: its name, or the last part of what it is made by."""
     made = str(node.get("_target_", "")).rpartition(".")[2].lower()
-    return text(node["name"]) if node.get("name") else made
+    return name_level(node["name"]) if node.get("name") else made
 
 
-def text(value: Any) -> str:
+def name_level(value: Any) -> str:
     """Return a value of a config as a level's name; a long one is cut, and marked so that it stays its own."""
     found = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     if len(found) <= LONGEST:
@@ -117,6 +117,6 @@ def text(value: Any) -> str:
     return f"{found[:LONGEST]}... #{hashlib.sha256(encode_names(found)).hexdigest()[:4]}"
 
 
-def block_name(block: Block) -> str:
+def name_block(block: Block) -> str:
     """Return a block's name: the level where there is one axis, else each level with its axis."""
     return block[0][1] if len(block) == 1 else ", ".join(f"{axis}={level}" for axis, level in block)

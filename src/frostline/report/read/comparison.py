@@ -11,26 +11,24 @@ from frostline.report.read.axes import FACTOR, place_runs
 from frostline.report.read.runs import (
     DAMAGED,
     Block,
-    Reader,
+    RunReader,
     RunSummary,
     as_object,
-    monitor,
-    number,
-    parse_shared,
-    place,
+    read_number,
+    resolve_place,
 )
 from frostline.report.read.study import STUDY, read_study
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
-from frostline.tasks.declarations import MULTICLASS, Declaration, Metric
-from frostline.units import join_lines, plural
+from frostline.tasks.declarations import UNKNOWN, Declaration, Metric
+from frostline.units import format_count, join_lines
 
 COMPARISON = "comparison.json"
 FORMAT = 2
 
 
 @dataclass(frozen=True)
-class ChosenRate:
+class TunedRate:
     """What learning-rate tuning chose for one strategy and block; ``edge`` is the end of the grid it lies at, if any.
 
     ``why`` says why it was not tuned; ``lr`` is then the one it had anyway.
@@ -57,7 +55,7 @@ class Comparison:
     axes: Mapping[str, Sequence[str]]
     runs: Sequence[RunSummary]
     trials: Sequence[RunSummary] = ()
-    tuned: Sequence[ChosenRate] = ()
+    tuned: Sequence[TunedRate] = ()
     command: str | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     lr_grid: Sequence[float] = ()
@@ -84,13 +82,13 @@ class Comparison:
     @property
     def declaration(self) -> Declaration:
         """What the task of the runs declares."""
-        return MULTICLASS if self.first is None else self.first.declaration
+        return UNKNOWN if self.first is None else self.first.declaration
 
     @property
     def metric(self) -> Metric:
-        """The metric that the runs were selected by."""
-        name = "accuracy" if self.first is None else monitor(parse_shared(self.first.config))
-        return self.declaration.metric(name)
+        """The metric that the runs were selected by; where none has left it, one of which nothing is known."""
+        name = None if self.first is None else self.first.monitor
+        return UNKNOWN.metrics[0] if name is None else self.declaration.metric(name)
 
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:
@@ -101,7 +99,7 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
     """
     if len(paths) == 1 and (paths[0] / COMPARISON).is_file():
         return _read_folder(paths[0])
-    reader = Reader()
+    reader = RunReader()
     found = {folder: known for path in paths for folder, known in run_folders(path).items()}
     read_runs = [reader.run(folder, **known) for folder, known in found.items()]
     lost = [run for run in read_runs if run.status == DAMAGED]
@@ -112,7 +110,7 @@ def read_comparison(paths: Sequence[Path]) -> Comparison:
         notes.append(f"Left out: {join_lines([f'{run.folder.name} ({run.reason})' for run in lost])}.")
     trials = [run for run in runs if run.trial]
     if trials:
-        notes.append(f"Trials, which leave the test split alone, are in no mean: {plural(len(trials), 'run')}.")
+        notes.append(f"Trials, which leave the test split alone, are in no mean: {format_count(len(trials), 'run')}.")
     return Comparison("A set of runs", FACTOR, axes, [run for run in runs if not run.trial], notes=notes)
 
 
@@ -136,7 +134,7 @@ def run_folders(path: Path) -> dict[Path, dict[str, Any]]:
     return {file.parent.resolve(): {} for file in inside}
 
 
-def comparison(folder: Path) -> dict[str, Any]:
+def read_content(folder: Path) -> dict[str, Any]:
     """Return what a comparison's comparison.json says. Raises UserError where it cannot be read."""
     path = folder / COMPARISON
     try:
@@ -147,9 +145,9 @@ def comparison(folder: Path) -> dict[str, Any]:
 
 def _read_folder(folder: Path) -> Comparison:
     """Return the comparison in ``folder``. Raises UserError where it cannot be read."""
-    content, reader = comparison(folder), Reader()
+    content, reader = read_content(folder), RunReader()
     runs = [_on_device(reader, folder, entry) for entry in content["runs"]]
-    tuned = [_tuned(entry) for entry in content["tuned"]]
+    tuned = [_read_chosen(entry) for entry in content["tuned"]]
     return Comparison(
         name=str(content.get("name") or folder.resolve().name),
         factor=content["factor"],
@@ -161,23 +159,23 @@ def _read_folder(folder: Path) -> Comparison:
         budget=as_object(content.get("budget")),
         lr_grid=content.get("lr_grid") or (),
         lr_seed=content.get("lr_seed"),
-        wall_seconds=number(content.get("wall_seconds")),
+        wall_seconds=read_number(content.get("wall_seconds")),
         extraction=content.get("extraction"),
     )
 
 
-def _on_device(reader: Reader, folder: Path, entry: Mapping[str, Any]) -> RunSummary:
+def _on_device(reader: RunReader, folder: Path, entry: Mapping[str, Any]) -> RunSummary:
     """Return the run of an entry of comparison.json, which knows what runs without a record do not say."""
-    path = place(folder, entry["path"])
-    run = reader.run(path, entry["label"], block_of(entry["block"]), entry["seed"], entry["trial"])
-    return replace(run, lr=number(entry["lr"])) if run.lr is None else run
+    path = resolve_place(folder, entry["path"])
+    run = reader.run(path, entry["label"], read_block(entry["block"]), entry["seed"], entry["trial"])
+    return replace(run, lr=read_number(entry["lr"])) if run.lr is None else run
 
 
-def _tuned(entry: Mapping[str, Any]) -> ChosenRate:
-    lr, edge, why = number(entry["lr"]), entry["edge"], entry["why"]
-    return ChosenRate(entry["label"], block_of(entry["block"]), lr, edge, entry["extended"], why)
+def _read_chosen(entry: Mapping[str, Any]) -> TunedRate:
+    lr, edge, why = read_number(entry["lr"]), entry["edge"], entry["why"]
+    return TunedRate(entry["label"], read_block(entry["block"]), lr, edge, entry["extended"], why)
 
 
-def block_of(levels: Mapping[str, Any]) -> Block:
+def read_block(levels: Mapping[str, Any]) -> Block:
     """Return a block as it is kept: hashable, with its levels as text."""
     return tuple((str(axis), str(level)) for axis, level in levels.items())

@@ -11,7 +11,7 @@ import numpy as np
 from frostline.files.atomic import read_bytes
 from frostline.files.csv_tables import read_csv
 from frostline.files.shapes import check_shape
-from frostline.report.read.runs import RunSummary, at, number, parse_shared
+from frostline.report.read.runs import RunSummary, look_up, parse_shared, read_number
 from frostline.results.loading import load_record
 from frostline.results.store import RECORD
 
@@ -51,13 +51,13 @@ def read_curve(run: RunSummary, metric: str) -> Curve | None:
     return Curve([epoch for epoch, _ in points], [value for _, value in points]) if points else None
 
 
-def phase_starts(run: RunSummary) -> list[tuple[int, str]]:
+def find_phase_starts(run: RunSummary) -> list[tuple[int, str]]:
     """Return where each phase after the first begins, as (epochs done before it, its name)."""
-    phases = at(parse_shared(run.plan), "phases")
+    phases = look_up(parse_shared(run.plan), "phases")
     found, done = list[tuple[int, str]](), 0
     for phase, following in pairwise(phases if isinstance(phases, list) else []):
-        done += int(number(at(phase, "epochs")) or 0)
-        found.append((done, str(at(following, "name"))))
+        done += int(read_number(look_up(phase, "epochs")) or 0)
+        found.append((done, str(look_up(following, "name"))))
     return found
 
 
@@ -81,7 +81,7 @@ def read_mistakes(run: RunSummary) -> list[Mistake]:
             str(one.get("label")),
             str(one.get("prediction")),
             measure,
-            number(one.get(measure)) or 0.0,
+            read_number(one.get(measure)) or 0.0,
             _picture(run.folder, one.get("picture")),
         )
         for one in listed
@@ -103,6 +103,6 @@ def _picture(folder: Path, name: Any) -> bytes | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return number(float(text or ""))
+        return read_number(float(text or ""))
     except ValueError:
         return None

@@ -9,20 +9,22 @@ import numpy as np
 from frostline.files.atomic import NAMES
 from frostline.files.csv_tables import read_csv
 from frostline.report.read.answers import Answered, Answers, Classes, Numbers, Rates, Tags
-from frostline.report.read.runs import Block, Key, RunSummary, at, parse_shared
+from frostline.report.read.runs import Block, RunKey, RunSummary, look_up, parse_shared
 from frostline.tasks.declarations import Metric, Predictions
 
 MOST_ANSWERS = 2_000_000  # test labels of all runs together: what the bootstrap takes a minute for
-Table = Sequence[Mapping[str, str]]
+AnswerTable = Sequence[Mapping[str, str]]
 
 
-def answers(runs: Sequence[RunSummary], keys: Mapping[Block, str], metric: Metric) -> tuple[dict[str, Answered], str]:
+def read_all_answers(
+    runs: Sequence[RunSummary], keys: Mapping[Block, str], metric: Metric
+) -> tuple[dict[str, Answered], str]:
     """Return what finished runs answered on the test split, by label and (block, seed); or none, and why.
 
     ``keys`` names the blocks. Within one, all runs must have been tested on the same samples in the same order, whose
     names and labels are hashed. A metric that needs more than answers has none.
     """
-    found: dict[str, dict[Key, Answers]] = {}
+    found: dict[str, dict[RunKey, Answers]] = {}
     tested: dict[str, str] = {}
     for run in runs:
         form = FORMS.get(run.declaration.predictions)
@@ -61,34 +63,34 @@ def _read(run: RunSummary, form: "Form") -> tuple[str, Answers] | None:
 
 def _classes(run: RunSummary) -> dict[str, int]:
     """Return the place of each class."""
-    names = at(parse_shared(run.data), "classes")
+    names = look_up(parse_shared(run.data), "classes")
     return {str(name): place for place, name in enumerate(names)} if isinstance(names, list) else {}
 
 
-def _of_classes(run: RunSummary, table: Table) -> Classes:
+def _read_classes(run: RunSummary, table: AnswerTable) -> Classes:
     places = _classes(run)
     pairs = np.asarray([(places[row["label"]], places[row["prediction"]]) for row in table], dtype=np.int32)
     return Classes(pairs[:, 0].copy(), pairs[:, 1].copy(), len(places))
 
 
-def _of_tags(run: RunSummary, table: Table) -> Tags:
-    places, separator = _classes(run), str(at(parse_shared(run.config), "task", "separator"))
+def _read_tags(run: RunSummary, table: AnswerTable) -> Tags:
+    places, separator = _classes(run), str(look_up(parse_shared(run.config), "task", "separator"))
 
-    def told(texts: Iterable[str]) -> np.ndarray:
+    def mark_classes(texts: Iterable[str]) -> np.ndarray:
         found_NC = np.zeros((len(table), len(places)), dtype=bool)
         for row, text in enumerate(texts):
             found_NC[row, [places[name] for name in text.split(separator) if name]] = True
         return found_NC
 
-    return Tags(told(row["label"] for row in table), told(row["prediction"] for row in table))
+    return Tags(mark_classes(row["label"] for row in table), mark_classes(row["prediction"] for row in table))
 
 
-def _of_numbers(run: RunSummary, table: Table) -> Numbers:
+def _read_numbers(run: RunSummary, table: AnswerTable) -> Numbers:
     pairs = np.asarray([(float(row["label"]), float(row["prediction"])) for row in table])
     return Numbers(pairs[:, 0].copy(), pairs[:, 1].copy())
 
 
-def _of_rates(run: RunSummary, table: Table) -> Rates:
+def _read_rates(run: RunSummary, table: AnswerTable) -> Rates:
     columns = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
     counts = {
         metric: np.asarray([[float(row[name]) for name in names] for row in table]) for metric, names in columns.items()
@@ -100,13 +102,13 @@ class Form(NamedTuple):
     """One form of predictions.csv: what its answers are, how they are read, and how many columns that takes."""
 
     answers: type[Answers]
-    read: Callable[[RunSummary, Table], Any]
+    read: Callable[[RunSummary, AnswerTable], Any]
     columns: int
 
 
 FORMS: dict[Predictions | None, Form] = {
-    "classes": Form(Classes, _of_classes, 3),
-    "tags": Form(Tags, _of_tags, 3),
-    "numbers": Form(Numbers, _of_numbers, 3),
-    "rates": Form(Rates, _of_rates, 7),
+    "classes": Form(Classes, _read_classes, 3),
+    "tags": Form(Tags, _read_tags, 3),
+    "numbers": Form(Numbers, _read_numbers, 3),
+    "rates": Form(Rates, _read_rates, 7),
 }

@@ -9,9 +9,9 @@ from typing import Any
 
 from frostline.config.secrets import mask_value
 from frostline.files.shapes import LARGEST
-from frostline.results.loading import declaration_in, load_record
+from frostline.results.loading import load_record, read_declaration
 from frostline.results.store import RECORD
-from frostline.tasks.declarations import MULTICLASS, Declaration
+from frostline.tasks.declarations import UNKNOWN, Declaration
 
 DAMAGED = "damaged"
 COSTS = (
@@ -29,7 +29,7 @@ COSTS = (
 Block = tuple[tuple[str, str], ...]
 """(axis, level) of every axis but the compared one."""
 
-Key = tuple[str, int]
+RunKey = tuple[str, int]
 """(name of a block, seed); the name is "" where there is one block only."""
 
 
@@ -37,8 +37,9 @@ Key = tuple[str, int]
 class RunSummary:
     """One run: what it was, how it ended and, where it is done, its numbers.
 
-    ``declaration`` is its task's. ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made``
-    (versions, machine, git) are canonical JSON, one string in memory for all runs that share it; ``parsed`` reads them.
+    ``declaration`` is its task's, ``monitor`` the metric that it was selected on. ``config`` (without the seed),
+    ``data``, ``backbone``, ``plan`` and ``made`` (versions, machine, git) are canonical JSON, one string in memory for
+    all runs that share it; ``parse_shared`` reads them.
     """
 
     label: str
@@ -60,7 +61,8 @@ class RunSummary:
     backbone: str = "{}"
     plan: str = "{}"
     made: str = "{}"
-    declaration: Declaration = MULTICLASS
+    declaration: Declaration = UNKNOWN
+    monitor: str | None = None
 
     @property
     def done(self) -> bool:
@@ -73,7 +75,7 @@ def parse_shared(text: str) -> Any:
     return json.loads(text)
 
 
-class Reader:
+class RunReader:
     """Makes runs of records, and keeps once what many of them share."""
 
     def __init__(self) -> None:
@@ -94,23 +96,24 @@ class Reader:
             return RunSummary(label, block, seed or 0, folder, bool(trial), DAMAGED, f"its record is damaged: {error}")
         config = record["config"]
         if seed is None:
-            seed = int(number(config.get("seed")) or 0)
+            seed = int(read_number(config.get("seed")) or 0)
         if trial is None:
             trial = config.get("test") is False
-        return RunSummary(label, block, seed, folder, trial, *outcome(record, trial), **self._content(record))
+        return RunSummary(label, block, seed, folder, trial, *read_outcome(record, trial), **self._content(record))
 
     def _content(self, record: Mapping[str, Any]) -> dict[str, Any]:
         config = record["config"]
         return {
-            "lr": number(at(config, "optimizer", "lr")),
+            "lr": read_number(look_up(config, "optimizer", "lr")),
             "epochs": record["epochs"] if isinstance(record.get("epochs"), int) else None,
-            "scores": numbers(at(record, "metrics", "test")),
-            "validation": numbers(at(record, "metrics", "val")),
-            "costs": costs(record),
-            "moved": numbers(record.get("moved")),
-            "similarity": numbers(record.get("similarity")),
+            "scores": read_numbers(look_up(record, "metrics", "test")),
+            "validation": read_numbers(look_up(record, "metrics", "val")),
+            "costs": read_costs(record),
+            "moved": read_numbers(record.get("moved")),
+            "similarity": read_numbers(record.get("similarity")),
             "config": self._same({key: value for key, value in config.items() if key != "seed"}),
-            "declaration": declaration_in(record),
+            "declaration": read_declaration(record),
+            "monitor": read_monitor(record),
             **{name: self._same(as_object(record.get(name))) for name in ("data", "backbone", "plan")},
             "made": self._same({name: as_object(record.get(name)) for name in ("versions", "machine", "git")}),
         }
@@ -120,31 +123,37 @@ class Reader:
         return self._known.setdefault(text, text)
 
 
-def outcome(record: Mapping[str, Any], trial: bool) -> tuple[str, str]:
+def read_outcome(record: Mapping[str, Any], trial: bool) -> tuple[str, str]:
     """Return status and reason; a record without its numbers counts as failed, never as one with a score of 0."""
     status = record.get("status")
     if status != "done":
         return str(status), str(record.get("reason") or "no reason was recorded")
-    score = ("metrics", "val" if trial else "test", monitor(record["config"]))
+    metric = read_monitor(record)
+    if metric is None:
+        return "failed", "neither the record's config.monitor nor its task names the metric that it was selected on"
+    score = ("metrics", "val" if trial else "test", metric)
     for path in (score, ("cost", "seconds")):
-        if number(at(record, *path)) is None:
-            return "failed", f"the record's {'.'.join(path)} is {at(record, *path)!r}, not a number"
+        if read_number(look_up(record, *path)) is None:
+            return "failed", f"the record's {'.'.join(path)} is {look_up(record, *path)!r}, not a number"
     return "done", ""
 
 
-def monitor(config: Mapping[str, Any]) -> str:
-    """Return the metric that a run was selected on."""
-    return str(config.get("monitor", "accuracy"))
+def read_monitor(record: Mapping[str, Any]) -> str | None:
+    """Return the metric that a run was selected on: its config's, or its task's first; None where neither names one."""
+    declared = next(iter(read_declaration(record).names), None)
+    return str(record["config"].get("monitor") or declared or "") or None
 
 
-def costs(record: Mapping[str, Any]) -> dict[str, float]:
+def read_costs(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the costs a record knows of; ``trainable`` counts the phase with most, ``trainable_last`` the last one.
 
     ``flops`` is forward and backward together.
     """
-    trainable = at(record, "parameters", "trainable")
-    found = numbers({name: at(record, "cost", name) for name in COSTS} | {"total": at(record, "parameters", "total")})
-    counts = [count for count in trainable if number(count) is not None] if isinstance(trainable, list) else []
+    trainable = look_up(record, "parameters", "trainable")
+    found = read_numbers(
+        {name: look_up(record, "cost", name) for name in COSTS} | {"total": look_up(record, "parameters", "total")}
+    )
+    counts = [count for count in trainable if read_number(count) is not None] if isinstance(trainable, list) else []
     if counts:
         found |= {"trainable": float(max(counts)), "trainable_last": float(counts[-1])}
     if {"forward_flops", "backward_flops"} <= found.keys():
@@ -154,9 +163,9 @@ def costs(record: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def machine(run: RunSummary) -> str:
+def name_machine(run: RunSummary) -> str:
     """Return what a run's times and memory depend on, in words; empty where its record does not say it."""
-    found = as_object(at(parse_shared(run.made), "machine"))
+    found = as_object(look_up(parse_shared(run.made), "machine"))
     said = [_machine(one) for one in (found, *(found.get("earlier") or ()))]
     return ", before that on ".join(filter(None, said))
 
@@ -166,7 +175,7 @@ def _machine(found: Mapping[str, Any]) -> str:
     return f"{names} with {found.get('cpus')} cores" if names else ""
 
 
-def place(folder: Path, path: str) -> Path:
+def resolve_place(folder: Path, path: str) -> Path:
     """Return where a path leads that a file in ``folder`` names; one that is no path leads nowhere."""
     try:
         return (folder / path).resolve()
@@ -174,7 +183,7 @@ def place(folder: Path, path: str) -> Path:
         return folder / "nowhere"
 
 
-def at(value: Any, *path: str) -> Any:
+def look_up(value: Any, *path: str) -> Any:
     """Return what lies at a path of nested objects, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -186,12 +195,12 @@ def as_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def numbers(values: Any) -> dict[str, float]:
+def read_numbers(values: Any) -> dict[str, float]:
     """Return the finite numbers among an object's values."""
-    return {name: value for name, raw in as_object(values).items() if (value := number(raw)) is not None}
+    return {name: value for name, raw in as_object(values).items() if (value := read_number(raw)) is not None}
 
 
-def number(value: Any) -> float | None:
+def read_number(value: Any) -> float | None:
     """Return a finite number of JSON as a float; anything else, True and NaN too, is None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.config.secrets import mask_value
 from frostline.errors import UserError
-from frostline.report.read.runs import Reader, RunSummary, as_object, number, numbers, place
+from frostline.report.read.runs import RunReader, RunSummary, as_object, read_number, read_numbers, resolve_place
 from frostline.results.indexes import load_study
 from frostline.tasks.declarations import METRICS, Metric
 
@@ -80,7 +80,7 @@ class Study:
     @property
     def shares(self) -> dict[str, float]:
         """How much of the spread of values each key explains, the largest first; empty where that is not known."""
-        found = numbers(as_object(self.content.get("importances")).get("shares"))
+        found = read_numbers(as_object(self.content.get("importances")).get("shares"))
         return dict(sorted(found.items(), key=lambda one: -one[1]))
 
     def with_status(self, status: str) -> list[Trial]:
@@ -97,13 +97,13 @@ def read_study(folder: Path) -> Study:
         raise UserError(f"{path}: this is no study ({error}); frostline tune writes it anew.") from error
     final = content.get("final")
     trials = [_trial(folder, row) for row in content["trials"]]
-    return Study(content, trials, Reader().run(place(folder, final["path"])) if final else None)
+    return Study(content, trials, RunReader().run(resolve_place(folder, final["path"])) if final else None)
 
 
 def _trial(folder: Path, row: Mapping[str, Any]) -> Trial:
     value = row["value"]
     if row["status"] == "pruned" and row["values"]:
-        value = number(row["values"][-1][-1])
+        value = read_number(row["values"][-1][-1])
     return Trial(
         number=row["number"],
         status=row["status"],
@@ -115,5 +115,5 @@ def _trial(folder: Path, row: Mapping[str, Any]) -> Trial:
         epochs=row["epochs"],
         same_as=row["same_as"],
         id=row["id"] or "",
-        folder=place(folder, row["path"]) if row["path"] else None,
+        folder=resolve_place(folder, row["path"]) if row["path"] else None,
     )

@@ -8,14 +8,14 @@ from functools import cached_property
 from statistics import fmean
 
 from frostline.report.read.answers import Answered
-from frostline.report.read.axes import block_name
+from frostline.report.read.axes import name_block
 from frostline.report.read.comparison import Comparison
-from frostline.report.read.predictions import answers
-from frostline.report.read.runs import Block, RunSummary, machine
-from frostline.report.statistics.differences import Difference, Scores, differences, leader
+from frostline.report.read.predictions import read_all_answers
+from frostline.report.read.runs import Block, RunSummary, name_machine
+from frostline.report.statistics.differences import Difference, Scores, compare_all, find_leader
 from frostline.report.statistics.estimates import Interval, estimate
-from frostline.report.statistics.ranking import Ranks, ranks
-from frostline.report.statistics.verdict import Verdict, verdict
+from frostline.report.statistics.ranking import AverageRanks, rank_labels
+from frostline.report.statistics.verdict import Verdict, reach_verdict
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Analysis:
         self.metric = comparison.metric
         self.name = self.metric.title
         self.blocks = comparison.blocks
-        self.keys = {block: block_name(block) if len(self.blocks) > 1 else "" for block in self.blocks}
+        self.keys = {block: name_block(block) if len(self.blocks) > 1 else "" for block in self.blocks}
         self.styles = {label: place for place, label in enumerate(comparison.labels)}
         self._cells: dict[tuple[str, Block], list[RunSummary]] = {}
         self.failures: list[RunSummary] = []
@@ -60,10 +60,10 @@ class Analysis:
             else:
                 why = f"its record has no test {self.name}"
                 self.failures.append(replace(run, status="failed", reason=why) if run.done else run)
-        self.best = leader(self.scores, self.metric)
-        self.labels = self._ordered()
+        self.best = find_leader(self.scores, self.metric)
+        self.labels = self._sort_labels()
 
-    def _ordered(self) -> list[str]:
+    def _sort_labels(self) -> list[str]:
         """Return the labels with the best first, then those that lack blocks, those without a result last."""
 
         def place(label: str) -> tuple[bool, int, float]:
@@ -116,7 +116,7 @@ class Analysis:
         """Each label against the best; ``unresampled`` says why there is no bootstrap, if so."""
         if self.best is None:
             return []
-        found = differences(self.scores, self.best, self.metric, self._answers[0] or None)
+        found = compare_all(self.scores, self.best, self.metric, self._answers[0] or None)
         return sorted(found, key=lambda one: self.labels.index(one.label))
 
     @property
@@ -126,21 +126,23 @@ class Analysis:
 
     @cached_property
     def _answers(self) -> tuple[dict[str, Answered], str]:
-        return answers([run for label in self.labels for run in self.cell(label, None)], self.keys, self.metric)
+        return read_all_answers(
+            [run for label in self.labels for run in self.cell(label, None)], self.keys, self.metric
+        )
 
     @cached_property
-    def ranks(self) -> Ranks | None:
+    def ranks(self) -> AverageRanks | None:
         """Average ranks over the blocks, of the labels that have a result in each."""
         means = {
             self.keys[block]: {label: one.mean for label in self.finished if (one := self.score(label, block))}
             for block in self.blocks
         }
-        return ranks(means, self.metric.lower_is_better)
+        return rank_labels(means, self.metric.lower_is_better)
 
     @cached_property
     def machines(self) -> list[str]:
         """What the finished runs were computed on, as far as their records say it; times compare on one alone."""
-        return sorted({said for label in self.labels for run in self.cell(label, None) if (said := machine(run))})
+        return sorted({said for label in self.labels for run in self.cell(label, None) if (said := name_machine(run))})
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -148,9 +150,9 @@ class Analysis:
         spent = {label: one.mean for label in self.labels if (one := self.cost(label, "seconds"))}
         spent = spent if len(self.machines) < 2 else {}
         failed = Counter(run.label for run in self.failures)
-        return verdict(self.scores, self.differences, self.ranks, spent, "seconds", self.metric, failed)
+        return reach_verdict(self.scores, self.differences, self.ranks, spent, "seconds", self.metric, failed)
 
-    def failed(self, block: Block | None) -> Counter[str]:
+    def count_failed(self, block: Block | None) -> Counter[str]:
         """Return how many runs of each label have no result."""
         return Counter(run.label for run in self.failures if block in (None, run.block))
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from frostline.report.read.answers import Answered, Answers
-from frostline.report.statistics.estimates import Interval, shared, spread
+from frostline.report.statistics.estimates import Interval, share_errors, spread
 
 FEWEST_FREEDOM = 2
 """Fewer degrees of freedom among the seeds leave their spread as good as unknown."""
@@ -29,9 +29,10 @@ class Resampled:
     def interval(self, level: float = 0.95) -> Interval:
         """Return the normal interval, but with Student's quantile for the seeds' part of the variance.
 
-        Percentiles would not do: a few seeds, drawn again and again, stay within their own range. In simulations this
-        interval covered the truth at its level or a little above it from 3 seeds on, whichever part was larger. With
-        two, Student's quantile would span everything; the normal one then covers too little where seeds matter most.
+        Percentiles would be too narrow: a few seeds, drawn again and again, stay within their own range. In simulations
+        with 3 seeds or more this interval covered the truth at its level or a little above it, whichever part was
+        larger. With two, Student's quantile would span everything; the normal one then covers too little where seeds
+        matter most.
         """
         rest = (1 + level) / 2
         normal, student = float(stats.norm.ppf(rest)), float(stats.t.ppf(rest, self.freedom))
@@ -39,10 +40,10 @@ class Resampled:
         return Interval(self.mean - reach, self.mean + reach)
 
 
-def moderate(found: Sequence[Resampled]) -> list[Resampled]:
-    """Return the differences with the seeds' parts of their errors drawn towards each other (``estimates.shared``)."""
+def moderate_seeds(found: Sequence[Resampled]) -> list[Resampled]:
+    """Return the differences with the seeds' parts of their errors drawn together, as ``share_errors`` does."""
     known = [one for one in found if math.isfinite(one.freedom)]
-    spreads = dict(zip(map(id, known), shared([(one.seeds_error, one.freedom) for one in known]), strict=True))
+    spreads = dict(zip(map(id, known), share_errors([(one.seeds_error, one.freedom) for one in known]), strict=True))
     return [_with_spread(one, *spreads[id(one)]) if id(one) in spreads else one for one in found]
 
 
@@ -76,8 +77,8 @@ def resample(first: Answered, second: Answered, metric: str, resamples: int = 20
     total_R, observed = np.zeros(resamples), list[list[float]]()
     for block in blocks:
         pairs = [(first[key], second[key]) for key in block]
-        observed.append([_observed(pair, metric) for pair in pairs])
-        total_R += _redrawn(pairs, metric, resamples, random) / len(blocks)
+        observed.append([_measure_difference(pair, metric) for pair in pairs])
+        total_R += _redraw(pairs, metric, resamples, random) / len(blocks)
     several = [values for values in observed if len(values) > 1]
     known = sum(len(values) - 1 for values in several) >= FEWEST_FREEDOM
     seeds_error, freedom = spread(several, len(blocks)) if known else (0.0, math.inf)
@@ -85,7 +86,7 @@ def resample(first: Answered, second: Answered, metric: str, resamples: int = 20
     return Resampled(mean, float(np.std(total_R, ddof=1)), seeds_error, freedom)
 
 
-def _redrawn(
+def _redraw(
     pairs: Sequence[tuple[Answers, Answers]], metric: str, resamples: int, random: np.random.Generator
 ) -> np.ndarray:
     """Return the mean difference of one block in each resample [R]; every pair has the same test samples."""
@@ -110,7 +111,7 @@ def _draws(samples: int, resamples: int, random: np.random.Generator) -> Iterato
         yield np.bincount(drawn_RN.ravel(), minlength=rows * samples).reshape(rows, samples).astype(float)
 
 
-def _observed(pair: tuple[Answers, Answers], metric: str) -> float:
+def _measure_difference(pair: tuple[Answers, Answers], metric: str) -> float:
     return float(_difference(pair, np.ones((1, len(pair[0].labels))), metric)[0])
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from frostline.report.read.answers import Answered
-from frostline.report.read.runs import Key
-from frostline.report.statistics.bootstrap import Resampled, moderate, resample
-from frostline.report.statistics.estimates import SAME, Estimate, Interval, by_block, estimate
-from frostline.report.statistics.estimates import moderate as moderated_estimates
+from frostline.report.read.runs import RunKey
+from frostline.report.statistics.bootstrap import Resampled, moderate_seeds, resample
+from frostline.report.statistics.estimates import SAME, Estimate, Interval, estimate, group_by_block
+from frostline.report.statistics.estimates import moderate_errors as moderated_estimates
 from frostline.tasks.declarations import Metric
 
-Scores = Mapping[str, Mapping[Key, float]]
+Scores = Mapping[str, Mapping[RunKey, float]]
 """label -> (block, seed) -> test score; a run without a result is left out."""
 
 FEWEST_SEEDS = 5
@@ -27,7 +27,7 @@ class Difference:
     """A label's score less the reference's, over the ``n`` keys that both have (as ``estimate`` has it).
 
     ``interval`` is Student's of the paired differences, ``p`` of their t-test (of three rivals or more moderate,
-    see ``estimates.shared``), ``adjusted`` by Holm over all rivals,
+    see ``estimates.share_errors``), ``adjusted`` by Holm over all rivals,
     ``effect`` Hedges' g; all four speak of seeds, on these test samples. ``bootstrap`` adds the chance of the test
     samples themselves. ``apart``: the two are told apart, by both where there are both. ``why`` says why
     there is no p-value. With no key in common, ``n`` is 0 and the mean NaN.
@@ -46,18 +46,18 @@ class Difference:
     why: str | None
 
 
-def leader(scores: Scores, metric: Metric) -> str | None:
+def find_leader(scores: Scores, metric: Metric) -> str | None:
     """Return the label with the best mean, among those with the most blocks and then the most runs; None without any.
 
     A mean without a block, perhaps the hard one, or without the seed that failed compares with nobody's. What is
     missing of one label changes the standing of no two others.
     """
-    whole = {label: (len(by_block(found)), len(found)) for label, found in scores.items() if found}
+    whole = {label: (len(group_by_block(found)), len(found)) for label, found in scores.items() if found}
     candidates = [label for label, count in whole.items() if count == max(whole.values())]
     return max(candidates, key=lambda label: metric.sign * estimate(scores[label]).mean, default=None)
 
 
-def differences(
+def compare_all(
     scores: Scores, reference: str, metric: Metric, predictions: Mapping[str, Answered] | None
 ) -> list[Difference]:
     """Return every other label's difference from the reference (``leader``), in the order of ``scores``.
@@ -67,17 +67,17 @@ def differences(
     Hsu 1996). That no strategy is wrongly called worse than the reference has a smaller chance.
     """
     rivals = [label for label, found in scores.items() if label != reference and found]
-    values = [_paired(scores[label], scores[reference]) for label in rivals]
+    values = [_pair_scores(scores[label], scores[reference]) for label in rivals]
     none = Estimate(math.nan, math.nan, 0.0, 0)
     over_seeds = moderated_estimates([estimate(one) if one else none for one in values])
     ps = [None if _why_not(one) else seeds.p() for one, seeds in zip(values, over_seeds, strict=True)]
     adjusted = holm([1.0 if p is None else p for p in ps])
     answers = predictions or {}
     drawn = [
-        _resampled(one, metric.name, answers.get(label, {}), answers.get(reference, {}))
+        _resample_scores(one, metric.name, answers.get(label, {}), answers.get(reference, {}))
         for label, one in zip(rivals, values, strict=True)
     ]
-    drawn_towards = iter(moderate([one for one in drawn if one is not None]))
+    drawn_towards = iter(moderate_seeds([one for one in drawn if one is not None]))
     return [
         _difference(
             (label, reference),
@@ -92,13 +92,13 @@ def differences(
     ]
 
 
-def _paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> dict[Key, float]:
+def _pair_scores(first: Mapping[RunKey, float], second: Mapping[RunKey, float]) -> dict[RunKey, float]:
     return {key: first[key] - second[key] for key in first if key in second}
 
 
 def _difference(
     names: tuple[str, str],
-    values: Mapping[Key, float],
+    values: Mapping[RunKey, float],
     seeds: Estimate,
     test: tuple[float, float] | None,
     both: Resampled | None,
@@ -130,7 +130,9 @@ def _excludes_zero(interval: Interval) -> bool:
     return not interval.low <= 0 <= interval.high
 
 
-def _resampled(values: Mapping[Key, float], metric: str, first: Answered, second: Answered) -> Resampled | None:
+def _resample_scores(
+    values: Mapping[RunKey, float], metric: str, first: Answered, second: Answered
+) -> Resampled | None:
     """Return the bootstrap over the keys of the differences, None where any lacks answers, or they the metric."""
     if not values or not values.keys() <= first.keys() & second.keys():
         return None
@@ -139,11 +141,11 @@ def _resampled(values: Mapping[Key, float], metric: str, first: Answered, second
     return resample({key: first[key] for key in values}, {key: second[key] for key in values}, metric)
 
 
-def _why_not(values: Mapping[Key, float]) -> str | None:
+def _why_not(values: Mapping[RunKey, float]) -> str | None:
     """Return why a t-test of the differences would say nothing, or None."""
     if not values:
         return "The two have no finished run in common."
-    blocks = by_block(values)
+    blocks = group_by_block(values)
     pairs, fewest = len(values), FEWEST_SEEDS - 1 + len(blocks)
     if pairs < fewest:
         where = "" if len(blocks) == 1 else f" in {len(blocks)} blocks"
@@ -165,13 +167,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def hedges_g(values: Mapping[Key, float]) -> float | None:
+def hedges_g(values: Mapping[RunKey, float]) -> float | None:
     """Return the mean of paired differences in their standard deviations, without the bias of few pairs (Hedges 1981).
 
     The deviation is the one within blocks. None for fewer than 2 degrees of freedom, or where all differences are
     the same.
     """
-    blocks = [block for block in by_block(values).values() if len(block) > 1]
+    blocks = [block for block in group_by_block(values).values() if len(block) > 1]
     freedom = sum(len(block) - 1 for block in blocks)
     squares = sum((len(block) - 1) * float(np.var(block, ddof=1)) for block in blocks if np.ptp(block) >= SAME)
     if freedom < 2 or not squares:

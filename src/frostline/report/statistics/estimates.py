@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
-from frostline.report.read.runs import Key
+from frostline.report.read.runs import RunKey
 
 SAME = 1e-12
 """Values nearer than this differ by rounding alone."""
@@ -55,10 +55,10 @@ class Estimate:
         return 2 * float(stats.t.sf(abs(self.mean / self.error), self.freedom))
 
 
-def moderate(found: Sequence[Estimate]) -> list[Estimate]:
+def moderate_errors(found: Sequence[Estimate]) -> list[Estimate]:
     """Return estimates whose errors are drawn towards each other (``shared``), those of unknown error as they are."""
     known = [one for one in found if one.freedom]
-    drawn = iter(shared([(one.error, one.freedom) for one in known]))
+    drawn = iter(share_errors([(one.error, one.freedom) for one in known]))
     return [
         replace(one, **dict(zip(("error", "freedom"), next(drawn), strict=True))) if one.freedom else one
         for one in found
@@ -73,21 +73,21 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | No
     return estimate({("", place): value for place, value in enumerate(values)}).interval(level) if values else None
 
 
-def estimate(values: Mapping[Key, float]) -> Estimate:
+def estimate(values: Mapping[RunKey, float]) -> Estimate:
     """Return the mean over the blocks of the mean over seeds, of at least one value.
 
     The blocks are taken as they are: the error is that of other seeds in these blocks, and says nothing of other
     blocks. Each block has a variance of its own, and the degrees of freedom are Welch and Satterthwaite's, so one
     block gives the plain t interval. A block with a single seed leaves the error unknown.
     """
-    blocks = by_block(values)
+    blocks = group_by_block(values)
     mean = float(np.mean([np.mean(block) for block in blocks.values()]))
     if min(len(block) for block in blocks.values()) < 2:
         return Estimate(mean, math.nan, 0.0, len(values))
     return Estimate(mean, *spread(list(blocks.values()), len(blocks)), len(values))
 
 
-def by_block(values: Mapping[Key, float]) -> dict[str, list[float]]:
+def group_by_block(values: Mapping[RunKey, float]) -> dict[str, list[float]]:
     """Return each block's values, by seed."""
     blocks: dict[str, list[float]] = {}
     for block, seed in sorted(values):
@@ -108,7 +108,7 @@ def spread(blocks: Sequence[Sequence[float]], count: int) -> tuple[float, float]
     return math.sqrt(sum(parts)) / count, sum(parts) ** 2 / squares
 
 
-def shared(spreads: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def share_errors(spreads: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return standard errors, each with its degrees of freedom, drawn towards each other as far as they agree.
 
     A few seeds say little about the spread of one difference, but many differences say together what a spread is

@@ -11,7 +11,7 @@ FEWEST_BLOCKS = 5
 
 
 @dataclass(frozen=True)
-class Ranks:
+class AverageRanks:
     """Average ranks (1 is best) over ``n`` blocks, of the labels that have a score in every block.
 
     ``statistic`` and ``p`` are Friedman's test with Iman and Davenport's correction; ``critical`` is Nemenyi's
@@ -28,7 +28,9 @@ class Ranks:
     why: str | None
 
 
-def ranks(by_block: Mapping[str, Mapping[str, float]], lower_is_better: bool, level: float = 0.95) -> Ranks | None:
+def rank_labels(
+    by_block: Mapping[str, Mapping[str, float]], lower_is_better: bool, level: float = 0.95
+) -> AverageRanks | None:
     """Return the ranks of labels from their scores in each block, None where there are not two of both.
 
     The blocks are the sample here: what is told apart would be so on other blocks of the kind, which needs blocks
@@ -45,11 +47,11 @@ def ranks(by_block: Mapping[str, Mapping[str, float]], lower_is_better: bool, le
     average = dict(sorted(zip(labels, average_K.tolist(), strict=True), key=lambda pair: pair[1]))
     if n < FEWEST_BLOCKS:
         why = f"{n} blocks are too few to test ranks, which takes {FEWEST_BLOCKS}."
-        return Ranks(average, n, None, None, None, [], why)
+        return AverageRanks(average, n, None, None, None, [], why)
     statistic, p = iman_davenport(average_K, n)
-    critical = critical_difference(k, n, level)
-    groups = cliques(average, critical) if p < 1 - level else [list(average)]
-    return Ranks(average, n, statistic, p, critical, groups, None)
+    critical = find_critical_difference(k, n, level)
+    groups = find_cliques(average, critical) if p < 1 - level else [list(average)]
+    return AverageRanks(average, n, statistic, p, critical, groups, None)
 
 
 def _labels(by_block: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -71,12 +73,12 @@ def iman_davenport(average_K: np.ndarray, n: int) -> tuple[float, float]:
     )
 
 
-def critical_difference(k: int, n: int, level: float = 0.95) -> float:
+def find_critical_difference(k: int, n: int, level: float = 0.95) -> float:
     """Return how far apart two of k average ranks over n blocks must lie (Nemenyi 1963)."""
     return float(stats.studentized_range.ppf(level, k, math.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
 
 
-def cliques(average: Mapping[str, float], critical: float) -> list[list[str]]:
+def find_cliques(average: Mapping[str, float], critical: float) -> list[list[str]]:
     """Return the largest groups within the critical difference; ``average`` is in order. A label alone is none."""
     names, places = list(average), list(average.values())
     found: list[list[str]] = []

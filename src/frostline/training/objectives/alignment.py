@@ -7,6 +7,7 @@ from torch import Tensor
 
 from frostline.backbones.adapters.base import Adapter
 from frostline.data.inputs import Inputs, Ragged
+from frostline.tasks.base import Task
 from frostline.training.objectives.base import Counts, Objective, Step
 
 if TYPE_CHECKING:
@@ -29,28 +30,31 @@ class Alignment(Objective):
     name_in_plans = "align"
 
     def begin(self, module: "FineTuner") -> None:
-        """Take what is known of the source. Raises UserError where nothing is."""
+        """Take the source's features from the adapter. Raises UserError where it has none."""
         adapter = module.backbone.adapter
         assert isinstance(adapter, Adapter), "only a plan with an adapter has a phase that aligns it"
         self.known_ND = adapter.own_features().float()
+
+    def list_counts(self, task: Task) -> tuple[str, ...]:
+        return ("distance",)
 
     def __call__(self, step: Step) -> tuple[Tensor, Counts]:
         """Return the distance for a batch as the data set delivers it, with a gradient to the adapter."""
         adapter = step.module.backbone.adapter
         assert isinstance(adapter, Adapter)
         self.known_ND = self.known_ND.to(step.module.backbone.device)
-        distance = distance_to(self.known_ND, adapter, step.inputs)
+        distance = measure_distance(self.known_ND, adapter, step.inputs)
         return distance, {"distance": distance.detach().float() * len(step)}
 
 
-def distance_to(known_ND: Tensor, adapter: Adapter, inputs: Inputs) -> Tensor:
+def measure_distance(known_ND: Tensor, adapter: Adapter, inputs: Inputs) -> Tensor:
     """Return the distance [] of what an adapter makes of ``inputs`` from vectors that are known."""
     outputs = adapter(inputs)
     own_ND = adapter.vectors(outputs)
     everything_M = torch.ones(len(known_ND), dtype=torch.bool, device=own_ND.device)
     real_N = outputs.mask.flatten() if isinstance(outputs, Ragged) else everything_M.new_ones(len(own_ND))
     with torch.autocast(own_ND.device.type, enabled=False):  # differences of squares need every digit
-        return discrepancy(*draw_rows(own_ND, real_N), draw_rows(known_ND, everything_M)[0])
+        return measure_discrepancy(*draw_rows(own_ND, real_N), draw_rows(known_ND, everything_M)[0])
 
 
 def draw_rows(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,10 +65,10 @@ def draw_rows(rows_ND: Tensor, real_N: Tensor) -> tuple[Tensor, Tensor]:
     return rows_ND[places], real_N[places]
 
 
-def discrepancy(one_ND: Tensor, real_N: Tensor, other_MD: Tensor) -> Tensor:
-    """Return the squared maximum mean discrepancy of two samples, without bias: 0 in the mean where they are alike.
+def measure_discrepancy(one_ND: Tensor, real_N: Tensor, other_MD: Tensor) -> Tensor:
+    """Return the unbiased squared maximum mean discrepancy of two samples: its mean is 0 where both are drawn alike.
 
-    Of the first only the rows that are real count. Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel
+    Of the first sample, padding does not count. Gretton, Borgwardt, Rasch, Schoelkopf and Smola 2012, A Kernel
     Two-Sample Test, equation 3; the kernel is the mean of Gaussians whose widths are fractions and multiples of the
     mean squared distance of all rows.
     """

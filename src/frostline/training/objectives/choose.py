@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.config.allow import components, instantiate
+from frostline.config.allow import instantiate, list_components
 from frostline.errors import UserError
 from frostline.training import objectives
 from frostline.training.objectives.base import Objective, Penalised, Penalty
@@ -26,12 +26,12 @@ def make_objectives(node: Mapping[str, Any]) -> dict[str, Objective]:
 
 
 def make_objective(node: Mapping[str, Any]) -> Objective:
-    """Return what a config's ``objective`` describes: an objective, penalties, or both, one alone or each by its name.
+    """Return what a config's ``objective`` describes: an objective, penalties, or both; one alone, or several by name.
 
     Penalties alone are added to the task's loss. Raises UserError for several objectives, and for what is neither.
     """
     aims, penalties = dict[str, Objective](), dict[str, Penalty]()
-    for name, (where, inner) in components(node, "objective").items():
+    for name, (where, inner) in list_components(node, "objective").items():
         made = instantiate(inner, where)
         if isinstance(made, Penalty):
             penalties[name] = made
@@ -53,5 +53,5 @@ def make_objective(node: Mapping[str, Any]) -> Objective:
 def check_solvable(objective: Objective, node: Mapping[str, Any]) -> None:
     """Refuse an objective that the solver of a head cannot follow. Raises UserError."""
     if not objective.solvable:
-        names = ", ".join(components(node, "objective"))
+        names = ", ".join(list_components(node, "objective"))
         raise UserError(f"objective: {names} is minimised in steps only, which head.solver does not take; use null.")

@@ -1,18 +1,14 @@
 """Which group, or the head, each parameter and each module of one's own LightningModule belongs to."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from torch import nn
 
 from frostline.backbones.base import find_kinds
-from frostline.backbones.groups import generic_groups
+from frostline.backbones.groups import Patterns, find_generic_groups, list_patterns, matches
 from frostline.errors import UserError
-from frostline.freeze.plan import HEAD, Phase, learning_rates
+from frostline.freeze.plan import HEAD, Phase, find_rate_scales
 from frostline.units import join_lines
-
-Patterns = str | Sequence[str]
-"""Paths of modules or parameters (``net.fc``), or globs over the names of parameters (``net.*.bias``)."""
 
 
 class Groups:
@@ -29,33 +25,37 @@ class Groups:
         """
         if groups is not None:
             check_names(groups)
-        self.patterns = {name: list_patterns(own) for name, own in {HEAD: head, **(groups or {})}.items()}
+        self.patterns = {
+            name: list_patterns(own, say_where(name)) for name, own in {HEAD: head, **(groups or {})}.items()
+        }
         found = find_members(module, self.patterns)
         if groups is None:
             taken = set(found[HEAD])
-            found |= {name: [one for one in own if one not in taken] for name, own in generic_groups(module).items()}
+            found |= {
+                name: [one for one in own if one not in taken] for name, own in find_generic_groups(module).items()
+            }
         self.names = tuple(name for name, own in found.items() if own and name != HEAD)
         self.owner = find_owners(module, found)
         self.parameters = {name: own for name, own in module.named_parameters() if own.requires_grad}
         self.kinds = find_kinds(module)
         self.modes = {path: part.training for path, part in module.named_modules()}
 
-    def members(self) -> dict[str, list[str]]:
+    def list_members(self) -> dict[str, list[str]]:
         """Return the names of the parameters that may train, by group, the head last."""
         return {name: [one for one in self.parameters if self.owner[one] == name] for name in (*self.names, HEAD)}
 
-    def rates(self, phase: Phase) -> dict[str, float]:
+    def find_rate_scales(self, phase: Phase) -> dict[str, float]:
         """Return the scale of the learning rate of each parameter that trains in ``phase``, by its name.
 
         Raises UserError where a kind of parameter that the phase asks for is not there.
         """
-        members = self.members()
-        rates = learning_rates(phase, members, self.kinds)
+        members = self.list_members()
+        rates = find_rate_scales(phase, members, self.kinds)
         if HEAD in phase.train:
             rates |= dict.fromkeys(members[HEAD], phase.train[HEAD].lr)
         return rates
 
-    def frozen_modules(self, module: nn.Module, phase: Phase) -> dict[str, nn.Module]:
+    def list_frozen_modules(self, module: nn.Module, phase: Phase) -> dict[str, nn.Module]:
         """Return the modules, by path, all of whose parameters belong to what is frozen in ``phase``.
 
         A module without parameters belongs where its path says, or else with what stands before it. One that holds
@@ -76,19 +76,6 @@ class Groups:
             yield path, part, held or {said[0] if said else last}
 
 
-def list_patterns(patterns: Patterns) -> list[str]:
-    """Return patterns as a list. Raises UserError for anything but text."""
-    texts = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
-        raise UserError(f"head, groups: {patterns!r} is invalid: expected a path such as 'net.fc', or a list of them.")
-    return list(texts)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Return whether a path or a glob takes in the parameter or module ``name``."""
-    return name == pattern or name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
-
-
 def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the parameters that each group's patterns match; of groups that match the same, the first has it.
 
@@ -101,7 +88,7 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
     for group, patterns in groups.items():
         matched = {pattern: [name for name in names if matches(pattern, name)] for pattern in patterns}
         for pattern, own in matched.items():
-            where = group if group == HEAD else f"groups[{group!r}]"
+            where = say_where(group)
             if not own and pattern not in bare:
                 raise UserError(
                     f"{where}: {pattern!r} matches no parameter of the module; expected the path of a module or "
@@ -112,6 +99,11 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
         found[group] = [name for name in left if any(name in own for own in matched.values())]
         left = {name: None for name in left if name not in found[group]}
     return found
+
+
+def say_where(group: str) -> str:
+    """Return the argument that a group's patterns were given in."""
+    return HEAD if group == HEAD else f"groups[{group!r}]"
 
 
 def list_parts(names: Sequence[str]) -> list[str]:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from frostline.backbones.weights.loading import fingerprint
-from frostline.data.order import stable_seed
+from frostline.data.order import make_seed
 from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import Plan
+from frostline.training.lightning import draw_order_again, set_end
 from frostline.training.own.groups import Groups
 from frostline.training.own.rates import apply_rates
 
@@ -50,7 +51,7 @@ class Keeper(pl.Callback):
     def enter(self, module: nn.Module, index: int) -> None:
         """Let the parameters of a phase require a gradient, and no others: DDP looks at it as a fit begins."""
         self.index = index
-        self.scales = self.groups.rates(self.plan.phases[index])
+        self.scales = self.groups.find_rate_scales(self.plan.phases[index])
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self.scales)
         if len(self.phases) <= index:
@@ -92,15 +93,15 @@ class Keeper(pl.Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let ``configure_optimizers`` see the length of the phase: the schedule that it makes lasts as long."""
         self._trainer = trainer
-        trainer.fit_loop.max_epochs = self.plan.phases[self.index].epochs
+        set_end(trainer, self.plan.phases[self.index].epochs)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        trainer.fit_loop.max_epochs = self.end
+        set_end(trainer, self.end)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         names: dict[Tensor, str] = {parameter: name for name, parameter in pl_module.named_parameters()}
         apply_rates(trainer.optimizers, schedulers, self.scales, names)
         self.seed = trainer.strategy.broadcast(self.seed)
-        frozen = self.groups.frozen_modules(pl_module, self.plan.phases[self.index])
+        frozen = self.groups.list_frozen_modules(pl_module, self.plan.phases[self.index])
         for path, part in pl_module.named_modules():
             part.training = self.groups.modes.get(path, part.training)
         self.frozen = list(frozen.values())
@@ -120,12 +121,11 @@ class Keeper(pl.Callback):
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Let what is random in an epoch be a function of seed, epoch and rank, so that nothing before it matters."""
         self._started = time.monotonic()
-        seed = stable_seed(self.seed, "epoch", trainer.current_epoch, trainer.global_rank)
+        seed = make_seed(self.seed, "epoch", trainer.current_epoch, trainer.global_rank)
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        if trainer.fit_loop.is_resuming:  # Lightning drew this epoch's order before it was seeded
-            iter(trainer.fit_loop._data_fetcher)
+        draw_order_again(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._freeze()

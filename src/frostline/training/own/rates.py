@@ -17,7 +17,7 @@ COPIED = ("lr_lambdas", "base_momentums", "max_momentums")
 """What torch's schedulers hold for each group of the optimizer: rates, and what else."""
 
 
-class Part(NamedTuple):
+class GroupPart(NamedTuple):
     """What became of a group of the optimizer: its ``place`` among those that were there, and the scale of its rate."""
 
     place: int
@@ -44,7 +44,7 @@ def apply_rates(
         before = len(optimizer.param_groups)
         parts = divide_groups(optimizer, kept)
         own = [scheduler for scheduler in schedulers if scheduler.optimizer is optimizer]
-        if parts != [Part(place, 1.0) for place in range(before)]:
+        if parts != [GroupPart(place, 1.0) for place in range(before)]:
             for scheduler in own:
                 adapt_scheduler(scheduler, parts)
     held = {p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
@@ -56,9 +56,9 @@ def apply_rates(
         )
 
 
-def divide_groups(optimizer: Optimizer, scales: Scales) -> list[Part]:
+def divide_groups(optimizer: Optimizer, scales: Scales) -> list[GroupPart]:
     """Divide an optimizer's groups by the scales of their parameters; return what became of each, in the new order."""
-    parts: list[Part] = []
+    parts: list[GroupPart] = []
     groups: list[dict[str, Any]] = []
     for place, group in enumerate(optimizer.param_groups):
         found: dict[float, list[Tensor]] = {}
@@ -70,7 +70,7 @@ def divide_groups(optimizer: Optimizer, scales: Scales) -> list[Part]:
             part["params"][:] = own  # in place: some optimizers remember the list
             scale_rates(part, scale, divided=len(found) > 1)
             groups.append(part)
-            parts.append(Part(place, scale))
+            parts.append(GroupPart(place, scale))
     if isinstance(optimizer, LBFGS) and len(groups) > 1:
         raise UserError(
             "configure_optimizers: LBFGS has one rate for all; take another optimizer, or a plan of one rate."
@@ -89,7 +89,7 @@ def scale_rates(group: dict[str, Any], scale: float, divided: bool) -> None:
         group["name"] = f"{group['name']} x{scale:.3g}"
 
 
-def adapt_scheduler(scheduler: Any, parts: Sequence[Part]) -> None:
+def adapt_scheduler(scheduler: Any, parts: Sequence[GroupPart]) -> None:
     """Give a scheduler of torch's the groups that its optimizer has now. Raises UserError where that cannot be."""
     name = type(scheduler).__name__
     if type(scheduler).__module__ != "torch.optim.lr_scheduler":

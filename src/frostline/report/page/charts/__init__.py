@@ -1,14 +1,14 @@
 """SVG charts drawn in plain Python: the same input gives the same bytes, and what they show is escaped."""
 
-from frostline.report.page.charts.curves import Line, lines
-from frostline.report.page.charts.dots import Dot, dots
-from frostline.report.page.charts.forest import Bar, intervals
+from frostline.report.page.charts.curves import Line, draw_lines
+from frostline.report.page.charts.dots import Dot, draw_dots
+from frostline.report.page.charts.forest import Bar, draw_intervals
 from frostline.report.page.charts.frame import Axis
-from frostline.report.page.charts.heat import matrix
-from frostline.report.page.charts.marks import swatch
-from frostline.report.page.charts.ranks import ranking
-from frostline.report.page.charts.scatter import Point, scatter
-from frostline.report.page.charts.svg import NARROW, WIDE, standalone
+from frostline.report.page.charts.heat import draw_matrix
+from frostline.report.page.charts.marks import draw_swatch
+from frostline.report.page.charts.ranks import draw_ranking
+from frostline.report.page.charts.scatter import ScatterPoint, draw_scatter
+from frostline.report.page.charts.svg import NARROW, WIDE, make_standalone
 
 __all__ = [
     "NARROW",
@@ -17,13 +17,13 @@ __all__ = [
     "Bar",
     "Dot",
     "Line",
-    "Point",
-    "dots",
-    "intervals",
-    "lines",
-    "matrix",
-    "ranking",
-    "scatter",
-    "standalone",
-    "swatch",
+    "ScatterPoint",
+    "draw_dots",
+    "draw_intervals",
+    "draw_lines",
+    "draw_matrix",
+    "draw_ranking",
+    "draw_scatter",
+    "make_standalone",
+    "draw_swatch",
 ]

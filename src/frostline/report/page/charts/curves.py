@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, frame, left_out, nothing
-from frostline.report.page.charts.key import Named, draw_key, key_height
-from frostline.report.page.charts.marks import colour, dash, look, marker
+from frostline.report.page.charts.frame import Axis, Frame, draw_frame, name_left_out, say_nothing
+from frostline.report.page.charts.key import Named, draw_key, measure_key
+from frostline.report.page.charts.marks import choose_style, draw_marker, find_dash, name_colour
 from frostline.report.page.charts.place import Box, spread
-from frostline.report.page.charts.scale import drawable
+from frostline.report.page.charts.scale import is_drawable
 from frostline.report.page.charts.svg import (
     LINE,
     WIDE,
     add,
-    canvas,
+    add_series,
+    add_target,
+    make_canvas,
+    measure_text,
     serialise,
-    series,
     shorten,
-    target,
-    text_width,
     write,
 )
 
@@ -39,20 +39,20 @@ class Line:
     highs: Sequence[float] | None = None
     chosen: float | None = None
 
-    def kept(self, x: Axis, y: Axis) -> list[int]:
+    def list_drawable(self, x: Axis, y: Axis) -> list[int]:
         """Return the places of the values that can be drawn."""
         pairs = enumerate(zip(self.xs, self.ys, strict=True))
-        return [index for index, (across, up) in pairs if drawable(across, x.log) and drawable(up, y.log)]
+        return [index for index, (across, up) in pairs if is_drawable(across, x.log) and is_drawable(up, y.log)]
 
-    def bounds(self, index: int, log: bool) -> tuple[float, float] | None:
+    def find_bounds(self, index: int, log: bool) -> tuple[float, float] | None:
         """Return the band's edges at a value, None where it has none."""
         if self.lows is None or self.highs is None:
             return None
         low, high = self.lows[index], self.highs[index]
-        return (low, high) if drawable(low, log) and drawable(high, log) else None
+        return (low, high) if is_drawable(low, log) and is_drawable(high, log) else None
 
 
-def lines(
+def draw_lines(
     found: Sequence[Line],
     x: Axis,
     y: Axis,
@@ -64,35 +64,35 @@ def lines(
 
     Names stand at the lines' ends, or in a key above them on a phone and where there are too many.
     """
-    every = [(line, look(styles, line.name, index)) for index, line in enumerate(found)]
-    drawn = [(line, number) for line, number in every if line.kept(x, y)]
+    every = [(line, choose_style(styles, line.name, index)) for index, line in enumerate(found)]
+    drawn = [(line, number) for line, number in every if line.list_drawable(x, y)]
     named: list[Named] = [(line.name, number) for line, number in drawn]
     height = width * (0.46 if width >= WIDE else 0.8)
     direct = width >= WIDE and len(drawn) * GAP <= height - 5 * LINE
-    above = 0.0 if direct else key_height(named, width)
-    root = canvas(width, height + above, f"{y.title} against {x.title}, {len(drawn)} lines")
-    margin = max((text_width(shorten(name, width / 4)) for name, _ in named), default=0.0) + 34 if direct else 14
+    above = 0.0 if direct else measure_key(named, width)
+    root = make_canvas(width, height + above, f"{y.title} against {x.title}, {len(drawn)} lines")
+    margin = max((measure_text(shorten(name, width / 4)) for name, _ in named), default=0.0) + 34 if direct else 14
     outer = Box(4, 4 + above, width - margin, height + above - 6)
     if not drawn:
-        nothing(root, outer)
+        say_nothing(root, outer)
         return serialise(root)
     if not direct:
         draw_key(root, named, width)
-    place = frame(root, outer, x, y, *_extents([line for line, _ in drawn], marks, x, y), room=0.02)
-    _marks(root, [mark for mark in marks if drawable(mark[0], x.log)], place)
+    place = draw_frame(root, outer, x, y, *_extents([line for line, _ in drawn], marks, x, y), room=0.02)
+    _marks(root, [mark for mark in marks if is_drawable(mark[0], x.log)], place)
     groups = [_line(root, line, number, place, x, y) for line, number in drawn]
     if direct:
         _names(groups, [line for line, _ in drawn], place, x, y, width / 4)
-    left_out(root, [line.name for line in found if not line.kept(x, y)], outer)
+    name_left_out(root, [line.name for line in found if not line.list_drawable(x, y)], outer)
     return serialise(root)
 
 
 def _extents(
     drawn: Sequence[Line], marks: Sequence[tuple[float, str]], x: Axis, y: Axis
 ) -> tuple[list[float], list[float]]:
-    kept = [(line, index) for line in drawn for index in line.kept(x, y)]
-    xs = [line.xs[index] for line, index in kept] + [value for value, _ in marks if drawable(value, x.log)]
-    ys = [value for line, index in kept for value in (line.ys[index], *(line.bounds(index, y.log) or ()))]
+    kept = [(line, index) for line in drawn for index in line.list_drawable(x, y)]
+    xs = [line.xs[index] for line, index in kept] + [value for value, _ in marks if is_drawable(value, x.log)]
+    ys = [value for line, index in kept for value in (line.ys[index], *(line.find_bounds(index, y.log) or ()))]
     return xs, ys
 
 
@@ -102,7 +102,7 @@ def _marks(root: Element, marks: Sequence[tuple[float, str]], place: Frame) -> N
     for value, word in sorted(marks):
         across = place.x(value)
         add(root, "line", "phase", x1=across, x2=across, y1=place.area.top - 6, y2=place.area.bottom)
-        size = text_width(word, 11.5)
+        size = measure_text(word, 11.5)
         start = min(across + 5, place.area.right - size)
         row = next((row for row, end in enumerate(ends) if start > end + 8), len(ends))
         ends[row : row + 1] = [start + size]
@@ -110,20 +110,20 @@ def _marks(root: Element, marks: Sequence[tuple[float, str]], place: Frame) -> N
 
 
 def _line(root: Element, line: Line, number: int, place: Frame, x: Axis, y: Axis) -> Element:
-    group = series(root, line.name, colour(number))
-    kept = line.kept(x, y)
+    group = add_series(root, line.name, name_colour(number))
+    kept = line.list_drawable(x, y)
     corners = {index: (place.x(line.xs[index]), place.y(line.ys[index])) for index in kept}
     for run in _runs(kept):
         _band(group, line, run, place)
         path = "M" + "L".join(f"{corners[index][0]:.1f},{corners[index][1]:.1f}" for index in run)
         add(group, "path", "hit-line", d=path)
-        add(group, "path", "line", d=path, stroke_dasharray=dash(number) or "none")
-    shown = _thinned(kept, MOST_MARKERS)
-    for index in _thinned(kept, MOST_TIPS):
-        point = target(group, line.name, _tip(line, index, x, y), "", first=index == kept[0], named=False)
+        add(group, "path", "line", d=path, stroke_dasharray=find_dash(number) or "none")
+    shown = _thin_out(kept, MOST_MARKERS)
+    for index in _thin_out(kept, MOST_TIPS):
+        point = add_target(group, line.name, _tip(line, index, x, y), "", first=index == kept[0], named=False)
         add(point, "circle", "hit", cx=corners[index][0], cy=corners[index][1], r=9)
         if index in shown:
-            marker(point, number, *corners[index], 4.5)
+            draw_marker(point, number, *corners[index], 4.5)
         else:
             add(point, "circle", "dot faint", cx=corners[index][0], cy=corners[index][1], r=3.5)
         if line.xs[index] == line.chosen:
@@ -133,12 +133,12 @@ def _line(root: Element, line: Line, number: int, place: Frame, x: Axis, y: Axis
 
 def _tip(line: Line, index: int, x: Axis, y: Axis) -> str:
     chosen = "\nchosen" if line.xs[index] == line.chosen else ""
-    low, high = line.bounds(index, y.log) or (None, None)
-    return f"{x.says(line.xs[index])}\n{y.says(line.ys[index], low, high)}{chosen}"
+    low, high = line.find_bounds(index, y.log) or (None, None)
+    return f"{x.write_value(line.xs[index])}\n{y.write_value(line.ys[index], low, high)}{chosen}"
 
 
 def _band(group: Element, line: Line, run: Sequence[int], place: Frame) -> None:
-    edges = [(place.x(line.xs[index]), line.bounds(index, place.y.log)) for index in run]
+    edges = [(place.x(line.xs[index]), line.find_bounds(index, place.y.log)) for index in run]
     sides = [(across, place.y(edge[0]), place.y(edge[1])) for across, edge in edges if edge]
     if len(sides) > 1:
         there = [f"{across:.1f},{high:.1f}" for across, _, high in sides]
@@ -157,7 +157,7 @@ def _runs(kept: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _thinned(kept: Sequence[int], most: int) -> list[int]:
+def _thin_out(kept: Sequence[int], most: int) -> list[int]:
     """Return at most ``most`` of the places, evenly, the last one always and the first where there are two."""
     step = math.ceil((len(kept) - 1) / (most - 1)) or 1
     return sorted({*kept[:-1:step][: most - 1], kept[-1]})
@@ -165,7 +165,7 @@ def _thinned(kept: Sequence[int], most: int) -> list[int]:
 
 def _names(groups: Sequence[Element], drawn: Sequence[Line], place: Frame, x: Axis, y: Axis, widest: float) -> None:
     """Write the names right of the lines' ends, moved apart where they would touch."""
-    last = [line.kept(x, y)[-1] for line in drawn]
+    last = [line.list_drawable(x, y)[-1] for line in drawn]
     ends = [(place.x(line.xs[index]), place.y(line.ys[index])) for line, index in zip(drawn, last, strict=True)]
     heights = spread([up for _, up in ends], GAP, place.area.top, place.area.bottom)
     column = place.area.right + 24

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, frame, nothing
-from frostline.report.page.charts.key import draw_key, key_height
-from frostline.report.page.charts.marks import colour, marker
+from frostline.report.page.charts.frame import Axis, Frame, draw_frame, say_nothing
+from frostline.report.page.charts.key import draw_key, measure_key
+from frostline.report.page.charts.marks import draw_marker, name_colour
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.scale import drawable
-from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, series, target
+from frostline.report.page.charts.scale import is_drawable
+from frostline.report.page.charts.svg import WIDE, add, add_series, add_target, make_canvas, serialise
 
 
 @dataclass(frozen=True)
@@ -27,42 +27,44 @@ Kind = tuple[str, int, Sequence[Dot]]
 """What the dots of a kind are called, their style number, and the dots."""
 
 
-def dots(kinds: Sequence[Kind], x: Axis, y: Axis, steps: Sequence[tuple[float, float]] = (), width: int = WIDE) -> str:
+def draw_dots(
+    kinds: Sequence[Kind], x: Axis, y: Axis, steps: Sequence[tuple[float, float]] = (), width: int = WIDE
+) -> str:
     """Return the dots, a key above them, and a step line through ``steps``, which goes on to the right edge."""
     kept = [(name, style, [one for one in found if _fits(one, x, y)]) for name, style, found in kinds]
     kept = [kind for kind in kept if kind[2]]
     named = [(name, style) for name, style, _ in kept]
-    height, above = width * (0.4 if width >= WIDE else 0.8), key_height(named, width)
+    height, above = width * (0.4 if width >= WIDE else 0.8), measure_key(named, width)
     count = sum(len(found) for *_, found in kept)
-    root = canvas(width, height + above, f"{y.title} against {x.title}, {count} dots")
+    root = make_canvas(width, height + above, f"{y.title} against {x.title}, {count} dots")
     outer = Box(4, 4 + above, width - 14, height + above - 6)
     if not kept:
-        nothing(root, outer)
+        say_nothing(root, outer)
         return serialise(root)
     draw_key(root, named, width, lines=False)
     every = [one for *_, found in kept for one in found]
-    place = frame(root, outer, x, y, [one.x for one in every], [one.y for one in every], room=0.03)
+    place = draw_frame(root, outer, x, y, [one.x for one in every], [one.y for one in every], room=0.03)
     if steps:
         ups = "".join(f"H{place.x(across):.1f}V{place.y(up):.1f}" for across, up in steps[1:])
         start = f"M{place.x(steps[0][0]):.1f},{place.y(steps[0][1]):.1f}"
         add(root, "path", "front", d=f"{start}{ups}H{place.area.right:.1f}")
     for name, style, found in kept:
-        group = series(root, name, colour(style))
+        group = add_series(root, name, name_colour(style))
         for index, one in enumerate(found):
             _draw(group, one, style, place, (x, y), first=index == 0)
     return serialise(root)
 
 
 def _fits(one: Dot, x: Axis, y: Axis) -> bool:
-    return drawable(one.x, x.log) and drawable(one.y, y.log)
+    return is_drawable(one.x, x.log) and is_drawable(one.y, y.log)
 
 
 def _draw(group: Element, one: Dot, style: int, place: Frame, axes: tuple[Axis, Axis], first: bool) -> None:
     x, y = axes
-    tip = "\n".join(said for said in (y.says(one.y), x.says(one.x), one.tip) if said)
-    point = target(group, one.name, tip, "", first=first, named=False)
+    tip = "\n".join(said for said in (y.write_value(one.y), x.write_value(one.x), one.tip) if said)
+    point = add_target(group, one.name, tip, "", first=first, named=False)
     across, up = place.x(one.x), place.y(one.y)
     add(point, "circle", "hit", cx=across, cy=up, r=9)
-    marker(point, style, across, up, 4.5)
+    draw_marker(point, style, across, up, 4.5)
     if one.ringed:
         add(point, "circle", "ring", cx=across, cy=up, r=10)

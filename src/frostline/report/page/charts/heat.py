@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import nothing
-from frostline.report.page.charts.marks import colour, look, marker
+from frostline.report.page.charts.frame import say_nothing
+from frostline.report.page.charts.marks import choose_style, draw_marker, name_colour
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.scale import drawable, minus
+from frostline.report.page.charts.scale import is_drawable, write_minus
 from frostline.report.page.charts.svg import (
     LINE,
     WIDE,
     add,
-    canvas,
+    add_series,
+    add_target,
+    make_canvas,
+    measure_text,
     serialise,
-    series,
     shorten,
-    target,
-    text_width,
     write,
 )
 
@@ -24,7 +24,7 @@ SHADES = 9  # as many as chart.css has, .h0 to .h8
 TILT = 0.71  # the sine and cosine of 45 degrees
 
 
-def matrix(
+def draw_matrix(
     rows: Sequence[str],
     columns: Sequence[str],
     values: Sequence[Sequence[float | None]],
@@ -40,38 +40,38 @@ def matrix(
     """
     assert len(values) == len(rows) and all(len(line) == len(columns) for line in values)
     if not rows or not columns:
-        root = canvas(width, 80, title or "heat map")
-        nothing(root, Box(0, 0, width, 80))
+        root = make_canvas(width, 80, title or "heat map")
+        say_nothing(root, Box(0, 0, width, 80))
         return serialise(root)
-    texts = [[_said(value, form) for value in line] for line in values]
+    texts = [[_write_value(value, form) for value in line] for line in values]
     left, cell = _sizes(rows, columns, texts, styles is not None, width)
     heads = [shorten(name, 110) for name in columns]
-    tilted = any(text_width(head) > cell[0] - 4 for head in heads)
-    top = (22 if title else 4) + (TILT * max(map(text_width, heads)) + 14 if tilted else LINE + 6)
-    root = canvas(width, top + cell[1] * len(rows) + 4, title or f"{len(rows)} by {len(columns)} values")
+    tilted = any(measure_text(head) > cell[0] - 4 for head in heads)
+    top = (22 if title else 4) + (TILT * max(map(measure_text, heads)) + 14 if tilted else LINE + 6)
+    root = make_canvas(width, top + cell[1] * len(rows) + 4, title or f"{len(rows)} by {len(columns)} values")
     if title:
         write(root, title, "axis", 4, 14)
     _heads(root, heads, left, top, cell[0], tilted)
     shades = _shades(values)
     for index, name in enumerate(rows):
         box = Box(left, top + index * cell[1], left + cell[0], top + (index + 1) * cell[1])
-        group = _row(root, name, None if styles is None else look(styles, name, index), box)
+        group = _row(root, name, None if styles is None else choose_style(styles, name, index), box)
         cells = zip(columns, texts[index], shades[index], strict=True)
         for place, (column, text, shade) in enumerate(cells):
             _cell(group, (name, column), text, shade, box, place, (index, place) == (0, 0))
     return serialise(root)
 
 
-def _said(value: float | None, form: str) -> str:
-    return minus(format(value, form)) if value is not None and drawable(value) else ""
+def _write_value(value: float | None, form: str) -> str:
+    return write_minus(format(value, form)) if value is not None and is_drawable(value) else ""
 
 
 def _sizes(
     rows: Sequence[str], columns: Sequence[str], texts: Sequence[Sequence[str]], marked: bool, width: int
 ) -> tuple[float, tuple[float, float]]:
     """Return where the cells begin, and a cell's width and height."""
-    left = max(text_width(shorten(name, width * 0.28)) for name in rows) + 16 + 18 * marked
-    longest = max(text_width(text) for line in texts for text in line)
+    left = max(measure_text(shorten(name, width * 0.28)) for name in rows) + 16 + 18 * marked
+    longest = max(measure_text(text) for line in texts for text in line)
     across = min((width - left - 40) / len(columns), max(longest + 18, 80.0 if marked else 44.0))
     return left, (across, max(min(across, 32.0), LINE))
 
@@ -87,21 +87,24 @@ def _heads(root: Element, heads: Sequence[str], left: float, top: float, cell: f
 
 def _shades(values: Sequence[Sequence[float | None]]) -> list[list[int | None]]:
     """Return each value's shade, None for what cannot be drawn."""
-    known = [value for line in values for value in line if value is not None and drawable(value)]
+    known = [value for line in values for value in line if value is not None and is_drawable(value)]
     high = max(known, default=0.0)
     low = min([high / 2, *known])
     span = high - low or 1.0
     return [
-        [None if value is None or not drawable(value) else round((value - low) / span * (SHADES - 1)) for value in line]
+        [
+            None if value is None or not is_drawable(value) else round((value - low) / span * (SHADES - 1))
+            for value in line
+        ]
         for line in values
     ]
 
 
 def _row(root: Element, name: str, style: int | None, box: Box) -> Element:
-    group = add(root, "g", "row") if style is None else series(root, name, colour(style))
+    group = add(root, "g", "row") if style is None else add_series(root, name, name_colour(style))
     line = (box.top + box.bottom) / 2
     if style is not None:
-        marker(group, style, 10, line, 5.5)
+        draw_marker(group, style, 10, line, 5.5)
     start = 4 if style is None else 22
     write(group, shorten(name, box.left - start - 6), "tick" if style is None else "name", start, line + 4.5)
     return group
@@ -112,14 +115,14 @@ def _cell(
 ) -> None:
     step = first.right - first.left
     left, height = first.left + place * step, first.bottom - first.top
-    group = target(row, names[0], f"{names[1]}: {text or 'no value'}", "cell", tab, False)
+    group = add_target(row, names[0], f"{names[1]}: {text or 'no value'}", "cell", tab, False)
     gap = 1.0 if step > 12 else 0.25
     kind = "h-none" if shade is None else f"h{shade}"
     add(group, "rect", kind, x=left + gap, y=first.top + gap, width=step - 2 * gap, height=height - 2 * gap, rx=2 * gap)
     middle, line = left + step / 2, first.top + height / 2
     if shade is None:
         add(group, "line", "none", x1=middle - 4, x2=middle + 4, y1=line, y2=line)
-    elif text_width(text, 12) <= step - 4:
+    elif measure_text(text, 12) <= step - 4:
         write(group, text, f"in-h{shade}", middle, line + 4.5, text_anchor="middle")
-    elif text_width(text, 10) <= step - 2:
+    elif measure_text(text, 10) <= step - 2:
         write(group, text, f"in-h{shade} small", middle, line + 3.5, text_anchor="middle")

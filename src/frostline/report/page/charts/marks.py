@@ -8,27 +8,27 @@ from frostline.report.page.charts.svg import add, serialise
 
 COLOURS = 8  # as many as chart.css has, .s0 to .s7
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "5 2 2 2 2 2", "3 6")
-Shape = Sequence[tuple[float, float]]
+Outline = Sequence[tuple[float, float]]
 
 
-def look(styles: Mapping[str, int] | None, name: str, place: int) -> int:
+def choose_style(styles: Mapping[str, int] | None, name: str, place: int) -> int:
     """Return a name's style number: that of ``styles``, for an unknown name its place in the chart after those."""
     if styles is None:
         return place
     return styles[name] if name in styles else len(styles) + place
 
 
-def colour(style: int) -> str:
+def name_colour(style: int) -> str:
     """Return the CSS class that sets a style's colour."""
     return f"s{style % COLOURS}"
 
 
-def dash(style: int) -> str:
+def find_dash(style: int) -> str:
     """Return a style's stroke-dasharray, empty for a line without gaps."""
     return DASHES[style % len(DASHES)]
 
 
-def marker(parent: Element, style: int, x: float, y: float, size: float = 6.5, kind: str = "dot") -> None:
+def draw_marker(parent: Element, style: int, x: float, y: float, size: float = 6.5, kind: str = "dot") -> None:
     """Append a style's marker around a point; ``size`` is about its radius."""
     shape = SHAPES[style % len(SHAPES)]
     if shape is None:
@@ -38,7 +38,7 @@ def marker(parent: Element, style: int, x: float, y: float, size: float = 6.5, k
     add(parent, "polygon", kind, points=points)
 
 
-def whisker(
+def draw_whisker(
     parent: Element, kind: str, ends: tuple[float, float], middle: float, upright: bool = False, cap: float = 4
 ) -> None:
     """Append an error bar with caps, level at the height ``middle``, or upright at that place across."""
@@ -50,14 +50,14 @@ def whisker(
     add(parent, "path", kind, d=path)
 
 
-def swatch(style: int) -> str:
+def draw_swatch(style: int) -> str:
     """Return a style's marker as a small <svg> for a line of text."""
-    root = Element("svg", {"class": f"swatch {colour(style)}", "viewBox": "-8 -8 16 16", "aria-hidden": "true"})
-    marker(root, style, 0, 0)
+    root = Element("svg", {"class": f"swatch {name_colour(style)}", "viewBox": "-8 -8 16 16", "aria-hidden": "true"})
+    draw_marker(root, style, 0, 0)
     return serialise(root)
 
 
-def _star(corners: int, inner: float, turn: float = 0.0, outer: float = 1.15) -> Shape:
+def _star(corners: int, inner: float, turn: float = 0.0, outer: float = 1.15) -> Outline:
     """Return a star, or with ``inner`` 1 a regular polygon, that points upwards but for ``turn`` degrees."""
     steps = corners * (1 if inner == 1 else 2)
     radii = [outer if inner == 1 or not step % 2 else outer * inner for step in range(steps)]
@@ -65,7 +65,7 @@ def _star(corners: int, inner: float, turn: float = 0.0, outer: float = 1.15) ->
     return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in zip(radii, angles, strict=True)]
 
 
-def _plus(turn: float) -> Shape:
+def _plus(turn: float) -> Outline:
     arm, wide = 1.12, 0.4
     corners = [(-wide, -arm), (wide, -arm), (wide, -wide), (arm, -wide), (arm, wide), (wide, wide)]
     corners += [(-across, -along) for across, along in corners]
@@ -73,7 +73,7 @@ def _plus(turn: float) -> Shape:
     return [(across * cosine - along * sine, across * sine + along * cosine) for across, along in corners]
 
 
-SHAPES: tuple[Shape | None, ...] = (
+SHAPES: tuple[Outline | None, ...] = (
     None,  # a circle
     _star(4, 1, turn=45, outer=1.22),  # a square
     _star(3, 1, outer=1.25),

@@ -20,7 +20,7 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
-    def overlap(self, other: "Box") -> float:
+    def measure_overlap(self, other: "Box") -> float:
         """Return the area that two boxes share."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
@@ -44,13 +44,13 @@ class Segment(NamedTuple):
     def length(self) -> float:
         return math.hypot(self.x1 - self.x0, self.y1 - self.y0)
 
-    def widened(self, room: float) -> Box:
+    def widen(self, room: float) -> Box:
         """Return the box that a level or an upright line fills, with ``room`` around it."""
         left, right = sorted((self.x0, self.x1))
         top, bottom = sorted((self.y0, self.y1))
         return Box(left - room, top - room, right + room, bottom + room)
 
-    def within(self, box: Box) -> float:
+    def measure_within(self, box: Box) -> float:
         """Return the length of the part that lies in ``box`` (Liang & Barsky 1984)."""
         start, end = 0.0, 1.0
         across, along = self.x1 - self.x0, self.y1 - self.y0
@@ -67,7 +67,7 @@ class Segment(NamedTuple):
         return max(end - start, 0.0) * self.length
 
 
-def free_place(
+def find_place(
     centre: tuple[float, float], size: tuple[float, float], own: Sequence[Box], others: Sequence[Box], inside: Box
 ) -> Box:
     """Return the first box of this size, going outwards from ``centre``, that is free; else the one that hides least.
@@ -78,10 +78,10 @@ def free_place(
     for box in _places(centre, *size):
         if not inside.holds(box):
             continue
-        hidden = sum(box.overlap(other) for other in own) + sum(box.overlap(other) for other in others)
-        line = leader(centre, box)
+        hidden = sum(box.measure_overlap(other) for other in own) + sum(box.measure_overlap(other) for other in others)
+        line = draw_leader(centre, box)
         if line:
-            hidden += 10 * sum(line.within(other) for other in others)
+            hidden += 10 * sum(line.measure_within(other) for other in others)
         if hidden == 0:
             return box
         if hidden < least:
@@ -89,7 +89,7 @@ def free_place(
     return best
 
 
-def leader(centre: tuple[float, float], box: Box) -> Segment | None:
+def draw_leader(centre: tuple[float, float], box: Box) -> Segment | None:
     """Return the line from a point to its name; None where the two are near."""
     x = min(max(centre[0], box.left), box.right)
     y = min(max(centre[1], box.top), box.bottom)

@@ -4,18 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import nothing
-from frostline.report.page.charts.marks import colour, look, marker
+from frostline.report.page.charts.frame import say_nothing
+from frostline.report.page.charts.marks import choose_style, draw_marker, name_colour
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.scale import Scale, drawable
-from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, shorten, target, text_width, write
+from frostline.report.page.charts.scale import Scale, is_drawable
+from frostline.report.page.charts.svg import WIDE, add, add_target, make_canvas, measure_text, serialise, shorten, write
 
 Ranked = tuple[str, float, int]  # name, average rank, style number
 STEP = 24.0
 CLIQUE = 9.0
 
 
-def ranking(
+def draw_ranking(
     average: Mapping[str, float],
     critical: float | None,
     cliques: Sequence[Sequence[str]],
@@ -26,19 +26,19 @@ def ranking(
 
     ``critical`` is the length that a difference must exceed, drawn above the axis.
     """
-    known = [(name, rank, look(styles, name, place)) for place, (name, rank) in enumerate(average.items())]
-    ranked = sorted((one for one in known if drawable(one[1])), key=lambda one: one[1])
+    known = [(name, rank, choose_style(styles, name, place)) for place, (name, rank) in enumerate(average.items())]
+    ranked = sorted((one for one in known if is_drawable(one[1])), key=lambda one: one[1])
     bars = [found for names in cliques if (found := [rank for name, rank, _ in ranked if name in names])]
     half = math.ceil(len(ranked) / 2)
     axis = 62.0 if critical else 40.0
     below = axis + 20 + CLIQUE * len(bars)
     height = below + STEP * half + 18
-    root = canvas(width, height, f"Average ranks of {len(ranked)} strategies, lower is better")
+    root = make_canvas(width, height, f"Average ranks of {len(ranked)} strategies, lower is better")
     if not ranked:
-        nothing(root, Box(0, 0, width, height))
+        say_nothing(root, Box(0, 0, width, height))
         return serialise(root)
     wide = width >= WIDE
-    side = max(text_width(shorten(name, width * 0.3)) for name, _, _ in ranked) + 30 if wide else 4.0
+    side = max(measure_text(shorten(name, width * 0.3)) for name, _, _ in ranked) + 30 if wide else 4.0
     margin = side + 24 if wide else 62.0
     across = Scale(1.0, max(2.0, float(len(ranked)), ranked[-1][1]), margin, width - margin)
     _axis(root, across, axis, critical)
@@ -64,7 +64,7 @@ def _axis(root: Element, across: Scale, height: float, critical: float | None) -
             write(root, str(rank), "tick", place, height - 10, text_anchor="middle")
     write(root, "better", "note", across.start - 12, height + 4, text_anchor="end")
     write(root, "worse", "note", across.end + 12, height + 4)
-    if critical and drawable(critical):
+    if critical and is_drawable(critical):
         end = min(across(1 + critical), across.end)
         add(root, "path", "critical", d=f"M{across.start:.1f},{height - 44:.1f}v8m0,-4H{end:.1f}m0,-4v8")
         write(root, f"critical difference {critical:.2f}", "note", end + 8, height - 36)
@@ -73,10 +73,10 @@ def _axis(root: Element, across: Scale, height: float, critical: float | None) -
 def _strategy(root: Element, one: Ranked, place: float, axis: float, row: float, side: float) -> Element:
     """Draw a line from the axis down to its row and to the side where the name stands."""
     name, rank, style = one
-    group = target(root, name, f"average rank: {rank:.2f}", colour(style))
+    group = add_target(root, name, f"average rank: {rank:.2f}", name_colour(style))
     add(group, "path", "elbow", d=f"M{place:.1f},{axis:.1f}V{row:.1f}H{side:.1f}")
     add(group, "circle", "hit", cx=place, cy=axis, r=12)
-    marker(group, style, place, axis, 6)
+    draw_marker(group, style, place, axis, 6)
     return group
 
 

@@ -4,17 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, frame, left_out, nothing
-from frostline.report.page.charts.marks import colour, look, marker, whisker
-from frostline.report.page.charts.place import Box, Segment, free_place, leader
-from frostline.report.page.charts.scale import drawable
-from frostline.report.page.charts.svg import LINE, WIDE, add, canvas, serialise, shorten, target, text_width, write
+from frostline.report.page.charts.frame import Axis, Frame, draw_frame, name_left_out, say_nothing
+from frostline.report.page.charts.marks import choose_style, draw_marker, draw_whisker, name_colour
+from frostline.report.page.charts.place import Box, Segment, draw_leader, find_place
+from frostline.report.page.charts.scale import is_drawable
+from frostline.report.page.charts.svg import (
+    LINE,
+    WIDE,
+    add,
+    add_target,
+    make_canvas,
+    measure_text,
+    serialise,
+    shorten,
+    write,
+)
 
 FRONT = "Pareto front"
 
 
 @dataclass(frozen=True)
-class Point:
+class ScatterPoint:
     """One strategy's mean; the bounds of its error bars may be missing. ``tip`` adds to the values in its tip."""
 
     name: str
@@ -27,8 +37,8 @@ class Point:
     tip: str = ""
 
 
-def scatter(
-    points: Sequence[Point],
+def draw_scatter(
+    points: Sequence[ScatterPoint],
     x: Axis,
     y: Axis,
     front: Sequence[str] = (),
@@ -37,33 +47,33 @@ def scatter(
 ) -> str:
     """Return the points with their names; those named in ``front`` are joined by a step line, cheapest first."""
     height = width * (0.5 if width >= WIDE else 1.1)
-    root = canvas(width, height, f"{y.title} against {x.title}, {len(points)} points")
-    drawn = [point for point in points if drawable(point.x, x.log) and drawable(point.y, y.log)]
+    root = make_canvas(width, height, f"{y.title} against {x.title}, {len(points)} points")
+    drawn = [point for point in points if is_drawable(point.x, x.log) and is_drawable(point.y, y.log)]
     outer = Box(4, 4, width - 14, height - 6)
     if not drawn:
-        nothing(root, outer)
+        say_nothing(root, outer)
         return serialise(root)
-    place = frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
+    place = draw_frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
     chosen = sorted((point for point in drawn if point.name in front), key=lambda point: point.x)
     steps = _front(root, chosen, place)
-    looks = [look(styles, point.name, index) for index, point in enumerate(drawn)]
+    looks = [choose_style(styles, point.name, index) for index, point in enumerate(drawn)]
     groups = [_point(root, point, number, place, x, y) for point, number in zip(drawn, looks, strict=True)]
-    taken = [step.widened(1.5) for step in steps]
+    taken = [step.widen(1.5) for step in steps]
     _name_front(root, steps, place, _names(groups, drawn, place, taken))
-    left_out(root, [point.name for point in points if point not in drawn], outer)
+    name_left_out(root, [point.name for point in points if point not in drawn], outer)
     return serialise(root)
 
 
-def _extents(points: Sequence[Point], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
+def _extents(points: Sequence[ScatterPoint], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
     xs = [value for point in points for value in (point.x, point.x_low, point.x_high)]
     ys = [value for point in points for value in (point.y, point.y_low, point.y_high)]
     return (
-        [value for value in xs if value is not None and drawable(value, x.log)],
-        [value for value in ys if value is not None and drawable(value, y.log)],
+        [value for value in xs if value is not None and is_drawable(value, x.log)],
+        [value for value in ys if value is not None and is_drawable(value, y.log)],
     )
 
 
-def _front(root: Element, points: Sequence[Point], place: Frame) -> list[Segment]:
+def _front(root: Element, points: Sequence[ScatterPoint], place: Frame) -> list[Segment]:
     """Draw the best that each cost can buy, and return its steps."""
     if len(points) < 2:
         return []
@@ -76,33 +86,35 @@ def _front(root: Element, points: Sequence[Point], place: Frame) -> list[Segment
     return levels + rises
 
 
-def _point(root: Element, point: Point, number: int, place: Frame, x: Axis, y: Axis) -> Element:
-    tip = "\n".join([y.says(point.y, point.y_low, point.y_high), x.says(point.x, point.x_low, point.x_high)])
-    group = target(root, point.name, f"{tip}\n{point.tip}".strip(), colour(number))
+def _point(root: Element, point: ScatterPoint, number: int, place: Frame, x: Axis, y: Axis) -> Element:
+    tip = "\n".join(
+        [y.write_value(point.y, point.y_low, point.y_high), x.write_value(point.x, point.x_low, point.x_high)]
+    )
+    group = add_target(root, point.name, f"{tip}\n{point.tip}".strip(), name_colour(number))
     across, up = place.x(point.x), place.y(point.y)
     for bar in _bars(point, place):
         if bar.x0 == bar.x1:
-            whisker(group, "bar", (bar.y0, bar.y1), across, upright=True)
+            draw_whisker(group, "bar", (bar.y0, bar.y1), across, upright=True)
         else:
-            whisker(group, "bar", (bar.x0, bar.x1), up)
+            draw_whisker(group, "bar", (bar.x0, bar.x1), up)
     add(group, "circle", "hit", cx=across, cy=up, r=16)
-    marker(group, number, across, up, 7.5)
+    draw_marker(group, number, across, up, 7.5)
     return group
 
 
-def _bars(point: Point, place: Frame) -> list[Segment]:
+def _bars(point: ScatterPoint, place: Frame) -> list[Segment]:
     """Return the error bars that a point has."""
     x, y, found = place.x(point.x), place.y(point.y), []
     low, high = point.y_low, point.y_high
-    if low is not None and high is not None and drawable(low, place.y.log) and drawable(high, place.y.log):
+    if low is not None and high is not None and is_drawable(low, place.y.log) and is_drawable(high, place.y.log):
         found.append(Segment(x, place.y(low), x, place.y(high)))
     low, high = point.x_low, point.x_high
-    if low is not None and high is not None and drawable(low, place.x.log) and drawable(high, place.x.log):
+    if low is not None and high is not None and is_drawable(low, place.x.log) and is_drawable(high, place.x.log):
         found.append(Segment(place.x(low), y, place.x(high), y))
     return [bar for bar in found if bar.length]
 
 
-def _names(groups: Sequence[Element], points: Sequence[Point], place: Frame, taken: Sequence[Box]) -> list[Box]:
+def _names(groups: Sequence[Element], points: Sequence[ScatterPoint], place: Frame, taken: Sequence[Box]) -> list[Box]:
     """Write each name at the nearest place where it and the line to it hide no point, bar, line or other name."""
     marks = [_room(point, place) for point in points]
     written = list(taken)
@@ -111,8 +123,8 @@ def _names(groups: Sequence[Element], points: Sequence[Point], place: Frame, tak
         name = shorten(point.name, widest)
         centre = (place.x(point.x), place.y(point.y))
         others = written + [box for other, boxes in enumerate(marks) if other != index for box in boxes]
-        box = free_place(centre, (text_width(name), LINE - 2), marks[index], others, _inside(place))
-        line = leader(centre, box)
+        box = find_place(centre, (measure_text(name), LINE - 2), marks[index], others, _find_inside(place))
+        line = draw_leader(centre, box)
         if line:
             add(group, "line", "leader", x1=line.x0, y1=line.y0, x2=line.x1, y2=line.y1)
         write(group, name, "name", box.left, box.bottom - 3)
@@ -120,23 +132,23 @@ def _names(groups: Sequence[Element], points: Sequence[Point], place: Frame, tak
     return written + [box for boxes in marks for box in boxes]
 
 
-def _inside(place: Frame) -> Box:
+def _find_inside(place: Frame) -> Box:
     """Return where names may stand."""
     return Box(place.area.left + 2, place.area.top - 4, place.area.right + 8, place.area.bottom - 2)
 
 
 def _name_front(root: Element, steps: Sequence[Segment], place: Frame, taken: Sequence[Box]) -> None:
     """Write what the line is, along its longest step where that hides nothing; elsewhere or else not at all."""
-    size = text_width(FRONT, 11.5)
+    size = measure_text(FRONT, 11.5)
     for step in sorted((step for step in steps if step.y0 == step.y1), key=lambda step: -step.length):
         left = (step.x0 + step.x1 - size) / 2
         for top in (step.y0 + 3, step.y0 - LINE - 1):
             box = Box(left, top, left + size, top + LINE - 2)
-            if _inside(place).holds(box) and not any(box.overlap(other) for other in taken):
+            if _find_inside(place).holds(box) and not any(box.measure_overlap(other) for other in taken):
                 write(root, FRONT, "note", left, box.bottom - 3)
                 return
 
 
-def _room(point: Point, place: Frame) -> list[Box]:
+def _room(point: ScatterPoint, place: Frame) -> list[Box]:
     x, y = place.x(point.x), place.y(point.y)
-    return [Box(x - 8, y - 8, x + 8, y + 8), *(bar.widened(4) for bar in _bars(point, place))]
+    return [Box(x - 8, y - 8, x + 8, y + 8), *(bar.widen(4) for bar in _bars(point, place))]

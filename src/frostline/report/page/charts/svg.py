@@ -18,7 +18,7 @@ WIDTHS = {  # in letter sizes, those of a wide typeface (DejaVu Sans), so that i
 }
 
 
-def legible(text: str) -> str:
+def make_legible(text: str) -> str:
     """Return ``text`` with a question mark for every sign that cannot be shown or that XML forbids.
 
     Bytes of a file's name that are no UTF-8 are shown as escapes.
@@ -29,7 +29,7 @@ def legible(text: str) -> str:
     )
 
 
-def text_width(text: str, size: float = SIZE) -> float:
+def measure_text(text: str, size: float = SIZE) -> float:
     """Return an estimate, on the safe side, of how wide ``text`` is in letters of ``size``."""
     wide = (1.0 if unicodedata.east_asian_width(sign) in "WF" else WIDTHS.get(sign, 0.63) for sign in text)
     return size * sum(wide)
@@ -37,14 +37,14 @@ def text_width(text: str, size: float = SIZE) -> float:
 
 def shorten(text: str, width: float, size: float = SIZE) -> str:
     """Return ``text``, its end replaced by an ellipsis where it is wider than ``width``."""
-    if text_width(text, size) <= width:
+    if measure_text(text, size) <= width:
         return text
-    while text and text_width(text, size) + size > width:
+    while text and measure_text(text, size) + size > width:
         text = text[:-1]
     return text + "\u2026"
 
 
-def canvas(width: float, height: float, label: str) -> Element:
+def make_canvas(width: float, height: float, label: str) -> Element:
     """Return an empty chart; ``label`` says what it is to those who cannot see it."""
     return Element(
         "svg",
@@ -53,7 +53,7 @@ def canvas(width: float, height: float, label: str) -> Element:
             "class": "chart",
             "viewBox": f"0 0 {_number(width)} {_number(height)}",
             "role": "group",
-            "aria-label": legible(label),
+            "aria-label": make_legible(label),
         },
     )
 
@@ -62,36 +62,36 @@ def add(parent: Element, tag: str, kind: str = "", **attributes: str | float) ->
     """Append an element of class ``kind``; underscores in names stand for hyphens, numbers are rounded to 0.01."""
     named = {"class": kind} if kind else {}
     for name, value in attributes.items():
-        named[name.replace("_", "-")] = legible(value) if isinstance(value, str) else _number(value)
+        named[name.replace("_", "-")] = make_legible(value) if isinstance(value, str) else _number(value)
     return SubElement(parent, tag, named)
 
 
 def write(parent: Element, text: str, kind: str, x: float, y: float, **attributes: str | float) -> Element:
     """Append a text; y is its baseline."""
     element = add(parent, "text", kind, x=x, y=y, **attributes)
-    element.text = legible(text)
+    element.text = make_legible(text)
     return element
 
 
-def series(parent: Element, name: str, kind: str) -> Element:
+def add_series(parent: Element, name: str, kind: str) -> Element:
     """Append a group that lights up together with whatever else on the page has this name."""
     group = add(parent, "g", f"series {kind}")
-    group.set("data-name", legible(name))
+    group.set("data-name", make_legible(name))
     return group
 
 
-def target(parent: Element, name: str, tip: str, kind: str, first: bool = True, named: bool = True) -> Element:
+def add_target(parent: Element, name: str, tip: str, kind: str, first: bool = True, named: bool = True) -> Element:
     """Append a group that shows ``tip`` when it is pointed at or focused.
 
     Only the ``first`` of several that belong together is a stop of the tab key, the arrow keys go on from there.
     ``named``: it lights up as a ``series`` does.
     """
     group = add(parent, "g", f"mark {kind}", tabindex="0" if first else "-1", role="img")
-    group.set("aria-label", legible(f"{name}: {tip}".replace("\n", "; ")))
-    group.set("data-tip", legible(f"{name}\n{tip}"))
+    group.set("aria-label", make_legible(f"{name}: {tip}".replace("\n", "; ")))
+    group.set("data-tip", make_legible(f"{name}\n{tip}"))
     if named:
-        group.set("data-name", legible(name))
-    add(group, "title").text = legible(f"{name}\n{tip}")
+        group.set("data-name", make_legible(name))
+    add(group, "title").text = make_legible(f"{name}\n{tip}")
     return group
 
 
@@ -100,7 +100,7 @@ def serialise(root: Element) -> str:
     return tostring(root, encoding="unicode")
 
 
-def standalone(svg: str) -> str:
+def make_standalone(svg: str) -> str:
     """Return a chart as the content of an .svg file: light, on its own ground, its colours written out."""
     templates = files("frostline.report.page") / "templates"
     theme = (templates / "theme.css").read_text(encoding="utf-8").partition("}")[0]

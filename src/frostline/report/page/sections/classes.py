@@ -6,15 +6,15 @@ from functools import partial
 
 import numpy as np
 
-from frostline.report.page.charts import matrix
-from frostline.report.page.parts import Entry, Fold, Part, Section, Table, Text, figure
+from frostline.report.page.charts import draw_matrix
+from frostline.report.page.parts import Fold, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_BLOCKS
 from frostline.report.read.answers import Tags
 from frostline.report.read.details import read_confusion
 from frostline.report.read.predictions import read_answers
-from frostline.report.read.runs import Block, RunSummary, at, parse_shared
+from frostline.report.read.runs import Block, RunSummary, look_up, parse_shared
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import count, plural, score
+from frostline.units import format_count, format_number, format_score
 
 MOST_LABELS = 12  # strategies whose confusion matrices are read
 MOST_SEEDS = 30  # runs summed into one
@@ -24,7 +24,7 @@ MOST_OPEN = 12  # classes in a table that is not folded
 MOST_ROWS = 1000
 
 
-def classes(analysis: Analysis) -> Section | None:
+def make_classes(analysis: Analysis) -> Section | None:
     """Return each block's per-class scores and confusions: of the best strategy open, of the others folded."""
     parts: list[Part] = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
@@ -46,27 +46,27 @@ def _block(analysis: Analysis, block: Block, place: int) -> Iterator[Part]:
         return
     if len(names) <= MOST_CLASSES and len(found) > 1:
         f1 = [[one[2] for one in counts.scores()] for counts in found.values()]
-        caption = f"F1 of each class{_where(analysis, block)}, from the answers of all seeds."
-        draw = partial(matrix, list(found), names, f1, styles=analysis.styles, title="F1 of each class")
-        yield figure(f"f1-{place}", caption, draw)
+        caption = f"F1 of each class{_name_block(analysis, block)}, from the answers of all seeds."
+        draw = partial(draw_matrix, list(found), names, f1, styles=analysis.styles, title="F1 of each class")
+        yield make_figure(f"f1-{place}", caption, draw)
     first, *others = found
     yield from _label(analysis, block, first, names, found[first], place)
     if others:
         folds = [Fold(one, list(_label(analysis, block, one, names, found[one], place))) for one in others]
-        yield Fold(f"The same for {plural(len(others), 'other strategy', 'other strategies')}", folds)
+        yield Fold(f"The same for {format_count(len(others), 'other strategy', 'other strategies')}", folds)
 
 
-def _where(analysis: Analysis, block: Block) -> str:
+def _name_block(analysis: Analysis, block: Block) -> str:
     return f" on {analysis.keys[block]}" if analysis.keys[block] else ""
 
 
 def _classes(run: RunSummary) -> list[str]:
-    names = at(parse_shared(run.data), "classes")
+    names = look_up(parse_shared(run.data), "classes")
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
 @dataclass(frozen=True)
-class Counts:
+class ClassCounts:
     """How often each class was told rightly, was there, and was told [C]; ``table`` is the confusion matrix, if any."""
 
     right: np.ndarray
@@ -86,7 +86,7 @@ class Counts:
         ]
 
 
-def _counts(runs: Sequence[RunSummary], size: int) -> Counts | None:
+def _counts(runs: Sequence[RunSummary], size: int) -> ClassCounts | None:
     """Return the counts of runs added up: from confusion matrices, or where samples have several classes, answers."""
     if runs and runs[0].declaration.predictions == "tags":
         told = [one for run in runs if isinstance(one := read_answers(run), Tags) and one.labels.shape[1] == size]
@@ -94,30 +94,32 @@ def _counts(runs: Sequence[RunSummary], size: int) -> Counts | None:
         if not each:
             return None
         right, real, said = (np.sum([part.sum(axis=0) for part in parts], axis=0) for parts in zip(*each, strict=True))
-        return Counts(right, real, said, None)
+        return ClassCounts(right, real, said, None)
     found = [table for run in runs if (table := read_confusion(run)) is not None and len(table) == size]
     if not found:
         return None
     table = np.sum(found, axis=0)
-    return Counts(np.diag(table), table.sum(axis=1), table.sum(axis=0), table)
+    return ClassCounts(np.diag(table), table.sum(axis=1), table.sum(axis=0), table)
 
 
 def _label(
-    analysis: Analysis, block: Block, label: str, names: Sequence[str], counts: Counts, place: int
+    analysis: Analysis, block: Block, label: str, names: Sequence[str], counts: ClassCounts, place: int
 ) -> Iterator[Part]:
     id = f"{place}-{analysis.styles[label]}"
-    where = f"{label}{_where(analysis, block)}"
+    where = f"{label}{_name_block(analysis, block)}"
     if counts.table is not None and len(names) <= MOST_CLASSES:
         caption = f"{where}: confusions on the test split. Rows: the true class; columns: the predicted one."
         title = "true class (rows), predicted (columns)"
-        yield figure(
-            f"confusion-{id}", caption, partial(matrix, names, names, counts.table.tolist(), form=".0f", title=title)
+        yield make_figure(
+            f"confusion-{id}",
+            caption,
+            partial(draw_matrix, names, names, counts.table.tolist(), form=".0f", title=title),
         )
     elif counts.table is not None:
         yield _pairs(where, names, counts.table, f"confused-{id}")
     columns = [("class", False), ("samples \u00d7 seeds", True), ("precision", True), ("recall", True), ("F1", True)]
     rows = [
-        [Entry(name), Entry(count(real), real), *(Entry(score(one), one) for one in each)]
+        [TableCell(name), TableCell(format_number(real), real), *(TableCell(format_score(one), one) for one in each)]
         for name, real, each in zip(names, counts.real.tolist(), counts.scores(), strict=True)
     ]
     each_class = Table(f"classes-{id}", f"{where}: test scores of each class", columns, rows[:MOST_ROWS])
@@ -133,6 +135,9 @@ def _pairs(where: str, names: Sequence[str], table: np.ndarray, id: str) -> Tabl
     wrong = table - np.diag(np.diag(table))
     order = np.argsort(wrong, axis=None)[::-1][:MOST_PAIRS]
     places = [(int(one // len(names)), int(one % len(names))) for one in order if wrong.flat[one]]
-    rows = [[Entry(names[a]), Entry(names[b]), Entry(count(wrong[a, b]), float(wrong[a, b]))] for a, b in places]
+    rows = [
+        [TableCell(names[a]), TableCell(names[b]), TableCell(format_number(wrong[a, b]), float(wrong[a, b]))]
+        for a, b in places
+    ]
     columns = [("true class", False), ("predicted", False), ("times", True)]
     return Table(id, f"{where}: the most frequent confusions", columns, rows)

@@ -4,35 +4,35 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.page.charts import Axis, Line, lines
-from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, figure
+from frostline.report.page.charts import Axis, Line, draw_lines
+from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
-from frostline.report.read.runs import Block, as_object, number, parse_shared
+from frostline.report.read.runs import Block, as_object, parse_shared, read_number
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import count, duration, flops, plural, size
+from frostline.units import format_bytes, format_count, format_duration, format_flops, format_number
 
 Column = tuple[str, str, Callable[[float | None], str]]
 EXAMPLES = ("data.num_per_class", "data.fraction")
 
 # cost, column, how it is shown
 SPENT: Sequence[Column] = (
-    ("seconds", "wall time", duration),
-    ("seconds_saved", "saved by the cache", duration),
-    ("peak_host_bytes", "peak memory", size),
-    ("peak_device_bytes", "of the GPU", size),
-    ("checkpoint_bytes", "checkpoint", size),
-    ("trainable", "trainable parameters, most", count),
-    ("trainable_last", "last phase", count),
+    ("seconds", "wall time", format_duration),
+    ("seconds_saved", "saved by the cache", format_duration),
+    ("peak_host_bytes", "peak memory", format_bytes),
+    ("peak_device_bytes", "of the GPU", format_bytes),
+    ("checkpoint_bytes", "checkpoint", format_bytes),
+    ("trainable", "trainable parameters, most", format_number),
+    ("trainable_last", "last phase", format_number),
 )
 COMPUTED: Sequence[Column] = (
-    ("forward_flops", "forward", flops),
-    ("backward_flops", "backward", flops),
-    ("flops", "both", flops),
-    ("flops_saved", "forward, saved by the cache", flops),
+    ("forward_flops", "forward", format_flops),
+    ("backward_flops", "backward", format_flops),
+    ("flops", "both", format_flops),
+    ("flops_saved", "forward, saved by the cache", format_flops),
 )
 
 
-def costs(analysis: Analysis) -> Section | None:
+def make_costs(analysis: Analysis) -> Section | None:
     """Return what one run of each strategy cost; costs that no record knows are left out with a word."""
     labels = [label for label in analysis.labels if analysis.cell(label, None)]
     if not labels:
@@ -47,7 +47,7 @@ def costs(analysis: Analysis) -> Section | None:
             "and test."
         ),
     ]
-    parts += [Text(said) for said in _shared(analysis)]
+    parts += [Text(said) for said in _describe_shared(analysis)]
     if not any(analysis.cost(label, "flops") for label in labels):
         parts.append(Text("These records do not say FLOPs."))
     return Section("costs", "Costs", parts)
@@ -57,45 +57,47 @@ def _table(
     analysis: Analysis, labels: Sequence[str], columns: Sequence[Column], id: str, caption: str
 ) -> Iterator[Table]:
     """Yield the table of those costs that any record knows."""
-    known = [column for column in columns if any(_known(analysis, label, column[0]) for label in labels)]
+    known = [column for column in columns if any(_is_known(analysis, label, column[0]) for label in labels)]
     if known:
         titles = [("strategy", False), *((title, True) for _, title, _ in known)]
-        rows = [[Entry(label), *(_cell(analysis, label, name, form) for name, _, form in known)] for label in labels]
+        rows = [
+            [TableCell(label), *(_cell(analysis, label, name, form) for name, _, form in known)] for label in labels
+        ]
         yield Table(id, caption, titles, rows[:MOST_ROWS])
 
 
-def _known(analysis: Analysis, label: str, name: str) -> bool:
+def _is_known(analysis: Analysis, label: str, name: str) -> bool:
     """Return whether a cost says anything: the last phase's parameters do where they are not the most of any phase."""
     found = analysis.cost(label, name)
     most = analysis.cost(label, "trainable") if name == "trainable_last" else None
     return found is not None and (most is None or most.mean != found.mean)
 
 
-def _cell(analysis: Analysis, label: str, name: str, form: Callable[[float | None], str]) -> Entry:
+def _cell(analysis: Analysis, label: str, name: str, form: Callable[[float | None], str]) -> TableCell:
     found = analysis.cost(label, name)
-    return Entry(form(found.mean), found.mean) if found else Entry(form(None))
+    return TableCell(form(found.mean), found.mean) if found else TableCell(form(None))
 
 
-def _shared(analysis: Analysis) -> Iterator[str]:
+def _describe_shared(analysis: Analysis) -> Iterator[str]:
     """Yield what the comparison cost beside its runs."""
     comparison = analysis.comparison
     extraction = as_object(comparison.extraction)
-    if (spent := number(extraction.get("seconds"))) is not None:
-        passes = int(number(extraction.get("passes")) or 0)
-        over = f" in {plural(passes, 'pass', 'passes')} over the data" if passes else ""
+    if (spent := read_number(extraction.get("seconds"))) is not None:
+        passes = int(read_number(extraction.get("passes")) or 0)
+        over = f" in {format_count(passes, 'pass', 'passes')} over the data" if passes else ""
         yield (
-            f"The caches that the runs share were filled before them{over}: {duration(spent)}, "
-            f"{size(number(extraction.get('bytes')))} on disk. That time is in no run's."
+            f"The caches that the runs share were filled before them{over}: {format_duration(spent)}, "
+            f"{format_bytes(read_number(extraction.get('bytes')))} on disk. That time is in no run's."
         )
     if comparison.wall_seconds is not None:
         total = sum(run.costs.get("seconds", 0.0) for run in [*comparison.runs, *comparison.trials])
         yield (
-            f"The whole comparison took {duration(comparison.wall_seconds)} of wall time; its runs and trials took "
-            f"{duration(total)} one after another."
+            f"The whole comparison took {format_duration(comparison.wall_seconds)} of wall time; its runs and trials "
+            f"took {format_duration(total)} one after another."
         )
 
 
-def examples(analysis: Analysis) -> Section | None:
+def make_examples(analysis: Analysis) -> Section | None:
     """Return the test metric against the number of training examples, where the comparison varies it."""
     axes = [axis for axis in EXAMPLES if len({dict(block).get(axis) for block in analysis.blocks}) > 1]
     if not axes:
@@ -115,8 +117,8 @@ def _examples_figure(analysis: Analysis, rest: Block, blocks: Sequence[Block], p
     where = f" on {', '.join(level for _, level in rest)}" if rest else ""
     caption = f"Test {analysis.name}{where} against the number of training examples: means over seeds, 95% intervals."
     x = Axis("training examples", log=True)
-    draw = partial(lines, found, x, Axis(f"test {analysis.name}"), styles=analysis.styles)
-    return figure(f"examples-{place}", caption, draw)
+    draw = partial(draw_lines, found, x, Axis(f"test {analysis.name}"), styles=analysis.styles)
+    return make_figure(f"examples-{place}", caption, draw)
 
 
 def _examples_line(analysis: Analysis, label: str, blocks: Sequence[Block]) -> Line | None:
@@ -135,4 +137,4 @@ def _examples_line(analysis: Analysis, label: str, blocks: Sequence[Block]) -> L
 
 
 def _training_examples(data: str) -> float | None:
-    return number(as_object(parse_shared(data).get("counts")).get("train"))
+    return read_number(as_object(parse_shared(data).get("counts")).get("train"))

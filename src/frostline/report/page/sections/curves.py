@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.page.charts import Axis, Line, lines
-from frostline.report.page.parts import Figure, Fold, Part, Section, Text, figure
+from frostline.report.page.charts import Axis, Line, draw_lines
+from frostline.report.page.parts import Figure, Fold, Part, Section, Text, make_figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
-from frostline.report.read.details import Curve, phase_starts, read_curve
+from frostline.report.read.details import Curve, find_phase_starts, read_curve
 from frostline.report.read.runs import Block, RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import plural
+from frostline.units import format_count
 
 MOST_SEEDS = 10  # runs of a strategy whose curves are read
 MOST_MARKS = 6  # phase boundaries in the chart of all strategies
 
 
-def curves(analysis: Analysis) -> Section | None:
-    """Return a chart of all strategies for each block, and folded the seeds of each strategy that has phases."""
+def make_curves(analysis: Analysis) -> Section | None:
+    """Return a chart of all strategies for each block, and below a fold one of the seeds of each that has phases."""
     parts: list[Part] = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
         made = _block(analysis, block, place)
@@ -28,7 +28,7 @@ def curves(analysis: Analysis) -> Section | None:
     explained = (
         "An epoch is one pass over the training split; the epoch with the best validation score was tested, not the "
         "last. A phase that was solved rather than stepped has one point, at its last epoch. Drawn are the first "
-        f"{plural(MOST_SEEDS, 'seed')} at most."
+        f"{format_count(MOST_SEEDS, 'seed')} at most."
     )
     return Section("curves", "Learning curves", [*parts, Text(explained)])
 
@@ -41,7 +41,7 @@ def _block(analysis: Analysis, block: Block, place: int) -> list[Part]:
     drawn = [_mean_line(label, [found for _, found in pairs]) for label, pairs in read.items() if pairs]
     if not drawn:
         return []
-    starts = {label: phase_starts(pairs[0][0]) for label, pairs in read.items() if pairs}
+    starts = {label: find_phase_starts(pairs[0][0]) for label, pairs in read.items() if pairs}
     marks = [(float(epoch), f"{label}: {name}") for label, found in starts.items() for epoch, name in found]
     marks = marks if len(marks) <= MOST_MARKS else []
     where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""
@@ -83,12 +83,12 @@ def _seeds(
 ) -> Figure:
     drawn = [Line(f"seed {run.seed}", [float(epoch) for epoch in one.epochs], one.values) for run, one in pairs]
     caption = f"{label}{where}: validation {analysis.name} of each seed; lines where a phase begins."
-    draw = partial(lines, drawn, Axis("epochs done"), Axis(f"validation {analysis.name}"))
-    return figure(id, caption, partial(draw, marks=[(float(epoch), name) for epoch, name in starts]))
+    draw = partial(draw_lines, drawn, Axis("epochs done"), Axis(f"validation {analysis.name}"))
+    return make_figure(id, caption, partial(draw, marks=[(float(epoch), name) for epoch, name in starts]))
 
 
 def _figure(
     id: str, caption: str, drawn: Sequence[Line], analysis: Analysis, marks: Sequence[tuple[float, str]]
 ) -> Figure:
     axes = Axis("epochs done"), Axis(f"validation {analysis.name}")
-    return figure(id, caption, partial(lines, drawn, *axes, marks=marks, styles=analysis.styles))
+    return make_figure(id, caption, partial(draw_lines, drawn, *axes, marks=marks, styles=analysis.styles))

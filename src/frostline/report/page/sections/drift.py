@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
-from frostline.report.page.charts import matrix
-from frostline.report.page.parts import Fold, Part, Section, Text, figure
+from frostline.report.page.charts import draw_matrix
+from frostline.report.page.parts import Fold, Part, Section, Text, make_figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN
 from frostline.report.read.runs import Block
 from frostline.report.statistics.analysis import Analysis
@@ -21,7 +21,7 @@ SIMILAR = (
 )
 
 
-def drift(analysis: Analysis) -> Section | None:
+def make_drift(analysis: Analysis) -> Section | None:
     """Return the two heat maps, strategy x group, for each block; None where no record has them."""
     parts: list[Part] = []
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
@@ -42,9 +42,9 @@ def _heat(analysis: Analysis, block: Block, name: str, caption: str, place: int)
     groups = list(dict.fromkeys(group for row in rows.values() for group in row))
     values = [[row.get(group) for group in groups] for row in rows.values()]
     title, form = LOOKS[name]
-    draw = partial(matrix, list(rows), groups, values, form=form, styles=analysis.styles, title=title)
+    draw = partial(draw_matrix, list(rows), groups, values, form=form, styles=analysis.styles, title=title)
     where = f" On {analysis.keys[block]}." if analysis.keys[block] else ""
-    return [figure(f"{name}-{place}", f"{caption}{where}", draw)]
+    return [make_figure(f"{name}-{place}", f"{caption}{where}", draw)]
 
 
 def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from frostline.report.page.parts import CodeBlock, Entry, Fold, Part, Section, Table, Text
-from frostline.report.read.axes import kind, leaves
-from frostline.report.read.runs import Block, RunSummary, as_object, at, machine, parse_shared
+from frostline.report.page.parts import CodeBlock, Fold, Part, Section, Table, TableCell, Text
+from frostline.report.read.axes import iterate_leaves, name_component
+from frostline.report.read.runs import Block, RunSummary, as_object, look_up, name_machine, parse_shared
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import NONE, duration, join_names, plural, rate
+from frostline.units import NONE, format_count, format_duration, format_rate, join_names
 
 MOST_CONFIGS = 60
 MOST_FAILURES = 200
@@ -20,7 +20,7 @@ PRINT = 12  # hexadecimal digits of a fingerprint that are shown
 OF_ONE_RUN = ("group", "label")  # only where loggers file a run
 
 
-def failures(analysis: Analysis) -> Section | None:
+def make_failures(analysis: Analysis) -> Section | None:
     """Return the runs without a result, each with its reason."""
     found = analysis.failures
     if not found:
@@ -28,11 +28,11 @@ def failures(analysis: Analysis) -> Section | None:
     columns = [("strategy", False), ("block", False), ("seed", True), ("status", False), ("reason", False)]
     rows = [
         [
-            Entry(run.label),
-            Entry(", ".join(level for _, level in run.block) or NONE),
-            Entry(str(run.seed), run.seed),
-            Entry(run.status),
-            Entry(run.reason),
+            TableCell(run.label),
+            TableCell(", ".join(level for _, level in run.block) or NONE),
+            TableCell(str(run.seed), run.seed),
+            TableCell(run.status),
+            TableCell(run.reason),
         ]
         for run in found[:MOST_FAILURES]
     ]
@@ -41,13 +41,13 @@ def failures(analysis: Analysis) -> Section | None:
     return Section("failures", "No result", parts)
 
 
-def method(analysis: Analysis) -> Section:
+def make_method(analysis: Analysis) -> Section:
     """Return the command, the facts, and the exact configs."""
     comparison = analysis.comparison
     parts: list[Part] = []
     if comparison.command:
         parts += [Text("The command that makes this comparison:"), CodeBlock(comparison.command)]
-    rows = [[Entry(name), Entry(said)] for name, said in [*_design(analysis), *_facts(analysis)] if said]
+    rows = [[TableCell(name), TableCell(said)] for name, said in [*_design(analysis), *_facts(analysis)] if said]
     parts += [Table("facts", "What was run, and with what", [("what", False), ("value", False)], rows)]
     parts += [Text(note) for note in comparison.notes]
     return Section("method", "How it was done", [*parts, *_configs(analysis)])
@@ -58,7 +58,7 @@ def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
     yield (
         "runs",
         f"{len(comparison.runs):,}, {len(analysis.failures):,} without a result"
-        + (f"; {plural(len(comparison.trials), 'trial')} of learning rates" if comparison.trials else ""),
+        + (f"; {format_count(len(comparison.trials), 'trial')} of learning rates" if comparison.trials else ""),
     )
     yield f"compared ({comparison.factor})", join_names(comparison.labels, 60)
     for axis, levels in comparison.axes.items():
@@ -67,33 +67,33 @@ def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
     yield "seeds", join_names([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
     yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
     yield "budget", _budget(comparison.budget)
-    yield "learning rates tried", join_names([rate(float(one)) for one in comparison.lr_grid], 60)
+    yield "learning rates tried", join_names([format_rate(float(one)) for one in comparison.lr_grid], 60)
 
 
 def _budget(budget: Mapping[str, Any]) -> str:
     if budget.get("seconds") is not None:
-        return f"about {duration(float(budget['seconds']))} of training for each run"
-    return f"{plural(int(budget['epochs']), 'epoch')} for each run" if budget.get("epochs") is not None else ""
+        return f"about {format_duration(float(budget['seconds']))} of training for each run"
+    return f"{format_count(int(budget['epochs']), 'epoch')} for each run" if budget.get("epochs") is not None else ""
 
 
 def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     readers: Sequence[tuple[str, Callable[[RunSummary], str]]] = (
         ("data", _data),
-        ("data content", lambda run: str(at(parse_shared(run.data), "content") or "")[:PRINT]),
-        ("data fingerprint", lambda run: str(at(parse_shared(run.data), "fingerprint") or "")[:PRINT]),
+        ("data content", lambda run: str(look_up(parse_shared(run.data), "content") or "")[:PRINT]),
+        ("data fingerprint", lambda run: str(look_up(parse_shared(run.data), "fingerprint") or "")[:PRINT]),
         ("task", lambda run: run.declaration.name),
         ("classes", _classes),
         ("backbone", _backbone),
-        ("machine", machine),
+        ("machine", name_machine),
         ("epochs", lambda run: str(run.epochs) if run.epochs is not None else ""),
-        ("versions", lambda run: _pairs(as_object(at(parse_shared(run.made), "versions")))),
+        ("versions", lambda run: _pairs(as_object(look_up(parse_shared(run.made), "versions")))),
         ("git", _git),
     )
     for name, read in readers:
-        yield name, _said_by_whom(analysis, read)
+        yield name, _attribute_values(analysis, read)
 
 
-def _said_by_whom(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
+def _attribute_values(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
     """Return what finished runs say, each value once; where they differ, with the strategies, blocks or seeds."""
     found: dict[str, list[RunSummary]] = {}
     for label in analysis.labels:
@@ -102,7 +102,13 @@ def _said_by_whom(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
                 found.setdefault(said, []).append(run)
     if len(found) <= 1:
         return "".join(found)
-    for who in (_by_label, lambda run: analysis.keys[run.block], lambda run: f"seed {run.seed}", _by_place, _by_run):
+    for who in (
+        _name_label,
+        lambda run: analysis.keys[run.block],
+        lambda run: f"seed {run.seed}",
+        _name_place,
+        _name_run,
+    ):
         names = [dict.fromkeys(who(run) for run in runs) for runs in found.values()]
         if sum(map(len, names)) == len({name for each in names for name in each}):
             break
@@ -111,27 +117,30 @@ def _said_by_whom(analysis: Analysis, read: Callable[[RunSummary], str]) -> str:
     )
 
 
-def _by_label(run: RunSummary) -> str:
+def _name_label(run: RunSummary) -> str:
     return run.label
 
 
-def _by_place(run: RunSummary) -> str:
+def _name_place(run: RunSummary) -> str:
     return ", ".join([*(level for _, level in run.block), f"seed {run.seed}"])
 
 
-def _by_run(run: RunSummary) -> str:
+def _name_run(run: RunSummary) -> str:
     return ", ".join([run.label, *(level for _, level in run.block), f"seed {run.seed}"])
 
 
 def _data(run: RunSummary) -> str:
-    config, counts = as_object(parse_shared(run.config).get("data")), as_object(at(parse_shared(run.data), "counts"))
+    config, counts = (
+        as_object(parse_shared(run.config).get("data")),
+        as_object(look_up(parse_shared(run.data), "counts")),
+    )
     where = [str(config[key]) for key in ("root", "manifest") if config.get(key)]
     splits = [split for split in SPLITS if split in counts] + [split for split in counts if split not in SPLITS]
-    return ", ".join([kind(config), *where, *(f"{split} {counts[split]}" for split in splits)])
+    return ", ".join([name_component(config), *where, *(f"{split} {counts[split]}" for split in splits)])
 
 
 def _git(run: RunSummary) -> str:
-    git = as_object(at(parse_shared(run.made), "git"))
+    git = as_object(look_up(parse_shared(run.made), "git"))
     return (
         f"commit {git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}"
         if git
@@ -140,7 +149,7 @@ def _git(run: RunSummary) -> str:
 
 
 def _classes(run: RunSummary) -> str:
-    names = at(parse_shared(run.data), "classes")
+    names = look_up(parse_shared(run.data), "classes")
     return (
         f"{len(names)}: {join_names([str(name) for name in names], MOST_CLASSES)}"
         if isinstance(names, list) and names
@@ -152,8 +161,8 @@ def _backbone(run: RunSummary) -> str:
     backbone = parse_shared(run.backbone)
     if not backbone:
         return ""
-    given = at(parse_shared(run.config), "backbone", "weights")
-    random = at(parse_shared(run.plan), "pretrained") is False or given == "none"
+    given = look_up(parse_shared(run.config), "backbone", "weights")
+    random = look_up(parse_shared(run.plan), "pretrained") is False or given == "none"
     weights = "random weights" if random else f"weights {str(backbone.get('fingerprint'))[:PRINT]}"
     return f"{backbone.get('name')}, {weights}"
 
@@ -187,7 +196,7 @@ def _configs(analysis: Analysis) -> Iterator[Part]:
 
 
 def _flat(config: Mapping[str, Any]) -> dict[tuple[str, ...], str]:
-    return {path: json.dumps(leaf) for path, leaf in leaves(config) if path[0] not in OF_ONE_RUN}
+    return {path: json.dumps(leaf) for path, leaf in iterate_leaves(config) if path[0] not in OF_ONE_RUN}
 
 
 def _yaml(flat: Mapping[tuple[str, ...], str]) -> str:

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from frostline.report.page.charts import Axis, Line, lines
-from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, Warn, figure
+from frostline.report.page.charts import Axis, Line, draw_lines
+from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, Warn, make_figure
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_DRAWN, MOST_ROWS
-from frostline.report.read.comparison import ChosenRate
+from frostline.report.read.comparison import TunedRate
 from frostline.report.read.runs import Block, RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import NONE, join_names, plural, rate, score
+from frostline.units import NONE, format_count, format_rate, format_score, join_names
 
 
-def tuning(analysis: Analysis) -> Section | None:
+def make_tuning(analysis: Analysis) -> Section | None:
     """Return how each strategy came by its learning rate; None where no comparison says."""
     comparison = analysis.comparison
     if not comparison.tuned:
@@ -31,8 +31,8 @@ def tuning(analysis: Analysis) -> Section | None:
     )
     failed = [run for run in comparison.trials if not run.done]
     if failed:
-        what = [f"{run.label} at {rate(run.lr)} ({run.status})" for run in failed]
-        parts.append(Text(f"{plural(len(failed), 'trial')} without a result: {join_names(what)}."))
+        what = [f"{run.label} at {format_rate(run.lr)} ({run.status})" for run in failed]
+        parts.append(Text(f"{format_count(len(failed), 'trial')} without a result: {join_names(what)}."))
     return Section("tuning", "Learning rates", parts)
 
 
@@ -40,16 +40,16 @@ def _edges(analysis: Analysis) -> Iterator[str]:
     edges = [one for one in analysis.comparison.tuned if one.edge]
     if edges:
         further = "a wider compare.lr_grid" if all(one.extended for one in edges) else "compare.lr_extend=true"
-        named = [_named(analysis, one) for one in edges]
+        named = [_name_choice(analysis, one) for one in edges]
         yield (
             f"The best learning rate lies at an end of the grid for {join_names(named)}: a better one may lie beyond; "
             f"{further} would try it."
         )
 
 
-def _named(analysis: Analysis, one: ChosenRate) -> str:
+def _name_choice(analysis: Analysis, one: TunedRate) -> str:
     where = f" on {analysis.keys[one.block]}" if analysis.keys.get(one.block) else ""
-    return f"{one.label}{where} ({one.edge} end, {rate(one.lr)})"
+    return f"{one.label}{where} ({one.edge} end, {format_rate(one.lr)})"
 
 
 def _figures(analysis: Analysis, trials: dict[tuple[str, Block], list[RunSummary]]) -> list[Figure]:
@@ -67,7 +67,9 @@ def _figures(analysis: Analysis, trials: dict[tuple[str, Block], list[RunSummary
                 f"Validation {analysis.name}{where} against learning rate, one trial each; ringed: what was chosen."
             )
             x, y = Axis("learning rate", log=True), Axis(f"validation {analysis.name}")
-            found.append(figure(f"tuning-{place}", caption, partial(lines, drawn, x, y, styles=analysis.styles)))
+            found.append(
+                make_figure(f"tuning-{place}", caption, partial(draw_lines, drawn, x, y, styles=analysis.styles))
+            )
     return found
 
 
@@ -83,17 +85,19 @@ def _table(analysis: Analysis, trials: dict[tuple[str, Block], list[RunSummary]]
     rows = []
     for one in analysis.comparison.tuned[:MOST_ROWS]:
         runs = sorted(trials.get((one.label, one.block), []), key=lambda run: run.lr or 0.0)
-        tried = [f"{rate(run.lr)}: {_said(run, analysis.metric.name)}" for run in runs]
-        row = [Entry(one.label), *([Entry(analysis.keys.get(one.block, NONE))] if several else [])]
-        rows.append([*row, Entry(rate(one.lr), one.lr), Entry(", ".join(tried) or NONE), Entry(_note(one))])
+        tried = [f"{format_rate(run.lr)}: {_describe_trial(run, analysis.metric.name)}" for run in runs]
+        row = [TableCell(one.label), *([TableCell(analysis.keys.get(one.block, NONE))] if several else [])]
+        rows.append(
+            [*row, TableCell(format_rate(one.lr), one.lr), TableCell(", ".join(tried) or NONE), TableCell(_note(one))]
+        )
     return Table("tuning", "Learning rates tried on validation, and chosen", columns, rows)
 
 
-def _said(run: RunSummary, metric: str) -> str:
-    return score(run.validation[metric]) if run.done else run.status
+def _describe_trial(run: RunSummary, metric: str) -> str:
+    return format_score(run.validation[metric]) if run.done else run.status
 
 
-def _note(one: ChosenRate) -> str:
+def _note(one: TunedRate) -> str:
     if one.why:
         return f"not tuned: {one.why}"
     said = ["grid extended"] if one.extended else []

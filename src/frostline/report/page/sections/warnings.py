@@ -3,30 +3,36 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from frostline.report.read.runs import RunSummary, as_object, at, parse_shared
+from frostline.report.read.runs import RunSummary, as_object, look_up, parse_shared
 from frostline.report.statistics.analysis import Analysis
-from frostline.units import join_names, plural
+from frostline.units import format_count, join_names
 
 DRAWN_BY_SEED = ("num_per_class", "fraction")
 
 
-def warnings(analysis: Analysis) -> list[str]:
-    """Return a sentence for each."""
-    return [*_failed(analysis), *_data(analysis), *_versions(analysis), *_machines(analysis), *_metrics(analysis)]
+def list_warnings(analysis: Analysis) -> list[str]:
+    """Return a sentence for each thing to beware of."""
+    return [
+        *_warn_of_failed(analysis),
+        *_data(analysis),
+        *_versions(analysis),
+        *_machines(analysis),
+        *_metrics(analysis),
+    ]
 
 
-def _failed(analysis: Analysis) -> Iterator[str]:
+def _warn_of_failed(analysis: Analysis) -> Iterator[str]:
     counts = Counter(run.status for run in analysis.failures)
     if counts:
         said = join_names([f"{number} {status}" for status, number in counts.items()])
-        every = plural(len(analysis.comparison.runs), "run")
+        every = format_count(len(analysis.comparison.runs), "run")
         yield (
             f"{sum(counts.values()):,} of {every} have no result ({said}). They are in no mean; the reasons stand "
             "below, under No result."
         )
 
 
-def _done(analysis: Analysis) -> Iterator[RunSummary]:
+def _iterate_done(analysis: Analysis) -> Iterator[RunSummary]:
     return (run for label in analysis.labels for run in analysis.cell(label, None))
 
 
@@ -36,8 +42,8 @@ def _data(analysis: Analysis) -> Iterator[str]:
     Examples drawn by seed may differ between seeds, not within one.
     """
     prints: dict[tuple[str, int | None], set[str]] = {}
-    for run in _done(analysis):
-        if fingerprint := at(parse_shared(run.data), "fingerprint"):
+    for run in _iterate_done(analysis):
+        if fingerprint := look_up(parse_shared(run.data), "fingerprint"):
             config = as_object(parse_shared(run.config).get("data"))
             drawn = any(config.get(key) is not None for key in DRAWN_BY_SEED)
             key = analysis.keys[run.block], run.seed if drawn else None
@@ -52,10 +58,10 @@ def _data(analysis: Analysis) -> Iterator[str]:
 
 
 def _versions(analysis: Analysis) -> Iterator[str]:
-    made = {run.made for run in _done(analysis)}
-    found = [as_object(at(parse_shared(one), "versions")) for one in made]
+    made = {run.made for run in _iterate_done(analysis)}
+    found = [as_object(look_up(parse_shared(one), "versions")) for one in made]
     names = sorted({name for one in found for name in one if len({other.get(name) for other in found}) > 1})
-    commits = {at(parse_shared(one), "git", "commit") for one in made}
+    commits = {look_up(parse_shared(one), "git", "commit") for one in made}
     if len(commits) > 1:
         names.append("the git commit")
     if names:
@@ -72,6 +78,6 @@ def _machines(analysis: Analysis) -> Iterator[str]:
 
 
 def _metrics(analysis: Analysis) -> Iterator[str]:
-    found = {str(parse_shared(run.config).get("monitor", "accuracy")) for run in _done(analysis)}
+    found = {run.monitor for run in _iterate_done(analysis) if run.monitor}
     if len(found) > 1:
         yield f"The runs were selected by different validation metrics: {join_names(sorted(found))}."

@@ -6,21 +6,21 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from frostline.report.page.charts import Axis, Dot, dots
-from frostline.report.page.parts import CodeBlock, Entry, Figure, Part, Section, Table, Text, figure
+from frostline.report.page.charts import Axis, Dot, draw_dots
+from frostline.report.page.parts import CodeBlock, Figure, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN
-from frostline.report.read.runs import number
+from frostline.report.read.runs import read_number
 from frostline.report.read.study import Study, Trial
-from frostline.units import duration, score
+from frostline.units import format_duration, format_score
 
 NEAR = 0.05
 """The share of a range at its ends, in which a best value is a warning."""
 
 
-def edges(study: Study, best: Trial) -> Iterator[str]:
+def warn_of_edges(study: Study, best: Trial) -> Iterator[str]:
     """Yield a warning for each key whose best value lies at an end of its range."""
     for one in study.space:
-        value, ends = number(best.point.get(one["key"])), _ends(one)
+        value, ends = read_number(best.point.get(one["key"])), _ends(one)
         if value is None or ends is None or one.get("whole") and ends[1] - ends[0] < 1 / NEAR and value not in ends:
             continue
         low, high, here = (math.log(end) if one.get("log") else end for end in (*ends, value))
@@ -31,11 +31,11 @@ def edges(study: Study, best: Trial) -> Iterator[str]:
 
 
 def _ends(one: dict[str, Any]) -> tuple[float, float] | None:
-    low, high = number(one.get("low")), number(one.get("high"))
+    low, high = read_number(one.get("low")), read_number(one.get("high"))
     return None if one.get("choices") or low is None or high is None or low >= high else (low, high)
 
 
-def slices(study: Study) -> Iterator[Figure]:
+def make_slices(study: Study) -> Iterator[Figure]:
     """Yield for each range the values of all trials over it."""
     for place, one in enumerate(study.space[:MOST_DRAWN]):
         key = str(one["key"])
@@ -47,19 +47,19 @@ def slices(study: Study) -> Iterator[Figure]:
         ]
         x, y = Axis(key, bool(one.get("log")), bool(one.get("whole"))), Axis(f"validation {study.name}")
         caption = f"Validation {study.name} of every trial against {key}; other keys differ from dot to dot."
-        yield figure(f"slice-{place}", caption, partial(dots, kinds, x, y))
+        yield make_figure(f"slice-{place}", caption, partial(draw_dots, kinds, x, y))
 
 
 def _dots(study: Study, status: str, key: str) -> Iterator[Dot]:
     best = study.best
     for one in study.with_status(status):
-        at = number(one.point.get(key))
+        at = read_number(one.point.get(key))
         if at is not None and one.value is not None:
             ringed = best is not None and one.number == best.number
             yield Dot(f"trial {one.number}", at, one.value, one.settings, ringed)
 
 
-def choices(study: Study) -> Iterator[Table]:
+def make_choices(study: Study) -> Iterator[Table]:
     """Yield for each key with choices a table of how trials with each came out."""
     for place, one in enumerate(study.space):
         if one.get("choices"):
@@ -69,24 +69,26 @@ def choices(study: Study) -> Iterator[Table]:
             yield Table(f"choice-{place}", caption, columns, rows)
 
 
-def _choice(study: Study, key: str, choice: str) -> list[Entry]:
+def _choice(study: Study, key: str, choice: str) -> list[TableCell]:
     mine = [one for one in study.trials if str(one.point.get(key)) == choice]
     values = [one.value for one in mine if one.status == "done" and one.value is not None]
     top = max(values, key=lambda value: study.sign * value) if values else None
     mean = fmean(values) if values else None
     left = len(mine) - len(values)
-    counts = [Entry(str(len(values)), len(values)), Entry(str(left), left)]
-    return [Entry(choice), Entry(score(top), top), Entry(score(mean), mean), *counts]
+    counts = [TableCell(str(len(values)), len(values)), TableCell(str(left), left)]
+    return [TableCell(choice), TableCell(format_score(top), top), TableCell(format_score(mean), mean), *counts]
 
 
-def method(study: Study) -> Section:
+def make_method(study: Study) -> Section:
     """Return the command, the space and how it was searched."""
     content, parts = study.content, list[Part]()
     if content.get("command"):
         parts += [Text("The command that makes this study, and goes on with it:"), CodeBlock(str(content["command"]))]
-    rows = [[Entry(str(one["key"])), Entry(_range(one)), Entry(_when(one))] for one in study.space]
+    rows = [
+        [TableCell(str(one["key"])), TableCell(_range(one)), TableCell(_describe_condition(one))] for one in study.space
+    ]
     parts.append(Table("space", "The space", [("key", False), ("values", False), ("only with", False)], rows))
-    rows = [[Entry(name), Entry(said)] for name, said in _how(study)]
+    rows = [[TableCell(name), TableCell(said)] for name, said in _describe_search(study)]
     parts.append(Table("how", "How it was searched", [("what", False), ("value", False)], rows))
     return Section("method", "How it was done", parts)
 
@@ -98,12 +100,12 @@ def _range(one: dict[str, Any]) -> str:
     return f"{one.get('low')} to {one.get('high')}{step}" + (", logarithmic" if one.get("log") else "")
 
 
-def _when(one: dict[str, Any]) -> str:
+def _describe_condition(one: dict[str, Any]) -> str:
     when = one.get("when") or {}
     return ", ".join(f"{key}={' or '.join(str(text) for text in texts)}" for key, texts in when.items())
 
 
-def _how(study: Study) -> Iterator[tuple[str, str]]:
+def _describe_search(study: Study) -> Iterator[tuple[str, str]]:
     content = study.content
     yield "sampler", f"{content.get('sampler')}, the first {content.get('startup')} trials at random"
     if content.get("pruner") != "none":
@@ -115,4 +117,4 @@ def _how(study: Study) -> Iterator[tuple[str, str]]:
     yield "trials wanted", str(content.get("wanted"))
     yield "seed of trials", str(content.get("seed"))
     yield "seed of the final run", str(content.get("final_seed"))
-    yield "time of all trials", duration(sum(one.seconds or 0.0 for one in study.trials if one.same_as is None))
+    yield "time of all trials", format_duration(sum(one.seconds or 0.0 for one in study.trials if one.same_as is None))

@@ -4,12 +4,12 @@ import math
 import shlex
 from collections.abc import Iterator
 
-from frostline.report.page.charts import Axis, Bar, Dot, dots, intervals
-from frostline.report.page.parts import CodeBlock, Entry, Fold, Page, Part, Section, Table, Text, Warn, figure
+from frostline.report.page.charts import Axis, Bar, Dot, draw_dots, draw_intervals
+from frostline.report.page.parts import CodeBlock, Fold, Page, Part, Section, Table, TableCell, Text, Warn, make_figure
 from frostline.report.page.sections.limits import MOST_ROWS
-from frostline.report.page.study.space import choices, edges, method, slices
+from frostline.report.page.study.space import make_choices, make_method, make_slices, warn_of_edges
 from frostline.report.read.study import UNFINISHED, Study, Trial
-from frostline.units import NONE, duration, join_names, plural, score
+from frostline.units import NONE, format_count, format_duration, format_score, join_names
 
 DONE, STOPPED = 0, 3  # style numbers
 FEW = 30
@@ -18,19 +18,19 @@ OPEN = 15
 """Rows of a table that is not folded away."""
 
 
-def study_page(study: Study) -> Page:
+def make_study_page(study: Study) -> Page:
     """Return the whole report of a study."""
-    found = (best(study), history(study), mattered(study), failures(study), method(study))
+    found = (make_best(study), make_history(study), make_importances(study), make_failures(study), make_method(study))
     return Page(
         title=str(study.content.get("name")),
-        verdict=verdict(study),
+        verdict=write_verdict(study),
         sections=[section for section in found if section is not None],
         subtitle=_subtitle(study),
         facts=list(_facts(study)),
     )
 
 
-def verdict(study: Study) -> str:
+def write_verdict(study: Study) -> str:
     """Return the result: the settings, and what they came to when they were tested."""
     found, final = study.best, study.final
     if found is None:
@@ -39,9 +39,9 @@ def verdict(study: Study) -> str:
     if tested is None:
         return f"Best on validation: {found.settings}.\nIt has not been tested yet, or its final run has no result."
     return (
-        f"{found.settings} comes to test {study.name} {score(tested)}.\n"
-        f"It was the best of {plural(len(study.trials), 'trial')} on validation ({score(found.value)}), then trained "
-        "once more from another seed and tested once."
+        f"{found.settings} comes to test {study.name} {format_score(tested)}.\n"
+        f"It was the best of {format_count(len(study.trials), 'trial')} on validation ({format_score(found.value)}), "
+        "then trained once more from another seed and tested once."
     )
 
 
@@ -51,21 +51,21 @@ def _subtitle(study: Study) -> str:
     said = ", ".join(f"{count} {status}" for count, status in counts if count)
     pruner = study.content.get("pruner")
     how = f"{study.content.get('sampler')}" + (f" with {pruner}" if pruner != "none" else "")
-    return f"{plural(len(study.trials), 'trial')} by {how}: {said}"
+    return f"{format_count(len(study.trials), 'trial')} by {how}: {said}"
 
 
 def _facts(study: Study) -> Iterator[tuple[str, str]]:
     final = study.final
     if final is not None and final.done and study.metric in final.scores:
-        yield score(final.scores[study.metric]), f"test {study.name}, one run"
+        yield format_score(final.scores[study.metric]), f"test {study.name}, one run"
     if study.best is not None:
-        yield score(study.best.value), f"best validation {study.name}"
+        yield format_score(study.best.value), f"best validation {study.name}"
     share = _share_trained(study)
     if share is not None:
         yield f"{share:.0%}", "of the epochs that trials would have had without pruning"
     wall = study.content.get("wall_seconds")
     if isinstance(wall, int | float):
-        yield duration(wall), "wall time, everything"
+        yield format_duration(wall), "wall time, everything"
 
 
 def _share_trained(study: Study) -> float | None:
@@ -77,15 +77,20 @@ def _share_trained(study: Study) -> float | None:
     return sum(one.epochs or 0 for one in ended) / (whole * len(ended))
 
 
-def best(study: Study) -> Section | None:
+def make_best(study: Study) -> Section | None:
     """Return the best trial: its settings, the command, and what a search on validation does not say."""
     found = study.best
     if found is None:
         return None
-    parts: list[Part] = [Warn(warning) for warning in edges(study, found)]
-    rows = [[Entry(override.partition("=")[0]), Entry(override.partition("=")[2])] for override in found.overrides]
+    parts: list[Part] = [Warn(warning) for warning in warn_of_edges(study, found)]
+    rows = [
+        [TableCell(override.partition("=")[0]), TableCell(override.partition("=")[2])] for override in found.overrides
+    ]
     parts.append(Table("best", f"Settings of trial {found.number}", [("key", False), ("value", False)], rows))
-    parts += [Text("The command that trains and tests them, here from three seeds:"), CodeBlock(command(study, found))]
+    parts += [
+        Text("The command that trains and tests them, here from three seeds:"),
+        CodeBlock(write_command(study, found)),
+    ]
     ended = len(study.with_status("done"))
     chosen = f"the {'largest' if study.sign > 0 else 'least'} of {ended}"
     parts.append(
@@ -100,13 +105,13 @@ def best(study: Study) -> Section | None:
     return Section("best", "The best trial", parts)
 
 
-def command(study: Study, found: Trial) -> str:
+def write_command(study: Study, found: Trial) -> str:
     """Return the command that runs a trial's settings."""
     base = [str(one) for one in study.content["base"]]
     return shlex.join(["frostline", "run", "-m", *base, *found.overrides, "seed=0,1,2"])
 
 
-def history(study: Study) -> Section:
+def make_history(study: Study) -> Section:
     """Return every trial in the order in which it was begun, with the best so far."""
     y = Axis(f"validation {study.name}")
     steps, best_so_far = [], -math.inf
@@ -121,7 +126,9 @@ def history(study: Study) -> Section:
     lost = [str(one.number) for one in study.failed]
     missing = f" Without a value: {join_names(lost, 20)}." if lost else ""
     caption = f"Validation {study.name} of every trial; the line is the best so far, ringed the best.{missing}"
-    drawn = figure("history", caption, lambda **size: dots(kinds, Axis("trial", whole=True), y, steps, **size))
+    drawn = make_figure(
+        "history", caption, lambda **size: draw_dots(kinds, Axis("trial", whole=True), y, steps, **size)
+    )
     table = _table(study)
     inside = [table] if len(study.trials) <= OPEN else [Fold("Every trial", [table])]
     return Section("history", "How the search went", [drawn, *inside])
@@ -141,19 +148,19 @@ def _table(study: Study) -> Table:
         status = one.status if one.same_as is None else f"{one.status}, the same run as trial {one.same_as}"
         rows.append(
             [
-                Entry(str(one.number), one.number),
-                Entry(score(one.value), one.value),
-                Entry(status),
-                Entry(NONE if one.epochs is None else str(one.epochs), one.epochs),
-                Entry(duration(one.seconds), one.seconds),
-                Entry(one.settings),
-                Entry(one.id),
+                TableCell(str(one.number), one.number),
+                TableCell(format_score(one.value), one.value),
+                TableCell(status),
+                TableCell(NONE if one.epochs is None else str(one.epochs), one.epochs),
+                TableCell(format_duration(one.seconds), one.seconds),
+                TableCell(one.settings),
+                TableCell(one.id),
             ]
         )
     return Table("trials", "Trials, in the order in which they were begun", columns, rows)
 
 
-def mattered(study: Study) -> Section | None:
+def make_importances(study: Study) -> Section | None:
     """Return which keys mattered, and how trials came out over each; None where no trial has a value."""
     done = [one for one in study.with_status("done") if one.value is not None]
     if not done:
@@ -165,21 +172,21 @@ def mattered(study: Study) -> Section | None:
         few = f" {len(done)} trials make this a rough guess." if len(done) < FEW else ""
         caption = (
             "How much of the spread of values each key explains over its whole range, by fANOVA on a random forest "
-            f"(Hutter, Hoos and Leyton-Brown 2014), from the {plural(len(done), 'trial')} that came to an end. Keys "
-            f"that only some trials have take no part.{few}"
+            f"(Hutter, Hoos and Leyton-Brown 2014), from the {format_count(len(done), 'trial')} that came to an end. "
+            f"Keys that only some trials have take no part.{few}"
         )
-        parts.append(figure("importances", caption, lambda **size: intervals(bars, axis, zero=True, **size)))
-    parts += [*slices(study), *choices(study)]
+        parts.append(make_figure("importances", caption, lambda **size: draw_intervals(bars, axis, zero=True, **size)))
+    parts += [*make_slices(study), *make_choices(study)]
     return Section("mattered", "What mattered", parts)
 
 
-def failures(study: Study) -> Section | None:
+def make_failures(study: Study) -> Section | None:
     """Return the trials without a result, each with its reason."""
     if not study.failed:
         return None
     columns = [("trial", True), ("status", False), ("reason", False), ("settings", False)]
     rows = [
-        [Entry(str(one.number), one.number), Entry(one.status), Entry(one.reason), Entry(one.settings)]
+        [TableCell(str(one.number), one.number), TableCell(one.status), TableCell(one.reason), TableCell(one.settings)]
         for one in study.failed[:MOST_ROWS]
     ]
     said = "The sampler was told that they failed, not that they were bad: it may come near them again."
