@@ -1,8 +1,8 @@
-"""Taps: the depths at which a network can be read, each activation pooled to one vector a sample."""
+"""Taps: the depths at which a network can be read, each pooled to one vector a sample, or a vector for each frame."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from weakref import WeakKeyDictionary
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.called import find_called
 from frostline.backbones.cuts import Part, Suffix, find_cuts, make_prefix, make_suffix
-from frostline.data.inputs import Inputs, Ragged, Tapped
+from frostline.data.inputs import Inputs, Ragged, Tapped, take_values
 from frostline.errors import UserError
 from frostline.units import join_names
 
@@ -26,15 +26,17 @@ class Tap(Cut):
     """A cut that is read: its activation pooled to one float32 vector, by mean and maximum.
 
     It is stored like the activation at a cut, under a ``name`` of its own; ``cut`` is that of the cut, ``label`` what
-    users call it, and ``places`` are those over which the cut's activation is pooled.
+    users call it, and ``places`` are those over which the cut's activation is pooled. One that is not ``pooled`` is
+    the activation itself, ``Ragged`` [B, T, D], and has the cut's own name.
     """
 
     cut: str = ""
     label: str = ""
+    pooled: bool = True
 
     @property
     def width(self) -> int:
-        """How many numbers a sample has."""
+        """How many numbers a sample has, or a frame."""
         return self.shape[0]
 
 
@@ -57,7 +59,8 @@ def find_taps(backbone: Backbone, size: int) -> list[Tap]:
     """Return the taps of a network for samples of ``size``, in depth order; the last one is the features.
 
     A block is read at its end; so is that of a network which cannot be traced, and so not be cut there. What stands
-    before the first parameter, or is made by an adapter, is not read.
+    before the first parameter, or is made by an adapter, is not read. Where the features are a vector for each frame
+    so are the taps: those depths that have as many frames as the features.
     """
     known = _FOUND.setdefault(backbone, {})
     if size not in known:
@@ -66,8 +69,9 @@ def find_taps(backbone: Backbone, size: int) -> list[Tap]:
         with evaluating(backbone), torch.inference_mode():
             values = make_prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
         known[size] = [
-            _make_tap(label, cut, pool(value, cut).shape[1])
+            _make_tap(label, cut) if isinstance(values[-1], Ragged) else _make_pooled(label, cut, value)
             for (label, cut), value in zip(chosen.items(), values, strict=True)
+            if not isinstance(values[-1], Ragged) or _matches(value, values[-1])
         ]
     return known[size]
 
@@ -110,19 +114,31 @@ def _count_places(cut: Cut) -> int:
     return math.prod(cut.shape[place - 1] for place in cut.places)
 
 
-def _make_tap(label: str, cut: Cut, width: int) -> Tap:
+def _matches(value: Inputs, features: Ragged) -> bool:
+    return isinstance(value, Ragged) and torch.equal(value.lengths, features.lengths)
+
+
+def _make_tap(label: str, cut: Cut) -> Tap:
     given = {one.name: getattr(cut, one.name) for one in fields(Cut)}
-    given |= {"name": f"{cut.name}, pooled", "shape": (width,), "bytes": 4 * width}
-    return Tap(**given, cut=cut.name, label=label)
+    return Tap(**given, cut=cut.name, label=label, pooled=False)
+
+
+def _make_pooled(label: str, cut: Cut, value: Inputs) -> Tap:
+    width = pool(value, cut).shape[1]
+    name, size = f"{cut.name}, pooled", 4 * width
+    return replace(_make_tap(label, cut), name=name, shape=(width,), bytes=size, pooled=True)
 
 
 def choose_taps(taps: Sequence[Tap], wanted: str | Sequence[str] | None, where: str = "head.taps") -> list[Tap]:
     """Return the taps that a head reads, in depth order; none where it reads the features alone.
 
-    ``wanted`` is None, one of ``CHOICES``, or a list of names. Raises UserError for what is none of these.
+    ``wanted`` is None, one of ``CHOICES``, or a list of names. Raises UserError for what is none of these, and for a
+    network that has one tap, its features.
     """
     if wanted is None:
         return []
+    if len(taps) == 1:
+        raise UserError(f"{where}: this network can be read at its {taps[0].label} alone; use null, or head=linear.")
     if wanted == "late":
         return list(taps[len(taps) // 2 :])
     if isinstance(wanted, str) and wanted in CHOICES:
@@ -140,6 +156,11 @@ def choose_taps(taps: Sequence[Tap], wanted: str | Sequence[str] | None, where: 
     return [tap for tap in taps if tap.label in set(wanted)]
 
 
+def read(activation: Inputs, output: Cut) -> Inputs:
+    """Return what is stored, or read by a head, of a batch's activations at a cut: pooled for a tap that is."""
+    return pool(activation, output) if isinstance(output, Tap) and output.pooled else activation
+
+
 class PooledPrefix(nn.Module):
     """From inputs to what is stored at cuts and at taps, in one pass, in the order they were named."""
 
@@ -154,10 +175,7 @@ class PooledPrefix(nn.Module):
     def forward(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return the values of a batch."""
         values = self.prefix(inputs)
-        return tuple(
-            pool(values[place], one) if isinstance(one, Tap) else values[place]
-            for one, place in zip(self.outputs, self.places, strict=True)
-        )
+        return tuple(read(values[place], one) for one, place in zip(self.outputs, self.places, strict=True))
 
 
 def source_of(output: Cut) -> str:
@@ -166,7 +184,7 @@ def source_of(output: Cut) -> str:
 
 
 class JoinedTaps(Part):
-    """From inputs, or from what is stored of them, to the taps that a head reads, side by side [B, D].
+    """From inputs, or from what is stored of them, to the taps that a head reads, side by side [B, D] or [B, T, D].
 
     Those that are ``stored`` are taken as they are; the others are computed from the activation at ``cut`` (None: from
     the inputs), with their gradients. ``cut`` plays no part where all are stored.
@@ -190,14 +208,17 @@ class JoinedTaps(Part):
             self.suffix.train(mode)
         return self
 
-    def forward(self, inputs: Inputs | Tapped) -> Tensor:
-        """Return the taps [B, D] of a batch."""
+    def forward(self, inputs: Inputs | Tapped) -> Inputs:
+        """Return the taps [B, D] of a batch, or those of each frame."""
         activation, found = inputs if isinstance(inputs, Tapped) else (inputs, {})
         if self.suffix is not None:
             assert activation is not None, "what is not stored is computed"
             live = dict(zip(self.suffix.ends, self.suffix.run(activation), strict=True))
-            found = {**found, **{tap.cut: pool(live[tap.cut], tap) for tap in self.taps if tap.cut in live}}
-        return torch.cat([found[tap.cut] for tap in self.taps], dim=1)
+            found = {**found, **{tap.cut: read(live[tap.cut], tap) for tap in self.taps if tap.cut in live}}
+        values = [found[tap.cut] for tap in self.taps]
+        features = values[-1]
+        joined = torch.cat([take_values(value) for value in values], dim=-1)
+        return Ragged(joined, features.lengths) if isinstance(features, Ragged) else joined
 
 
 def make_body(

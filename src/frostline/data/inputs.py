@@ -70,11 +70,11 @@ class Tapped(NamedTuple):
     """What is stored of a batch for a head that reads several depths of a network.
 
     ``activation`` is that at the cut from which the network is run (None: it is not run at all), ``taps`` are the
-    pooled activations [B, D] at or below it, by name.
+    activations at or below it, by name: pooled [B, D], or ``Ragged`` [B, T, D].
     """
 
     activation: Inputs | None
-    taps: dict[str, Tensor]
+    taps: dict[str, Inputs]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Tapped":
         """Return the same on a device; ``non_blocking`` is torch's."""

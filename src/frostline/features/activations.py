@@ -131,7 +131,7 @@ class TappedSplit:
     def inputs(self, indices: Tensor, view: int) -> Tapped:
         """Return what is stored of these samples in this view."""
         activation = None if self.activation is None else self.activation.inputs(indices, view)
-        return Tapped(activation, {name: tap.views[view].select_rows(indices) for name, tap in self.taps.items()})
+        return Tapped(activation, {name: tap.inputs(indices, view) for name, tap in self.taps.items()})
 
 
 StoredSplit = CachedSplit | TappedSplit

@@ -29,8 +29,12 @@ class Choice:
 
     @property
     def stored(self) -> list[Cut]:
-        """What is stored, the deepest last."""
-        return [*self.taps, *([] if self.cut is None else [self.cut])]
+        """What is stored, the deepest last; a tap that is the activation at the cut is stored once."""
+        return [*self.taps, *(cut for cut in (self.cut,) if cut is not None and not _holds(self.taps, cut))]
+
+
+def _holds(taps: Sequence[Tap], cut: Cut) -> bool:
+    return cut.name in {tap.name for tap in taps}
 
 
 class Need(NamedTuple):
@@ -198,7 +202,7 @@ def choose_stored(
         return tuple(tap for tap in taps if depth.get(tap.cut, len(cuts)) <= depth[cut.name])
 
     # a cut is dearer by the taps below it, which would have been computed on the way
-    priced = [replace(cut, bytes=cut.bytes + sum(tap.bytes for tap in below(cut))) for cut in cuts]
+    priced = [replace(cut, bytes=sum(one.bytes for one in Choice(cut, "", below(cut)).stored)) for cut in cuts]
     choice = choose_cut(priced, trainable, samples, max_bytes, device)
     if choice.cut is None:
         return choice

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from frostline.backbones.adapters.base import none
-from frostline.backbones.base import Backbone
+from frostline.backbones.base import FEATURES, Backbone
 from frostline.backbones.changes.apply import Site, apply_changes
 from frostline.backbones.changes.input_adapter import find_picture_size, find_sample_size, read_sizes
 from frostline.backbones.taps import Tap, choose_taps, find_taps, joined_width, make_body
@@ -54,6 +54,11 @@ class Ingredients:
     def width(self) -> int:
         """How many numbers of a sample the head reads."""
         return joined_width(self.backbone, self.taps)
+
+    @property
+    def depths(self) -> list[str]:
+        """The names of what the head reads."""
+        return [tap.label for tap in self.taps] or [FEATURES]
 
     @property
     def body(self) -> nn.Module:
@@ -192,6 +197,7 @@ class Builder:
         sizes: dict[str, Any] = {"features": joined_width(backbone, taps), "classes": task.width(classes)}
         if "taps" in config.head:
             sizes["widths"] = [tap.width for tap in taps] or [backbone.num_features]
+            sizes["frames"] = task.is_sequence
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(make_seed(config.seed, "head"))
             return instantiate(config.head, "head", **sizes)

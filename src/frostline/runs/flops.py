@@ -48,9 +48,8 @@ class WorkModel:
     ):
         self.made, self.policy, self.share = made, policy, share
         self.body = policy.flops
-        features = made.width
-        frames = policy.cuts[-1].bytes // (4 * features) if made.task.is_sequence else None
-        self.head = count_head_flops(made.head, features, frames)
+        frames = policy.cuts[-1].bytes // (4 * made.backbone.num_features) if made.task.is_sequence else None
+        self.head = count_head_flops(made.head, made.width, frames)
         self._backward: dict[int, float] = {}
 
     def count_planned(self, test: bool) -> Work:

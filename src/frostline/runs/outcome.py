@@ -97,13 +97,13 @@ def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) ->
     Only the first rank is here: the others have ended.
     """
     made, weights = run.made, run.journal.state.weights
-    table, notes = made.task.confusion(outputs, labels), []
+    table, notes = made.task.confusion(outputs, labels), made.head.describe(made.depths)
     if len(table) > MOST_CLASSES:
-        notes = [f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all."]
+        notes.append(f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all.")
     return replace(
         record,
         metrics={**record.metrics, "test": made.task.scores(outputs, labels)},
-        confusion=table if not notes else [],
+        confusion=table if len(table) <= MOST_CLASSES else [],
         notes=[*record.notes, *notes],
         mistakes=find_mistakes(run.folder, made.task, made.data, outputs, labels),
         moved=measure_weight_distances(made.backbone, weights),

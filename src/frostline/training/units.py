@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.cuts import Cut, Suffix
-from frostline.backbones.taps import JoinedTaps
+from frostline.backbones.taps import JoinedTaps, Tap
 from frostline.data.inputs import Inputs, Ragged, Tapped
 from frostline.freeze.plan import HEAD
 from frostline.training.module import FineTuner
@@ -58,9 +58,14 @@ def make_sample(module: FineTuner) -> Inputs | Tapped:
     """Return one sample for the body of a phase, where its backbone is: one of the data, or what is stored of it."""
     body, backbone = module.body, module.backbone
     if isinstance(body, JoinedTaps):
-        taps = {tap.cut: torch.zeros(1, tap.width, device=backbone.device) for tap in body.stored}
+        taps = {tap.cut: _make_tapped(tap, backbone) for tap in body.stored}
         return Tapped(None if body.suffix is None else _make_activation(body.suffix.cut, backbone), taps)
     return _make_activation(body.cut if isinstance(body, Suffix) else None, backbone)
+
+
+def _make_tapped(tap: Tap, backbone: Backbone) -> Inputs:
+    """Return what is stored of one sample at a tap."""
+    return torch.zeros(1, tap.width, device=backbone.device) if tap.pooled else _make_activation(tap, backbone)
 
 
 def _make_activation(cut: Cut | None, backbone: Backbone) -> Inputs:
