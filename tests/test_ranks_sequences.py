@@ -40,6 +40,28 @@ def test_two_ranks_read_texts_of_many_lengths_as_one_does(tmp_path: Path) -> Non
     assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("head", ["layer_mix", "attentive"])
+@pytest.mark.parametrize("cache", [True, False])
+def test_two_ranks_read_depths_as_one_does(head: str, cache: bool, tmp_path: Path) -> None:
+    """What scales the depths is measured by the first rank, on what both have computed."""
+    save_bert(tmp_path / "bert", **STILL)
+    data = ["data=text_csv", f"data.root={write_texts(tmp_path / 'texts')}", "data.tokens=12", "data.batch_size=14"]
+    given = [
+        *data,
+        f"head={head}",
+        "head.dropout=0",
+        f"cache.enabled={cache}",
+        "freeze=last_k",
+        "freeze.k=1",
+        "epochs=5",
+    ]
+    alone, together = (run(tmp_path, ranks, *given) for ranks in (1, 2))
+    assert len(set(sums(together))) == 1
+    for one, other in zip(rows(alone.folder / "metrics.csv"), rows(together.folder / "metrics.csv"), strict=True):
+        assert float(one["train/loss"]) == pytest.approx(float(other["train/loss"]), abs=1e-5)
+    assert together.record["metrics"]["test"] == pytest.approx(alone.record["metrics"]["test"], abs=1e-4)
+
+
 @pytest.mark.parametrize("freeze", ["full", "orca", "fpt", "chain_thaw"])
 def test_two_ranks_hold_equal_weights_behind_an_adapter(freeze: str, tmp_path: Path) -> None:
     save_bert(tmp_path / "bert")

@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tests.data.sounds import folders, needs_voice, tone, write
+from tests.data.sounds import VOICE, folders, needs_voice, spellings
 from tests.finished_runs import finished, rows
 
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
-
-LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
-VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator=cpu", "data=audiofolder"]
 
 
 def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
@@ -21,18 +17,6 @@ def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
 
 def predictions(folder: Path) -> list[dict[str, str]]:
     return rows(folder / "predictions.csv")
-
-
-def spellings(root: Path, count: int = 100) -> Path:
-    """Write recordings in which each letter is a tone, and a table of what they spell; return the table."""
-    random, table = np.random.default_rng(0), ["path,text,split"]
-    for index in range(count):
-        text = "".join(random.choice([*LETTERS], size=random.integers(2, 5)))
-        pieces = [np.concatenate([tone(LETTERS[one], 0.12), tone(0.0, 0.05)]) for one in text]
-        write(root / f"{index}.wav", np.concatenate(pieces))
-        table.append(f"{index}.wav,{text},{('train', 'train', 'train', 'val', 'test')[index % 5]}")
-    (root / "texts.csv").write_text("\n".join(table))
-    return root / "texts.csv"
 
 
 def transcripts(tmp_path: Path) -> list[str]:

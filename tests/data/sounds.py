@@ -10,6 +10,8 @@ from frostline.backbones.chains.speech import INSTALL, PACKAGE
 from frostline.commands.doctor import is_installed
 
 RATE = 8000
+LETTERS = {"a": 300.0, "b": 700.0, "c": 1500.0}
+VOICE = ["backbone=voice_encoder", "backbone.weights=none", "trainer.accelerator=cpu", "data=audiofolder"]
 
 needs_voice = pytest.mark.skipif(not is_installed(PACKAGE), reason=f"needs the weights of voice_encoder: {INSTALL}")
 
@@ -38,3 +40,15 @@ def folders(root: Path, count: int = 4, seconds: float = 0.5) -> Path:
                 seed = [*f"{split}{label}{index}".encode()]
                 write(root / split / label / f"{index}.wav", tone(hertz, seconds, seed=sum(seed)))
     return root
+
+
+def spellings(root: Path, count: int = 100) -> Path:
+    """Write recordings in which each letter is a tone, and a table of what they spell; return the table."""
+    random, table = np.random.default_rng(0), ["path,text,split"]
+    for index in range(count):
+        text = "".join(random.choice([*LETTERS], size=random.integers(2, 5)))
+        pieces = [np.concatenate([tone(LETTERS[one], 0.12), tone(0.0, 0.05)]) for one in text]
+        write(root / f"{index}.wav", np.concatenate(pieces))
+        table.append(f"{index}.wav,{text},{('train', 'train', 'train', 'val', 'test')[index % 5]}")
+    (root / "texts.csv").write_text("\n".join(table))
+    return root / "texts.csv"

@@ -121,6 +121,17 @@ def test_other_heads(tagged: Make, images: list[str], tmp_path: Path, head: str)
     agree(said(exported(run, "safetensors", tmp_path / "out"), images), own(run, images))
 
 
+@pytest.mark.parametrize("head", ["taps", "layer_mix", "attentive"])
+def test_heads_over_depths(
+    tagged: Make, images: list[str], tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tagged(f"head={head}", "data.label_column=number", "head.solver=null", "freeze=last_k")
+    for format in ("torch", "onnx"):
+        agree(said(exported(run, format, tmp_path / format), images), own(run, images))
+    assert main(["export", str(run), "--format", "safetensors", "--output", str(tmp_path / "out")]) == 2
+    assert "is made by Frostline alone; choose --format onnx or torch" in capsys.readouterr().err
+
+
 def test_what_only_frostline_makes_is_refused_in_a_sentence(
     image_run: Path, speech_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

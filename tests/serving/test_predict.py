@@ -54,6 +54,12 @@ def test_a_folder_of_sounds(speech_run: Path, sounds: Path, tmp_path: Path) -> N
     same(speech_run, predicted(speech_run, tmp_path / "out.csv", sounds / "test"), f"{sounds}/")
 
 
+@pytest.mark.parametrize("head", ["layer_mix", "attentive"])
+def test_a_head_over_depths(head: str, tagged: Make, pictures: Path, tmp_path: Path) -> None:
+    run = tagged(f"head={head}", "task=multilabel", "data.label_column=tags", "freeze=linear_probe")
+    same(run, predicted(run, tmp_path / "out.csv", pictures / "test"), f"{pictures}/")
+
+
 def test_numbers_are_said_in_the_units_of_the_labels(tagged: Make, pictures: Path, tmp_path: Path) -> None:
     run = tagged("task=regression", "data.label_column=number", "freeze=linear_probe")
     said = predicted(run, tmp_path / "out.csv", pictures / "test")

@@ -40,7 +40,8 @@ class Attentive(Head):
         self.projections = nn.ModuleList(nn.Linear(own, width) for own in widths)
         self.depths = nn.Parameter(0.02 * torch.randn(len(widths), width))
         self.query = nn.Parameter(torch.randn(heads, 1, width // heads))
-        self.keys, self.values = nn.Linear(width, width), nn.Linear(width, width)
+        self.keys = nn.Linear(width, width, bias=False)  # a softmax does not see what all keys have
+        self.values = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, classes)
         nn.init.zeros_(self.linear.weight)
