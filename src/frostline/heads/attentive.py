@@ -52,7 +52,7 @@ class Attentive(Head):
         each = [project(part) for project, part in zip(self.projections, parts, strict=True)]
         depths_BLW = torch.stack(each, dim=1) + self.depths
         keys, values = (self._divide(layer(depths_BLW)) for layer in (self.keys, self.values))
-        query = self.query.to(keys.dtype).expand(len(keys), -1, -1, -1)
+        query = self.query.to(keys.dtype).expand(keys.shape[0], -1, -1, -1)  # len would be one number to a tracer
         found_BW = functional.scaled_dot_product_attention(query, keys, values).flatten(1)
         return self.linear(self.dropout(found_BW))
 

@@ -49,6 +49,7 @@ class Scaling(nn.Module):
     centre: Tensor
     factors: Tensor
     fitted: Tensor
+    owners: Tensor
 
     def __init__(self, widths: Sequence[int]):
         super().__init__()
@@ -56,6 +57,8 @@ class Scaling(nn.Module):
         self.register_buffer("centre", torch.zeros(sum(widths)))
         self.register_buffer("factors", torch.ones(len(widths)))
         self.register_buffer("fitted", torch.tensor(False))
+        owners = [place for place, width in enumerate(widths) for _ in range(width)]
+        self.register_buffer("owners", torch.tensor(owners), persistent=False)  # of each number: the place of its tap
 
     @torch.no_grad()
     def fit(self, taps_ND: Tensor) -> None:
@@ -69,8 +72,7 @@ class Scaling(nn.Module):
         self.fitted.fill_(True)
 
     def forward(self, taps_BD: Tensor) -> Tensor:
-        widths = torch.tensor(self.widths, device=self.factors.device)
-        return (taps_BD - self.centre) * self.factors.repeat_interleave(widths, output_size=len(self.centre))
+        return (taps_BD - self.centre) * self.factors[self.owners]
 
 
 def refuse_solver(head: Head) -> None:
