@@ -46,6 +46,14 @@ def test_transcripts_are_learnt_on_a_frozen_encoder(tmp_path: Path) -> None:
 
 
 @needs_voice
+def test_a_mix_of_depths_reads_what_the_last_layer_has_forgotten(tmp_path: Path) -> None:
+    """The character error rate is 0; of a linear layer over the features, in as many steps, 0.68."""
+    said = [*transcripts(tmp_path), "freeze=linear_probe", "optimizer.lr=0.03", "epochs=25", "task.beam=3"]
+    record, _ = run(tmp_path, *said, "head=layer_mix", "task=ctc", "backbone.pooling=none")
+    assert record["metrics"]["test"]["cer"] < 0.1 and record["cached"] == ["4 taps, 33.2 MB"]
+
+
+@needs_voice
 def test_a_partly_frozen_encoder_learns_the_same_with_and_without_the_cache(tmp_path: Path) -> None:
     options = [*transcripts(tmp_path), "freeze=last_k", "optimizer.lr=0.01", "epochs=6"]
     record, folder = run(tmp_path / "cached", *options)
