@@ -62,7 +62,8 @@ def find_taps(backbone: Backbone, size: int) -> list[Tap]:
     known = _FOUND.setdefault(backbone, {})
     if size not in known:
         cuts = find_cuts(backbone, size)
-        chosen = _end_blocks(cuts if len(cuts) > 1 else [*find_called(backbone, size), *cuts])
+        called = [] if len(cuts) > 1 else find_called(backbone, size)
+        chosen = {_label(cut.name): cut for cut in [*called, *cuts]} if called else _end_blocks(cuts)
         with evaluating(backbone), torch.inference_mode():
             values = make_prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
         known[size] = [
