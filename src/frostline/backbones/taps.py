@@ -91,9 +91,13 @@ def _end_blocks(cuts: Sequence[Cut]) -> dict[str, Cut]:
     ends = [max(run, key=lambda cut: (_count_places(cut) > 1, run.index(cut))) for run in runs]
     blocks = [_block(cut) or cut.name for cut in ends]
     labels = [block if blocks.count(block) == 1 else cut.name for block, cut in zip(blocks, ends, strict=True)]
-    return {
-        label.removeprefix("network."): cut for label, cut in zip([*labels, FEATURES], [*ends, cuts[-1]], strict=True)
-    }
+    named = {_label(label): cut for label, cut in zip(labels, ends, strict=True)}
+    return {**named, FEATURES: cuts[-1]}
+
+
+def _label(name: str) -> str:
+    """Return what users call a module or a cut of a backbone."""
+    return name.removeprefix("network.")
 
 
 def _block(cut: Cut) -> str:
