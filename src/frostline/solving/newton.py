@@ -17,7 +17,7 @@ from torch import Tensor
 from frostline.solving.decompose import Decomposition
 from frostline.solving.losses import Loss
 
-TOLERANCE = 3e-3
+TOLERANCE = 5e-3
 """A problem is solved when its gradient is below this share of the penalty times its weights, both as lengths: its
 weights are then off by at most this share of their length, and in what matters to the loss by far less."""
 NOISE = 3e-7

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -78,11 +79,12 @@ def solve_path(
 ) -> Iterator[Solved]:
     """Yield the optimum of every subset for each penalty (per sample: its meaning does not depend on N), in order.
 
-    Each one starts where the two before it point to, as functions of the penalty's logarithm: with penalties a factor
-    of 3 apart that needs a third of the passes that zero would. So order them from the strongest to the weakest.
+    Each one starts where those before it point to, as functions of the penalty's logarithm: with penalties a factor
+    of 3 apart that needs a third of the passes that zero would. So each is stronger than the next.
     A class that all samples of a subset have, or none, has no optimum of ``one_vs_rest``: only how many there are
     speaks for or against it.
     """
+    assert all(one > other > 0 for one, other in pairwise(penalties)), "from the strongest to the weakest"
     problems = question.pose()
     subsets = 1 if question.counts_FN is None else len(question.counts_FN)
     constant_B, odds_B = _find_constant(question, problems)
@@ -100,7 +102,7 @@ def solve_path(
             found = minimise(decomposition, chosen, penalty_B, start, tolerance)
             weights[varying] = found.weights
             passes = int(found.passes_B.max())
-            before = [*before[-1:], (math.log(penalty), found.weights)]
+            before = [*before[-2:], (math.log(penalty), found.weights)]
         yield Solved(penalty, question.gather(weights, subsets), passes)
 
 
@@ -121,13 +123,22 @@ def _find_constant(question: Question, problems: Problems) -> tuple[Tensor, Tens
 
 
 def _extrapolate(before: Sequence[tuple[float, Tensor]], penalty: float) -> Tensor | None:
-    """Return where the solutions before point to on the line through them."""
-    if len(before) < 2:
-        return before[0][1] if before else None
-    (first, older), (second, newer) = before
-    if first == second:
-        return newer
-    return newer + (newer - older) * min(1.0, (math.log(penalty) - second) / (second - first))
+    """Return where the last solutions point to: along their line, and half as far as their parabola bends from it.
+
+    ``before`` are logarithms of penalties, in order, and solutions; no two follow each other with the same penalty.
+    """
+    if not before:
+        return None
+    (place, newest), at = before[-1], math.log(penalty)
+    found = newest
+    if len(before) > 1:
+        slope = (newest - before[-2][1]) / (place - before[-2][0])
+        found = newest + (at - place) * slope
+    if len(before) > 2:
+        older = (before[-2][1] - before[-3][1]) / (before[-2][0] - before[-3][0])
+        bend = (slope - older) / (place - before[-3][0])
+        found = found + (at - place) * (at - before[-2][0]) * bend / 2
+    return found
 
 
 def measure_losses(kind: SolverKind, outputs: Tensor, targets: Tensor, importance: Tensor | None = None) -> Tensor:
