@@ -26,8 +26,10 @@ STEPS = 100
 """Newton steps at most; usual are 2 to 6."""
 INNER = 500
 """Conjugate gradient steps at most in one Newton step; usual are 3 to 50."""
-ROUNDING = 1e-7
-"""Of an objective: what single precision leaves uncertain of it."""
+ROUNDING = 1e-5
+"""Of an objective: more than single precision leaves uncertain of it."""
+HALVINGS = 30
+"""So many lengths of a step are tried at most; usual is 1."""
 FORCING = 0.1
 """A Newton step ends when what is left of the gradient in it is this share of the gradient."""
 BIAS = 1e-6
@@ -208,17 +210,22 @@ def _solve_step(objective: Objective, place: Place, limit_B: Tensor) -> tuple[Te
 
 
 def _search_line(objective: Objective, place: Place, step: Tensor) -> tuple[Place, int]:
-    """Return the place after a step, halved for a problem until its objective falls, and how many were tried."""
-    slope_B = _dot(place.gradient, step).double()
+    """Return the place after a step, halved for a problem until its objective falls, and how many were tried.
+
+    Near the optimum it falls by less than single precision can tell; there the slope along the step decides, as in
+    the approximate Wolfe conditions of Hager and Zhang 2005 (SIAM J. Optim. 16), Eq. 23.
+    """
+    slope_B = _dot(place.gradient, step)
     length_B, tried = torch.ones_like(slope_B), 0
     while True:
-        found = objective.evaluate(place.weights + length_B.to(step)[:, None, None] * step)
+        found = objective.evaluate(place.weights + length_B[:, None, None] * step)
         tried += 1
-        allowed_B = place.objective_B + 1e-4 * length_B * slope_B + ROUNDING * place.objective_B.abs()
-        worse_B = ~(found.objective_B <= allowed_B)
-        if not worse_B.any() or tried == 30:
+        falls_B = found.objective_B <= place.objective_B + 1e-4 * length_B * slope_B
+        level_B = found.objective_B <= place.objective_B * (1 + ROUNDING)
+        level_B &= _dot(found.gradient, step) <= -0.8 * slope_B
+        if (falls_B | level_B).all() or tried == HALVINGS:
             return found, tried
-        length_B = torch.where(worse_B, length_B / 2, length_B)
+        length_B = torch.where(falls_B | level_B, length_B, length_B / 2)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
