@@ -22,6 +22,7 @@ from torch import Tensor
 from frostline.solving.decompose import decompose_features
 from frostline.solving.path import Question, Solved, solve_path
 from frostline.solving.validate import draw_resamplings
+from frostline.tasks.base import SolverKind
 
 PENALTIES = [1.0, 0.1, 0.01]
 usual = settings(max_examples=40, deadline=None, derandomize=True)
@@ -92,7 +93,7 @@ def test_resampled_samples_count_as_often_as_they_are_drawn(classes: int) -> Non
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0.005)
 
 
-def solve_all(counts: Tensor | None, kind: Any = "multinomial", memory: int = 2**28) -> list[Solved]:
+def solve_all(counts: Tensor | None, kind: SolverKind = "multinomial", memory: int = 2**28) -> list[Solved]:
     features, targets = blobs()
     wide = targets if kind == "multinomial" else torch.nn.functional.one_hot(targets).float()
     decomposition = decompose_features(features, memory)
@@ -100,7 +101,7 @@ def solve_all(counts: Tensor | None, kind: Any = "multinomial", memory: int = 2*
 
 
 @pytest.mark.parametrize("kind", ["multinomial", "one_vs_rest", "ridge"])
-def test_a_solution_does_not_depend_on_what_is_solved_beside_it(kind: str) -> None:
+def test_a_solution_does_not_depend_on_what_is_solved_beside_it(kind: SolverKind) -> None:
     counts = draw_resamplings(120, 5, 3)
     together = solve_all(counts, kind)
     assert all(map(torch.equal, *([one.weights for one in found] for found in (together, solve_all(counts, kind)))))
@@ -111,7 +112,7 @@ def test_a_solution_does_not_depend_on_what_is_solved_beside_it(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["multinomial", "one_vs_rest", "ridge"])
-def test_coordinates_that_are_not_kept_give_the_same(kind: str) -> None:
+def test_coordinates_that_are_not_kept_give_the_same(kind: SolverKind) -> None:
     features, _ = blobs()
     assert decompose_features(features, 0).coordinates is None
     for kept, streamed in zip(solve_all(None, kind), solve_all(None, kind, memory=0), strict=True):

@@ -7,12 +7,13 @@ from tests.solving.shapes import blobs
 from frostline.solving.decompose import decompose_features
 from frostline.solving.path import Question, measure_losses, solve_path
 from frostline.solving.validate import count_folds, cross_validate_taps, draw_resamplings
+from frostline.tasks.base import SolverKind
 
 PENALTIES = [1.0, 0.1, 0.01]
 
 
 @pytest.mark.parametrize("kind", ["multinomial", "one_vs_rest", "ridge"])
-def test_each_fold_is_judged_by_what_was_solved_on_the_others(kind: str) -> None:
+def test_each_fold_is_judged_by_what_was_solved_on_the_others(kind: SolverKind) -> None:
     features, labels = blobs()
     targets = labels if kind == "multinomial" else torch.nn.functional.one_hot(labels).float()
     importance = torch.linspace(0.5, 2, 120) if kind == "multinomial" else None

@@ -48,14 +48,17 @@ class Decomposition:
         return self.rows.device
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """Yield, for at most ``size`` samples at a time, what `prepare_weights` gives the weights for."""
+        """Yield, for at most ``size`` samples at a time, what `prepare_weights` gives the weights for.
+
+        What is yielded is overwritten by the next.
+        """
         if self.coordinates is not None:
             yield from self.coordinates.split(size)
             return
+        buffer = self.shift_D.new_ones(size, self.rows.width + 1)
         for chunk in self.rows.chunks(size):
-            padded = chunk.new_ones(len(chunk), chunk.shape[1] + 1)
-            torch.div(chunk - self.shift_D, self.spread, out=padded[:, :-1])
-            yield padded
+            buffer[: len(chunk), :-1].copy_(chunk).sub_(self.shift_D).div_(self.spread)
+            yield buffer[: len(chunk)]
 
     def prepare_weights(self, weights_MK: Tensor) -> Tensor:
         """Return weights of coordinates as weights of what `chunks` yields."""
@@ -113,7 +116,7 @@ def _decompose_features(rows: Rows, shift_D: Tensor, memory: int) -> Decompositi
     """Decompose by X'X, chunk after chunk."""
     gram = shift_D.new_zeros(rows.width, rows.width, dtype=torch.float64)
     for chunk in rows.chunks():
-        centred = (chunk - shift_D).double()
+        centred = (chunk.float() - shift_D).double()
         gram.addmm_(centred.T, centred)
     gram /= len(rows)
     spread = _measure_spread(gram.diagonal())

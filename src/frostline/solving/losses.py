@@ -12,13 +12,12 @@ class Evaluation(NamedTuple):
     """What a loss is at the outputs of B problems for n samples, each counted by its share.
 
     ``loss`` [B] in double precision; ``residual`` [B, C, n], its derivative by the outputs; ``bend`` [B, C], the sum
-    over samples of its second derivatives by each output; ``state`` [B, C, n], what `Loss.bend_outputs` needs.
+    over samples of its second derivatives by each output.
     """
 
     loss: Tensor
     residual: Tensor
     bend: Tensor
-    state: Tensor
 
 
 class Loss(ABC):
@@ -26,7 +25,7 @@ class Loss(ABC):
 
     @abstractmethod
     def evaluate(self, outputs: Tensor, targets: Tensor, share_Bn: Tensor) -> Evaluation:
-        """Return the loss and its derivatives; ``outputs`` may be overwritten."""
+        """Return the loss and its derivatives; ``outputs`` become the state that `bend_outputs` needs."""
 
     @abstractmethod
     def bend_outputs(self, state: Tensor, direction: Tensor, share_Bn: Tensor) -> Tensor:
@@ -53,7 +52,7 @@ class CrossEntropy(Loss):
         residual = state * share
         bend = (residual - residual * state).sum(dim=2)
         residual.scatter_add_(1, places, -share)
-        return Evaluation(loss_B, residual, bend, state)
+        return Evaluation(loss_B, residual, bend)
 
     def bend_outputs(self, state: Tensor, direction: Tensor, share_Bn: Tensor) -> Tensor:
         direction *= state
@@ -73,8 +72,8 @@ class Logistic(Loss):
         loss_Bn = functional.softplus(logits_Bn) - targets * logits_Bn
         loss_B = (loss_Bn * share_Bn).sum(dim=1, dtype=torch.float64)
         probability_Bn = logits_Bn.sigmoid()
-        state = (probability_Bn * (1 - probability_Bn) * share_Bn)[:, None]
-        return Evaluation(loss_B, ((probability_Bn - targets) * share_Bn)[:, None], state.sum(dim=2), state)
+        torch.mul(probability_Bn * (1 - probability_Bn), share_Bn, out=logits_Bn)
+        return Evaluation(loss_B, ((probability_Bn - targets) * share_Bn)[:, None], outputs.sum(dim=2))
 
     def bend_outputs(self, state: Tensor, direction: Tensor, share_Bn: Tensor) -> Tensor:
         direction *= state
@@ -87,8 +86,8 @@ class Squares(Loss):
     def evaluate(self, outputs: Tensor, targets: Tensor, share_Bn: Tensor) -> Evaluation:
         error_Bn = outputs[:, 0] - targets
         loss_B = (error_Bn.square() * share_Bn).sum(dim=1, dtype=torch.float64) / 2
-        share = share_Bn[:, None]
-        return Evaluation(loss_B, error_Bn[:, None] * share, share.sum(dim=2), share)
+        outputs[:, 0] = share_Bn
+        return Evaluation(loss_B, (error_Bn * share_Bn)[:, None], outputs.sum(dim=2))
 
     def bend_outputs(self, state: Tensor, direction: Tensor, share_Bn: Tensor) -> Tensor:
         direction *= state

@@ -77,8 +77,9 @@ class Place:
 
     def select(self, problems: Tensor) -> "Place":
         """Return where some of the problems stand."""
-        chosen = (each[problems] for each in (self.weights, self.objective_B, self.gradient, self.bend_BC))
-        return Place(*chosen, [state[problems] for state in self.states])
+        states = [state[problems] for state in self.states]
+        weights, gradient = self.weights[problems], self.gradient[problems]
+        return Place(weights, self.objective_B[problems], gradient, self.bend_BC[problems], states)
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,15 @@ class Objective:
         penalty = self.penalty_BK[:, None]
         objective_B = (penalty * weights.square()).sum(dim=(1, 2), dtype=torch.float64) / 2
         bend_BC = weights.new_zeros(problems, outputs)
+        memory = weights.new_empty(problems * outputs * len(self.decomposition))  # in one piece: parts leave holes
         for chunk, targets, share_Bn in self.blocks():
-            said = (lowered @ chunk.T).view(problems, outputs, -1)
-            found = self.problems.loss.evaluate(said, targets, share_Bn)
+            state, memory = memory.tensor_split([problems * outputs * len(chunk)])
+            torch.mm(lowered, chunk.T, out=state.view(-1, len(chunk)))
+            states.append(state.view(problems, outputs, -1))
+            found = self.problems.loss.evaluate(states[-1], targets, share_Bn)
             gradient.addmm_(found.residual.flatten(0, 1), chunk)
             objective_B += found.loss
             bend_BC += found.bend
-            states.append(found.state)
         gradient = self.decomposition.collect_gradient(gradient).view_as(weights) + penalty * weights
         return Place(weights, objective_B, gradient, bend_BC, states)
 
@@ -143,8 +146,9 @@ def minimise(
     """Return the optimum of each problem, from ``start`` [B, C, K] or from zero.
 
     Each problem is stopped by itself, and leaves the batch: its optimum does not depend on which others are solved
-    beside it, up to ``tolerance``. What is kept of each sample are its C outputs for each problem, so that besides
-    the decomposition this takes 4 bytes for B * C * (N + 8 * K) numbers, and a few blocks of outputs.
+    beside it, up to ``tolerance``. What is kept of each sample are its C outputs for each problem, those of two places
+    at a time: besides the decomposition this takes 4 bytes for B * C * (2 * N + 10 * K) numbers, and what a few blocks
+    of at most 4,096 samples take, features [4096, D] and outputs. No more of features that are mapped is in memory.
     """
     width = len(decomposition.moments)
     if start is None:

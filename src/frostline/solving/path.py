@@ -130,15 +130,15 @@ def _extrapolate(before: Sequence[tuple[float, Tensor]], penalty: float) -> Tens
     if not before:
         return None
     (place, newest), at = before[-1], math.log(penalty)
-    found = newest
-    if len(before) > 1:
-        slope = (newest - before[-2][1]) / (place - before[-2][0])
-        found = newest + (at - place) * slope
-    if len(before) > 2:
-        older = (before[-2][1] - before[-3][1]) / (before[-2][0] - before[-3][0])
-        bend = (slope - older) / (place - before[-3][0])
-        found = found + (at - place) * (at - before[-2][0]) * bend / 2
-    return found
+    if len(before) == 1:
+        return newest
+    slope = (newest - before[-2][1]) / (place - before[-2][0])
+    found = newest + (at - place) * slope
+    if len(before) == 2:
+        return found
+    older = (before[-2][1] - before[-3][1]) / (before[-2][0] - before[-3][0])
+    bend = (slope - older) / (place - before[-3][0])
+    return found + (at - place) * (at - before[-2][0]) * bend / 2
 
 
 def measure_losses(kind: SolverKind, outputs: Tensor, targets: Tensor, importance: Tensor | None = None) -> Tensor:

@@ -24,10 +24,9 @@ class Rows:
         return sum(map(len, self.parts))
 
     def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
-        """Yield the features in order as float32 [n, D], n at most ``size``."""
+        """Yield the features in order as they are, [n, D], n at most ``size``."""
         for part in self.parts:
-            for chunk in part.split(size):
-                yield chunk.float()
+            yield from part.split(size)
 
     def columns(self, size: int) -> Iterator[Tensor]:
         """Yield the features as float32 [N, d], d at most ``size``, from the first column to the last."""
@@ -37,4 +36,4 @@ class Rows:
 
 def multiply(features: Features, weight_CD: Tensor, bias_C: Tensor) -> Tensor:
     """Return the outputs [N, C] of a linear layer for features that may be mapped from disk."""
-    return torch.cat([chunk @ weight_CD.T + bias_C for chunk in Rows(features).chunks()])
+    return torch.cat([chunk.float() @ weight_CD.T + bias_C for chunk in Rows(features).chunks()])
