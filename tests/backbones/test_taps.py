@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, make_prefix
 from frostline.backbones.taps import JoinedTaps, PooledPrefix, choose_taps, find_taps, make_body, pool
-from frostline.data.inputs import Ragged, Tapped
+from frostline.data.inputs import Ragged
+from frostline.data.sending import Tapped
 from frostline.errors import UserError
 
 SIZE = 32

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.called import find_called
 from frostline.backbones.cuts import Part, Suffix, find_cuts, make_prefix, make_suffix
-from frostline.data.inputs import Inputs, Ragged, Tapped
+from frostline.data.inputs import Inputs, Ragged
+from frostline.data.sending import Tapped
 from frostline.errors import UserError
 from frostline.units import join_names
 
