@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frostline.intervals import Interval
 from frostline.report.read.runs import Key
 from frostline.report.statistics.differences import Difference, differences, leader
-from frostline.report.statistics.estimates import Interval, by_block
+from frostline.report.statistics.estimates import by_block
 from frostline.report.statistics.ranking import ranks
 from frostline.report.statistics.verdict import Verdict, verdict
 from frostline.tasks.declarations import LOSS, MULTICLASS, Metric

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
 from frostline.report.read.axes import block_name
 from frostline.report.read.comparison import Comparison
 from frostline.report.read.predictions import answers
 from frostline.report.read.runs import Block, RunSummary, machine
 from frostline.report.statistics.differences import Difference, Scores, differences, leader
-from frostline.report.statistics.estimates import Interval, estimate
+from frostline.report.statistics.estimates import estimate
 from frostline.report.statistics.ranking import Ranks, ranks
 from frostline.report.statistics.verdict import Verdict, verdict
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
 from frostline.report.read.runs import Key
 from frostline.report.statistics.bootstrap import Resampled, moderate, resample
-from frostline.report.statistics.estimates import SAME, Estimate, Interval, by_block, estimate
+from frostline.report.statistics.estimates import SAME, Estimate, by_block, estimate
 from frostline.report.statistics.estimates import moderate as moderated_estimates
 from frostline.tasks.declarations import Metric
 

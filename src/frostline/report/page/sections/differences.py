@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from frostline.intervals import Interval
 from frostline.report.page.charts import Axis, Bar, intervals, ranking
 from frostline.report.page.parts import Entry, Figure, Part, Section, Table, Text, figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.statistics.analysis import Analysis
 from frostline.report.statistics.differences import Difference
-from frostline.report.statistics.estimates import Interval
 from frostline.report.statistics.ranking import Ranks
 from frostline.units import NONE, interval, join_names, plural, probability, score_difference
 
