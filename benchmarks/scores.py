@@ -1,13 +1,13 @@
 """Time the scores of frozen features, and show what they say of a network's depths on real data.
 
     python benchmarks/scores.py time [--samples 1000 5000 --width 1280 --threads 2]
-    python benchmarks/scores.py data [--sets digits mnist5k --depths 3 --chart FOLDER]
+    python benchmarks/scores.py data [--sets digits mnist5k --depths 3 --size 64 --chart FOLDER]
 
 ``time`` takes made-up features of a falling spectrum and 10 classes and prints the seconds of each score. ``data``
 reads EfficientNet-Lite0 with its ImageNet weights, frozen, at so many cuts (0: at all), each pooled by its mean over
 places, prints for each the scores beside the accuracies of a solved probe and of 10 neighbours on validation, and how
-well each score orders the depths as the probe does; with ``--chart`` it draws the depths into an SVG file. One line of
-JSON each.
+well each score orders the depths as the probe does, one line of JSON each; with ``--chart`` it draws the depths, and
+the probe of all that were read joined, into an SVG file.
 """
 
 import argparse
@@ -24,13 +24,14 @@ from torch import Tensor
 from frostline.backbones.cuts import find_cuts, prefix
 from frostline.config.compose import compose, resolve
 from frostline.heads import Linear
-from frostline.intervals import Interval, share_interval
+from frostline.intervals import share_interval
 from frostline.profile.agreement import correlate_ranks
 from frostline.profile.h_score import score_h
 from frostline.profile.logme import score_logme
 from frostline.profile.neighbours import ask_neighbours, judge_samples
 from frostline.profile.nleep import score_nleep
 from frostline.profile.score import Score
+from frostline.report.page.charts import Axis, Bar, Reading, depth_chart, standalone
 from frostline.runs.build import Builder, Ingredients
 from frostline.training.solve import solve_head
 
@@ -74,11 +75,11 @@ def time_scores(samples: Sequence[int], width: int) -> None:
         print(json.dumps(said | {"neighbours_seconds": round(seconds, 2)}), flush=True)
 
 
-def read_depths(name: str, depths: int) -> tuple[Ingredients, dict[str, Sides]]:
+def read_depths(name: str, depths: int, size: int) -> tuple[Ingredients, dict[str, Sides]]:
     """Return what a run on a data set is about, and its features at each depth by split, from one pass over each."""
-    config = resolve(compose("run", [f"data={name}"]))
+    config = resolve(compose("run", [f"data={name}", f"data.size={size}"]))
     made = Builder().build(config)
-    cuts = find_cuts(made.backbone, config.data["size"])
+    cuts = find_cuts(made.backbone, size)
     places = sorted({round(place * (len(cuts) - 1) / max(depths, 1)) for place in range(1, depths + 1)})
     names = [cuts[place].name for place in places] if depths else [cut.name for cut in cuts]
     network = prefix(made.backbone, names)
@@ -96,42 +97,76 @@ def read_depths(name: str, depths: int) -> tuple[Ingredients, dict[str, Sides]]:
     return made, found
 
 
-def read_depth(made: Ingredients, sides: Sides) -> dict[str, Any]:
-    """Return what probe, neighbours and scores say of one depth."""
+def right_by_probe(made: Ingredients, sides: Sides) -> Tensor:
+    """Return which validation samples a solved probe has right [M]."""
     (features, labels), (asked, real) = sides["train"], sides["val"]
     head = Linear(features.shape[1], len(made.data.classes))
     solve_head(head, made.task, (features, labels), (asked, real))
     with torch.no_grad():
-        probed = judge_samples(head(asked).argmax(dim=1), real)
-    near = ask_neighbours((features, labels), asked, NEIGHBOURS).classes
+        return judge_samples(head(asked).argmax(dim=1), real)
+
+
+def right_by_neighbours(sides: Sides) -> Tensor:
+    """Return which validation samples their neighbours have right [M]."""
+    near = ask_neighbours(sides["train"], sides["val"][0], NEIGHBOURS).classes
     assert near is not None
-    scores = {name: score(features, labels) for name, score in SCORES.items()}
-    return {
-        "width": features.shape[1],
-        "probe": float(probed.float().mean()),
-        "neighbours": float(judge_samples(near, real).float().mean()),
-        **{name: one.value if one.why is None else one.why for name, one in scores.items()},
-    }
+    return judge_samples(near, sides["val"][1])
 
 
-def show_data(name: str, depths: int) -> dict[str, dict[str, Any]]:
-    """Print what is said of each depth, and how well each column orders the depths as the probe does."""
+def join_depths(found: dict[str, Sides]) -> Sides:
+    """Return the features of all depths side by side, each depth centred and scaled to one variance by train."""
+    joined: dict[str, list[Tensor]] = {"train": [], "val": []}
+    for sides in found.values():
+        like = sides["train"][0]
+        spread = like.var(dim=0).sum().sqrt().clamp_min(1e-9)
+        for split, parts in joined.items():
+            parts.append((sides[split][0] - like.mean(dim=0)) / spread)
+    labels = {split: labels for split, (_, labels) in next(iter(found.values())).items()}
+    return {split: (torch.cat(parts, dim=1), labels[split]) for split, parts in joined.items()}
+
+
+def make_reading(name: str, rights: Sequence[Tensor]) -> Reading:
+    """Return accuracies with their intervals, of which samples are right at each depth."""
+    ends = [share_interval(int(right.sum()), len(right)) for right in rights]
+    scores = [float(right.double().mean()) for right in rights]
+    return Reading(name, scores, [end.low for end in ends], [end.high for end in ends])
+
+
+def show_agreement(name: str, columns: dict[str, list[float | None]], probes: Sequence[float]) -> None:
+    """Print how well each column orders the depths as the probe does."""
+    for column, values in columns.items():
+        found = correlate_ranks(values, probes)
+        ends = found.interval and [round(found.interval.low, 2), round(found.interval.high, 2)]
+        tau = None if found.tau is None else round(found.tau, 2)
+        print(json.dumps({"data": name, "column": column, "tau": tau, "interval": ends, "why": found.why}))
+
+
+def show_data(name: str, depths: int, size: int, chart: Path | None) -> None:
+    """Print what is said of each depth and how well that orders depths, and draw the depths."""
     started = time.perf_counter()
-    made, found = read_depths(name, depths)
+    made, found = read_depths(name, depths, size)
     passed = time.perf_counter() - started
-    said = {}
+    probed, near = [], []
+    columns: dict[str, list[float | None]] = {column: [] for column in ("neighbours", *SCORES)}
     for depth, sides in found.items():
-        said[depth] = read_depth(made, sides)
-        print(json.dumps({"data": name, "depth": depth, **said[depth]}), flush=True)
-    probes = [one["probe"] for one in said.values()]
-    for column in ("neighbours", *SCORES):
-        values = [one[column] if isinstance(one[column], float) else None for one in said.values()]
-        agreement = correlate_ranks(values, probes)
-        ends = agreement.interval and (round(agreement.interval.low, 2), round(agreement.interval.high, 2))
-        tau = agreement.tau and round(agreement.tau, 2)
-        print(json.dumps({"data": name, "column": column, "tau": tau, "interval": ends, "why": agreement.why}))
+        probed.append(right_by_probe(made, sides))
+        near.append(right_by_neighbours(sides))
+        columns["neighbours"].append(float(near[-1].double().mean()))
+        for column, score in SCORES.items():
+            columns[column].append(score(*sides["train"]).value)
+        said = {column: values[-1] for column, values in columns.items()}
+        width, accuracy = sides["train"][0].shape[1], float(probed[-1].double().mean())
+        print(json.dumps({"data": name, "depth": depth, "width": width, "probe": accuracy, **said}), flush=True)
+    show_agreement(name, columns, [float(right.double().mean()) for right in probed])
     print(json.dumps({"data": name, "passes_seconds": round(passed, 1), "load": round(os.getloadavg()[0], 1)}))
-    return said
+    if chart is not None:
+        right = right_by_probe(made, join_depths(found))
+        interval = share_interval(int(right.sum()), len(right))
+        joined = Bar("joined", float(right.double().mean()), interval.low, interval.high)
+        readings = [make_reading("solved probe", probed), make_reading(f"{NEIGHBOURS} neighbours", near)]
+        chart.mkdir(parents=True, exist_ok=True)
+        svg = standalone(depth_chart(list(found), readings, Axis("validation accuracy"), [joined]))
+        (chart / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
 def main() -> None:
@@ -140,7 +175,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--sets", nargs="+", default=["digits", "mnist5k"])
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--depths", type=int, default=3)
+    parser.add_argument("--chart", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -148,7 +185,7 @@ def main() -> None:
         time_scores(options.samples, options.width)
         return
     for name in options.sets:
-        show_data(name, options.depths)
+        show_data(name, options.depths, options.size, options.chart)
 
 
 if __name__ == "__main__":

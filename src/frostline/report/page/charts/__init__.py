@@ -1,6 +1,7 @@
 """SVG charts drawn in plain Python: the same input gives the same bytes, and what they show is escaped."""
 
 from frostline.report.page.charts.curves import Line, lines
+from frostline.report.page.charts.depth import Reading, depth_chart
 from frostline.report.page.charts.dots import Dot, dots
 from frostline.report.page.charts.forest import Bar, intervals
 from frostline.report.page.charts.frame import Axis
@@ -18,6 +19,8 @@ __all__ = [
     "Dot",
     "Line",
     "Point",
+    "Reading",
+    "depth_chart",
     "dots",
     "intervals",
     "lines",
