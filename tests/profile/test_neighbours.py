@@ -75,8 +75,8 @@ def test_order_chunks_turns_and_lengths_do_not_show(sizes: tuple[int, int, int],
 
 
 def test_where_nothing_is_tied_they_are_scikit_learns() -> None:
-    features, labels = make_clouds(200, 8)
-    asked, real = make_clouds(50, 8, seed=3)
+    every, real = make_clouds(250, 8)
+    features, labels, asked, real = every[:200], real[:200], every[200:], real[200:]
     theirs = KNeighborsClassifier(7, metric="cosine").fit(features.numpy(), labels.numpy())
     found = ask_neighbours((features, labels), asked, 7)
     assert found.outputs.numpy() == pytest.approx(theirs.predict_proba(asked.numpy()), abs=1e-6)
@@ -85,8 +85,12 @@ def test_where_nothing_is_tied_they_are_scikit_learns() -> None:
     said = ask_neighbours((features, numbers), asked, 7).outputs
     assert said.numpy() == pytest.approx(fitted.predict(asked.numpy()), abs=1e-5)
     assert found.classes is not None
-    right = float(judge_samples(found.classes, real).double().mean())
-    assert right == pytest.approx(theirs.score(asked.numpy(), real.numpy()))
+    first, second = found.outputs.topk(2).values.T
+    said = torch.from_numpy(theirs.predict(asked.numpy()))
+    alone = first > second + 1e-6  # of a tie they take the first class
+    assert alone.sum() > 40 and (found.classes == said)[alone].all()
+    right = judge_samples(found.classes, real)
+    assert right.dtype == torch.bool and 0.5 < float(right.float().mean()) < 1
 
 
 def test_a_tied_vote_goes_to_the_nearer_class() -> None:

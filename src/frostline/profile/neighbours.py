@@ -1,5 +1,6 @@
 """What the nearest training samples answer: a reading of a representation that fits nothing (arXiv:2503.18528)."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,14 +9,18 @@ from torch.nn import functional
 
 from frostline.profile.score import has_classes
 
-CELLS = 1 << 24
-"""Similarities held in memory at a time, 4 bytes each, and as many of what is worked out from them."""
+CELLS = 1 << 22
+"""Similarities held in memory at a time, 4 bytes each, and a few times as many of what is worked out from them."""
 
 ROWS = 1 << 14
 """Training samples that are compared at a time."""
 
 SAME = 1e-6
 """Similarities, sums of them and votes that differ by less differ by rounding alone: they are ties."""
+
+
+Columns = Callable[[Tensor], Tensor]
+"""What makes columns [R, W] of the labels of R samples."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ def ask_neighbours(
     columns [N, W], the mean of which is the answer. Of fewer than ``k`` training samples all are asked. Training
     samples that are tied at the k-th place share what is left of the k votes, so the answer depends neither on the
     order of the samples nor on how many are compared at a time. A sample whose features are all zero is as similar to
-    one as to any other. Features must be finite. Memory: ``cells`` similarities, and labels as floats [N, C].
+    one as to any other. Features must be finite. Memory: a few times ``cells`` numbers, and 16,384 training samples in
+    single precision with a column for each class.
     """
     train_ND, labels = train
     assert k >= 1 and len(train_ND) == len(labels) > 0
@@ -48,11 +54,17 @@ def ask_neighbours(
     labels = labels.to(train_ND.device)
     voting = has_classes(labels)
     if voting:
-        columns_NW = functional.one_hot(labels, classes if classes is not None else int(labels.max()) + 1).float()
+        width = classes if classes is not None else int(labels.max()) + 1
     else:
-        columns_NW = labels.float().reshape(len(labels), -1)
-    rows = max(1, cells // min(len(train_ND), ROWS))
-    found = [_ask(train_ND, columns_NW, part, k) for part in features_MD.to(train_ND.device).split(rows)]
+        labels = labels.reshape(len(labels), -1)
+        width = labels.shape[1]
+
+    def columns(part: Tensor) -> Tensor:
+        return functional.one_hot(part, width).float() if voting else part.float()
+
+    pairs = list(zip(train_ND.split(ROWS), labels.split(ROWS), strict=True))
+    rows = max(1, cells // max(min(len(train_ND), ROWS), width))
+    found = [_ask(pairs, columns, width, part, k) for part in features_MD.to(train_ND.device).split(rows)]
     outputs_MW = torch.cat([outputs for outputs, _ in found])
     nearness_MW = torch.cat([nearness for _, nearness in found])
     return Neighbours(k, outputs_MW, _choose(outputs_MW, nearness_MW) if voting else None)
@@ -73,25 +85,27 @@ def judge_samples(answers: Tensor, labels: Tensor, threshold: float | None = Non
     return (answers - columns_MW).abs().mean(dim=1)
 
 
-def _ask(train_ND: Tensor, columns_NW: Tensor, features_QD: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _ask(
+    train: Sequence[tuple[Tensor, Tensor]], columns: Columns, width: int, features_QD: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
     """Return the mean of the neighbours' columns, and that of them weighted by their similarity, both [Q, W].
 
     Twice over the training samples, unless they all fit at once: to find the similarity of the k-th neighbour, and to
     add up who is as near as that.
     """
     queries_QD = functional.normalize(features_QD.float())
-    parts = list(zip(train_ND.split(ROWS), columns_NW.split(ROWS), strict=True))
-    kept = {0: _compare(queries_QD, parts[0][0])} if len(parts) == 1 else {}
+    kept = {0: _compare(queries_QD, train[0][0])} if len(train) == 1 else {}
     best_QK = torch.empty(len(queries_QD), 0, device=queries_QD.device)
-    for place, (part, _) in enumerate(parts):
+    for place, (part, _) in enumerate(train):
         similar_QR = kept[place] if place in kept else _compare(queries_QD, part)
         joined = torch.cat([best_QK, similar_QR.topk(min(k, similar_QR.shape[1])).values], dim=1)
         best_QK = joined.topk(min(k, joined.shape[1])).values
     last_Q1 = best_QK[:, -1:]
-    shape = 2, 2, len(queries_QD), columns_NW.shape[1]
+    shape = 2, 2, len(queries_QD), width
     sums = torch.zeros(shape, dtype=torch.float64, device=queries_QD.device)  # nearer or tied; plain or by similarity
     counts = torch.zeros(2, len(queries_QD), 1, dtype=torch.float64, device=queries_QD.device)
-    for place, (part, columns_RW) in enumerate(parts):
+    for place, (part, labels) in enumerate(train):
+        columns_RW = columns(labels)
         similar_QR = kept[place] if place in kept else _compare(queries_QD, part)
         nearer_QR = similar_QR > last_Q1 + SAME
         tied_QR = (similar_QR >= last_Q1 - SAME) & ~nearer_QR
