@@ -113,6 +113,8 @@ def test_more_features_than_samples_are_bounded_and_an_exact_fit_is_said() -> No
     features, labels = make_clouds(30, 200)
     found = score_logme(features, labels)
     assert found.value is not None and math.isfinite(found.value)
+    twice = score_logme(torch.cat([features, features[:4]]), torch.cat([labels, labels[:4]]))
+    assert twice.value == pytest.approx(found.value)
     few, same = make_clouds(6, 20)
     doubled = score_logme(few.repeat(4, 1), same.repeat(4))
     assert doubled.value is None and doubled.why and "without error" in doubled.why

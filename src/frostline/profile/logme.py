@@ -26,8 +26,8 @@ def score_logme(features_ND: Tensor, labels: Tensor) -> Score:
     11 steps from alpha = beta = 1, which depends on the scale of the features. Rotating or scaling the features
     changes nothing. Where D > N the published code counts D - N directions too many (``D / 2 log alpha``).
 
-    None where features fit a column without error though they have fewer directions than samples (duplicates, a
-    feature that is the label): the evidence has no bound there.
+    None where features fit a column without error though they have fewer directions than samples, as a feature does
+    that is the label: the evidence has no bound there. Where only repeated samples make it so, each counts once.
     """
     why = find_fault(features_ND, labels)
     if why is not None:
@@ -40,9 +40,18 @@ def score_logme(features_ND: Tensor, labels: Tensor) -> Score:
     spans = len(spectrum.squares) >= len(features_ND)
     rest_W = torch.zeros_like(rest_W) if spans else rest_W
     if not spans and bool((rest_W <= EXACT * total_W).any()):
-        return Score(None, "The features fit the labels without error, so the evidence has no bound.")
+        return _score_distinct(features_ND, columns_NW)
     best_W = _maximise(spectrum.squares, projected_KW, rest_W, len(features_ND))
     return Score(float(best_W.mean()) / len(features_ND))
+
+
+def _score_distinct(features_ND: Tensor, columns_NW: Tensor) -> Score:
+    """Return the score of features that fit the labels without error: where most samples differ, each counted once."""
+    together = torch.cat([features_ND.double(), columns_NW], dim=1)
+    distinct = together.unique(dim=0)
+    if len(together) / 2 <= len(distinct) < len(together):
+        return score_logme(distinct[:, : features_ND.shape[1]], distinct[:, features_ND.shape[1] :])
+    return Score(None, "The features fit the labels without error, so the evidence has no bound.")
 
 
 def _maximise(squares_K: Tensor, projected_KW: Tensor, rest_W: Tensor, samples: int) -> Tensor:
