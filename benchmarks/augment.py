@@ -31,8 +31,8 @@ def crop(image: Tensor) -> Tensor:
 
 
 PAIRS: dict[str, tuple[Callable[[Tensor], Tensor], Batched]] = {
-    "light": (crop, Light()),
-    "randaugment": (v2.RandAugment(), RandAugment()),
+    "light": (crop, Light(flip=0.5, scale=0.8)),
+    "randaugment": (v2.RandAugment(), RandAugment(num_ops=2, magnitude=9)),
     "trivial": (v2.TrivialAugmentWide(), TrivialAugment()),
 }
 

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.traced.builders import timm_backbone
-from frostline.data.image.datasets import Digits
+from frostline.config.compose import compose, resolve
+from frostline.runs.build import Builder
 
 RANKS = 2
 SIZE = 32
@@ -59,8 +60,13 @@ def train_as_usual() -> None:
     """Be one rank: train the head for an epoch, then all of it, by Lightning's callback; print what it ended with."""
     warnings.filterwarnings("ignore")
     pl.seed_everything(0, verbose=False)
-    module = Usual(timm_backbone("test_resnet", "none", size=SIZE))
-    split = Digits(preprocess=module.backbone.preprocess, num_per_class=16).splits["train"]
+    module = Usual(
+        timm_backbone(
+            "test_resnet", "none", size=SIZE, channels_last="auto", batch_norm="auto", compile=False, options={}
+        )
+    )
+    config, builder = resolve(compose("run", ["data=digits", "data.size=null", "data.num_per_class=16"])), Builder()
+    split = builder.data(config, module.backbone, builder.task(config)).splits["train"]
     images = split.inputs(torch.arange(len(split)), 0)
     assert isinstance(images, Tensor)
     digits = TensorDataset(images, split.labels)

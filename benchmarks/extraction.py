@@ -22,14 +22,26 @@ from torch import Tensor
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts, prefix
 from frostline.backbones.traced.builders import timm_backbone
+from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Inputs
 from frostline.features.cache import Store, Writer
 from frostline.features.passes import Collector, run_pass
 from frostline.features.prefix import BATCH
+from frostline.runs.build import Builder
 from memory import make_images
+
+WAYS = {
+    "memory": ["augment=none"],
+    "files": ["augment=none", "data.memory_gb=0"],
+    "augmented": ["augment=light", "augment.flip=0.5", "augment.scale=0.8", "data.views=2"],
+}
+
+
+def make_data(backbone: Backbone, *overrides: str) -> DataModule:
+    """Return images in folders as a run's config asks for them."""
+    config, builder = resolve(compose("run", ["data=imagefolder", *overrides])), Builder()
+    return builder.data(config, backbone, builder.task(config))
 
 
 def loop(backbone: Backbone, data: DataModule, cuts: Sequence[Cut], collectors: Sequence[Collector]) -> None:
@@ -76,19 +88,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    backbone = timm_backbone(options.network, "none", size=options.size)
+    backbone = timm_backbone(
+        options.network, "none", size=options.size, channels_last="auto", batch_norm="auto", compile=False, options={}
+    )
     found = find_cuts(backbone, options.size)
     cuts = [found[len(found) // 2], found[-1]]
     with tempfile.TemporaryDirectory(prefix="frostline-extraction-") as folder:
-        make_images(Path(folder), options.images, 256)
-        common = {"preprocess": backbone.preprocess, "size": options.size}
-        memory = ImageFolder(folder, **common)
-        ways = {
-            "memory": memory,
-            "files": ImageFolder(folder, memory_gb=0.0, **common),
-            "augmented": ImageFolder(folder, augment=Light(), views=2, **common),
-        }
-        for name, data in ways.items():
+        images = Path(folder) / "images"
+        make_images(images, options.images, 256)
+        common = [f"data.root={images}", f"data.size={options.size}", f"outputs={folder}/outputs"]
+        for name, overrides in WAYS.items():
+            data = make_data(backbone, *common, *overrides)
             data.check(("train",))
             rounds = [
                 [timed(way, backbone, data, cuts) for way in (loop, overlapped)] for _ in range(options.rounds + 1)

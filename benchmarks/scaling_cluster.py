@@ -6,6 +6,7 @@ Bytes and FLOPs are those of real networks at 224 pixels, found by Frostline's o
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
@@ -19,13 +20,13 @@ CLASSES = 1000
 EPOCHS = 20
 STRATEGIES: dict[str, Callable[[Sequence[str], int], Plan]] = {
     "linear_probe": strategies.linear_probe,
-    "last_k k=1": strategies.last_k,
-    "last_k k=2": lambda groups, epochs: strategies.last_k(groups, epochs, k=2),
+    "last_k k=1": partial(strategies.last_k, k=1),
+    "last_k k=2": partial(strategies.last_k, k=2),
     "norm_only": strategies.norm_only,
     "bias_only": strategies.bias_only,
-    "gradual": strategies.gradual,
-    "chain_thaw": strategies.chain_thaw,
-    "lp_ft": strategies.lp_ft,
+    "gradual": partial(strategies.gradual, factor=2.6, each=1),
+    "chain_thaw": partial(strategies.chain_thaw, scale=0.1),
+    "lp_ft": partial(strategies.lp_ft, probe=0.2, scale=0.5),
     "full": strategies.full,
 }
 
@@ -105,9 +106,13 @@ class Network:
 def networks() -> list[Network]:
     """Return the three networks; random weights do, but the default backbone brings its own."""
     made = {
-        "EfficientNet-Lite0": efficientnet_lite(0),
-        "ResNet-50": torchvision_backbone("resnet50", "none"),
-        "ViT-B/16": timm_backbone("vit_base_patch16_224", "none"),
+        "EfficientNet-Lite0": efficientnet_lite(
+            0, weights="pretrained", channels_last="auto", batch_norm="auto", compile=False, name="efficientnet_lite0"
+        ),
+        "ResNet-50": torchvision_backbone("resnet50", "none", channels_last="auto", batch_norm="auto", compile=False),
+        "ViT-B/16": timm_backbone(
+            "vit_base_patch16_224", "none", channels_last="auto", batch_norm="auto", compile=False, options={}
+        ),
     }
     return [Network(name, backbone, find_cuts(backbone, PIXELS)) for name, backbone in made.items()]
 

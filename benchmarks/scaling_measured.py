@@ -30,11 +30,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from frostline.backbones.base import Backbone
+from frostline.config.allow import instantiate
 from frostline.config.compose import compose, resolve
 from frostline.data.base import Served
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_in_threads, decode_some
+from frostline.data.index import DataIndex
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, Order, Share, permutation
 from frostline.features.activations import Activations, CachedSplit
@@ -108,8 +109,10 @@ def listed(folder: Path, count: int) -> tuple[int, int]:
         place = folder / "train" / f"n{index % 10:08}"
         place.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), random.Random(index).randrange(256)).save(place / f"n{index % 10:08}_{index:05}.JPEG")
+    config = resolve(compose("run", ["data=imagefolder", f"data.root={folder}"]))
+    run = {"preprocess": LOOK, "augment": None, "task": instantiate(config.task, "task"), "seed": 0}
     tracemalloc.start()
-    data = ImageFolder(str(folder), preprocess=LOOK)
+    data = instantiate(config.data, "data", **run, index=DataIndex())
     gc.collect()
     traced = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -219,12 +222,14 @@ def exchanged(module: FineTuner, phase: Phase, inputs: torch.Tensor, body: nn.Mo
 def tuner(backbone: Backbone, head: Head) -> FineTuner:
     """Return a module that can enter phases."""
     optimization = Optimization(torch.optim.SGD, 0.1, lambda done: 1.0)
-    return FineTuner(backbone, head, Multiclass(), {"task": TaskLoss()}, optimization)
+    return FineTuner(
+        backbone, head, Multiclass(label_smoothing=0.0, class_weights=None), {"task": TaskLoss()}, optimization
+    )
 
 
 def counted(network: Network) -> dict[str, dict[str, int]]:
     """Return what the last phase of each strategy all-reduces: as reckoned, and as DDP's hook counts it."""
-    module = tuner(network.backbone, Linear(network.backbone.num_features, CLASSES))
+    module = tuner(network.backbone, Linear(network.backbone.num_features, CLASSES, solver=None, dropout=0.0))
     inputs = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)  # gradients are as large with small images
     found = {}
     with alone():

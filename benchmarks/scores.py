@@ -105,7 +105,7 @@ def read_depths(name: str, depths: int, size: int) -> tuple[Ingredients, dict[st
 def right_by_probe(made: Ingredients, sides: Sides) -> Tensor:
     """Return which validation samples a solved probe has right [M]."""
     (features, labels), (asked, real) = sides["train"], sides["val"]
-    head = Linear(features.shape[1], len(made.data.classes))
+    head = Linear(features.shape[1], len(made.data.classes), solver="lbfgs", dropout=0.0)
     solve_head(head, made.task, (features, labels), (asked, real))
     with torch.no_grad():
         return judge_samples(head(asked).argmax(dim=1), real)

@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 from frostline.config.schema import Run
 from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
+from frostline.processes.lifetime import exit_process
 from frostline.processes.stopping import Interrupted, interruptible
 from frostline.runs import setup
 from frostline.training.module import FineTuner
@@ -99,3 +100,4 @@ if __name__ == "__main__":
     distributed.all_gather_single = gather
     for run in json.loads(Path(sys.argv[1]).read_text()):
         train(Path(run["folder"]), run["stop"], run["halt"], run["origin"])
+    exit_process(0)

@@ -51,6 +51,16 @@ def test_orca_aligns_first_and_its_epochs_are_never_the_best(texts: Path) -> Non
     assert any(note.startswith("longer than their pictures have room for and cut: ") for note in record["notes"])
 
 
+def test_what_ends_a_phase_early_is_counted_in_each(texts: Path) -> None:
+    """Before the first epoch, or the phase without it is not watched: promise of docs/callbacks.md."""
+    watch = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: train/loss, stopping_threshold: 9"
+    asked = ["freeze=orca", "freeze.align=0.5", "epochs=4"]
+    with pytest.raises(UserError, match=r"^trainer\.callbacks: EarlyStopping\.monitor: train/loss .* phase align; "):
+        finished(config(texts, *asked, f"+trainer.callbacks=[{watch}}}]"))
+    _, folder = finished(config(texts, *asked, f"+trainer.callbacks=[{watch}, strict: false}}]"))
+    assert [row["phase"] for row in rows(folder / "metrics.csv")] == ["align", "align", "refine"]
+
+
 def test_a_probe_behind_an_adapter_is_cached_with_what_the_adapter_measured(texts: Path) -> None:
     probe = ["freeze=linear_probe", "epochs=1"]
     cached, _ = finished(config(texts, *probe))

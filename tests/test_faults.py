@@ -14,13 +14,13 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests import configs
 from tests.worker_processes import ended
 
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, dispatch, environment
-from frostline.launchers.pool.launcher import Pool
 from frostline.results.store import read_record, run_folder, run_id
 
 Sit = Callable[[Run], Outcome]
@@ -42,7 +42,7 @@ def make(outputs: Path, *overrides: str) -> Run:
 @pytest.fixture(scope="module")
 def sit() -> Iterator[Sit]:
     """Run a config in a warm worker, which costs a tenth of a process of its own."""
-    with Pool(workers=1, threads=1) as pool:
+    with configs.make("launcher/local", workers=1, threads=1) as pool:
         yield lambda config: next(outcome for _, outcome, _ in pool.run([Job("", config)]))
 
 

@@ -4,19 +4,19 @@ import math
 
 import pytest
 import torch
+from tests.configs import make
 from torch import nn
 from torch.nn import functional
 
 from frostline.errors import UserError
-from frostline.heads import MLP, Cosine, Linear
 
-HEADS = (Linear, MLP, Cosine)
+HEADS = ("linear", "mlp", "cosine")
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_features_become_logits_and_gradients_flow(kind) -> None:
+@pytest.mark.parametrize("name", HEADS)
+def test_features_become_logits_and_gradients_flow(name: str) -> None:
     torch.manual_seed(0)
-    head = kind(features=12, classes=5)
+    head = make(f"head/{name}", features=12, classes=5, solver=None)
     logits = head(torch.randn(7, 12))
     assert logits.shape == (7, 5) and isinstance(head, nn.Module) and head.solver is None
     functional.cross_entropy(logits, torch.arange(7) % 5).backward()
@@ -26,13 +26,13 @@ def test_features_become_logits_and_gradients_flow(kind) -> None:
 @pytest.mark.parametrize("classes", [2, 10])
 def test_a_linear_head_starts_undecided(classes: int) -> None:
     with torch.no_grad():
-        logits = Linear(12, classes)(torch.randn(9, 12))
+        logits = make("head/linear", features=12, classes=classes)(torch.randn(9, 12))
     assert float(functional.cross_entropy(logits, torch.zeros(9, dtype=torch.long))) == pytest.approx(math.log(classes))
 
 
 def test_the_cosine_head_looks_at_directions_alone() -> None:
     torch.manual_seed(0)
-    head = Cosine(12, 3, scale=8.0)
+    head = make("head/cosine", features=12, classes=3, scale=8.0)
     features = torch.randn(6, 12)
     torch.testing.assert_close(head(features), head(100 * features))
     with torch.no_grad():
@@ -43,17 +43,18 @@ def test_the_cosine_head_looks_at_directions_alone() -> None:
 def test_dropout_acts_in_training_only() -> None:
     torch.manual_seed(0)
     features = torch.randn(6, 12)
-    for head in (Linear(12, 3, dropout=0.5), MLP(12, 3, dropout=0.5)):
+    for name in ("linear", "mlp"):
+        head = make(f"head/{name}", features=12, classes=3, dropout=0.5)
         nn.init.normal_(next(iter(head.parameters())))
         assert not torch.equal(head.train()(features), head(features))
         assert torch.equal(head.eval()(features), head(features))
 
 
 def test_only_a_linear_head_can_be_solved() -> None:
-    assert Linear(4, 2, solver="lbfgs").solver == "lbfgs"
-    for kind, name in ((MLP, "mlp"), (Cosine, "cosine")):
+    assert make("head/linear", features=4, classes=2, solver="lbfgs").solver == "lbfgs"
+    for name in ("mlp", "cosine"):
         with pytest.raises(UserError, match=f"head.solver: 'lbfgs' solves a linear head only; .* head={name}"):
-            kind(4, 2, solver="lbfgs")
-    for kind in HEADS:
+            make(f"head/{name}", features=4, classes=2, solver="lbfgs")
+    for name in HEADS:
         with pytest.raises(UserError, match="head.solver: 'newton' is not known; choose one of: null, lbfgs"):
-            kind(4, 2, solver="newton")
+            make(f"head/{name}", features=4, classes=2, solver="newton")

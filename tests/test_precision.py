@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.configs import make
 from tests.data.sounds import folders
 from tests.finished_runs import finished, rows
 from tests.sequences import save_bert, write_texts
@@ -17,9 +18,6 @@ from frostline.commands import main
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
-from frostline.tasks.multilabel import Multilabel
-from frostline.tasks.regression import Regression
 
 DIGITS = ["data=digits", "data.size=32", "data.num_per_class=5", "backbone=timm", "backbone.weights=none"]
 
@@ -119,9 +117,13 @@ def test_a_run_in_mixed_precision_predicts_what_it_said_and_is_exported(tmp_path
 @pytest.mark.parametrize(
     ("task", "labels", "width"),
     [
-        (Regression(), torch.tensor([1.0, 2.5, 3.1, 9.7], dtype=torch.float64), 1),
-        (Multiclass(class_weights=[1.0, 2.2, 3.3]), torch.tensor([0, 1, 2, 2]), 3),
-        (Multilabel(class_weights=[1.1, 2.2, 3.3]), torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]]), 3),
+        (make("task/regression"), torch.tensor([1.0, 2.5, 3.1, 9.7], dtype=torch.float64), 1),
+        (make("task/multiclass", class_weights=[1.0, 2.2, 3.3], label_smoothing=0.0), torch.tensor([0, 1, 2, 2]), 3),
+        (
+            make("task/multilabel", class_weights=[1.1, 2.2, 3.3]),
+            torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]]),
+            3,
+        ),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -18,13 +18,13 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from tests import configs
 
 from frostline.config.allow import allow
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, dispatch, environment
-from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.spawn import drop_aborted
 from frostline.ranks.place import find_first_failure
 from frostline.results.store import run_folder, run_id
@@ -176,7 +176,7 @@ def test_whatever_befalls_one_rank_costs_that_run_alone(tmp_path: Path) -> None:
         config = make(tmp_path, "freeze=full", "epochs=50")
         jobs.append(Job(how, replace(config, head={"_target_": "faulty.Faulty", "how": how, "after": 5, "rank": 1})))
     jobs.append(Job("good", make(tmp_path, "freeze=lp_ft", "epochs=2")))
-    with Pool(workers=1, threads=1, devices=2) as pool:
+    with configs.make("launcher/local", workers=1, threads=1, devices=2) as pool:
         ended = {job.name: (outcome.record, seconds) for job, outcome, seconds in pool.run(jobs)}
     assert ended["good"][0]["status"] == "done", ended["good"][0]["reason"]
     for how, reason in WAYS.items():

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from tests.configs import make
 
-from frostline.data.image.datasets import Digits
 from frostline.features.activations import Activations
 from frostline.features.cache import Store
 from frostline.features.prefix import PrefixCache
@@ -41,7 +41,9 @@ def lite(found: Any) -> Any:
     "strategy", ["linear_probe", "last_k k=1", "norm_only", "bias_only", "gradual", "chain_thaw", "full"]
 )
 def test_a_step_all_reduces_four_bytes_for_each_parameter_that_trains(strategy: str, lite: Any) -> None:
-    module = measured.tuner(lite.backbone, Linear(lite.backbone.num_features, cluster.CLASSES))
+    module = measured.tuner(
+        lite.backbone, Linear(lite.backbone.num_features, cluster.CLASSES, solver=None, dropout=0.0)
+    )
     inputs = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     phases = lite.plan(strategy).phases
     with measured.alone():
@@ -52,7 +54,7 @@ def test_a_step_all_reduces_four_bytes_for_each_parameter_that_trains(strategy: 
 
 
 def test_the_cache_writes_as_many_bytes_for_a_sample_as_its_cut_says(lite: Any, tmp_path: Path) -> None:
-    data = Digits(preprocess=lite.backbone.preprocess, num_per_class=1)
+    data = make("data/digits", preprocess=lite.backbone.preprocess, num_per_class=1, size=None)
     cuts = [cut for network, _, cut in scaling.cached([lite]) if network is lite]
     assert len(cuts) == 3 and cuts[0].bytes == 5120
     store = Store(tmp_path)

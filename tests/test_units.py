@@ -2,7 +2,7 @@
 
 import pytest
 
-from frostline.units import duration, flops, plural, score, size
+from frostline.units import compact, duration, flops, plural, score, size
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,14 @@ def test_times_are_in_the_unit_that_people_would_take(seconds: float | None, tex
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (12_345_678, "12.3 MB"), (999_600, "1000 kB"), (3_000_000_000_000, "3 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (12_345_678, "12.3 MB"),
+        (999_600, "1 MB"),
+        (1e18, "1000 PB"),
+        (3_000_000_000_000, "3 TB"),
+    ],
 )
 def test_sizes_have_three_digits(count: float, text: str) -> None:
     assert size(count) == text
@@ -32,6 +39,10 @@ def test_sizes_have_three_digits(count: float, text: str) -> None:
 
 def test_other_numbers() -> None:
     assert flops(3.412e12) == "3.41 TFLOP"
+    assert (duration(59.6, 0), duration(99.6, 0)) == ("60 s", "1 min 40 s")
+    assert [compact(number) for number in (0, 512, 12_845, 999_600, 3.37e6)] == ["0", "512", "12.8k", "1M", "3.37M"]
+    assert [compact(number) for number in (0.91234, -0.05, 0.0001, 2e15)] == ["0.912", "-0.05", "1e-4", "2e15"]
+    assert [compact(number, thousands=1e4) for number in (1234, 9_999.6, float("inf"))] == ["1234", "10k", "inf"]
     assert (score(0.12345), score(1234.5), score(None)) == ("0.123", "1,234", "-")
     assert (plural(1, "run"), plural(2000, "run"), plural(2, "strategy", "strategies")) == (
         "1 run",

@@ -49,6 +49,11 @@ def make(outputs: Path, *overrides: str) -> Run:
     return resolve(compose("run", [*HERE, f"outputs={outputs}", *overrides]))
 
 
+def make_pool(workers: int | None = None) -> Pool:
+    """Return a pool of workers, by itself as many as there are GPUs."""
+    return Pool(workers=workers, threads=None, timeout_s=None, restarts=0, fresh=False)
+
+
 def finish(pool: Pool, outputs: Path, **runs: Sequence[str]) -> dict[str, Outcome]:
     """Return how runs ended, by their names."""
     jobs = [Job(name, make(outputs, *overrides)) for name, overrides in runs.items()]

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, score
+from here import CUDA, NETWORK, NO_GPU, Rows, ended, finish, judge, largest_difference, latest, make, make_pool, score
 
 from frostline.commands.doctor import is_installed
 from frostline.config.schema import Run
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import environment, make_run_folder, share_threads
-from frostline.launchers.pool.launcher import Pool
 from frostline.processes.lifetime import end_group
 from frostline.results.store import RESOLVED
 
@@ -29,7 +28,7 @@ def check_pool(outputs: Path) -> Rows:
     named = done.stdout.count("cuda:")
     good = done.returncode == 0 and named == torch.cuda.device_count()
     yield judge(good, f"doctor ended with {done.returncode} and names {named} GPUs")
-    with Pool() as pool:
+    with make_pool() as pool:
         for turn in range(2):
             yield ended(f"run {turn}", finish(pool, outputs, run=[*NETWORK, f"seed={turn}", "epochs=1"])["run"])
             if CUDA:
@@ -45,14 +44,14 @@ def check_pool(outputs: Path) -> Rows:
 
 def check_default(outputs: Path) -> Rows:
     """The run that a newcomer makes."""
-    with Pool() as pool:
+    with make_pool() as pool:
         yield ended("data=digits", finish(pool, outputs, run=[*NETWORK, "epochs=3"])["run"], above=0.7)
 
 
 def check_random(outputs: Path) -> Rows:
     """Networks with random weights, and live BatchNorm."""
     options = {"scratch": ["freeze=scratch"], "live": ["freeze=full", "backbone.batch_norm=live"]}
-    with Pool() as pool:
+    with make_pool() as pool:
         runs = {name: [*NETWORK, *more, "data.num_per_class=20", "epochs=3"] for name, more in options.items()}
         for name, outcome in finish(pool, outputs, **runs).items():
             yield ended(name, outcome, above=0.0)
@@ -68,7 +67,7 @@ def check_precision(outputs: Path) -> Rows:
         for way, options in ways.items()
         for precision in precisions
     }
-    with Pool() as pool:
+    with make_pool() as pool:
         found = finish(pool, outputs, **runs)
     for name, outcome in found.items():
         yield ended(name, outcome)
@@ -134,7 +133,7 @@ def check_fsdp(outputs: Path) -> Rows:
         yield {"state": "not done", "about": "there is no GPU here; tests shard over two processors"}
         return
     options = [*NETWORK, "freeze=full", "optimizer.lr=0.001", "epochs=2", "trainer.devices=1"]
-    with Pool() as pool:
+    with make_pool() as pool:
         for precision in ("32-true", "bf16-mixed"):
             more = [*options, f"trainer.precision={precision}"]
             found = finish(pool, outputs, ddp=[*more, "trainer=ddp"], fsdp=[*more, "trainer=fsdp"])
@@ -189,7 +188,7 @@ def check_modalities(outputs: Path) -> Rows:
         runs["text"] = [*text, "freeze=last_k", "optimizer.lr=0.001", "epochs=2"]
     else:
         yield {"state": "not done", "about": "text: the weights of MiniLM are not here"}
-    with Pool() as pool:
+    with make_pool() as pool:
         for name, outcome in finish(pool, outputs, **runs).items():
             of = "cer" if name == "transcripts" else "accuracy"
             yield ended(name, outcome, above=-1, score_name=of)
@@ -202,7 +201,7 @@ def check_compile(outputs: Path) -> Rows:
     if shutil.which("cc") is None:
         yield {"state": "not done", "about": "torch.compile wants a C compiler, and there is none here"}
         return
-    with Pool() as pool:
+    with make_pool() as pool:
         found = finish(pool, outputs, plain=options, compiled=[*options, "backbone.compile=true"])
     for name, outcome in found.items():
         yield ended(name, outcome)
@@ -214,7 +213,7 @@ def check_determinism(outputs: Path) -> Rows:
     """Two deterministic runs in one warm worker that has trained without."""
     options = [*NETWORK, "freeze=full", "optimizer.lr=0.001", "epochs=2"]
     exact = [*options, "trainer.deterministic=true"]
-    with Pool(workers=1) as pool:
+    with make_pool(1) as pool:
         yield ended("plain", finish(pool, outputs / "plain", run=options)["run"])
         both = [finish(pool, outputs / name, run=exact)["run"] for name in ("one", "other")]
     for outcome in both:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make
+from here import CLOSE, CUDA, NETWORK, NO_GPU, SMALL, Rows, finish, judge, make, make_pool
 from torch import distributed
 
 from frostline.backbones.cuts import prefix, suffix
 from frostline.data.inputs import Inputs, chunks
-from frostline.launchers.pool.launcher import Pool
 from frostline.ranks.collectives import Group, open_channel
 from frostline.ranks.place import loopback
 from frostline.runs.build import Builder
@@ -143,7 +142,7 @@ def check_profile(outputs: Path) -> Rows:
         "not channels-last": ["backbone.channels_last=false"],
         "channels-last": ["backbone.channels_last=true"],
     }
-    with Pool() as pool:
+    with make_pool() as pool:
         runs = {name: [*full, *more, "epochs=2"] for name, more in variants.items()}
         for name, outcome in finish(pool, outputs, **runs).items():
             cost = outcome.record["cost"]

@@ -33,7 +33,7 @@ class Linear(Head):
     ``classes`` is as many outputs as the task asks for.
     """
 
-    def __init__(self, features: int, classes: int, solver: str | None = None, dropout: float = 0.0):
+    def __init__(self, features: int, classes: int, solver: str | None, dropout: float):
         super().__init__(solver)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, classes)
@@ -47,7 +47,7 @@ class Linear(Head):
 class MLP(Head):
     """One hidden layer of ``hidden`` units with GELU and dropout."""
 
-    def __init__(self, features: int, classes: int, hidden: int = 256, dropout: float = 0.1, solver: str | None = None):
+    def __init__(self, features: int, classes: int, hidden: int, dropout: float, solver: str | None):
         super().__init__(solver)
         _refuse_solver(self)
         self.layers = nn.Sequential(
@@ -64,7 +64,7 @@ class Cosine(Head):
     Gidaris and Komodakis 2018, Dynamic Few-Shot Visual Learning without Forgetting, arXiv:1804.09458.
     """
 
-    def __init__(self, features: int, classes: int, scale: float = 16.0, solver: str | None = None):
+    def __init__(self, features: int, classes: int, scale: float, solver: str | None):
         super().__init__(solver)
         _refuse_solver(self)
         self.weight = nn.Parameter(torch.randn(classes, features) / features**0.5)
@@ -79,7 +79,7 @@ class Cosine(Head):
 class Frames(Head):
     """A linear layer over each frame of ``Ragged`` features, so ``Ragged`` logits [B, T, classes]: for CTC."""
 
-    def __init__(self, features: int, classes: int, dropout: float = 0.1, solver: str | None = None):
+    def __init__(self, features: int, classes: int, dropout: float, solver: str | None = None):
         super().__init__(solver)
         _refuse_solver(self)
         self.dropout = nn.Dropout(dropout)

@@ -1,5 +1,6 @@
 """Numbers as people read them, each with its unit."""
 
+import math
 from collections.abc import Sequence
 
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -26,12 +27,12 @@ def probability(value: float | None) -> str:
     return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def duration(value: float | None) -> str:
+def duration(value: float | None, decimals: int = 1) -> str:
     """Return a number of seconds as people say it: 12.3 s, 3 min 05 s, 1 h 02 min."""
     if value is None:
         return NONE
-    if abs(value) < 99.95:
-        return f"{value:.1f} s"
+    if abs(round(value, decimals)) < 100:
+        return f"{value:.{decimals}f} s"
     minutes, rest = divmod(round(abs(value)), 60)
     hours, minutes = divmod(minutes, 60)
     sign = "-" if value < 0 else ""
@@ -42,14 +43,26 @@ def with_prefix(value: float | None, unit: str) -> str:
     """Return a quantity to three digits with the prefix of its unit: 1.28 GB, 3.41 TFLOP."""
     if value is None:
         return NONE
+    return " ".join(_scale(value, 3, 1e3, unit))
+
+
+def compact(value: float, digits: int = 3, thousands: float = 1e3) -> str:
+    """Return a number of things to so many digits: 0.912, 512, 4.01M, 1e-4; with a suffix from ``thousands`` on."""
+    if not math.isfinite(value):
+        return str(value)
+    if 0 < abs(value) < 1e-3 or abs(value) >= 1e15:
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return "".join(_scale(value, digits, thousands, ""))
+
+
+def _scale(value: float, digits: int, thousands: float, unit: str) -> tuple[str, str]:
+    """Return a value and its unit, with the unit's prefix from ``thousands`` on; whole numbers are whole below."""
+    rounded = float(f"{value:.{digits}g}")
     for size, prefix in PREFIXES:
-        if abs(value) >= size:
-            return (
-                f"{value / size:.3g} {prefix}{unit}"
-                if abs(value) < 999.5 * size
-                else f"{value / size:.0f} {prefix}{unit}"
-            )
-    return f"{value:.3g} {unit}"
+        if abs(rounded) >= max(size, thousands):
+            return f"{rounded / size:.12g}", prefix + unit
+    return f"{value:.0f}" if abs(rounded) >= 1e3 else f"{rounded:.12g}", unit
 
 
 def size(value: float | None) -> str:

@@ -5,7 +5,6 @@
 Prints nothing; each rank writes rank-N.pt: its weights after each phase, what came of the fit, or how it failed.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.api.fitting import Break
 from tests.lightning_modules import Data, Net, copy_tensors, make_net, make_trainer
 
 from frostline.api.fit import fit
+from frostline.processes.lifetime import exit_process
 
 
 class Watch(pl.Callback):
@@ -50,7 +50,7 @@ def main(folder: Path, epochs: int, step: int, *ways: str) -> None:
         found["error"] = str(error)
     found |= {"ends": watch.ends, "tensors": copy_tensors(net), "rates": net.rates}
     torch.save(found, folder / f"rank-{trainer.global_rank}.pt")
-    os._exit(0)  # a rank that has failed waits for nobody
+    exit_process(0)  # a rank that has failed waits for nobody
 
 
 if __name__ == "__main__":

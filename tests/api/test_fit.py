@@ -181,10 +181,10 @@ def test_a_module_that_changes_what_is_frozen_is_found(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"plan": "gradul"}, "plan: 'gradul' is not known; choose one of: .*gradual"),
-        ({"plan": "last_k", "k": 7}, "7 must be a whole number from 1 to 3"),
+        ({"plan": "last_k", "k": 7}, "^k: 7 must be a whole number from 1 to 3"),
         ({"plan": "last_k", "n": 1}, "an option of last_k: 'n' is not known; choose one of: k"),
         ({"plan": "scratch"}, "plan: it changes the network first"),
-        ({"plan": "fpt"}, "there is none"),
+        ({"plan": "fpt"}, "^plan=fpt .* there is none"),
         ({"plan": None}, "plan: None is invalid: expected a Plan"),
         ({"epochs": None}, "trainer.max_epochs: None is invalid"),
         (

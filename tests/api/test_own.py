@@ -106,6 +106,7 @@ def test_cached_views_of_an_augmented_dataset_are_those_of_an_uncached_run(run: 
     settings = {"freeze": "last_k", "k": 1, "epochs": 3, "head": {"solver": None}}
     cached = run(seeded(Table), data, "data.views=2", **settings)
     assert cached.record["config"]["monitor"] == "rmse" and cached.status == "done"
+    assert cached.record["config"]["data"]["name"] == "Augmented"
     plain = run(seeded(Table), data, "data.views=2", cache={"enabled": False}, **settings)
     assert plain.metrics == cached.metrics and plain.id != cached.id
 
@@ -119,7 +120,9 @@ def test_strategies_are_compared(tmp_path: Path) -> None:
     records = [one.record or {} for one in found.runs]
     labels = [record["config"]["label"] for record in records]
     assert labels[:4] == [f"{name} seed {seed}" for name in ("linear_probe", "last_k(k=1)") for seed in (0, 1)]
-    assert records[0]["cost"]["cache_seconds"] < 1 and "last_k" in found.report.path.read_text()
+    page = found.report.path.read_text()
+    assert records[0]["cost"]["cache_seconds"] < 1 and "last_k" in page
+    assert "tensors, Pictures" in page
     again = compare(network, data, freeze=freeze, seeds=[0, 1], **options)
     assert again.folder == found.folder and [one.record for one in again.runs] == [one.record for one in found.runs]
 

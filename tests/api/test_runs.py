@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas
 import pytest
 from nbclient import NotebookClient
-from PIL import Image
-
-import frostline as fl
-from frostline.api.results import RunResult
-from frostline.errors import UserError
 
 SMALL = {
     **{"backbone": "timm", "backbone.name": "test_resnet", "backbone.weights": "none", "trainer.accelerator": "cpu"},
@@ -110,28 +104,6 @@ def test_a_comparison_works_from_a_thread(told: dict[str, Any]) -> None:
     assert told["shown"].startswith("<iframe srcdoc=")
     command = json.loads((told["folder"] / folder / "comparison.json").read_text())["command"]
     assert command.startswith("frostline compare ") and "compare.seeds=[0,1]" in command
-
-
-def test_all_runs_are_one_table(told: dict[str, Any]) -> None:
-    found = fl.records(told["folder"] / "outputs")
-    assert isinstance(found, pandas.DataFrame) and len(found) >= 5
-    assert {"id", "status", "written", "metrics.test.accuracy", "config.freeze._target_", "cost.seconds"} <= {*found}
-    assert set(found["status"]) == {"done", "failed"}
-    assert all(0 <= one <= 1 for one in found[found["status"] == "done"]["metrics.test.accuracy"])
-    with pytest.raises(UserError, match="there is no such folder"):
-        fl.records(told["folder"] / "nowhere")
-
-
-def test_a_run_predicts_and_reports(told: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(told["folder"])
-    run = RunResult(Path("outputs/runs") / told["first"][0])
-    Image.new("RGB", (16, 16), "white").save("one.png")
-    (row,) = run.predict("one.png")
-    assert row["sample"] == "one.png" and row["prediction"] in row["probabilities"]
-    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-    with pytest.raises(UserError, match="reads no text"):
-        run.predict(texts=["hello"])
-    assert run.report.path.read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_notebook_shows_the_report_and_goes_on(tmp_path: Path) -> None:

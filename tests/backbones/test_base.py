@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import configs
 from torch import Tensor, nn
 
 from frostline.backbones.cuts import find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone, resolve_channels_last
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -43,7 +43,13 @@ def staged() -> ImageBackbone:
 
 @cache
 def vit() -> ImageBackbone:
-    return timm_backbone("vit_tiny_patch16_224", "none", size=32, options={"depth": 3, "proj_drop_rate": 0.1})
+    return configs.make(
+        "backbone/timm",
+        name="vit_tiny_patch16_224",
+        weights="none",
+        size=32,
+        options={"depth": 3, "proj_drop_rate": 0.1},
+    )
 
 
 def test_the_root_without_parameters_follows_any_frozen_group() -> None:
@@ -120,7 +126,7 @@ def test_a_network_that_gives_maps_instead_of_vectors_is_refused() -> None:
 def test_a_synchronised_network_is_the_same_one_and_freezes_as_before(name: str) -> None:
     """timm's norms hold their activation: torch's own conversion would lose it."""
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    backbone = timm_backbone(name, "none", size=32)
+    backbone = configs.make("backbone/timm", name=name, weights="none", size=32)
     with torch.no_grad():
         before = backbone.eval()(images)
         parameters, cuts = list(backbone.parameters()), len(find_cuts(backbone, 32))

@@ -5,27 +5,39 @@ from functools import cache
 
 import pytest
 import torch
+from tests import configs
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, check_cut, find_cuts, prefix, suffix
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
 from frostline.data.inputs import Pixels
 
 SIZE = 32
 SMALL_SWIN = {"embed_dim": 24, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 2, 2), "drop_path_rate": 0.3}
 BUILDERS: dict[str, Callable[[], Backbone]] = {
-    "resnet": lambda: timm_backbone("resnet10t", "none", size=SIZE, options={"drop_path_rate": 0.3}),
-    "efficientnet": lambda: efficientnet_lite(0, size=SIZE),
-    "vit": lambda: timm_backbone(
-        "vit_tiny_patch16_224", "none", size=SIZE, options={"depth": 3, "drop_path_rate": 0.3, "proj_drop_rate": 0.2}
+    "resnet": lambda: configs.make(
+        "backbone/timm", name="resnet10t", weights="none", size=SIZE, options={"drop_path_rate": 0.3}
     ),
-    "convnext": lambda: timm_backbone("convnext_atto", "none", size=SIZE, options={"depths": (1, 1, 2, 1)}),
-    "swin": lambda: timm_backbone("swin_tiny_patch4_window7_224", "none", size=SIZE, options=SMALL_SWIN),
-    "resmlp": lambda: timm_backbone("resmlp_12_224", "none", size=SIZE),
-    "torchvision_resnet": lambda: torchvision_backbone("resnet18", "none", size=SIZE),
-    "torchvision_efficientnet": lambda: torchvision_backbone("efficientnet_b0", "none", size=SIZE),
+    "efficientnet": lambda: configs.make("backbone/efficientnet_lite0", size=SIZE),
+    "vit": lambda: configs.make(
+        "backbone/timm",
+        name="vit_tiny_patch16_224",
+        weights="none",
+        size=SIZE,
+        options={"depth": 3, "drop_path_rate": 0.3, "proj_drop_rate": 0.2},
+    ),
+    "convnext": lambda: configs.make(
+        "backbone/timm", name="convnext_atto", weights="none", size=SIZE, options={"depths": (1, 1, 2, 1)}
+    ),
+    "swin": lambda: configs.make(
+        "backbone/timm", name="swin_tiny_patch4_window7_224", weights="none", size=SIZE, options=SMALL_SWIN
+    ),
+    "resmlp": lambda: configs.make("backbone/timm", name="resmlp_12_224", weights="none", size=SIZE),
+    "torchvision_resnet": lambda: configs.make("backbone/torchvision", name="resnet18", weights="none", size=SIZE),
+    "torchvision_efficientnet": lambda: configs.make(
+        "backbone/torchvision", name="efficientnet_b0", weights="none", size=SIZE
+    ),
 }
 families = pytest.mark.parametrize("family", BUILDERS)
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tests import configs
 from torch import Tensor, nn
 
 from frostline.backbones.base import Cut, dense_cut
 from frostline.backbones.cuts import find_cuts, pool_activation, prefix
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.inputs import Pixels, Ragged
 
 NONE = frozenset[str]()
@@ -21,8 +21,9 @@ def cut_of(value: Tensor, places: tuple[int, ...]) -> Cut:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext"])
 def test_the_places_of_a_map_are_what_grows_with_the_image(name: str, channels_last: bool) -> None:
+    how = {"name": name, "weights": "none", "channels_last": channels_last}
     small, large = (
-        {cut.name: cut for cut in find_cuts(timm_backbone(name, "none", size=size, channels_last=channels_last), size)}
+        {cut.name: cut for cut in find_cuts(configs.make("backbone/timm", **how, size=size), size)}
         for size in (64, 128)
     )
     assert list(small) == list(large) and len(small) > 5
@@ -37,10 +38,10 @@ def test_the_channels_of_other_networks_come_last(channels_last: bool) -> None:
     """Swin's maps are [B, H, W, C], those of a vision transformer [B, tokens, C]; the first layer of both convolves."""
     small = {"embed_dim": 16, "depths": [2, 1], "num_heads": [1, 2], "window_size": 4}
     name = "swin_tiny_patch4_window7_224"
-    swin = timm_backbone(name, "none", size=64, options=small, channels_last=channels_last)
+    swin = configs.make("backbone/timm", name=name, weights="none", size=64, options=small, channels_last=channels_last)
     maps = [cut for cut in find_cuts(swin, 64) if cut.shape[-1] in (16, 32) and cut.shape != (16, 16, 16)]
     assert len(maps) > 3 and {cut.places for cut in maps if len(cut.shape) == 3} == {(1, 2)}
-    vit = timm_backbone("test_vit", "none", size=64, channels_last=channels_last)
+    vit = configs.make("backbone/timm", name="test_vit", weights="none", size=64, channels_last=channels_last)
     tokens = [cut for cut in find_cuts(vit, 64) if len(cut.shape) == 2]
     assert len(tokens) > 3 and {cut.places for cut in tokens} == {(1,)}
 

@@ -12,7 +12,7 @@ class Slow(Linear):
     """A linear head with dropout that sleeps in every training step as long as SLOW_S says."""
 
     def __init__(self, features: int, classes: int):
-        super().__init__(features, classes, dropout=0.2)
+        super().__init__(features, classes, dropout=0.2, solver=None)
 
     def forward(self, features_BD: Tensor) -> Tensor:
         if self.training:

@@ -47,7 +47,7 @@ def test_each_gpu_has_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: about)
     found = said(capsys, monkeypatch)
-    assert found.count("NVIDIA H100, 80.0 GB") == 2 and "cuda:1" in found and "none: runs take" not in found
+    assert found.count("NVIDIA H100, 80 GB") == 2 and "cuda:1" in found and "none: runs take" not in found
 
 
 def test_a_machine_without_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

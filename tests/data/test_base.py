@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from tests.configs import make
 from tests.waits import GPU, on_gpu
 from torch import Tensor
 
 from frostline.data.image.augment import Light
-from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.inputs import Pixels, Ragged
 from frostline.data.order import EpochBatches, Order, Share
 from frostline.errors import UserError
@@ -77,7 +77,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 
 def test_views_follow_the_epoch(preprocess: Pixels) -> None:
     def views(count: int | None, augment: Light | None) -> list[int]:
-        data = Digits(preprocess=preprocess, views=count, augment=augment)
+        data = make("data/digits", preprocess=preprocess, views=count, augment=augment, size=None)
         batches = data.train_dataloader().sampler
         assert isinstance(batches, EpochBatches)
         seen = []
@@ -86,13 +86,13 @@ def test_views_follow_the_epoch(preprocess: Pixels) -> None:
             seen.append(next(iter(batches))[0])
         return seen
 
-    assert views(2, Light()) == [0, 1, 0, 1, 0]
-    assert views(None, Light()) == [0, 1, 2, 3, 4]
+    assert views(2, make("augment/light")) == [0, 1, 0, 1, 0]
+    assert views(None, make("augment/light")) == [0, 1, 2, 3, 4]
     assert views(3, None) == views(None, None) == [0] * 5
 
 
 def test_a_batch_holds_inputs_labels_and_indices(photos: Path, preprocess: Pixels) -> None:
-    data = ImageFolder(str(photos), preprocess=preprocess, batch_size=5)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, batch_size=5)
     batches = list(data.train_dataloader())
     assert [len(batch["index"]) for batch in batches] == [4, 4, 4]
     for batch in batches:
@@ -118,7 +118,9 @@ def test_loaders_serve_what_use_names_and_decode_nothing(
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
-    data = ImageFolder(str(photos), preprocess=preprocess, views=2, augment=Light(), workers=2)
+    data = make(
+        "data/imagefolder", root=str(photos), preprocess=preprocess, views=2, augment=make("augment/light"), workers=2
+    )
     data.use({name: Numbers() for name in ("train", "val", "test")})
     data.setup("fit")
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
@@ -133,11 +135,11 @@ def test_loaders_serve_what_use_names_and_decode_nothing(
 
 def test_an_unknown_split_is_named(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="dev.*train, val, test"):
-        Digits(preprocess=preprocess).loader("dev", shuffle=False)
+        make("data/digits", preprocess=preprocess, size=None).loader("dev", shuffle=False)
 
 
 def test_labels_in_double_precision_stay_where_a_device_has_no_such_numbers(preprocess: Pixels) -> None:
-    data = Digits(preprocess=preprocess, num_per_class=1)
+    data = make("data/digits", preprocess=preprocess, num_per_class=1, size=None)
     batch = {"label": torch.tensor([1.7e9, 1.7e9 + 1], dtype=torch.float64)}
     assert data.transfer_batch_to_device(batch, torch.device("mps"), 0)["label"] is batch["label"]
     with on_gpu():
@@ -145,7 +147,7 @@ def test_labels_in_double_precision_stay_where_a_device_has_no_such_numbers(prep
 
 
 def test_no_step_waits_for_its_batch_to_come_to_a_gpu(preprocess: Pixels) -> None:
-    data = Digits(preprocess=preprocess, num_per_class=1)
+    data = make("data/digits", preprocess=preprocess, num_per_class=1, size=None)
     with on_gpu() as waits:
         sequences = Ragged(torch.zeros(2, 3), torch.tensor([3, 2]))
         batch = {"inputs": sequences, "label": torch.zeros(2), "weight": torch.tensor(1.0)}
@@ -162,7 +164,7 @@ def test_memory_is_pinned_for_a_run_on_a_gpu_alone(
     strategy = SingleDeviceStrategy(torch.device(accelerator))
     trainer = pl.Trainer(accelerator="cpu", strategy=strategy, logger=False, enable_checkpointing=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    data = Digits(preprocess=preprocess, num_per_class=1)
+    data = make("data/digits", preprocess=preprocess, num_per_class=1, size=None)
     assert not data.train_dataloader().pin_memory, "nobody has said where they go"
     data.trainer = trainer
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from frostline.config.compose import compose
+from frostline.config.signature import check_types
 from frostline.data.image.datasets import ImageOptions
 from frostline.data.own.datasets import OwnOptions
 from frostline.data.speech.datasets import AudioOptions
@@ -36,9 +38,9 @@ def target(content: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_shared_defaults_stand_in_one_place_and_agree(name: str) -> None:
-    fields = dataclasses.fields(OPTIONS[name])
-    shared = {field.name: field.default for field in fields if field.name not in AT_RUN_TIME}
-    assert OmegaConf.load(CONF / "data" / f"{name}.yaml") == shared
+    shared = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
+    assert {field.name for field in dataclasses.fields(OPTIONS[name])} == set(shared) | AT_RUN_TIME
+    check_types(OPTIONS[name], shared, "data")
 
 
 @pytest.mark.parametrize("name", DATA)

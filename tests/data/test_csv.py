@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.configs import make
 
-from frostline.data.image.datasets import ImageCSV
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -27,7 +27,7 @@ def rows(photos: Path, splits: bool = True) -> list[str]:
 
 
 def test_a_manifest_names_path_label_and_split(photos: Path, preprocess: Pixels) -> None:
-    data = ImageCSV(manifest(photos, rows(photos)), preprocess=preprocess)
+    data = make("data/csv", manifest=manifest(photos, rows(photos)), preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [12, 8, 8]
     assert data.classes == ["cat", "dog"] and data.splits["val"].names[0] == "val/cat/0.png"
     assert not [note for note in data.notes if "data.fit" not in note]
@@ -39,16 +39,16 @@ def test_without_splits_they_are_drawn(photos: Path, preprocess: Pixels) -> None
         line.replace("cat", "10", 2).replace("/10/", "/cat/").replace(",dog", ",9") for line in rows(photos, False)
     ]
     file = manifest(photos, lines, "file,kind")
-    data = ImageCSV(file, path_column="file", label_column="kind", preprocess=preprocess)
+    data = make("data/csv", manifest=file, path_column="file", label_column="kind", preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [16, 6, 6]
     assert data.classes == ["9", "10"] and "drew val and test" in data.notes[0]
 
 
 def test_a_root_elsewhere(photos: Path, preprocess: Pixels, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = manifest(tmp_path_factory.mktemp("lists"), rows(photos))
-    assert len(ImageCSV(file, root=str(photos), preprocess=preprocess).splits["train"]) == 12
+    assert len(make("data/csv", manifest=file, root=str(photos), preprocess=preprocess).splits["train"]) == 12
     with pytest.raises(UserError, match="28 images cannot be used: train/cat/0.png does not exist"):
-        ImageCSV(file, preprocess=preprocess)
+        make("data/csv", manifest=file, preprocess=preprocess)
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_a_root_elsewhere(photos: Path, preprocess: Pixels, tmp_path_factory: py
 def test_what_is_wrong_is_named(photos: Path, preprocess: Pixels, header: str, row: str | None, said: str) -> None:
     lines = rows(photos) if row is None else [row, *rows(photos)]
     with pytest.raises(UserError, match=said):
-        ImageCSV(manifest(photos, lines, header), preprocess=preprocess)
+        make("data/csv", manifest=manifest(photos, lines, header), preprocess=preprocess)
 
 
 def test_a_manifest_that_cannot_be_read_is_named(photos: Path, preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="data.manifest is not set"):
-        ImageCSV(None, preprocess=preprocess)
+        make("data/csv", manifest=None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.manifest: .*none.csv cannot be read"):
-        ImageCSV(str(photos / "none.csv"), preprocess=preprocess)
+        make("data/csv", manifest=str(photos / "none.csv"), preprocess=preprocess)
     with pytest.raises(UserError, match="data.manifest: .* is not a CSV file in UTF-8"):
-        ImageCSV(str(photos / "train/cat/0.png"), preprocess=preprocess)
+        make("data/csv", manifest=str(photos / "train/cat/0.png"), preprocess=preprocess)
     with pytest.raises(UserError, match="lists no images"):
-        ImageCSV(manifest(photos, []), preprocess=preprocess)
+        make("data/csv", manifest=manifest(photos, []), preprocess=preprocess)
     with pytest.raises(UserError, match="no row whose split is train"):
-        ImageCSV(manifest(photos, ["val/cat/0.png,cat,val"]), preprocess=preprocess)
+        make("data/csv", manifest=manifest(photos, ["val/cat/0.png,cat,val"]), preprocess=preprocess)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make
 
 from frostline.data.folders import read_folder
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.splits import USUAL, split_called
 from frostline.errors import UserError
@@ -27,7 +27,7 @@ def test_splits_go_by_the_names_that_people_use(
     root = tmp_path / "photos"
     for split, label in itertools.product(names, ("cat", "dog")):
         write(f"photos/{split}/{label}", 6)
-    data = ImageFolder(str(root), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), preprocess=preprocess)
     assert data.classes == ["cat", "dog"]
     found = read_folder(str(root), symlinks=False)
     assert {split: listing.names[0] for split, listing in found.splits.items()} == {
@@ -47,7 +47,7 @@ def test_a_splits_name_is_known_in_any_case(name: str, data: st.DataObject) -> N
 def test_vehicles_may_be_called_train(write: Write, preprocess: Pixels) -> None:
     for label in ("train", "bus", "tram"):
         root = write(label, 5)
-    data = ImageFolder(str(root), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), preprocess=preprocess)
     assert data.classes == ["bus", "train", "tram"]
     assert data.summary == "data: 9/3/3 samples (train/val/test) of 3 classes: bus 3/1/1; train 3/1/1; tram 3/1/1"
 
@@ -56,23 +56,23 @@ def test_splits_without_classes_are_no_classes(write: Write, preprocess: Pixels)
     write("Training", 5)
     root = write("Testing", 5)
     with pytest.raises(UserError, match="holds Testing but no train with a folder for each class"):
-        ImageFolder(str(root), preprocess=preprocess)
+        make("data/imagefolder", root=str(root), preprocess=preprocess)
 
 
 @pytest.mark.parametrize("inner", ["", "results/", "cat/"])
 def test_the_programs_own_output_is_never_data(write: Write, preprocess: Pixels, inner: str) -> None:
     for label in ("cat", "dog"):
         root = write(f"photos/{label}", 5) / "photos"
-    before = ImageFolder(str(root), preprocess=preprocess)
+    before = make("data/imagefolder", root=str(root), preprocess=preprocess)
     runs = root / inner / "outputs/runs/0123456789ab"
     runs.mkdir(parents=True)
     (runs / "resolved.yaml").write_text("seed: 0\n")
     write(f"photos/{inner}outputs/cache/pictures", 3)
     if inner == "results/":  # a folder of its own is a class that holds nothing
         with pytest.raises(UserError, match="no training images of results"):
-            ImageFolder(str(root), preprocess=preprocess)
+            make("data/imagefolder", root=str(root), preprocess=preprocess)
         return
-    data = ImageFolder(str(root), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), preprocess=preprocess)
     assert data.classes == ["cat", "dog"] and data.fingerprint == before.fingerprint
     assert "left out outputs: it is this program's own output" in data.notes
 
@@ -96,15 +96,15 @@ def test_what_is_no_file_is_named_before_it_is_opened(write: Write, preprocess: 
     else:
         place.symlink_to("/dev/zero" if kind == "device" else root / "gone")
     with pytest.raises(UserError, match="cat/odd.png (is a pipe|is a device|does not exist)"):
-        ImageFolder(str(root), symlinks=True, preprocess=preprocess)
-    data = ImageFolder(str(root), symlinks=True, on_bad="skip", preprocess=preprocess)
+        make("data/imagefolder", root=str(root), symlinks=True, preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), symlinks=True, on_bad="skip", preprocess=preprocess)
     assert "left out 1 images" in " ".join(data.notes)
 
 
 def test_a_class_that_a_split_lacks_is_counted(write: Write, preprocess: Pixels) -> None:
     for split, label in (("train", "cat"), ("train", "dog"), ("val", "cat"), ("val", "dog"), ("test", "cat")):
         root = write(f"{split}/{label}", 4)
-    data = ImageFolder(str(root), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), preprocess=preprocess)
     assert data.class_counts == {
         "train": {"cat": 4, "dog": 4},
         "val": {"cat": 4, "dog": 4},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.configs import make
 from torch import Tensor, nn
 
 from frostline.config.compose import compose, resolve
@@ -35,7 +36,9 @@ def nothing_stays() -> Iterator[None]:
 
 
 def stuck(photos: Path, preprocess: Pixels, **options: float) -> ImageFolder:
-    return ImageFolder(str(photos), preprocess=preprocess, views=None, augment=Stuck(), workers=1, **options)
+    return make(
+        "data/imagefolder", root=str(photos), preprocess=preprocess, views=None, augment=Stuck(), workers=1, **options
+    )
 
 
 def test_a_batch_that_does_not_come_ends_the_epoch_and_names_the_key(photos: Path, preprocess: Pixels) -> None:
@@ -69,8 +72,10 @@ def test_other_errors_of_a_loader_stay_what_they_are(photos: Path, preprocess: P
         def forward(self, image: Tensor) -> Tensor:
             raise RuntimeError("the transform is broken")
 
-    data = ImageFolder(str(photos), preprocess=preprocess, views=None, augment=Broken(), workers=1)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, views=None, augment=Broken(), workers=1)
     with pytest.raises(RuntimeError, match="the transform is broken"):
         next(iter(data.train_dataloader()))
-    assert len(list(ImageFolder(str(photos), preprocess=preprocess, workers=1).train_dataloader())) > 0
+    assert (
+        len(list(make("data/imagefolder", root=str(photos), preprocess=preprocess, workers=1).train_dataloader())) > 0
+    )
     assert torch.utils.data.get_worker_info() is None

@@ -6,6 +6,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from tests.configs import make
 
 from frostline.data.text.characters import Characters
 from frostline.data.text.datasets import HubText
@@ -27,7 +28,7 @@ def saved(folder: Path, splits: tuple[str, ...] = ("train", "validation", "test"
 
 
 def hub(path: str, **options: Any) -> HubText:
-    return HubText(path, **({"preprocess": Characters(20), "token_cache": None} | options))
+    return make("data/hf_text", path=path, **{"preprocess": Characters(20), "token_cache": None} | options)
 
 
 def test_a_saved_set_keeps_its_classes_and_splits(tmp_path: Path) -> None:

@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.configs import make
 
-from frostline.data.image.datasets import Digits, ImageCSV, ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.data.order import EpochBatches, Order, Share, draw_samples, permutation
 from frostline.errors import UserError
-from frostline.tasks.multiclass import Multiclass
-from frostline.tasks.multilabel import Multilabel
-from frostline.tasks.regression import Regression
 
 
 def manifest(photos: Path, labels: list[str], split: bool = False) -> str:
@@ -24,7 +21,12 @@ def manifest(photos: Path, labels: list[str], split: bool = False) -> str:
 
 
 def test_tags_stand_in_a_manifest(photos: Path, preprocess: Pixels) -> None:
-    data = ImageCSV(manifest(photos, ["sea;dog", "", "dog", "cat"], True), task=Multilabel(), preprocess=preprocess)
+    data = make(
+        "data/csv",
+        manifest=manifest(photos, ["sea;dog", "", "dog", "cat"], True),
+        task=make("task/multilabel"),
+        preprocess=preprocess,
+    )
     train = data.splits["train"]
     assert data.classes == ["cat", "dog", "sea"] and train.labels.shape == (12, 3)
     table = [line.split(",") for line in (photos / "table.csv").read_text().splitlines()]
@@ -34,10 +36,18 @@ def test_tags_stand_in_a_manifest(photos: Path, preprocess: Pixels) -> None:
 
 
 def test_tags_and_numbers_are_divided_at_random(photos: Path, preprocess: Pixels) -> None:
-    few = ImageCSV(manifest(photos, ["a;b", "b", ""]), task=Multilabel(), preprocess=preprocess, fraction=0.5)
+    few = make(
+        "data/csv",
+        manifest=manifest(photos, ["a;b", "b", ""]),
+        task=make("task/multilabel"),
+        preprocess=preprocess,
+        fraction=0.5,
+    )
     assert [len(few.splits[name]) for name in ("train", "val", "test")] == [8, 6, 6]
     assert "drew val and test from train, at random, with data.split_seed=0" in few.notes
-    numbers = ImageCSV(manifest(photos, ["1.5", "-2", "30"]), task=Regression(), preprocess=preprocess)
+    numbers = make(
+        "data/csv", manifest=manifest(photos, ["1.5", "-2", "30"]), task=make("task/regression"), preprocess=preprocess
+    )
     assert numbers.classes == [] and set(numbers.splits["val"].labels.tolist()) <= {1.5, -2.0, 30.0}
     names = [name for split in numbers.splits.values() for name in split.names]
     assert len(names) == len(set(names)) == 28
@@ -46,28 +56,30 @@ def test_tags_and_numbers_are_divided_at_random(photos: Path, preprocess: Pixels
 def test_what_a_task_cannot_do_with_data_is_said(photos: Path, preprocess: Pixels) -> None:
     table = manifest(photos, ["a", "b", "3"])
     with pytest.raises(UserError, match="data.num_per_class: with task=multilabel samples are of no single class"):
-        ImageCSV(table, task=Multilabel(), preprocess=preprocess, num_per_class=2)
+        make("data/csv", manifest=table, task=make("task/multilabel"), preprocess=preprocess, num_per_class=2)
     with pytest.raises(UserError, match="2 labels are no finite numbers, such as 'a', 'b'"):
-        ImageCSV(table, task=Regression(), preprocess=preprocess)
+        make("data/csv", manifest=table, task=make("task/regression"), preprocess=preprocess)
     with pytest.raises(UserError, match="data.balanced: task=regression has no classes to balance"):
-        Digits(task=Regression(), preprocess=preprocess, balanced=True)
+        make("data/digits", task=make("task/regression"), preprocess=preprocess, balanced=True, size=None)
     with pytest.raises(UserError, match="has no class in train"):
-        ImageCSV(manifest(photos, [""]), task=Multilabel(), preprocess=preprocess)
+        make("data/csv", manifest=manifest(photos, [""]), task=make("task/multilabel"), preprocess=preprocess)
     with pytest.raises(UserError, match="28 rows cannot be used: table.csv:2 has no label"):
-        ImageCSV(manifest(photos, [""]), preprocess=preprocess)
+        make("data/csv", manifest=manifest(photos, [""]), preprocess=preprocess)
 
 
 def test_the_folders_of_classes_can_be_numbers_too(photos: Path, preprocess: Pixels) -> None:
     for split in ("train", "val", "test"):
         (photos / split / "cat").rename(photos / split / "7")
         (photos / split / "dog").rename(photos / split / "9")
-    data = ImageFolder(str(photos), task=Regression(), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(photos), task=make("task/regression"), preprocess=preprocess)
     assert data.splits["train"].labels.tolist() == [7.0] * 6 + [9.0] * 6
 
 
 def test_balanced_epochs_hold_every_class_alike_and_are_functions_of_seed_and_epoch() -> None:
     labels = torch.tensor([0] * 80 + [1] * 15 + [2] * 5)
-    batches = EpochBatches(Order(100, 20, seed=3, draws=Multiclass().draws(labels)), shuffle=True)
+    batches = EpochBatches(
+        Order(100, 20, seed=3, draws=make("task/multiclass", label_smoothing=0.0).draws(labels)), shuffle=True
+    )
     epochs = []
     for epoch in (0, 1, 0):
         batches.set_epoch(epoch)
@@ -99,6 +111,6 @@ def test_ranks_share_out_a_balanced_epoch(preprocess: Pixels) -> None:
 
 
 def test_a_data_set_is_told_to_balance(preprocess: Pixels) -> None:
-    data = Digits(preprocess=preprocess, num_per_class=4, batch_size=10, balanced=True)
+    data = make("data/digits", preprocess=preprocess, num_per_class=4, batch_size=10, balanced=True, size=None)
     assert data.loading.draws is not None and data.loading.draws.tolist() == pytest.approx([0.25] * 40)
-    assert Digits(preprocess=preprocess, num_per_class=4).loading.draws is None
+    assert make("data/digits", preprocess=preprocess, num_per_class=4, size=None).loading.draws is None

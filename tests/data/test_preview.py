@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.configs import make
 
 from frostline.data.base import DataModule
 from frostline.data.image import datasets as image
-from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.inputs import Pixels
 
 LOOK = Pixels(16, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
@@ -26,7 +26,7 @@ def photos(root: Path) -> DataModule:
             for number in range(3):
                 colour = (shade, number, len(split))
                 Image.new("RGB", (16, 16), colour).save(folder / f"{number}.png")
-    return ImageFolder(root=str(root), preprocess=LOOK)
+    return make("data/imagefolder", root=str(root), preprocess=LOOK)
 
 
 def test_a_picture_is_what_the_backbone_sees(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_look_decodes_no_more_than_it_shows(tmp_path: Path, monkeypatch: pytes
 
 
 def test_looks_before_and_after_decoding_are_the_same() -> None:
-    data, indices = Digits(preprocess=LOOK), torch.tensor([3, 0, 7])
+    data, indices = make("data/digits", preprocess=LOOK, size=None), torch.tensor([3, 0, 7])
     split = data.splits["train"]
     before = split.peek(indices)
     split.check()
@@ -55,7 +55,7 @@ def test_looks_before_and_after_decoding_are_the_same() -> None:
 
 
 def test_a_split_that_is_not_used_is_not_made_ready() -> None:
-    data = Digits(preprocess=LOOK)
+    data = make("data/digits", preprocess=LOOK, size=None)
     data.prepare_only(("train", "val"))
     data.setup("fit")
     ready = {name: vars(split)["_pixels"] is not None for name, split in data.splits.items()}

@@ -6,10 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
+from tests import configs
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.traced.builders import timm_backbone
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import Digits
 
 SIZE = 32
@@ -23,7 +22,7 @@ def make() -> Make:
 
     def build(name: str = "test_resnet", channels_last: bool | str = "auto", seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
-        backbone = timm_backbone(name, "none", channels_last, size=SIZE)
+        backbone = configs.make("backbone/timm", name=name, weights="none", channels_last=channels_last, size=SIZE)
         for buffer_name, buffer in backbone.named_buffers():
             if buffer_name.endswith("running_mean"):
                 buffer.normal_(std=0.1)
@@ -37,9 +36,9 @@ def load() -> Load:
     """Return a loader of eight digits a class, in two views."""
 
     def digits(backbone: Backbone, views: int = 2, **options: object) -> Digits:
-        augment = Light() if views > 1 else None
+        augment = configs.make("augment/light") if views > 1 else None
         few = {"preprocess": backbone.preprocess, "num_per_class": 8, "views": views, "augment": augment}
-        return Digits(**{**few, **options})
+        return configs.make("data/digits", **{"size": None, **few, **options})
 
     return digits
 

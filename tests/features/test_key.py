@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import configs
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light
 from frostline.features.cache import Store
 from frostline.features.key import Key
 from frostline.features.prefix import PrefixCache
@@ -73,7 +73,7 @@ def test_all_that_the_samples_depend_on_makes_another_key(make, load) -> None:
     loads: dict[str, Callable[[], DataModule]] = {
         "as it is": lambda: load(backbone),
         "size": lambda: load(backbone, size=24),
-        "augmentation": lambda: load(backbone, augment=Light(flip=0.25)),
+        "augmentation": lambda: load(backbone, augment=configs.make("augment/light", flip=0.25)),
         "no augmentation": lambda: load(backbone, augment=None),
         "seed": lambda: load(backbone, seed=1),
         "samples": lambda: load(backbone, num_per_class=4),

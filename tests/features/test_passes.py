@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests import configs
 from tests.data.sounds import folders
 from tests.sequences import sequences, tiny
 from torch import Tensor, distributed, nn
@@ -25,7 +26,6 @@ from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import Cut, find_cuts, prefix
 from frostline.config.compose import compose, resolve
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light
 from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Ragged
 from frostline.data.order import WINDOW
@@ -80,11 +80,15 @@ def written(root: Path, cuts: list[Cut]) -> list[list[str]]:
     return [[entries[cut.name][part]["sha256"] for cut in cuts] for part in range(len(entries[cuts[0].name]))]
 
 
-@pytest.mark.parametrize("options", [{}, {"memory_gb": 0.0}, {"augment": Light(), "views": 2}, {"workers": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"memory_gb": 0.0}, {"augment": configs.make("augment/light"), "views": 2}, {"workers": 1}]
+)
 def test_images_come_to_the_bytes_of_a_simple_loop(make: Any, tmp_path: Path, options: dict[str, Any]) -> None:
     backbone = make()
     pictures(tmp_path / "data", 40)
-    data = ImageFolder(str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options)
+    data = configs.make(
+        "data/imagefolder", root=str(tmp_path / "data"), preprocess=backbone.preprocess, size=32, **options
+    )
     cuts, view = find_cuts(backbone, 32)[1::4], int(options.get("views", 1)) - 1
     PrefixCache(Store(tmp_path / "cache"), backbone, data).fill("train", view, cuts)
     assert written(tmp_path / "cache", cuts) == simple(backbone, data, "train", view, cuts, 1)
@@ -158,7 +162,7 @@ def pictures(root: Path, count: int) -> None:
 def files(root: Path, backbone: Backbone, count: int = 100) -> ImageFolder:
     """Return images that are decoded batch by batch."""
     pictures(root, count)
-    return ImageFolder(str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
+    return configs.make("data/imagefolder", root=str(root), preprocess=backbone.preprocess, size=32, memory_gb=0.0)
 
 
 def test_an_image_that_breaks_meanwhile_is_named_and_leaves_nothing(make: Any, tmp_path: Path) -> None:

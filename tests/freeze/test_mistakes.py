@@ -1,9 +1,9 @@
 """Wrong options of the strategies: each one is named, with what would be right."""
 
 import pytest
+from tests.configs import make_plan
 
 from frostline.errors import UserError
-from frostline.freeze import strategies
 
 RESNET = "stem stage1 stage2 stage3 stage4".split()
 NAMES = "stem, stage1, stage2, stage3, stage4"
@@ -36,7 +36,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("name", "options", "message"), MISTAKES)
 def test_wrong_option_is_named(name: str, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        getattr(strategies, name)(RESNET, 20, **options)
+        make_plan(name, RESNET, 20, **options)
 
 
 GOOD = {"epochs": 5, "train": {"head": 1}}
@@ -68,13 +68,13 @@ WRONG_PHASES = [
 @pytest.mark.parametrize(("phase", "message"), WRONG_PHASES)
 def test_wrong_phase_is_named(phase: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        strategies.custom(RESNET, 10, phases=[GOOD, phase])
+        make_plan("custom", RESNET, 10, phases=[GOOD, phase])
 
 
 def test_custom_shares_without_an_epoch_left() -> None:
     phases = [{"epochs": 10, "train": {"head": 1}}, {"train": {"*": 1}}]
     with pytest.raises(UserError, match="sum to 10 and 1 more phases need at least 1 each, .*epochs=10"):
-        strategies.custom(RESNET, 10, phases=phases)
+        make_plan("custom", RESNET, 10, phases=phases)
 
 
 @pytest.mark.parametrize("name", ["full", "gradual", "custom"])
@@ -82,4 +82,4 @@ def test_custom_shares_without_an_epoch_left() -> None:
 def test_wrong_epochs_are_named(name: str, epochs: int) -> None:
     options = {"phases": [{"train": {"head": 1}}]} if name == "custom" else {}
     with pytest.raises(UserError, match=f"epochs: {epochs!r} must be a whole number of 1 or more"):
-        getattr(strategies, name)(RESNET, epochs, **options)
+        make_plan(name, RESNET, epochs, **options)

@@ -6,10 +6,11 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make_plan
 
 from frostline.errors import UserError
 from frostline.freeze.plan import Draft, Phase, Plan, Train, arrange, learning_rates, merge, share_epochs
-from frostline.freeze.strategies import bias_only, chain_thaw, gradual, lp_ft, norm_only
+from frostline.freeze.strategies import bias_only, norm_only
 
 GROUPS = ("stem", "stage1", "stage2")
 NAMES = {
@@ -108,12 +109,12 @@ def test_early_phases_live_longest_when_merged() -> None:
 
 
 def test_head_only() -> None:
-    assert [phase.head_only for phase in lp_ft(GROUPS, 4).phases] == [True, False]
-    assert not chain_thaw(GROUPS, 5).phases[1].head_only
+    assert [phase.head_only for phase in make_plan("lp_ft", GROUPS, 4).phases] == [True, False]
+    assert not make_plan("chain_thaw", GROUPS, 5).phases[1].head_only
 
 
 def test_plan_is_frozen_and_whole() -> None:
-    plan = gradual(GROUPS, 8)
+    plan = make_plan("gradual", GROUPS, 8)
     with pytest.raises(AttributeError):
         plan.groups = ()  # type: ignore[misc]
     with pytest.raises(AssertionError):

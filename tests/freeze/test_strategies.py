@@ -1,10 +1,8 @@
 """The plan of each strategy on three families, and what is said when it does not fit."""
 
-from collections.abc import Sequence
-
 import pytest
+from tests.configs import make_plan
 
-from frostline.freeze import strategies
 from frostline.freeze.plan import Plan, Train
 
 RESNET = "stem stage1 stage2 stage3 stage4".split()
@@ -231,13 +229,9 @@ def described(plan: Plan) -> list[str]:
     ]
 
 
-def build(name: str, groups: Sequence[str], epochs: int, **options: object) -> Plan:
-    return getattr(strategies, name)(groups, epochs, **options)
-
-
 @pytest.mark.parametrize(("name", "options", "family", "phases"), CASES)
 def test_plan(name: str, options: dict, family: str, phases: list[str]) -> None:
-    plan = build(name, FAMILIES[family], 20, **options)
+    plan = make_plan(name, FAMILIES[family], 20, **options)
     assert described(plan) == phases
     assert plan.groups == tuple(FAMILIES[family])
     assert plan.pretrained == (name not in ("scratch", "random_features"))
@@ -245,7 +239,7 @@ def test_plan(name: str, options: dict, family: str, phases: list[str]) -> None:
 
 
 def test_gradual_on_a_vit() -> None:
-    plan = build("gradual", VIT, 20)
+    plan = make_plan("gradual", VIT, 20)
     assert [(phase.name, phase.epochs) for phase in plan.phases] == [
         *((name, 1) for name in "head block12 block11 block10 block9 block8 block7".split()),
         *((name, 1) for name in "block6 block5 block4 block3 block2 block1".split()),
@@ -260,19 +254,19 @@ def test_gradual_on_a_vit() -> None:
 
 
 def test_layer_decay_defaults() -> None:
-    train = build("layer_decay", RESNET, 5).phases[0].train
+    train = make_plan("layer_decay", RESNET, 5).phases[0].train
     assert {name: how.lr for name, how in train.items()} == pytest.approx(
         {"head": 1, "stage4": 0.75, "stage3": 0.5625, "stage2": 0.421875, "stage1": 0.31640625, "stem": 0.2373046875}
     )
 
 
 def test_gradual_phases_of_more_than_one_epoch() -> None:
-    assert [phase.epochs for phase in build("gradual", RESNET, 20, each=3).phases] == [3, 3, 3, 3, 3, 5]
-    assert [phase.epochs for phase in build("gradual", RESNET, 12, each=3).phases] == [2, 2, 2, 2, 2, 2]
+    assert [phase.epochs for phase in make_plan("gradual", RESNET, 20, each=3).phases] == [3, 3, 3, 3, 3, 5]
+    assert [phase.epochs for phase in make_plan("gradual", RESNET, 12, each=3).phases] == [2, 2, 2, 2, 2, 2]
 
 
 def test_too_few_epochs_merge_neighbours_and_say_so() -> None:
-    plan = build("chain_thaw", RESNET, 4)
+    plan = make_plan("chain_thaw", RESNET, 4)
     assert described(plan) == [
         "head 1: head=1",
         "stem+stage1 1: stem=0.1 stage1=0.1",
@@ -283,6 +277,6 @@ def test_too_few_epochs_merge_neighbours_and_say_so() -> None:
 
 
 def test_one_epoch_of_lp_ft_trains_everything_at_the_larger_rate() -> None:
-    plan = build("lp_ft", ["stem", "stage1"], 1, scale=0.1)
+    plan = make_plan("lp_ft", ["stem", "stage1"], 1, scale=0.1)
     assert described(plan) == ["head+all 1: stem=0.1 stage1=0.1 head=1"]
     assert "do not fit into 1 epoch," in plan.notes[0]

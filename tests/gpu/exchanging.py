@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from frostline.config.compose import compose, resolve
+from frostline.processes.lifetime import exit_process
 from frostline.ranks.collectives import form_group, make_environment
 from frostline.ranks.place import rank_variables
 
@@ -23,3 +24,4 @@ weight = torch.full((2, 3, 4, 4), float(rank), device="cuda").to(memory_format=t
 group.copy(weight)
 assert weight.device.type == "cuda" and not weight.any()
 group.wait()
+exit_process(0)

@@ -10,6 +10,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from tests import configs
 from tests.configs import plain_run
 from tests.tiny import RUN
 from tests.worker_processes import ended
@@ -61,7 +62,7 @@ def kill(pool: Pool, what: str) -> None:
 def test_the_pool_goes_on_where_one_of_its_helpers_is_killed(what: str, tmp_path: Path) -> None:
     """Promise 48. Runs that the fork server had started are lost with it, and say so."""
     good = [Job(f"good {seed}", make(tmp_path, f"seed={seed}")) for seed in range(3)]
-    with Pool(workers=2, threads=1) as pool:
+    with configs.make("launcher/local", workers=2, threads=1) as pool:
         going = pool.run([hanging(tmp_path), *good])
         found = dict([first(next(going))])
         worker = next(slot.worker.value for slot, job in pool._running.items() if job.name == "hanging")
@@ -94,7 +95,7 @@ def test_a_loader_that_hangs_and_does_not_listen_ends_its_run(fresh: bool, tmp_p
     if fresh:
         record = dispatch(config).record
     else:
-        with Pool(workers=1, threads=1) as pool:
+        with configs.make("launcher/local", workers=1, threads=1) as pool:
             ((_, outcome, _),) = pool.run([Job("stuck", config)])
             record = outcome.record
     assert time.monotonic() - began < ENDS_S

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import configs
 
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
@@ -27,7 +28,7 @@ SMALL = ("data=digits", "data.num_per_class=5", "data.size=32", "epochs=2", "aug
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    with Pool(workers=2, threads=1) as made:
+    with configs.make("launcher/local", workers=2, threads=1) as made:
         yield made
     sys.path.pop(0)
 

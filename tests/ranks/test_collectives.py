@@ -117,7 +117,10 @@ def wait_long(rank: int, meeting: str) -> None:
 
 def run_ranks(function: str, folder: Path) -> None:
     """Let three processes be the ranks that a function of this file says."""
-    code = f"import sys; from test_collectives import {function}; {function}(int(sys.argv[1]), sys.argv[2])"
+    code = (
+        "import sys; from frostline.processes.lifetime import exit_process; "
+        f"from test_collectives import {function}; {function}(int(sys.argv[1]), sys.argv[2]); exit_process(0)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(

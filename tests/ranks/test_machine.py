@@ -11,8 +11,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from tests import configs
 
-from frostline.backbones.chains.speech import INSTALL, PACKAGE, RELEASE, voice_encoder
+from frostline.backbones.chains.speech import INSTALL, PACKAGE, RELEASE
 from frostline.commands import main
 from frostline.commands.doctor import EXTRAS
 from frostline.config.compose import groups
@@ -176,7 +177,7 @@ def test_weights_that_are_not_the_packages_are_refused(
         (tmp_path / PACKAGE / "pretrained.pt").unlink()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.weights: \S*pretrained\.pt is not the file of resemblyzer==0\.1"):
-        voice_encoder()
+        configs.make("backbone/voice_encoder")
     assert f"{INSTALL} --force-reinstall" in doctor()
 
 

@@ -1,8 +1,7 @@
-"""What a run tells of itself: FLOPs by hand, similarity by its published properties, and nothing changed by looking."""
+"""What a run tells of its network: similarity by its published properties, and nothing changed by looking."""
 
 import io
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -10,81 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.finished_runs import finished, rows
-from torch import Tensor, nn
+from tests import configs
+from tests.finished_runs import rows
+from tests.small_runs import run
+from torch import Tensor
 
-from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts
-from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
-from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
-from frostline.data.inputs import Pixels
-from frostline.errors import UserError
-from frostline.freeze.plan import Phase, Train
-from frostline.heads import Linear
-from frostline.results.store import run_folder, run_id
 from frostline.runs import experiment, outcome
 from frostline.runs.build import Builder
 from frostline.runs.drift import cka, group_outputs
-from frostline.runs.experiment import run_experiment
-from frostline.runs.flops import backward_flops, head_flops
-from frostline.runs.setup import set_up
-
-TINY = ["backbone=timm", "backbone.weights=none", "backbone.name=test_resnet", "data.size=32", "data.num_per_class=4"]
-SPEED = ["epochs=2", "trainer.accelerator=cpu", "optimizer.lr=0.003", "augment=none"]
-
-
-def make(outputs: Path, *overrides: str) -> tuple[Run, Path]:
-    config = resolve(compose("run", [*TINY, *SPEED, f"outputs={outputs}", *overrides]))
-    folder = run_folder(outputs, run_id(config))
-    folder.mkdir(parents=True, exist_ok=True)
-    return config, folder
-
-
-def run(outputs: Path, *overrides: str) -> tuple[dict, Path]:
-    return finished(make(outputs, *overrides)[0])
-
-
-# FLOPs
-
-CONV, DEPTHWISE, LAST, HEAD = 2 * 64 * 4 * 27, 2 * 64 * 4 * 9, 2 * 256 * 5, 2 * 5 * 3
-
-
-def by_hand() -> tuple[Backbone, Linear]:
-    """8x8 images -> 4 maps -> the same by themselves -> 5 features -> 3 classes."""
-    layers = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1),
-        nn.Conv2d(4, 4, 3, padding=1, groups=4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(256, 5),
-    )
-    groups = {"stem": ["0.weight", "0.bias"], "middle": ["1.weight", "1.bias"], "last": ["4.weight", "4.bias"]}
-    look = Pixels(8, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
-    return ImageBackbone(layers, "by hand", groups, look), Linear(5, 3)
-
-
-@pytest.mark.parametrize(
-    ("train", "backward"),
-    [
-        ({"head": Train()}, HEAD),
-        ({"head": Train(), "last": Train()}, 2 * HEAD + LAST),
-        ({"head": Train(), "middle": Train()}, 2 * HEAD + LAST + DEPTHWISE),
-        ({"last": Train()}, HEAD + LAST),
-        ({"stem": Train(), "middle": Train(), "last": Train(), "head": Train()}, 2 * (HEAD + LAST + DEPTHWISE) + CONV),
-    ],
-    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
-)
-def test_flops_are_those_counted_by_hand(train: dict[str, Train], backward: int) -> None:
-    """A layer's gradient takes as much as its forward pass for its weights and as much again for its inputs."""
-    backbone, head = by_hand()
-    assert find_cuts(backbone, 8)[-1].flops == CONV + DEPTHWISE + LAST
-    assert head_flops(head, 5) == HEAD
-    flags = [parameter.requires_grad for parameter in backbone.parameters()]
-    assert backward_flops(backbone, head, Phase("phase", 1, train), 8) == backward
-    assert [parameter.requires_grad for parameter in backbone.parameters()] == flags
-    assert all(parameter.grad is None for parameter in [*backbone.parameters(), *head.parameters()])
 
 
 def test_cached_and_uncached_runs_tell_the_same(tmp_path: Path) -> None:
@@ -93,7 +27,7 @@ def test_cached_and_uncached_runs_tell_the_same(tmp_path: Path) -> None:
     plain_run, _ = run(tmp_path, "freeze=last_k", "cache.enabled=false")
     count, cost, other = cached["data"]["counts"], cached["cost"], plain_run["cost"]
     passes = 2 * (count["train"] + count["val"]) + count["test"]
-    network = timm_backbone("test_resnet", "none", size=32, options={})
+    network = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
     assert other["forward_flops"] == passes * (find_cuts(network, 32)[-1].flops + 2 * network.num_features * 10)
     assert cost["forward_flops"] + cost["flops_saved"] == other["forward_flops"]
     assert cost["flops_saved"] > 0 == other["flops_saved"]
@@ -105,25 +39,6 @@ def test_cached_and_uncached_runs_tell_the_same(tmp_path: Path) -> None:
     assert 0 < cached["moved"][last] < 1 and 0 < cached["similarity"][last] < 1
     assert cached["moved"] == pytest.approx(plain_run["moved"], abs=1e-4)
     assert cached["similarity"] == pytest.approx(plain_run["similarity"], abs=1e-3)
-
-
-@pytest.mark.parametrize("enabled", ["true", "false"])
-def test_a_solved_phase_counts_one_pass_over_the_backbone_and_all_over_the_head(tmp_path: Path, enabled: str) -> None:
-    config, folder = make(tmp_path, "freeze=linear_probe", f"cache.enabled={enabled}")
-    record = run_experiment(config, folder.name, folder)
-    again = set_up(config, folder, Builder(), time.monotonic())
-    again.journal.resume()
-    count, body = record.data["counts"], again.policy.cuts[-1].flops
-    head, passes = 2 * again.made.backbone.num_features * 10, again.journal.progress.passes[0]
-    over_head = head * (count["train"] * (passes + 1) + count["val"] + count["test"])
-    over_body = body * (count["train"] + count["val"] + count["test"])
-    assert passes > 5
-    assert record.cost.backward_flops == head * count["train"] * passes
-    assert record.cost.forward_flops == over_head + (over_body if enabled == "false" else 0)
-    assert record.cost.flops_saved == (over_body if enabled == "true" else 0)
-
-
-# what changed
 
 
 def features(seed: int, samples: int, width: int) -> Tensor:
@@ -167,7 +82,7 @@ def test_cka_sees_what_is_not_a_rotation() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_each_group_has_an_output_of_its_own(name: str) -> None:
-    backbone = timm_backbone(name, "none", size=32, options={})
+    backbone = configs.make("backbone/timm", name=name, weights="none", size=32, options={})
     outputs = group_outputs(backbone, find_cuts(backbone, 32))
     assert list(outputs) == list(backbone.groups)
     assert outputs[list(outputs)[-1]].name == "features"
@@ -221,9 +136,6 @@ def test_a_resumed_run_tells_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
         assert resumed["cost"][name] == whole["cost"][name]
 
 
-# mistakes
-
-
 def test_the_surest_mistakes_are_kept_with_their_pictures(tmp_path: Path) -> None:
     record, folder = run(tmp_path, "freeze=linear_probe")
     own = {row["sample"]: row for row in rows(folder / "predictions.csv")}
@@ -240,35 +152,3 @@ def test_the_surest_mistakes_are_kept_with_their_pictures(tmp_path: Path) -> Non
         images[one["sample"]] = Image.open(io.BytesIO((folder / one["picture"]).read_bytes()))
     assert {image.size for image in images.values()} == {(32, 32)}
     assert len({image.tobytes() for image in images.values()}) == 12, "each its own picture"
-
-
-# trials
-
-
-def broken_photos(root: Path) -> None:
-    """Two classes; the test split has a picture that is cut off after its header."""
-    for split, count in (("train", 8), ("val", 4), ("test", 4)):
-        for label, shade in (("dark", 40), ("light", 200)):
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = features(100 * number + shade + len(split), 32, 32).abs() * 10 + shade
-                Image.fromarray(pixels.byte().numpy()).save(folder / f"{number}.png")
-    last = root / "test" / "dark" / "0.png"
-    last.write_bytes(last.read_bytes()[:200])
-
-
-@pytest.mark.parametrize("freeze", ["linear_probe", "last_k", "full"])
-def test_a_trial_leaves_the_test_split_alone(tmp_path: Path, freeze: str) -> None:
-    broken_photos(tmp_path / "photos")
-    options = ["data=imagefolder", f"data.root={tmp_path / 'photos'}", f"freeze={freeze}", "data.num_per_class=null"]
-    with pytest.raises(UserError, match="test/dark/0.png"):
-        run(tmp_path / "outputs", *options)
-    record, folder = run(tmp_path / "outputs", *options, "test=false")
-    assert record["status"] == "done" and set(record["metrics"]) == {"train", "val"}
-    assert [record[key] for key in ("confusion", "moved", "similarity", "mistakes")] == [[], {}, {}, []]
-    assert not (folder / "predictions.csv").exists() and not (folder / "mistakes").exists()
-    manifests = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "cache").glob("*/manifest.json")]
-    assert "test" not in {manifest["about"]["split"] for manifest in manifests}
-    assert (freeze == "full") is (not manifests)
-    assert record["cost"]["forward_flops"] > 0

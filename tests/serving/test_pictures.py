@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from tests.configs import make
 from tests.finished_runs import finished, rows
 
 from frostline.commands import main
 from frostline.config.compose import compose, resolve
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.reading import Item
 from frostline.files.atomic import write_json
 from frostline.serving.export import import_program
@@ -76,7 +76,7 @@ def trained_on(model: Restored, root: Path) -> dict[str, torch.Tensor]:
     """Return what the run's own data set gives its network, by file."""
     data = model.config.data
     asked = {key: data[key] for key in ("size", "fit", "crop", "background")}
-    split = ImageFolder(str(root), preprocess=model.backbone.preprocess, **asked).splits["test"]  # type: ignore[arg-type]
+    split = make("data/imagefolder", root=str(root), preprocess=model.backbone.preprocess, **asked).splits["test"]
     made = split.inputs(torch.arange(len(split)), 0)
     assert isinstance(made, torch.Tensor)
     return {str(root / name): one for name, one in zip(split.names, made, strict=True)}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make
 from torch import Tensor
 
 from frostline.data.inputs import Ragged
@@ -20,7 +21,7 @@ ALPHABET = [" ", "a", "b"]
 
 @pytest.fixture
 def task() -> Ctc:
-    made = Ctc()
+    made = make("task/ctc")
     made.fit(torch.zeros(0, 0), ALPHABET)
     return made
 
@@ -36,8 +37,8 @@ def spoken(*rows: str, frames: int = 8) -> Tensor:
 
 def test_characters_are_those_of_train_in_lower_case(task: Ctc) -> None:
     assert task.classes(["Ba  b", "a"], known=["whatever", "a reader says"]) == ALPHABET
-    assert Ctc(lower=False).classes(["Ba"]) == ["B", "a"]
-    assert Ctc(characters="zyx").classes(["x"]) == ["x", "y", "z"]
+    assert make("task/ctc", lower=False).classes(["Ba"]) == ["B", "a"]
+    assert make("task/ctc", characters="zyx").classes(["x"]) == ["x", "y", "z"]
     assert task.width(ALPHABET) == 4
 
 
@@ -134,7 +135,7 @@ def test_hits_are_those_of_greedy_decoding(
     labels = torch.tensor([row + [-1] * (width - len(row)) for row in true], dtype=torch.int64).reshape(samples, width)
     outputs = Ragged(torch.eye(3)[torch.tensor(symbols)], torch.tensor(lengths[:samples]))
     wanted = sum(one == [letter + 1 for letter in row] for one, row in zip(said, true, strict=True))
-    assert int(Ctc().hits(outputs, labels)) == wanted
+    assert int(make("task/ctc").hits(outputs, labels)) == wanted
 
 
 def test_predictions_are_texts(task: Ctc) -> None:
@@ -142,7 +143,7 @@ def test_predictions_are_texts(task: Ctc) -> None:
     texts = {"sample": "x", "label": "ab", "prediction": "ab"}, {"sample": "y", "label": "b", "prediction": ""}
     errors = [{"word_errors": one, "words": 1, "character_errors": one, "characters": 2 - one} for one in (0, 1)]
     assert rows == [text | each for text, each in zip(texts, errors, strict=True)]
-    wide = Ctc(beam=5)
+    wide = make("task/ctc", beam=5)
     wide.remember(task.known())
     assert [answer.prediction for answer in wide.answers(ALPHABET, spoken("a-bb", "--"))] == ["ab", ""]
 
@@ -151,11 +152,11 @@ def test_outputs_that_are_one_a_sample_are_refused(task: Ctc) -> None:
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
         task.loss(torch.zeros(2, 4), torch.zeros(2, 1))
     with pytest.raises(UserError, match=r"backbone\.pooling=none"):
-        Frames(3, 4)(torch.zeros(2, 3))
+        Frames(3, 4, dropout=0.1)(torch.zeros(2, 3))
     with pytest.raises(UserError, match=r"task\.beam"):
-        Ctc(beam=0)
+        make("task/ctc", beam=0)
 
 
 def test_the_head_answers_for_each_frame() -> None:
-    answers = Frames(3, 4).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
+    answers = Frames(3, 4, dropout=0.1).eval()(Ragged(torch.randn(2, 5, 3), torch.tensor([5, 2])))
     assert answers.values.shape == (2, 5, 4) and answers.lengths.tolist() == [5, 2]

@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from tests.configs import make
 from torch import Tensor
 
 from frostline.errors import UserError
 from frostline.tasks.multiclass import Multiclass
 
 NAMES = Multiclass.declaration.names
-TASK = Multiclass(label_smoothing=0.1)
+TASK = Multiclass(label_smoothing=0.1, class_weights=None)
 
 
 def case(seed: int, samples: int, classes: int, absent: int) -> tuple[Tensor, Tensor]:
@@ -96,7 +97,7 @@ def test_half_precision_is_scored_in_full() -> None:
 
 def test_balanced_weights_let_each_class_count_alike() -> None:
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
-    task = Multiclass(class_weights="balanced")
+    task = make("task/multiclass", class_weights="balanced", label_smoothing=0.0)
     task.fit(labels, list("abc"))
     importance = task.importance(labels)
     assert importance is not None and importance.mean() == pytest.approx(1)
@@ -110,7 +111,7 @@ def test_the_loss_of_parts_adds_up_to_that_of_the_whole() -> None:
     task.fit(labels, list("abc"))
     parts = [task.loss(logits[rows], labels[rows]) for rows in (slice(0, 15), slice(15, 30))]
     torch.testing.assert_close(task.loss(logits, labels), torch.stack(parts).mean())
-    plain = Multiclass(0.1)
+    plain = Multiclass(0.1, class_weights=None)
     plain.fit(labels, list("abc"))
     assert task.loss(logits, labels) != plain.loss(logits, labels)
 
@@ -125,7 +126,7 @@ def test_equal_weights_change_nothing() -> None:
 @pytest.mark.parametrize("weights", ["rare", [-1.0, 1.0], [0.0, 0.0]])
 def test_weights_that_will_not_do_are_named(weights: str | list[float]) -> None:
     with pytest.raises(UserError, match=r"^task\.class_weights: "):
-        Multiclass(class_weights=weights)
+        make("task/multiclass", class_weights=weights, label_smoothing=0.0)
 
 
 def test_classes_are_the_readers_or_in_their_natural_order() -> None:

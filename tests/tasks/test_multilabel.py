@@ -6,13 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from tests.configs import make
 from torch import Tensor
 from torch.nn import functional
 
 from frostline.errors import UserError
 from frostline.tasks.multilabel import Multilabel
 
-TASK = Multilabel()
+TASK = make("task/multilabel")
 CLASSES = ["cat", "dog", "sea"]
 
 
@@ -58,9 +59,10 @@ def test_labels_come_from_text_and_go_back_to_it() -> None:
     assert [row["label"] for row in rows] == ["cat;dog", "", "sea", "cat"]
     assert [row["prediction"] for row in rows] == ["cat;sea", "", "sea", "cat;dog;sea"]
     assert rows[0]["p(cat)"] == f"{torch.tensor(2.0).sigmoid():.6g}"
-    assert [one["prediction"] for one in Multilabel("|", 0.9).predictions(["a"], CLASSES, encoded[:1], logits[:1])] == [
-        ""
-    ]
+    assert [
+        one["prediction"]
+        for one in Multilabel("|", 0.9, class_weights=None).predictions(["a"], CLASSES, encoded[:1], logits[:1])
+    ] == [""]
 
 
 def test_the_worst_are_those_denied_or_claimed_most_surely() -> None:
@@ -72,7 +74,7 @@ def test_the_worst_are_those_denied_or_claimed_most_surely() -> None:
 
 def test_balanced_weights_make_having_a_class_count_as_much_as_not_having_it() -> None:
     labels = torch.tensor([[1.0, 1.0]] + [[0.0, 1.0]] * 3 + [[0.0, 0.0]] * 4)
-    task = Multilabel(class_weights="balanced")
+    task = make("task/multilabel", class_weights="balanced")
     task.fit(labels, ["a", "b"])
     importance = task.importance(labels)
     assert importance is not None
@@ -91,12 +93,12 @@ def test_samples_of_rare_classes_are_drawn_more_often() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    for key, make in {
-        "separator": lambda: Multilabel(separator=""),
-        "threshold": lambda: Multilabel(threshold=1.0),
-        "class_weights": lambda: Multilabel(class_weights="rare"),
+    for key, choose in {
+        "separator": lambda: make("task/multilabel", separator=""),
+        "threshold": lambda: make("task/multilabel", threshold=1.0),
+        "class_weights": lambda: make("task/multilabel", class_weights="rare"),
     }.items():
         with pytest.raises(UserError, match=rf"^task\.{key}: "):
-            make()
+            choose()
     with pytest.raises(UserError, match="3 weights and 2 classes; give one for each, in this order: a, b"):
-        Multilabel(class_weights=[1.0, 2.0, 3.0]).fit(torch.ones(2, 2), ["a", "b"])
+        make("task/multilabel", class_weights=[1.0, 2.0, 3.0]).fit(torch.ones(2, 2), ["a", "b"])

@@ -44,7 +44,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """The config of a run of the task, which lies in a module and a YAML file of the user's."""
     (tmp_path / "cautious_task.py").write_text(SOURCE)
     (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "conf" / "task" / "cautious.yaml").write_text("_target_: cautious_task.Cautious\n")
+    (tmp_path / "conf" / "task" / "cautious.yaml").write_text(
+        "_target_: cautious_task.Cautious\nlabel_smoothing: 0.0\nclass_weights: null\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(VARIABLE, "")
     allow(["cautious_task"])

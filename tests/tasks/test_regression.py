@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
+from tests.configs import make
 from torch.nn import functional
 
 from frostline.errors import UserError
@@ -74,9 +75,9 @@ def test_the_largest_errors_come_first() -> None:
 
 
 def test_labels_that_are_no_numbers_are_named() -> None:
-    assert Regression().encode(["1", " -2.5e1", "3"], []).tolist() == [1.0, -25.0, 3.0]
+    assert make("task/regression").encode(["1", " -2.5e1", "3"], []).tolist() == [1.0, -25.0, 3.0]
     with pytest.raises(UserError, match="2 labels are no finite numbers, such as 'inf', 'old'; repair them"):
-        Regression().encode(["1", "old", "inf", "old"], [])
+        make("task/regression").encode(["1", "old", "inf", "old"], [])
     with pytest.raises(UserError, match="all training labels are 3; there is nothing to learn"):
         fitted(torch.tensor([3.0, 3.0]))
 
@@ -92,7 +93,7 @@ def test_labels_are_exact_until_they_are_centred(offset: float, step: float, see
     truth = np.array([float(text) for text in texts])
     if len(set(texts)) < 8:
         return
-    task = Regression()
+    task = make("task/regression")
     labels = task.encode(texts, [])
     assert labels.tolist() == truth.tolist()
     task.fit(labels, [])
@@ -111,7 +112,7 @@ def test_labels_are_exact_until_they_are_centred(offset: float, step: float, see
 
 
 def test_whether_there_is_anything_to_learn_is_judged_by_the_exact_labels() -> None:
-    task = Regression()
+    task = make("task/regression")
     task.fit(task.encode([str(1_700_000_000 + second) for second in range(4)], []), [])
     assert task.mean == 1_700_000_001.5 and task.deviation == pytest.approx(1.25**0.5)
     with pytest.raises(UserError, match="all training labels are 1700000000.5; there is nothing to learn"):
@@ -123,7 +124,7 @@ def test_whether_there_is_anything_to_learn_is_judged_by_the_exact_labels() -> N
 
 
 def test_predictions_that_are_all_the_same_far_from_zero_have_no_correlation() -> None:
-    task = Regression()
+    task = make("task/regression")
     labels = task.encode(["1700000000.1", "1700000000.3", "1700000001.2"], [])
     task.fit(labels, [])
     found = task.scores(torch.full((3, 1), 0.1), labels)

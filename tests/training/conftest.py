@@ -11,11 +11,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import Precision
+from tests import configs
 from tests.tuners import make_tuner
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.data.image.datasets import Digits
@@ -100,7 +100,7 @@ def make() -> Make:
 
     def build_network(name: str = "test_resnet", seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
-        backbone = timm_backbone(name, "none", size=SIZE, options=DROPS[name])
+        backbone = configs.make("backbone/timm", name=name, weights="none", size=SIZE, options=DROPS[name])
         for parameter_name, parameter in backbone.named_parameters():
             if parameter_name in backbone.kinds()["norm"] and not parameter.any() and parameter_name.endswith("weight"):
                 nn.init.ones_(parameter)  # timm closes branches at the start: nothing below would get a gradient
@@ -160,8 +160,9 @@ def build(make: Make, tmp_path: Path) -> Build:
         objective: Objective | None = None,
     ) -> Rig:
         backbone = make(name)
-        data = Digits(preprocess=backbone.preprocess, num_per_class=4, batch_size=20)
-        head = MLP(backbone.num_features, 10, hidden=16) if mlp else Linear(backbone.num_features, 10, dropout=0.1)
+        data = configs.make("data/digits", preprocess=backbone.preprocess, num_per_class=4, batch_size=20, size=None)
+        kind = partial(MLP, hidden=16) if mlp else Linear
+        head = kind(backbone.num_features, 10, dropout=0.1, solver=None)
         plan = strategy(tuple(backbone.groups), epochs)
         rows: list[Mapping[str, Any]] = []
         on_row: list[Callable[[], None]] = []

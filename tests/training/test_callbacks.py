@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from tests.finished_runs import finished, rows
-from tests.tuners import Scripted
+from tests.tuners import Asked, Scripted
 
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.processes.stopping import STOP, Interrupted, interruptible
+from frostline.processes.stopping import Interrupted, interruptible
 
 # By epoch. The first phase has epochs 0 to 4, of which 3 and 4 are left; the second 5 to 9, of which 9 is left.
 VALUES = [0.5, 0.4, 0.3, 0.1, 0.2, 0.1, 0.1]
@@ -86,17 +86,6 @@ def test_what_callbacks_remember_survives_a_kill_after_any_epoch(build, tmp_path
     assert len(stops) == len(EPOCHS)
     for done, stop in enumerate(stops, 1):
         check_alike(train(make_rig(build, stop, done)), whole)
-
-
-class Asked(Callback):
-    """Asks the process to stop after the first step of an epoch, as SIGTERM does."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.epoch, 0):
-            STOP.ask("asked")
 
 
 @pytest.mark.parametrize(("epoch", "done"), [(2, 2), (5, 3), (7, 5)])

@@ -1,7 +1,10 @@
 """The module: modes and gradients follow the phase, a loss that is no number is found, outputs come in order."""
 
+from functools import partial
+
 import pytest
 import torch
+from tests.configs import make_plan
 from torch import Tensor
 
 from frostline.freeze import strategies
@@ -10,7 +13,7 @@ from frostline.training.module import Diverged
 
 
 def test_train_never_wakes_what_is_frozen(build) -> None:
-    rig = build(strategies.chain_thaw, epochs=9)
+    rig = build(partial(make_plan, "chain_thaw"), epochs=9)
     module = rig.module
     for index, phase in enumerate(rig.plan.phases):
         module.enter(phase, rig.plan.start(index), rig.backbone)

@@ -20,14 +20,14 @@ FINAL = st.floats(0, 0.9)
 @pytest.mark.parametrize(
     ("schedule", "at_zero", "at_half", "at_one"),
     [
-        (constant(), 1, 1, 1),
+        (constant(0.0), 1, 1, 1),
         (constant(0.5), 0, 1, 1),
         (constant(0.8), 0, 0.625, 1),
-        (cosine(), 1, 0.5, 0),
+        (cosine(0.0), 1, 0.5, 0),
         (cosine(0.5), 0, 1, 0),
-        (cosine(final=0.2), 1, 0.6, 0.2),
-        (linear(), 1, 0.5, 0),
-        (linear(final=0.5), 1, 0.75, 0.5),
+        (cosine(0.0, final=0.2), 1, 0.6, 0.2),
+        (linear(0.0), 1, 0.5, 0),
+        (linear(0.0, final=0.5), 1, 0.75, 0.5),
         (linear(0.2, 0.1), 0, 0.6625, 0.1),
         (one_cycle(0.5), 0.04, 1, 4e-6),
         (one_cycle(0.0), 1, 0.5 + 2e-6, 4e-6),
@@ -64,7 +64,7 @@ def test_one_cycle_is_that_of_torch() -> None:
     steps = 1000
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps, cycle_momentum=False)
-    ours = one_cycle()
+    ours = one_cycle(0.3)
     for step in range(steps):
         # torch puts its turning points one step early, so as to reach the end in the last step
         assert ours(step / steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1.6 / (0.3 * steps))
@@ -86,7 +86,7 @@ def test_a_warmup_that_is_no_fraction_is_named(make_schedule, warmup: float) -> 
 @pytest.mark.parametrize("with_head", [True, False])
 def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_head: bool) -> None:
     backbone = make(network)
-    head = MLP(backbone.num_features, 3)
+    head = MLP(backbone.num_features, 3, hidden=256, dropout=0.1, solver=None)
     train = {group: Train(0.5**place, kind) for place, group in enumerate(list(backbone.groups)[1:])}
     rates = learning_rates(Phase("p", 1, train), backbone.groups, backbone.kinds())
     groups = make_parameter_groups(backbone, head, rates, 2.0 if with_head else None, backbone.groups)
@@ -107,7 +107,9 @@ def test_groups_hold_exactly_what_trains_once(make, network: str, kind, with_hea
 def test_no_decay_for_vectors_and_the_given_one_for_the_rest(make) -> None:
     backbone = make()
     rates = {name: 1.0 for names in backbone.groups.values() for name in names}
-    groups = make_parameter_groups(backbone, MLP(backbone.num_features, 3), rates, 1.0, backbone.groups)
+    groups = make_parameter_groups(
+        backbone, MLP(backbone.num_features, 3, hidden=256, dropout=0.1, solver=None), rates, 1.0, backbone.groups
+    )
     optimizer = torch.optim.SGD(groups, lr=0.1, weight_decay=0.3)
     for group in optimizer.param_groups:
         assert {(0.3 if parameter.ndim > 1 else 0.0) for parameter in group["params"]} == {group["weight_decay"]}

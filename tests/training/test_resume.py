@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
+from tests.tuners import Asked
 
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
-from frostline.processes.stopping import STOP, Interrupted, interruptible
+from frostline.processes.stopping import Interrupted, interruptible
 from frostline.training.checkpoint import decode
 
 
@@ -81,17 +81,6 @@ def test_the_scale_of_the_loss_goes_on_from_phase_to_phase_and_from_sitting_to_s
     assert [state["progress"]["step"] for state in kept] == [2, 4, 6, 8]
     for stop in stops[:3]:
         check_equal(go_on(scaled(build, stop)), whole)
-
-
-class Asked(Callback):
-    """Asks the process to stop after the first step of an epoch, as SIGTERM does."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.epoch, 0):
-            STOP.ask("asked")
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])

@@ -11,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from tests import configs
 from tests.processors import OnProcessors
 from tests.tuners import make_tuner
 from torch import Tensor, distributed, nn
@@ -22,7 +23,6 @@ from torch.distributed.tensor import DTensor
 from frostline.backbones.base import Backbone
 from frostline.backbones.cuts import find_cuts, suffix
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.allow import instantiate
 from frostline.config.compose import compose, resolve
 from frostline.data.inputs import Pixels
@@ -40,13 +40,13 @@ SIZE, ALL, NO_LIMIT = 32, Train(), 1e12
 
 
 def tuner(backbone: Backbone, head: nn.Module | None = None) -> FineTuner:
-    head = head or Linear(backbone.num_features, 10)
+    head = head or Linear(backbone.num_features, 10, solver=None, dropout=0.0)
     return make_tuner(backbone, head)
 
 
 def network(name: str, **options: Any) -> Backbone:
     torch.manual_seed(0)
-    return timm_backbone(name, "none", size=SIZE, options=options)
+    return configs.make("backbone/timm", name=name, weights="none", size=SIZE, options=options)
 
 
 def entered(backbone: Backbone, train: dict[str, Train], cached: bool) -> FineTuner:
@@ -234,9 +234,10 @@ def test_without_a_gpu_the_error_says_what_runs_instead() -> None:
 def test_what_cannot_be_sharded_is_refused() -> None:
     backbone = network("test_resnet")
     with pytest.raises(UserError, match="head.scale"):
-        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10)))
+        check_shardable(tuner(backbone, Cosine(backbone.num_features, 10, scale=16.0, solver=None)))
     with pytest.raises(UserError, match="objective: a penalty"):
-        check_shardable(make_tuner(backbone, Linear(backbone.num_features, 10), objective=Penalised(TaskLoss(), {})))
+        head = Linear(backbone.num_features, 10, solver=None, dropout=0.0)
+        check_shardable(make_tuner(backbone, head, objective=Penalised(TaskLoss(), {})))
     backbone.compiled = True
     with pytest.raises(UserError, match="backbone.compile"):
         check_shardable(tuner(backbone))

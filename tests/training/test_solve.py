@@ -5,13 +5,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
+from tests.configs import make
 from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline.heads import Linear
-from frostline.tasks.multiclass import Multiclass
-from frostline.tasks.multilabel import Multilabel
-from frostline.tasks.regression import Regression
 from frostline.training.solve import PENALTIES, solve_head
 
 Part = tuple[Tensor, Tensor]
@@ -44,8 +42,8 @@ def standardised(train: Part, features: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_the_head_is_at_the_optimum_of_the_chosen_penalty(classes: int) -> None:
     train, validation = digits(classes)
-    head = Linear(64, classes, solver="lbfgs")
-    solution = solve_head(head, Multiclass(), train, validation)
+    head = Linear(64, classes, solver="lbfgs", dropout=0.0)
+    solution = solve_head(head, make("task/multiclass", label_smoothing=0.0), train, validation)
     assert solution.penalty in PENALTIES and tuple(solution.losses) == PENALTIES[: len(solution.losses)]
     assert solution.losses[solution.penalty] == min(solution.losses.values())
     model = LogisticRegression(C=1 / (solution.penalty * len(train[1])), max_iter=5000, tol=1e-8)
@@ -69,8 +67,14 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
     features = torch.tensor(standardised(train, train[0]), dtype=torch.float32)
     checks = torch.tensor(standardised(train, validation[0]), dtype=torch.float32)
     for penalty in (1.0, 0.03, 0.001):
-        solved, stepped = Linear(64, 10), Linear(64, 10)
-        solve_head(solved, Multiclass(), (features, train[1]), (checks, validation[1]), [penalty])
+        solved, stepped = Linear(64, 10, solver=None, dropout=0.0), Linear(64, 10, solver=None, dropout=0.0)
+        solve_head(
+            solved,
+            make("task/multiclass", label_smoothing=0.0),
+            (features, train[1]),
+            (checks, validation[1]),
+            [penalty],
+        )
         optimizer = torch.optim.Adam(stepped.parameters(), lr=0.02)
         for _ in range(500):
             optimizer.zero_grad()
@@ -83,14 +87,19 @@ def test_the_optimum_is_below_500_steps_of_adam() -> None:
 
 def test_features_that_never_change_do_no_harm() -> None:
     (features, labels), validation = digits(3)
-    plain, padded = Linear(64, 3), Linear(67, 3)
-    solve_head(plain, Multiclass(), (features, labels), validation)
+    plain, padded = Linear(64, 3, solver=None, dropout=0.0), Linear(67, 3, solver=None, dropout=0.0)
+    solve_head(plain, make("task/multiclass", label_smoothing=0.0), (features, labels), validation)
     constant = torch.tensor([0.0, 3.3, 1234.567])
 
     def pad(values: Tensor) -> Tensor:
         return torch.cat([values, constant.expand(len(values), 3)], dim=1)
 
-    solution = solve_head(padded, Multiclass(), (pad(features), labels), (pad(validation[0]), validation[1]))
+    solution = solve_head(
+        padded,
+        make("task/multiclass", label_smoothing=0.0),
+        (pad(features), labels),
+        (pad(validation[0]), validation[1]),
+    )
     assert padded.linear.weight.detach()[:, 64:].abs().max() < 1
     torch.testing.assert_close(logits(padded, pad(validation[0])), logits(plain, validation[0]), rtol=0.02, atol=0.02)
     assert solution.losses[solution.penalty] < 0.2
@@ -98,9 +107,9 @@ def test_features_that_never_change_do_no_harm() -> None:
 
 def test_solving_twice_gives_the_same_bits() -> None:
     train, validation = digits()
-    one, other = Linear(64, 10), Linear(64, 10)
+    one, other = Linear(64, 10, solver=None, dropout=0.0), Linear(64, 10, solver=None, dropout=0.0)
     nn.init.normal_(other.linear.weight)
-    task = Multiclass()
+    task = make("task/multiclass", label_smoothing=0.0)
     assert solve_head(one, task, train, validation) == solve_head(other, task, train, validation)
     assert torch.equal(one.linear.weight, other.linear.weight) and torch.equal(one.linear.bias, other.linear.bias)
 
@@ -108,13 +117,13 @@ def test_solving_twice_gives_the_same_bits() -> None:
 @pytest.mark.parametrize("weights", [None, "balanced"])
 def test_several_classes_a_sample_are_solved_one_by_one(weights: str | None) -> None:
     (features, digit), (checks, other) = digits()
-    task, classes = Multilabel(class_weights=weights), ["even", "small", "always"]
+    task, classes = make("task/multilabel", class_weights=weights), ["even", "small", "always"]
 
     def tags(labels: Tensor) -> Tensor:
         return torch.stack([labels % 2 == 0, labels < 3, labels >= 0], dim=1).float()
 
     task.fit(tags(digit), classes)
-    head = Linear(64, 3)
+    head = Linear(64, 3, solver=None, dropout=0.0)
     solution = solve_head(head, task, (features, tags(digit)), (checks, tags(other)))
     inverse = 1 / (solution.penalty * len(digit))
     train = features, digit
@@ -133,7 +142,7 @@ def test_several_classes_a_sample_are_solved_one_by_one(weights: str | None) -> 
 
 def test_numbers_are_solved_by_ridge_regression() -> None:
     (features, labels), (checks, other) = digits()
-    task, head = Regression(), Linear(64, 1)
+    task, head = make("task/regression"), Linear(64, 1, solver=None, dropout=0.0)
     numbers = labels.float() * 100 + 7
     task.fit(numbers, [])
     solution = solve_head(head, task, (features, numbers), (checks, other.float() * 100 + 7))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests import configs
 from tests.configs import make
 from tests.sequences import SMALL, tiny, transformer
 from tests.speech_networks import OTHERS, WAVEFORMS, extractor
@@ -20,18 +21,14 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.chains.backbone import POOLING
-from frostline.backbones.chains.speech import voice_encoder
-from frostline.backbones.chains.speech_transformers import transformers_audio
-from frostline.backbones.chains.text import transformers_text
 from frostline.backbones.cuts import find_cuts, prefix, suffix
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.data.image.augment import Light, draw
 from frostline.data.image.operations import Operation
 from frostline.data.image.policies import FAMILIES as FAMILIES_OF_OPERATIONS
 from frostline.data.inputs import Inputs, Ragged
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Train
-from frostline.heads import MLP, Cosine, Frames, Linear
+from frostline.heads import Linear
 from frostline.tasks.base import Task
 from frostline.tasks.ctc import Ctc
 from frostline.tasks.multiclass import Multiclass
@@ -48,21 +45,21 @@ LABELS: dict[type[Task], Tensor] = {
     Ctc: torch.tensor([[0, 1], [2, -1], [1, 1], [0, -1]]),
 }
 TASKS: dict[str, Callable[[], Task]] = {
-    "multiclass": Multiclass,
-    "multiclass smoothed": lambda: Multiclass(0.1),
-    "multiclass balanced": lambda: Multiclass(class_weights="balanced"),
-    "multiclass weighted": lambda: Multiclass(class_weights=[1.0, 2.0, 3.0]),
-    "multilabel": Multilabel,
-    "multilabel balanced": lambda: Multilabel(class_weights="balanced"),
-    "multilabel weighted": lambda: Multilabel(class_weights=[1.0, 2.0, 3.0]),
+    "multiclass": lambda: make("task/multiclass", label_smoothing=0.0),
+    "multiclass smoothed": lambda: make("task/multiclass"),
+    "multiclass balanced": lambda: make("task/multiclass", class_weights="balanced", label_smoothing=0.0),
+    "multiclass weighted": lambda: make("task/multiclass", class_weights=[1.0, 2.0, 3.0], label_smoothing=0.0),
+    "multilabel": lambda: make("task/multilabel"),
+    "multilabel balanced": lambda: make("task/multilabel", class_weights="balanced"),
+    "multilabel weighted": lambda: make("task/multilabel", class_weights=[1.0, 2.0, 3.0]),
     **{f"regression {loss}": lambda loss=loss: Regression(loss) for loss in ("mse", "huber", "mae")},
-    "ctc": Ctc,
+    "ctc": lambda: make("task/ctc"),
 }
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {
-    "linear": lambda features, classes: Linear(features, classes, dropout=0.1),
-    "mlp": MLP,
-    "cosine": Cosine,
-    "frames": Frames,
+    "linear": lambda features, classes: Linear(features, classes, dropout=0.1, solver=None),
+    "mlp": lambda features, classes: make("head/mlp", features=features, classes=classes),
+    "cosine": lambda features, classes: make("head/cosine", features=features, classes=classes),
+    "frames": lambda features, classes: make("head/ctc", features=features, classes=classes),
 }
 PAIRS = [(task, head) for task in TASKS for head in HEADS if (task == "ctc") == (head == "frames")]
 
@@ -115,8 +112,9 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
 
 
 def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
-    backbone = timm_backbone("test_vit", "none", size=32, options={})
-    return make_tuner(backbone, Linear(backbone.num_features, 3), Multiclass(), make, 0.01)
+    backbone = configs.make("backbone/timm", name="test_vit", weights="none", size=32, options={})
+    head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
+    return make_tuner(backbone, head, make=make, rate=0.01)
 
 
 def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
@@ -176,7 +174,7 @@ def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_no_image_network_waits_between_its_cuts(name: str) -> None:
-    passes(timm_backbone(name, "none", size=32, options={"drop_path_rate": 0.1}), 32)
+    passes(configs.make("backbone/timm", name=name, weights="none", size=32, options={"drop_path_rate": 0.1}), 32)
 
 
 @pytest.mark.parametrize("pooling", POOLING)
@@ -187,7 +185,7 @@ def test_no_pooling_waits(pooling: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_network_of_texts_waits_between_its_cuts(family: str, tmp_path: Path) -> None:
     """But for the library itself: it asks a mask once whether it is all ones, of which it spares a fake one."""
-    passes(transformers_text(saved_text(tmp_path, family), tokens=10), 10)
+    passes(configs.make("backbone/transformers", name=saved_text(tmp_path, family), tokens=10), 10)
 
 
 @pytest.mark.parametrize("name", [*WAVEFORMS, *OTHERS])
@@ -196,12 +194,12 @@ def test_no_network_of_sounds_waits_between_its_cuts(name: str, tmp_path: Path) 
     config = (WAVEFORMS | OTHERS)[name]()
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     extractor(config).save_pretrained(tmp_path)
-    backbone = transformers_audio(str(tmp_path), seconds=0.5)
+    backbone = configs.make("backbone/transformers_audio", name=str(tmp_path), seconds=0.5)
     passes(backbone, backbone.preprocess.size)
 
 
 def test_the_speaker_encoder_does_not_wait_for_its_lengths() -> None:
-    backbone = voice_encoder("none", seconds=0.3)
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
     passes(backbone, backbone.preprocess.size)
 
 
@@ -209,7 +207,7 @@ def adapted(name: str) -> Backbone:
     """Return a backbone behind an adapter."""
     backbone: Backbone
     if name in ("spectrogram", "rendering"):
-        backbone = timm_backbone("test_resnet", "none", size=32, options={})
+        backbone = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
         adapter = (
             make("adapter/spectrogram", backbone=backbone, seconds=0.3)
             if name == "spectrogram"
@@ -221,7 +219,7 @@ def adapted(name: str) -> Backbone:
         kinds["frames"] = lambda: make("adapter/frames", backbone=backbone, seconds=0.3)
         adapter = kinds[name]()
     else:
-        backbone = voice_encoder("none", seconds=0.3)
+        backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
         adapter = (
             make("adapter/rows", backbone=backbone, size=16)
             if name == "rows"
@@ -243,7 +241,8 @@ def test_no_adapter_waits(name: str) -> None:
 @pytest.mark.parametrize("name", ["spectrogram", "rendering", "patches", "frames"])
 def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
     backbone = adapted(name)
-    module = tuner(backbone, Linear(backbone.num_features, 3), Multiclass())
+    head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
+    module = tuner(backbone, head, make("task/multiclass", label_smoothing=0.0))
     inputs = backbone.example(40, backbone.preprocess.size)
     phase = Phase("align", 1, {"adapter": Train()}, objective="align")
     module.enter(phase, 0, backbone)  # before it moves, as in a run
@@ -259,7 +258,7 @@ def test_no_step_waits_that_aligns_an_adapter(name: str) -> None:
 def test_the_light_augmentation_does_not_wait() -> None:
     images, numbers = torch.zeros(4, 3, 32, 32, dtype=torch.uint8), draw(0, torch.arange(4), 0, Light.count)
     with on_gpu() as waits:
-        assert Light().change(like(images), numbers).device == GPU
+        assert make("augment/light").change(like(images), numbers).device == GPU
     assert waits.found == []
 
 

@@ -16,7 +16,7 @@ from frostline.config.schema import conf_dir
 from frostline.errors import UserError, choices
 from frostline.freeze import strategies
 from frostline.freeze.plan import Plan
-from frostline.training.lightning import set_counters
+from frostline.training.lightning import set_counters, set_end
 from frostline.training.own.groups import Groups, Patterns
 from frostline.training.own.keeper import Keeper
 
@@ -88,7 +88,7 @@ def fit(
         for index in range(first, len(chosen.phases)):
             keeper.enter(module, index)
             log_phase(keeper)
-            trainer.fit_loop.max_epochs = keeper.end
+            set_end(trainer, keeper.end)
             trainer.fit(
                 module, datamodule, val_dataloaders, ckpt_path=path, weights_only=None if path is None else True
             )
@@ -149,9 +149,17 @@ def plan_strategy(name: str, groups: Groups, epochs: int, options: Mapping[str, 
     unknown = [option for option in options if option not in node]
     if unknown:
         raise choices(f"an option of {name}", unknown[0], node or ["none"])
-    plan = make(groups.names, epochs, **{**node, **options})
-    check_plan(plan, groups)
+    try:
+        plan = make(groups.names, epochs, **{**node, **options})
+        check_plan(plan, groups)
+    except UserError as error:
+        raise UserError(name_arguments(str(error))) from error
     return plan
+
+
+def name_arguments(message: str) -> str:
+    """Return a strategy's message with the arguments of ``fit`` in place of a config's keys: ``k`` for ``freeze.k``."""
+    return re.sub(r"\bfreeze(?=[=:])", "plan", re.sub(r"\bfreeze\.(?=\w)", "", message))
 
 
 def check_plan(plan: Plan, groups: Groups) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from frostline.config.allow import VARIABLE, allow
 from frostline.config.compose import quote_override
 from frostline.errors import UserError
+from frostline.processes.environment import restoring_variables
 
 KEY = re.compile(r"(\+\+?|~)?[A-Za-z_][\w./@-]*", re.ASCII)
 
@@ -64,14 +65,9 @@ def write_value(value: Any, key: str) -> str:
 @contextmanager
 def allowing(modules: str | Sequence[str]) -> Iterator[None]:
     """Let configs name what is in these modules, and in no other of one's own, while a call lasts."""
-    before = os.environ.get(VARIABLE)
-    allow([modules] if isinstance(modules, str) else list(modules))
-    try:
+    with restoring_variables(VARIABLE):
+        allow([modules] if isinstance(modules, str) else list(modules))
         yield
-    finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before
 
 
 def as_path(folder: str | os.PathLike[str] | None) -> Path | None:

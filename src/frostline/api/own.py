@@ -149,6 +149,8 @@ def describe(words: Sequence[str], network: Network, data: Any, root: str = "run
         memory_gb = resolve(compose(root, words)).data["memory_gb"]
         kind = own.samples_kind(memory_gb)
         words += make_overrides((), {"data": {"content": own.content(memory_gb)}})
+        if "data.name" not in chosen:
+            words += make_overrides((), {"data": {"name": own.name}})
         if "task" not in chosen:
             words.append(f"task={own.task(memory_gb)}")
         if isinstance(network, str) and kind["dtype"] == "uint8" and "data.size" not in chosen:

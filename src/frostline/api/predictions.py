@@ -1,10 +1,9 @@
 """Predictions of a run's network for new samples, as rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from frostline.data.reading import Item
 from frostline.errors import UserError
 from frostline.launchers.here import leaving_process
 from frostline.serving.predict import predict
@@ -25,18 +24,9 @@ def predict_samples(
         with refuse_misfits(folder):
             model = restore(folder, record)
             reader = make_reader(model, text_column)
-        modality = model.backbone.preprocess.modality
-        if texts and modality != "text":
-            raise UserError(f"predict: this network reads no text but {modality}: give paths of files or folders.")
-        found = name_texts(texts) if texts else reader.list_items(paths)
+        found = reader.items_of_texts(texts) if texts else reader.list_items(paths)
         return [
             {"sample": name, "prediction": answer.prediction, "probabilities": dict(answer.probabilities or {})}
             for answers in predict(model, reader.read, found, size, None)
             for name, answer in answers
         ]
-
-
-def name_texts(texts: Sequence[str]) -> Iterator[Item]:
-    """Yield texts as samples, named by their place."""
-    for place, text in enumerate(texts):
-        yield Item(str(place), text)

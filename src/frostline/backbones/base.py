@@ -151,6 +151,11 @@ class Backbone(nn.Module):
         self._check_groups()
         self._members = list(self._module_groups())
 
+    def add_note(self, note: str) -> None:
+        """Add what a user should be told, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of all weights and persistent buffers."""
         return fingerprint(self.state_dict())

@@ -29,9 +29,7 @@ def _find(backbone: Backbone, size: int) -> list[Cut]:
     try:
         return backbone.measure(size)
     except Untraceable as error:
-        note = f"{backbone.name} cannot be traced ({error}): only its features can be cached"
-        if note not in backbone.notes:
-            backbone.notes.append(note)
+        backbone.add_note(f"{backbone.name} cannot be traced ({error}): only its features can be cached")
     with evaluating(backbone), torch.inference_mode(), count_flops() as counter:
         features = backbone(backbone.example(1, size))
     parameters = frozenset(name for name, _ in backbone.named_parameters())

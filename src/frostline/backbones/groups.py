@@ -1,14 +1,33 @@
 """Depth-ordered groups of a network's parameters: timm's own where it has them, one generic rule elsewhere."""
 
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from torch import nn
 
 from frostline.backbones.base import NORMS
 from frostline.backbones.traced.backbone import has_several_convolutions
+from frostline.errors import UserError
 
 DOMINANT = 0.9
 Unit = tuple[str, nn.Module]
+Patterns = str | Sequence[str]
+"""Paths of modules or parameters (``net.fc``), or globs over these (``net.layer*``, ``net.*.bias``)."""
+
+
+def list_patterns(patterns: Patterns, key: str) -> list[str]:
+    """Return patterns as a list. Raises UserError for anything but text."""
+    texts = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
+        raise UserError(f"{key}: {patterns!r} is invalid: expected a path such as 'net.fc', or a list of them.")
+    return list(texts)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a path or a glob names a parameter or module, or a module that holds it."""
+    if name == pattern or name.startswith(f"{pattern}."):  # a path, whatever its characters mean in a glob
+        return True
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def timm_groups(network: nn.Module) -> dict[str, list[str]]:

@@ -83,7 +83,7 @@ def find_model(backbone: Backbone, node: Mapping[str, Any]) -> Origin | None:
     config, auto = {"pooling": backbone.pooling}, ("from transformers import AutoModel, logging",)
     if isinstance(network, Waveform):
         name = node["name"]
-        whole: Any = load_network(name, read_network_config(name, EXTRA), None, EXTRA)[0]
+        whole: Any = load_network(name, read_network_config(name, EXTRA), None, EXTRA).model
         for child, module in network.named_children():
             getattr(whole, child).load_state_dict(module.state_dict())
         return Origin(whole, config, TEMPLATE.format("waveform"), auto)

@@ -54,8 +54,7 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
     if args.help:
-        parser.epilog = f"{OVERRIDES}\n\n{list_choices(args.config_dir)}"
-        parser.print_help()
+        print(f"{parser.format_help()}\n{OVERRIDES}\n\n{list_choices(args.config_dir)}")
         raise SystemExit(0)
     if args.resolve and not args.cfg:
         parser.error("--resolve goes with --cfg")
@@ -64,12 +63,13 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     if sweeps and args.multirun and args.cfg:
         parser.error("--cfg shows one config: leave out -m")
     allow(args.allow)
-    args.overrides = choose_own(args.overrides)
-    if args.debug:
-        args.overrides.append("debug=true")
-    if args.detach:
-        args.overrides.append("launcher.detach=true")
-    return args
+    given = {"debug=true": args.debug, "launcher.detach=true": args.detach}
+    return replace_overrides(args, [*choose_own(args.overrides), *(text for text, wanted in given.items() if wanted)])
+
+
+def replace_overrides(args: argparse.Namespace, overrides: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments of a command with other overrides."""
+    return argparse.Namespace(**{**vars(args), "overrides": list(overrides)})
 
 
 def choose_own(overrides: Sequence[str]) -> list[str]:

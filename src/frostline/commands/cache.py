@@ -14,8 +14,7 @@ from frostline.config.signature import check_value
 from frostline.errors import printable
 from frostline.features.cache import Store
 from frostline.ranges import Gigabytes
-
-GB = 10**9
+from frostline.units import plural, size
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,25 +33,25 @@ def main(argv: Sequence[str]) -> int:
         return verify(store)
     most = resolve(compose("run", [])).cache.max_gb if args.max_gb is None else args.max_gb
     check_value(most, Gigabytes, "--max-gb")
-    dropped = store.prune(int(most * GB))
+    dropped = store.prune(int(most * 1e9))
     print(f"{len(dropped)} dropped, {len(store.entries())} left")
     return 0
 
 
 def show(store: Store) -> int:
     """Print every entry, the least recently used first."""
-    table = Table("key", "MB", "last used", "what")
+    table = Table("key", "size", "last used", "what")
     entries = store.entries()
     for entry in entries:
         table.add_row(
             Text(printable(entry.key[:12])),
-            f"{entry.bytes / 1e6:.1f}",
+            size(entry.bytes),
             moment(entry.used),
             Text(printable(entry.description)),
         )
     Console().print(table)
-    size = sum(entry.bytes for entry in entries) / GB
-    print(f"{len(entries)} entries, {size:.3f} GB in {printable(str(store.root))}")
+    held = size(sum(entry.bytes for entry in entries))
+    print(f"{plural(len(entries), 'entry', 'entries')}, {held} in {printable(str(store.root))}")
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from frostline.api.comparisons import ComparisonResult, comparison_folder, run_comparison
-from frostline.commands.arguments import parse
+from frostline.commands.arguments import parse, replace_overrides
 from frostline.commands.run import show
 from frostline.comparison.cells import Design, first_levels, make_design, split_sweeps
 from frostline.comparison.forecast import forecast_cells, make_table, total_seconds
@@ -27,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse("compare", ABOUT, argv, sweeps=False)
     if args.cfg:
         base, swept = split_sweeps(args.overrides, args.config_dir)
-        args.overrides = [*base, *first_levels(swept)]
-        return show("compare", args)
+        return show("compare", replace_overrides(args, [*base, *first_levels(swept)]))
     design = make_design(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "compare", *(one for one in argv if one != "--plan")])
     if args.plan:

@@ -17,6 +17,7 @@ from frostline import __version__
 from frostline.config.compose import groups
 from frostline.config.schema import conf_dir
 from frostline.errors import UserError
+from frostline.units import size
 
 PACKAGES = (
     "torch",
@@ -106,13 +107,11 @@ def machine() -> list[Row]:
     """Return processors, memory, disk and accelerators."""
     import torch
 
-    gigabyte = 1e9
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / gigabyte
     rows = [
         ("system", f"{platform.system()} {platform.machine()}"),
         ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
-        ("memory", f"{memory:.1f} GB"),
-        ("free disk here", f"{shutil.disk_usage('.').free / gigabyte:.1f} GB"),
+        ("memory", size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))),
+        ("free disk here", size(shutil.disk_usage(".").free)),
         ("compute threads", str(torch.get_num_threads())),
     ]
     found = gpus()
@@ -131,7 +130,7 @@ def gpus() -> list[Row]:
         why = str(error).partition(". ")[0]
         remedy = "update the driver, or install the torch that is made for it; until then use trainer.accelerator=cpu"
         return [("cuda", f"there are GPUs that torch cannot use ({why}); {remedy}")]
-    return [(f"cuda:{index}", f"{one.name}, {one.total_memory / 1e9:.1f} GB") for index, one in enumerate(found)]
+    return [(f"cuda:{index}", f"{one.name}, {size(one.total_memory)}") for index, one in enumerate(found)]
 
 
 def weights() -> list[Row]:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from frostline.api.studies import run_study, study_folder
-from frostline.commands.arguments import parse
+from frostline.commands.arguments import parse, replace_overrides
 from frostline.commands.run import show
 from frostline.config.compose import parse_overrides
 from frostline.launchers.progress import Screen
@@ -22,8 +22,7 @@ def main(argv: Sequence[str]) -> int:
     args = parse("tune", ABOUT, argv, sweeps=False)
     if args.cfg:
         pairs = zip(args.overrides, parse_overrides(args.overrides), strict=True)
-        args.overrides = [text for text, one in pairs if not one.is_sweep_override()]
-        return show("tune", args)
+        return show("tune", replace_overrides(args, [text for text, one in pairs if not one.is_sweep_override()]))
     search = make_search(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "tune", *(one for one in argv if one not in ("--plan", "--debug"))])
     if args.plan:

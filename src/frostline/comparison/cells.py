@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,17 @@ class CellJob(Job):
 
 @dataclass(frozen=True)
 class Cell:
-    """One level of the compared factor in one block; ``composed`` is its config before a seed is put in."""
+    """One level of the compared factor in one block; ``composed`` is its config before a seed is put in.
+
+    ``group`` is what its runs belong to: the comparison's name, once that is known.
+    """
 
     label: str
     block: Block
     composed: DictConfig
     lr: float
     epochs: int
+    group: str | None = None
 
     @property
     def name(self) -> str:
@@ -67,7 +71,7 @@ class Cell:
     def job(self, seed: int, lr: float | None = None, epochs: int | None = None, trial: bool = False) -> CellJob:
         """Return the run with this seed; None stands for what the config says. Raises UserError for bad values."""
         rate, length = lr or self.lr, epochs or self.epochs
-        values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial}
+        values = {"seed": seed, "optimizer.lr": rate, "epochs": length, "test": not trial, "group": self.group}
         for key, value in {**values, "label": self._run_name(seed, rate, trial)}.items():
             OmegaConf.update(self.composed, key, value)
         config = resolve(self.composed)
@@ -134,9 +138,7 @@ def make_design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     found = Design("", factor, names, cells, config)
     check_distinct(found)
     name = name_folder(found, cells[0].composed)
-    for cell in cells:
-        cell.composed.group = name
-    return Design(name, factor, names, cells, config)
+    return replace(found, name=name, cells=[replace(cell, group=name) for cell in cells])
 
 
 def first_levels(swept: Mapping[str, Sequence[str]]) -> list[str]:
@@ -210,7 +212,7 @@ def make_cell(
             OmegaConf.update(composed, f"freeze.{key}", value, merge=False)
     budget = composed.compare.budget.epochs
     if budget is not None:
-        composed.epochs = budget
+        OmegaConf.update(composed, "epochs", budget)
     block = {key: level.name for key, level in here.items() if key != factor and len(axes[key]) > 1}
     config = resolve(composed)
     if "lr" not in config.optimizer:

@@ -190,6 +190,7 @@ class DataKeys(TypedDict, total=False):
     timeout_s: WholeSeconds | None
     num_per_class: AtLeastOne | None
     fraction: Share | None
+    memory_gb: Gigabytes
 
 
 class OptimizerKeys(TypedDict, total=False):

@@ -112,16 +112,18 @@ class Folder:
 
     def classes(self, folder: str, name: str) -> Listing:
         """Return the files under ``folder``, each labelled with the subfolder it stands in."""
-        names, labels, paths = [], [], []
+        found: list[tuple[str, str, str]] = []
         for label, real, is_folder in self.entries(folder):
-            if not is_folder:
+            if is_folder:
+                found += [(below, label, path) for below, path in self.files(real, f"{name}{label}")]
+            else:
                 self.ignored.append(f"{name}{label}")
-                continue
-            for below, path in self.files(real, f"{name}{label}"):
-                names.append(below)
-                labels.append(label)
-                paths.append(path)
-        return Listing(names, labels, paths)
+        return Listing.of(found)
+
+    def forget_names(self) -> None:
+        """Forget what was met so far of what is no file of this kind: there may be any number of names."""
+        self.ignored.clear()
+        self.outputs.clear()
 
 
 def read_folder(root: str | None, symlinks: bool, kind: Kind = IMAGES) -> Found:
@@ -214,7 +216,7 @@ def read_manifest(
         raise UserError("data.manifest is not set; it must name a CSV file with a header line.")
     file = Path(manifest).expanduser()
     folder = Folder("data.root", root if root is not None else str(file.parent), symlinks, kind)
-    splits: dict[str, Listing] = {}
+    splits: dict[str, list[tuple[str, str, str]]] = {}
     needed = {"path_column": columns.path, "label_column": columns.label}
     rows, bad = read_rows(file, "data.manifest", needed, columns.split), list[str]()
     for row in rows:
@@ -222,12 +224,11 @@ def read_manifest(
             bad.append(f"{row.name} {reason}")
             continue
         path = row.cell(columns.path)
-        listing = splits.setdefault(row.split, Listing([], [], []))
-        listing.names.append(path)
-        listing.labels.append(row.cell(columns.label))
-        listing.content.append(folder.follow(os.path.join(folder.real, path)))  # type: ignore[union-attr]
+        real = folder.follow(os.path.join(folder.real, path))
+        splits.setdefault(row.split, []).append((path, row.cell(columns.label), real))
     where = f"data.manifest: {manifest}"
     notes = [*rows.notes, *note_bad_rows(bad, where, skip)]
     if not splits:
         raise UserError(f"{where} lists no {kind.noun}.")
-    return replace(from_rows(splits, where, columns.split or SPLIT), notes=notes)
+    listings = {split: Listing.of(samples) for split, samples in splits.items()}
+    return replace(from_rows(listings, where, columns.split or SPLIT), notes=notes)

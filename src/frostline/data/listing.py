@@ -1,6 +1,6 @@
 """Samples before they are decoded: their names, labels and contents, and what is left out of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,12 @@ class Listing:
     names: list[str]
     labels: list[str]
     content: Sequence[Any] | NDArray[Any]
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, str, Any]]) -> "Listing":
+        """Return the samples with these names, labels and contents."""
+        rows = list(samples)
+        return cls([name for name, _, _ in rows], [label for _, label, _ in rows], [content for _, _, content in rows])
 
     def __len__(self) -> int:
         return len(self.names)

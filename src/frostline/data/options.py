@@ -1,16 +1,14 @@
 """The keys that data sets of every modality share, and their checks."""
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
-from frostline.config.signature import check_types
+from frostline.config.signature import check_arguments, check_types
 from frostline.data.index import DataIndex
 from frostline.errors import choices
 from frostline.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,18 +18,18 @@ class Options:
     Raises UserError naming a key whose value is of another type or out of range.
     """
 
-    task: Task = field(default_factory=Multiclass)
-    seed: int = 0
-    index: DataIndex = field(default_factory=DataIndex)
-    batch_size: Count = 32
-    workers: Loaders = 0
-    timeout_s: WholeSeconds | None = 300.0
-    num_per_class: AtLeastOne | None = None
-    fraction: Share | None = None
-    balanced: bool = False
-    on_bad: str = "error"
-    memory_gb: Gigabytes = 2.0
-    split_seed: int = 0
+    task: Task
+    seed: int
+    index: DataIndex
+    batch_size: Count
+    workers: Loaders
+    timeout_s: WholeSeconds | None
+    num_per_class: AtLeastOne | None
+    fraction: Share | None
+    balanced: bool
+    on_bad: str
+    memory_gb: Gigabytes
+    split_seed: int
 
     def __post_init__(self) -> None:
         check_types(type(self), vars(self), "data")
@@ -40,9 +38,6 @@ class Options:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Return the keys of a config as options; raises UserError for a key that is not one."""
-        known = [one.name for one in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                raise choices("data", key, known)
+        """Return the keys of a config as options; raises UserError for a key that is not one, or is missing."""
+        check_arguments(cls, values, (), "data", typed=False)  # __post_init__ looks at the types
         return cls(**values)

@@ -153,6 +153,10 @@ class Reader(ABC, Generic[P]):
         names = (line.rstrip("\r\n") for line in lines)  # a name may begin or end with spaces
         yield from (Item(name, name) for name in names if name.strip())
 
+    def items_of_texts(self, texts: Iterable[str]) -> Iterator[Item]:
+        """Yield texts as samples, named by their place. Raises UserError: by default a sample is a file."""
+        raise UserError(f"predict: this network reads no text but {self.kind.noun}: give paths of files or folders.")
+
     def items_of_file(self, name: str, file: str) -> Iterator[Item]:
         """Yield the samples in the file at the real path ``file``: by default it is one."""
         yield Item(name, file)
@@ -176,10 +180,9 @@ def list_files(path: str, kind: Kind, untaken: Untaken) -> Iterator[tuple[str, s
 
     def tell() -> None:
         untaken.add(folder.ignored + [f"{name} (a folder of this program's own output)" for name in folder.outputs])
-        folder.ignored.clear()
-        folder.outputs.clear()
+        folder.forget_names()
 
     for found in folder.files(folder.real, path.rstrip(os.sep)):
-        tell()  # there may be any number of them
+        tell()
         yield found
     tell()

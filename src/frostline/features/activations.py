@@ -78,6 +78,19 @@ class CachedSplit:
         rows = self.views.values()
         return None if any(own.mapped for own in rows) else next(iter(rows)).parts[0].device
 
+    @property
+    def bytes(self) -> int:
+        """How much memory all views take."""
+        return sum(own.bytes for own in self.views.values())
+
+    def move(self, device: torch.device) -> None:
+        """Keep all views in the memory of a device from here on; sequences cannot go there (`Activations.to`)."""
+        self.views = {view: own.to(device) for view, own in self.views.items()}
+
+    def release(self) -> None:
+        """Hold no activations any more: whoever has this still, as Lightning has its loaders, holds no memory by it."""
+        self.views.clear()
+
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the activations [B, ...] of these samples in this view."""
         return self.views[view].select(indices)

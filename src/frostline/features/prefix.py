@@ -41,7 +41,8 @@ class PrefixCache:
 
     ``store`` None keeps them in memory only, in that of rank 0. ``precision`` and ``autocast`` are those of the run's
     training; ``memory_bytes`` bounds what a phase reads into memory, the rest is mapped from its files. The ranks of
-    ``group`` share the work: each computes and writes a part, and all read the whole.
+    ``group`` share the work: each computes and writes a part, and all read the whole. Entries that were ``opened``
+    are not dropped for want of room.
     """
 
     store: Store | None
@@ -53,9 +54,9 @@ class PrefixCache:
     memory_bytes: float = 1e9
     max_bytes: float = 20e9
     group: Group = ALONE
+    opened: set[str] = field(default_factory=set)
     seconds: float = field(default=0.0, init=False)
     _on_device: list[CachedSplit] = field(default_factory=list, init=False)
-    _opened: set[str] = field(default_factory=set, init=False)
     _weights: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -66,14 +67,12 @@ class PrefixCache:
         self._weights.clear()
         self._left = self.memory_bytes
         for features in self._on_device:
-            features.views.clear()  # whoever has them still, as Lightning has its loaders, holds no memory by it
+            features.release()
         self._on_device.clear()
 
     def without_group(self) -> "PrefixCache":
         """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
-        alone = replace(self, group=ALONE)
-        alone._opened |= self._opened
-        return alone
+        return replace(self, group=ALONE, opened=set(self.opened))
 
     def move_to_device(self, sources: Mapping[str, CachedSplit]) -> None:
         """Keep what fits of this phase's activations on the device that trains, which then indexes them there.
@@ -85,11 +84,9 @@ class PrefixCache:
             return
         left = SHARE * free_bytes(self.device)
         for features in sources.values():
-            rows = features.views.values()
-            size = sum(own.bytes for own in rows)
-            if size <= left and all(own.lengths is None for own in rows):
-                left -= size
-                features.views = {view: own.to(self.device) for view, own in features.views.items()}
+            if features.bytes <= left and all(own.lengths is None for own in features.views.values()):
+                left -= features.bytes
+                features.move(self.device)
                 self._on_device.append(features)
 
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> CachedSplit:
@@ -155,7 +152,7 @@ class PrefixCache:
             rows = self._read(entry)
         except FileNotFoundError:
             return None
-        self._opened.add(key)
+        self.opened.add(key)
         return rows, entry.manifest["seconds_per_sample"]
 
     def _read(self, entry: Entry) -> Activations:
@@ -265,7 +262,7 @@ class PrefixCache:
 
     def _prune(self) -> None:
         if self.store is not None and self.group.leads:
-            for key in self.store.prune(int(self.max_bytes), keep=frozenset(self._opened)):
+            for key in self.store.prune(int(self.max_bytes), keep=frozenset(self.opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
 
 

@@ -50,7 +50,7 @@ def linear_probe(groups: Sequence[str], epochs: int) -> Plan:
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()})])
 
 
-def last_k(groups: Sequence[str], epochs: int, k: int = 1) -> Plan:
+def last_k(groups: Sequence[str], epochs: int, k: int) -> Plan:
     """Train the head and the last ``k`` groups (Yosinski et al., 2014, arXiv 1411.1792).
 
     Raises UserError when ``k`` is below 1 or above the number of groups.
@@ -63,7 +63,7 @@ def last_k(groups: Sequence[str], epochs: int, k: int = 1) -> Plan:
     return arrange(groups, epochs, [Draft(f"last{k}", everything(groups[-k:]))])
 
 
-def surgical(groups: Sequence[str], epochs: int, train: str | Sequence[str] = ("*[!0-9]1",)) -> Plan:
+def surgical(groups: Sequence[str], epochs: int, train: str | Sequence[str]) -> Plan:
     """Train the head and the groups that ``train`` names, by name or glob (Lee et al., 2022, arXiv 2210.11466).
 
     Raises UserError when a pattern matches no group.
@@ -80,7 +80,7 @@ def full(groups: Sequence[str], epochs: int) -> Plan:
     return arrange(groups, epochs, [Draft("all", everything(groups))])
 
 
-def layer_decay(groups: Sequence[str], epochs: int, decay: float = 0.75) -> Plan:
+def layer_decay(groups: Sequence[str], epochs: int, decay: float) -> Plan:
     """Train everything; the rate falls by ``decay`` with each group below the head.
 
     The head has scale 1 and the last group ``decay``, as in ELECTRA (Clark et al., 2020, arXiv 2003.10555) and BEiT
@@ -90,7 +90,7 @@ def layer_decay(groups: Sequence[str], epochs: int, decay: float = 0.75) -> Plan
     return arrange(groups, epochs, [Draft("all", falling(groups, factor))])
 
 
-def lp_ft(groups: Sequence[str], epochs: int, probe: float = 0.2, scale: float = 0.5) -> Plan:
+def lp_ft(groups: Sequence[str], epochs: int, probe: float, scale: float) -> Plan:
     """Train the head for the fraction ``probe`` of the epochs, then everything at ``scale``.
 
     A head that fits before the backbone moves keeps the pretrained features from being distorted (Kumar et al., 2022,
@@ -103,7 +103,7 @@ def lp_ft(groups: Sequence[str], epochs: int, probe: float = 0.2, scale: float =
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()}, share), Draft("all", whole, 1 - share)])
 
 
-def gradual(groups: Sequence[str], epochs: int, factor: float = 2.6, each: int = 1) -> Plan:
+def gradual(groups: Sequence[str], epochs: int, factor: float, each: int) -> Plan:
     """Train the head, then with each phase one more group from the top; rates fall by ``factor`` with each group.
 
     ULMFiT's gradual unfreezing with discriminative rates (Howard and Ruder, 2018, arXiv 1801.06146): a phase lasts
@@ -122,7 +122,7 @@ def gradual(groups: Sequence[str], epochs: int, factor: float = 2.6, each: int =
     return arrange(groups, epochs, [*drafts[:-1], drafts[-1]._replace(weight=rest)])
 
 
-def chain_thaw(groups: Sequence[str], epochs: int, scale: float = 0.1) -> Plan:
+def chain_thaw(groups: Sequence[str], epochs: int, scale: float) -> Plan:
     """Train the head, then each group alone from the first on, the head frozen meanwhile, then everything.
 
     After the head the rate is lower by ``scale``, in the authors' code 1e-4 after 1e-3 (Felbo et al., 2017, arXiv
@@ -144,7 +144,7 @@ def bias_only(groups: Sequence[str], epochs: int) -> Plan:
     return arrange(groups, epochs, [Draft("bias", one_kind(groups, "bias"))])
 
 
-def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
+def fpt(groups: Sequence[str], epochs: int, pretrained: bool) -> Plan:
     """Train the adapter, the normalisation layers and the head: the frozen pretrained transformer.
 
     Lu et al., 2021, arXiv 2103.05247. ``pretrained`` false is their control: the same on random weights. Raises
@@ -155,7 +155,7 @@ def fpt(groups: Sequence[str], epochs: int, pretrained: bool = True) -> Plan:
     return arrange(groups, epochs, [Draft("fpt", train)], [] if pretrained else [Change(RANDOM_WEIGHTS)])
 
 
-def orca(groups: Sequence[str], epochs: int, align: float = 0.2, scale: float = 1.0, k: int | None = None) -> Plan:
+def orca(groups: Sequence[str], epochs: int, align: float, scale: float, k: int | None) -> Plan:
     """Align the adapter with what the network knows, without labels; then train everything, or the last ``k`` groups.
 
     Shen et al., 2023, arXiv 2302.05738. ``align`` is the first phase's fraction of the epochs, at least one, and
@@ -188,7 +188,7 @@ def custom(
     groups: Sequence[str],
     epochs: int,
     phases: Sequence[Mapping[str, Any]],
-    changes: Sequence[Mapping[str, Any]] = (),
+    changes: Sequence[Mapping[str, Any]],
 ) -> Plan:
     """Return the plan written by hand: each phase has ``train`` and, if wanted, ``name`` and ``epochs`` or ``share``.
 

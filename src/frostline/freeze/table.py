@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.freeze.plan import HEAD, Phase, Plan, Train
+from frostline.units import compact, plural
 
 
 class Stretch(NamedTuple):
@@ -62,7 +63,7 @@ def title(plan: Plan, sizes: Mapping[str, int], pretrained: bool = True) -> str:
     """Return the plan in one line."""
     weights = "pretrained" if plan.pretrained and pretrained else "random"
     return (
-        f"Plan: {count(plan.epochs, 'epoch')} in {count(len(plan.phases), 'phase')}, "
+        f"Plan: {plural(plan.epochs, 'epoch')} in {plural(len(plan.phases), 'phase')}, "
         f"{compact(sum(sizes.values()))} parameters, {weights} weights"
     )
 
@@ -123,19 +124,6 @@ def short(name: str) -> str:
     """Return a merged phase's name with at most two of its parts."""
     parts = name.split("+")
     return name if len(parts) == 1 else span(parts, "+" if len(parts) == 2 else "..")
-
-
-def compact(number: int) -> str:
-    """Return a count in three digits: 512, 12.8K, 3.37M."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= size * 0.9995:
-            return f"{number / size:.3g}{unit}"
-    return str(number)
-
-
-def count(number: int, what: str) -> str:
-    """Return a number of things in words."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def lines(texts: Iterable[str]) -> Text:

@@ -143,14 +143,10 @@ class Workers(Launcher, ABC):
     def _fill(self, coming: Iterator[Job]) -> Iterator[tuple[Job, Outcome, float]]:
         """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
         while not self._running or len(self._running) < self.workers:
-            job = next(coming, None)
+            job = yield from pass_over_done(coming)
             if job is None:
                 return
-            known = find_outcome(job.config, job.folder)
-            if known is not None:
-                yield job, known, 0.0
-            else:
-                self._begin(job)
+            self._begin(job)
 
     @abstractmethod
     def _begin(self, job: Job) -> None:
@@ -163,6 +159,16 @@ class Workers(Launcher, ABC):
     @abstractmethod
     def _abandon(self) -> None:
         """Stop the runs that are on, and record them as interrupted."""
+
+
+def pass_over_done(coming: Iterator[Job]) -> Generator[tuple[Job, Outcome, float], None, Job | None]:
+    """Yield the next runs as long as they are done already; return the first that is not, None after the last."""
+    for job in coming:
+        known = find_outcome(job.config, job.folder)
+        if known is None:
+            return job
+        yield job, known, 0.0
+    return None
 
 
 def run_first(launcher: Launcher, job: Job) -> Outcome | None:

@@ -1,6 +1,5 @@
 """Runs in this very process, one after the other: of objects that no other process could be given."""
 
-import os
 import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -10,9 +9,10 @@ from typing import Any, Self
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Job, run_first
-from frostline.launchers.dispatch import Outcome, conclude_run, describe_exit, find_outcome, make_run_folder
+from frostline.launchers.base import Job, pass_over_done, run_first
+from frostline.launchers.dispatch import Outcome, conclude_run, describe_exit, make_run_folder
 from frostline.launchers.worker import attempt, do_run
+from frostline.processes.environment import restoring_variables
 from frostline.processes.stopping import interruptible
 
 
@@ -36,10 +36,10 @@ class Here:
 
     def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
         """See `Launcher.run`."""
-        for job in jobs:
-            known = find_outcome(job.config, job.folder)
-            outcome = known or run_here(job, self.given)
-            yield job, outcome, outcome.record["cost"]["seconds"] if known is None else 0.0
+        coming = iter(jobs)
+        while (job := (yield from pass_over_done(coming))) is not None:
+            outcome = run_here(job, self.given)
+            yield job, outcome, outcome.record["cost"]["seconds"]
 
     def run_one(self, job: Job) -> Outcome | None:
         """See `Launcher.run_one`."""
@@ -92,20 +92,18 @@ def check_alone(config: Run) -> None:
 
 @contextmanager
 def leaving_process() -> Iterator[None]:
-    """Leave this process as it was found: how it computes, with how many threads, and its random generators."""
+    """Leave this process as it was found: how it computes, with how many threads, its generators and process group."""
     import torch
 
     from frostline.data.own.samples import restoring_generators
+    from frostline.ranks.collectives import leave_group
     from frostline.ranks.numerics import restore_numerics
 
-    threads = torch.get_num_threads()
-    variables = {name: os.environ.get(name) for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")}
+    threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
     try:
-        with restore_numerics(), restoring_generators():
+        with restoring_variables("PL_GLOBAL_SEED", "PL_SEED_WORKERS"), restore_numerics(), restoring_generators():
             yield
     finally:
         torch.set_num_threads(threads)
-        for name, value in variables.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        if not grouped:
+            leave_group()

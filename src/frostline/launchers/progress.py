@@ -16,12 +16,13 @@ from rich.text import Text
 from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
+from frostline.units import duration
 
 End = tuple[Job, Outcome, float]
 STYLES = {"done": "green", "running": "cyan", "waiting": "dim"}
 FRAME = 7
 """Lines of the terminal that no run has: the table's head, the counts below it."""
-NUMBERS = 44
+NUMBERS = 50
 """Columns of the terminal for numbers and the space between them."""
 
 
@@ -80,20 +81,11 @@ def describe_end(job: Job, outcome: Outcome, seconds: float) -> str:
     """Return the line that says how a run ended."""
     record, metric = outcome.record, job.config.metric
     if record["status"] != "done":
-        return f"{job.name}: {record['status']}: {record['reason']}, {seconds:.1f} s"
+        return f"{job.name}: {record['status']}: {record['reason']}, {duration(seconds)}"
     split = "test" if "test" in record["metrics"] else "val"
     before, score = "" if outcome.fresh else " before", record["metrics"][split].get(metric)
     said = "is no number" if score is None else f"{score:.4f}"
-    return f"{job.name}: done{before}, {split} {metric} {said}, {seconds:.1f} s"
-
-
-def clock_time(seconds: float | None) -> str:
-    """Return a time as m:ss or h:mm:ss, or nothing for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{job.name}: done{before}, {split} {metric} {said}, {duration(seconds)}"
 
 
 def shorten(text: str, width: int) -> str:
@@ -128,6 +120,11 @@ class RunView:
         if self.first is None:
             self.first = self.epoch  # of an earlier sitting
 
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """Take in how the run ended, and how far it came."""
+        self.look()
+        self.outcome, self.seconds = outcome, seconds
+
     def left(self, elapsed: float) -> float | None:
         """Return the seconds to go at the pace of this sitting's epochs, or None before the first has ended."""
         done = self.epoch - (self.first or 0)
@@ -141,8 +138,9 @@ class RunView:
             state = record["status"] + (f": {record['reason']}" if record["status"] != "done" else "")
         epoch = f"{self.epoch}/{self.job.config.epochs}" if seconds is not None else ""
         value = "" if self.value is None else f"{self.value:.4f}"
-        left = "" if elapsed is None else clock_time(self.left(elapsed))
-        numbers = [Text(word) for word in (epoch, value, clock_time(seconds), left)]
+        left = None if elapsed is None else self.left(elapsed)
+        times = ["" if time is None else duration(time, 0) for time in (seconds, left)]
+        numbers = [Text(word) for word in (epoch, value, *times)]
         return [Text(state, STYLES.get(state, "red")), *numbers]
 
 
@@ -158,8 +156,7 @@ class View:
     def end(self, job: Job, outcome: Outcome, seconds: float) -> None:
         """Take in how a run ended."""
         row = self.rows[job]
-        row.look()
-        row.outcome, row.seconds = outcome, seconds
+        row.end(outcome, seconds)
         self.ended.append(row)
 
     def render(self) -> Group:
@@ -192,8 +189,8 @@ class View:
         words = [f"{len(self.ended)} of {len(self.rows)} ended" + (f" ({failed} without a result)" if failed else "")]
         words += [f"{len(on)} running", f"{waiting} waiting"]
         left = self.left(on, waiting)
-        about = "" if left is None else f", about {clock_time(left)} left"
-        return f"{', '.join(words)}; {clock_time(elapsed)} so far{about}"
+        about = "" if left is None else f", about {duration(left, 0)} left"
+        return f"{', '.join(words)}; {duration(elapsed, 0)} so far{about}"
 
     def left(self, on: dict[RunView, float], waiting: int) -> float | None:
         """Return the seconds to go by what the runs took that have ended, or None where there is nothing to say."""

@@ -164,9 +164,9 @@ def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record
         how = "left no word" if rank is None else describe_death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = replace(Record.read(statuses[rank]), config=config.plain())
-    if found.status != "pruned":  # which all ranks are together
-        found.reason = f"rank {rank}: {found.reason}"
-    return found
+    if found.status == "pruned":  # which all ranks are together
+        return found
+    return replace(found, reason=f"rank {rank}: {found.reason}")
 
 
 def take_part(path: Path, rank: int) -> int:

@@ -185,6 +185,12 @@ def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = Non
     return Group(trainer.global_rank, wanted, open_channel(limit), limit)
 
 
+def leave_group() -> None:
+    """Take torch's process group down, where there is one: its threads end, which may not outlive the interpreter."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def _join(here: Place | None, strategy: Any, timeout: timedelta | None) -> None:
     """Form torch's process group, before Lightning would: by a store that listens to everybody who can reach it.
 

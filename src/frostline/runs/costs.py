@@ -37,6 +37,24 @@ class Spent:
     peak_device: int = 0
     machines: list[dict[str, Any]] = field(default_factory=list)
 
+    def add(self, seconds: float, cache: float, machine: dict[str, Any]) -> None:
+        """Add seconds on a machine, of which so many went to the cache."""
+        self.seconds += seconds
+        self.cache += cache
+        if machine not in self.machines:
+            self.machines.append(machine)
+
+    def add_epoch(self, phase: int, seconds: float, trained: int, spared: float) -> None:
+        """Add to a phase, by its index, an epoch that is done."""
+        self.phases[phase] += seconds
+        self.trained += trained
+        self.spared += spared
+
+    def raise_peaks(self, host: int, device: int) -> None:
+        """Note the most memory taken, where it is more than before."""
+        self.peak_host = max(self.peak_host, host)
+        self.peak_device = max(self.peak_device, device)
+
 
 class Costs:
     """Charges time to phases, and counts what reading activations saved over computing them.
@@ -81,27 +99,20 @@ class Costs:
     def charge(self, epoch: int) -> None:
         """Charge the time since the last charge to the phase of ``epoch``, which has just ended on all ranks."""
         index, _ = self.plan.at(epoch)
-        self.spent.phases[index] += self._elapsed()
-        self.spent.trained += self.samples["train"]
         passes = sum(self._paces.get(split, 0.0) * self.samples[split] for split in ("train", "val"))
-        self.spent.spared += passes / self.group.world
+        self.spent.add_epoch(index, self._elapsed(), self.samples["train"], passes / self.group.world)
         self.gather_peaks()
 
     def _elapsed(self) -> float:
         now = time.monotonic()
         elapsed, self._since = now - self._since, now
-        self.spent.seconds += elapsed
-        if self.machine not in self.spent.machines:
-            self.spent.machines.append(self.machine)
-        if self.cache is not None:
-            self.spent.cache += self.cache.seconds - self._counted
-            self._counted = self.cache.seconds
+        before, self._counted = self._counted, 0.0 if self.cache is None else self.cache.seconds
+        self.spent.add(elapsed, self._counted - before, self.machine)
         return elapsed
 
     def gather_peaks(self) -> None:
         """Note the most memory that any rank has taken so far, of its machine and of its GPU. All ranks call this."""
-        self.spent.peak_host = max(self.spent.peak_host, *self.group.each(peak_memory()))
-        self.spent.peak_device = max(self.spent.peak_device, *self.group.each(peak_device_memory()))
+        self.spent.raise_peaks(max(self.group.each(peak_memory())), max(self.group.each(peak_device_memory())))
 
     def describe_machines(self) -> dict[str, Any]:
         """Return what the run is computed on; ``earlier`` has what its earlier sittings were on, where it differs."""

@@ -4,15 +4,16 @@ from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
+import yaml
 from torch import nn
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.own.network import OwnNetwork
-from frostline.config.allow import instantiate, is_own, locate
+from frostline.config.allow import conf_dir, instantiate, is_own, locate
 from frostline.config.signature import unknown_key
 from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
-from frostline.data.own.datasets import OwnOptions, as_data
+from frostline.data.own.datasets import as_data
 from frostline.data.own.sources import OwnData, own_data
 from frostline.errors import UserError
 
@@ -37,7 +38,7 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
     from frostline.backbones.own.backbone import as_backbone  # which takes timm, and texts and sounds do without
 
     takes = list_parameters(node, "backbone")
-    found, rest = call_target(node, "backbone", run, signature(as_backbone).parameters)
+    found, rest = call_target(node, "backbone", run)
     random = not run["pretrained"] and "pretrained" not in takes
     if isinstance(found, Backbone) and random:
         raise UserError(
@@ -46,7 +47,8 @@ def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share
         )
     if not isinstance(found, Backbone | OwnNetwork | nn.Module):
         raise UserError(f"backbone: {node['_target_']} returns a {type(found).__name__}; expected a torch.nn.Module.")
-    return as_backbone(found, **{**rest, **describe_samples(found, rest, data, share)}, pretrained=not random)
+    said = {**read_own_keys("backbone"), **rest, **describe_samples(found, rest, data, share)}
+    return as_backbone(found, **said, pretrained=not random)
 
 
 def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dic
     if said or not is_own(str(data["_target_"])) or set(OF_RUNS) & set(list_parameters(data, "data")):
         return {}
     source = share_data(data, share)
-    return {} if isinstance(source, DataModule) else source.samples_kind(float(data.get("memory_gb") or 0))
+    return {} if isinstance(source, DataModule) else source.samples_kind({**read_own_keys("data"), **data}["memory_gb"])
 
 
 def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
@@ -70,28 +72,28 @@ def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) ->
     if not is_own(str(node["_target_"])):
         return instantiate(node, "data", **{key: value for key, value in run.items() if key in takes})
     if set(OF_RUNS) & set(takes):  # it prepares its samples by itself, for this very run
-        found, rest = call_target(node, "data", run, keys_of_data())
+        found, rest = call_target(node, "data", run)
     else:
         found, (_, rest) = share_data(node, share), split_keys(node, takes)
-    return as_data(found, **rest, **run)
+    return as_data(found, **{**read_own_keys("data"), **rest}, **run)
 
 
 def share_data(node: Node, share: Share) -> OwnData | DataModule:
     """Return the data that a function of the user's own makes, read once for all that share it."""
 
     def read() -> OwnData | DataModule:
-        found, _ = call_target(node, "data", {}, keys_of_data())
+        found, _ = call_target(node, "data", {})
         return found if isinstance(found, DataModule) else own_data(found)
 
     return share(["own data", dict(node)], read)
 
 
-def call_target(node: Node, where: str, run: Node, known: Collection[str]) -> tuple[Any, dict[str, Any]]:
+def call_target(node: Node, where: str, run: Node) -> tuple[Any, dict[str, Any]]:
     """Call a node's target with the keys, and the arguments ``run``, that it takes; return the result and other keys.
 
-    Raises UserError for one of these that is not ``known``.
+    Raises UserError for one of these that no network or data of the user's own has.
     """
-    takes = list_parameters(node, where)
+    takes, known = list_parameters(node, where), read_own_keys(where)
     mine, rest = split_keys(node, takes)
     for key in rest:
         if key not in known:
@@ -115,7 +117,10 @@ def list_parameters(node: Node, where: str) -> list[str]:
     return list(found)
 
 
-def keys_of_data() -> list[str]:
-    """Return the keys of data of the user's own."""
-    named = [name for name, one in signature(as_data).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
-    return [*named, *OwnOptions.__dataclass_fields__]
+def read_own_keys(where: str) -> dict[str, Any]:
+    """Return the keys of a network or of data of the user's own as their YAML has them.
+
+    A YAML of the user's, in place of it, need not give them.
+    """
+    node = yaml.safe_load((conf_dir() / where / "own.yaml").read_text())
+    return {key: value for key, value in node.items() if key not in ("_target_", "defaults")}

@@ -11,7 +11,6 @@ from frostline.data.reading import Reader, Recipe
 from frostline.files.atomic import escape_bytes
 from frostline.serving.formats import Part
 from frostline.serving.restored import Restored
-from frostline.tasks.multilabel import Multilabel
 
 PREPROCESSING, LABELS, EXAMPLE = "preprocessing.json", "labels.json", "example.py"
 CODE = ("imports", "plain_imports", "source", "noun", "argument", "file", "needs")
@@ -36,10 +35,8 @@ def describe(model: Restored, reader: Reader, written: Part, folder: Path) -> No
 
 def labels(model: Restored) -> dict[str, Any]:
     """Return what outputs mean."""
-    found = {"network": model.backbone.name, "task": model.task.name, "classes": model.classes, **model.task.known()}
-    if isinstance(model.task, Multilabel):
-        found["threshold"] = model.task.threshold
-    return found
+    task = model.task
+    return {"network": model.backbone.name, "task": task.name, "classes": model.classes, **task.explain_outputs()}
 
 
 def program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:

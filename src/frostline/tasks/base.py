@@ -94,6 +94,10 @@ class Task(ABC):
     def remember(self, known: Mapping[str, Any]) -> None:  # noqa: B027
         """Restore what ``fit`` took from what ``known`` returned then: a record has it where the data are gone."""
 
+    def explain_outputs(self) -> dict[str, Any]:
+        """Return what a program without Frostline must know to make answers of outputs, as JSON has it."""
+        return self.known()
+
     def targets(self, labels: Tensor) -> Tensor:
         """Return what a solver fits the outputs to."""
         return labels

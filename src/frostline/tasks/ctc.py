@@ -27,7 +27,7 @@ class Ctc(Task):
     declaration = CTC
     is_sequence = True
 
-    def __init__(self, lower: bool = True, characters: str | None = None, beam: int = 1) -> None:
+    def __init__(self, lower: bool, characters: str | None, beam: int) -> None:
         if beam < 1:
             raise UserError(f"task.beam: {beam} is invalid: expected 1 (greedy) or more.")
         self.lower, self.characters, self.beam = lower, characters, beam

@@ -161,6 +161,8 @@ CTC = Declaration(
     running="exact_match",
     predictions="rates",
 )
+UNKNOWN = Declaration("", (Metric("score"),), "")
+"""What stands for a task where no run has left a record that says its own."""
 DECLARATIONS = {one.name: one for one in (MULTICLASS, MULTILABEL, REGRESSION, CTC)}
 METRICS = {metric.name: metric for one in DECLARATIONS.values() for metric in one.metrics}
 """The scores of all of them: a name means the same in each."""

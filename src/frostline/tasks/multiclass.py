@@ -25,7 +25,7 @@ class Multiclass(Task):
     solver = "multinomial"
     fewest = 2
 
-    def __init__(self, label_smoothing: Smoothing = 0.0, class_weights: ClassWeights = None) -> None:
+    def __init__(self, label_smoothing: Smoothing, class_weights: ClassWeights) -> None:
         check_weights(class_weights)
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.weights: PerDevice | None = None

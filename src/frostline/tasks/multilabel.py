@@ -27,7 +27,7 @@ class Multilabel(Task):
     fewest = 1
     blank = True
 
-    def __init__(self, separator: str = ";", threshold: float = 0.5, class_weights: ClassWeights = None) -> None:
+    def __init__(self, separator: str, threshold: float, class_weights: ClassWeights) -> None:
         if not separator:
             raise UserError("task.separator: it is empty; give the sign between the classes of a label, such as ';'.")
         if not 0 < threshold < 1:
@@ -92,6 +92,9 @@ class Multilabel(Task):
             "loss": self.deviance(logits, labels),
         }
         return {name: float(value) for name, value in values.items()}
+
+    def explain_outputs(self) -> dict[str, Any]:
+        return {"threshold": self.threshold}
 
     def answers(self, classes: Sequence[str], outputs: Tensor) -> Iterator[Answer]:
         for said, row in zip((outputs > self.cut).tolist(), outputs.sigmoid().tolist(), strict=True):

@@ -25,7 +25,7 @@ class Regression(Task):
 
     declaration = REGRESSION
 
-    def __init__(self, loss: Literal["mse", "huber", "mae"] = "mse") -> None:
+    def __init__(self, loss: Literal["mse", "huber", "mae"]) -> None:
         self._loss = LOSSES[loss]
         self.solver = "ridge" if loss == "mse" else None
         self.mean, self.deviation = 0.0, 1.0

@@ -1,6 +1,6 @@
 """People's own callbacks of a Trainer: what they remember from epoch to epoch, and which of them end a phase early."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -43,15 +43,14 @@ class Companions:
         """Let the callbacks remember this ``state`` when the next fit begins."""
         self._saved = state
 
-    def begin_fit(self, new_phase: bool, scores: Sequence[str]) -> None:
+    def begin_fit(self, new_phase: bool, scores: Mapping[str, Sequence[str] | None]) -> None:
         """Give the callbacks, which have been set up by now, what they are to remember.
 
-        Raises UserError for an EarlyStopping that monitors what is none of the ``scores``, nor one of training.
+        Raises UserError for an EarlyStopping that monitors what is not among the ``scores`` of every phase, by name;
+        those of a phase are None where nobody knows them yet.
         """
         for callback in self._stoppers():
-            if callback.monitor not in scores and not callback.monitor.startswith("train/"):
-                where = f"trainer.callbacks: {type(callback).__name__}.monitor"
-                raise choices(where, callback.monitor, (*scores, "train/loss"))
+            check_monitor(callback, {phase: found for phase, found in scores.items() if found is not None})
         if self._first is None:
             self._first = {one.state_key: deepcopy(one.state_dict()) for one in self._stoppers()}
         if self._saved is not None:
@@ -81,3 +80,17 @@ class Companions:
 
     def _stoppers(self) -> list[EarlyStopping]:
         return [one for one in self.trainer.callbacks if isinstance(one, EarlyStopping)]  # type: ignore[attr-defined]
+
+
+def check_monitor(callback: EarlyStopping, scores: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError where a phase does not have the score that a callback monitors, unless it is to do without."""
+    where, monitor = f"trainer.callbacks: {type(callback).__name__}.monitor", callback.monitor
+    without = [phase for phase, found in scores.items() if monitor not in found]
+    if not without or (len(without) < len(scores) and not callback.strict):
+        return
+    if len(without) == len(scores):
+        raise choices(where, monitor, dict.fromkeys(name for found in scores.values() for name in found))
+    raise UserError(
+        f"{where}: {monitor} is not counted in the phase {without[0]}; expected one of "
+        f"{', '.join(scores[without[0]])}, or strict=false, which lets such a phase run to its end."
+    )

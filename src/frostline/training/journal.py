@@ -76,7 +76,7 @@ class Journal(Checkpoint):
         if stage == "fit":
             assert isinstance(pl_module, FineTuner)
             _, within = self.plan.at(trainer.current_epoch)
-            scores = [f"val/{name}" for name in pl_module.task.metrics]
+            scores = {phase.name: pl_module.list_scores(phase) for phase in self.plan.phases}
             self.state.companions.begin_fit(within == 0, scores)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -113,7 +113,7 @@ class Journal(Checkpoint):
         epoch, reason = trainer.current_epoch, self.state.companions.stop_reason()
         optimizer = pl_module.present_optimizer()
         rates = {f"lr/{group['name'].split('/')[0]}": group["lr"] for group in optimizer.param_groups}
-        self.progress.step = trainer.global_step
+        self.progress.count_steps(trainer.global_step)
         if reason is not None:
             self._end_phase(epoch, reason)
         row = self._row(epoch, {**pl_module.scores, **rates})
@@ -131,8 +131,9 @@ class Journal(Checkpoint):
         index, within = self.plan.at(epoch)
         name, planned = self.plan.phases[index].name, self.plan.phases[index].epochs
         if within + 1 < planned:
-            self.progress.ends.append(EarlyEnd(name, epoch, planned - within - 1, planned, reason))
-            log.info("%s", self.progress.ends[-1])
+            end = EarlyEnd(name, epoch, planned - within - 1, planned, reason)
+            self.progress.end_phase(end)
+            log.info("%s", end)
 
     def close_epoch(self, row: Row, optimizer: dict[str, Any] | None, scored: bool = True) -> dict[str, Any]:
         """Keep what an epoch ended with, as rank 0 has it, and return it.
@@ -144,10 +145,7 @@ class Journal(Checkpoint):
         epoch, best = row["epoch"], progress.best
         value = row[f"val/{self.monitor.name}"] if scored else math.nan
         improved = best is None or self.monitor.beats(value, best["value"])
-        if improved:
-            progress.best = {"epoch": epoch, "value": value}
-        progress.history.append(row)
-        progress.epoch = epoch + 1 + sum(end.left for end in progress.ends if end.epoch == epoch)
+        progress.close_epoch(row, value if improved else None)
         self.state.costs.charge(epoch)
         kept = self.state.collect(optimizer)
         if self.group.leads:
@@ -163,7 +161,11 @@ class Journal(Checkpoint):
         """Start the clock of an epoch, or of a phase that is solved."""
         self._started = time.monotonic()
 
-    def close_solved(self, index: int, scores: Mapping[str, float]) -> None:
-        """Close a solved phase, with the ``scores`` that rank 0 has: a row of its last epoch stands for all of them."""
+    def close_solved(self, index: int, scores: Mapping[str, float], passes: int) -> None:
+        """Close a phase that was solved in so many ``passes`` over the features, with the ``scores`` that rank 0 has.
+
+        A row of its last epoch stands for all of them.
+        """
+        self.progress.add_passes(index, passes)
         last = self.plan.start(index) + self.plan.phases[index].epochs - 1
         self.close_epoch(self._row(last, scores), None)

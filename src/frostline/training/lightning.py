@@ -19,13 +19,27 @@ def disable_signal_handling(trainer: pl.Trainer) -> None:
     inside.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
+def set_end(trainer: Any, end: int) -> None:
+    """Let a trainer's fit end before the epoch ``end``; the trainer is one of pytorch_lightning or of lightning.
+
+    ``Trainer.max_epochs`` only says it, and each phase of a plan has an end of its own.
+    """
+    trainer.fit_loop.max_epochs = end
+
+
+def draw_order_again(trainer: Any) -> None:
+    """Let the order of a resumed fit's first epoch be drawn again: Lightning draws it before anything can be seeded."""
+    if trainer.fit_loop.is_resuming:
+        iter(trainer.fit_loop._data_fetcher)
+
+
 def set_counters(trainer: pl.Trainer, epoch: int, step: int, end: int) -> None:
     """Let a trainer's next fit count epochs and steps from where the run stands, and end before the epoch ``end``.
 
     A checkpoint of Lightning's would set them, and ``fit`` would unpickle it.
     """
     loop: Any = trainer.fit_loop
-    loop.max_epochs = end
+    set_end(trainer, end)
     count = loop.epoch_progress.current
     count.ready = count.started = count.processed = count.completed = epoch
     optimizer = loop.epoch_loop.automatic_optimization.optim_progress.optimizer

@@ -168,6 +168,13 @@ class FineTuner(pl.LightningModule):
         exact = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.scores.items()}
         self.log_dict(exact, logger=False, batch_size=1)  # on the host, where they are
 
+    def list_scores(self, phase: Phase) -> list[str] | None:
+        """Return the names of the scores of each epoch of a phase; None where its objective does not say beforehand."""
+        counted = self.objectives[phase.objective].list_counts(self.task)
+        if counted is None:
+            return None
+        return [*(f"val/{name}" for name in self.task.metrics), *(f"train/{name}" for name in counted)]
+
     def on_test_epoch_start(self) -> None:
         self.outputs.clear()
 

@@ -25,25 +25,25 @@ class Optimization:
     schedule: Schedule
 
 
-def constant(warmup: float = 0.0) -> Schedule:
+def constant(warmup: float) -> Schedule:
     """Full rate after a linear warm-up over the fraction ``warmup`` of the phase."""
     return _warm_up(warmup, lambda progress: 1.0)
 
 
-def cosine(warmup: float = 0.0, final: float = 0.0) -> Schedule:
+def cosine(warmup: float, final: float = 0.0) -> Schedule:
     """Half a cosine from 1 to ``final`` (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts)."""
     return _warm_up(warmup, lambda progress: final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def linear(warmup: float = 0.0, final: float = 0.0) -> Schedule:
+def linear(warmup: float, final: float = 0.0) -> Schedule:
     """A straight line from 1 to ``final``."""
     return _warm_up(warmup, lambda progress: 1 - (1 - final) * progress)
 
 
-def one_cycle(warmup: float = 0.3, start: float = 0.04, final: float = 4e-6) -> Schedule:
+def one_cycle(warmup: float, start: float = 0.04, final: float = 4e-6) -> Schedule:
     """Cosine up from ``start`` to 1 over ``warmup`` of the phase, then cosine down to ``final``.
 
-    Smith and Topin 2018, arXiv:1708.07120; the defaults are those of torch.optim.lr_scheduler.OneCycleLR.
+    Smith and Topin 2018, arXiv:1708.07120; ``start`` and ``final`` are those of torch.optim.lr_scheduler.OneCycleLR.
     """
     _check_warmup(warmup)
 

@@ -56,8 +56,8 @@ def solve_phase(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]], 
     found = vars(solve_head(module.head, module.task, splits["train"], splits["val"])) if journal.group.leads else None
     solution = journal.group.first(found)
     journal.group.copy(*module.head.parameters())
-    journal.progress.passes[index] = solution["passes"]
-    journal.close_solved(index, score_solution(module, splits) if journal.group.leads else {})
+    scores = score_solution(module, splits) if journal.group.leads else {}
+    journal.close_solved(index, scores, solution["passes"])
     return solution["penalty"]
 
 

@@ -50,6 +50,26 @@ class Progress:
         """How many epochs were trained, or solved in their place."""
         return self.epoch - sum(end.left for end in self.ends)
 
+    def count_steps(self, step: int) -> None:
+        """Note how many steps the optimizers have taken by now."""
+        self.step = step
+
+    def add_passes(self, index: int, passes: int) -> None:
+        """Note how often the solver of a phase went over the features."""
+        self.passes[index] = passes
+
+    def end_phase(self, end: EarlyEnd) -> None:
+        """Note that the phase of the epoch that is about to be closed ends with it."""
+        self.ends.append(end)
+
+    def close_epoch(self, row: dict[str, Any], best: float | None) -> None:
+        """Take in the row of an epoch that is done; ``best`` is its value where there was none better."""
+        epoch = row["epoch"]
+        if best is not None:
+            self.best = {"epoch": epoch, "value": best}
+        self.history.append(row)
+        self.epoch = epoch + 1 + sum(end.left for end in self.ends if end.epoch == epoch)
+
     def state(self) -> dict[str, Any]:
         """Return it as a checkpoint holds it."""
         return {**vars(self), "ends": [dict(vars(end)) for end in self.ends]}

@@ -1,6 +1,6 @@
 """Which modules of a network are sharded together: runs of one group's modules that all train, or are all frozen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,11 @@ class Unit:
     dtype: torch.dtype | None = None
     modules: list[nn.Module] = field(default_factory=list)
     parameters: list[nn.Parameter] = field(default_factory=list)
+
+    def add(self, module: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+        """Gather the parameters of one more module together with these."""
+        self.modules.append(module)
+        self.parameters.extend(parameters)
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -79,8 +84,7 @@ def divide_into_units(module: FineTuner, limit: float, lower: torch.dtype | None
         alone = Unit(group, trains, idle, lower if cast.issuperset(own) else None, [member], own)
         alike = [unit for unit in found if unit.kind == alone.kind]
         if alike and alike[-1].bytes + alone.bytes <= limit:
-            alike[-1].modules.append(member)
-            alike[-1].parameters.extend(own)
+            alike[-1].add(member, own)
         else:
             found.append(alone)
     return found

@@ -39,6 +39,13 @@ class Case:
         monitor = self.job.config.metric
         return [found for row in read_csv(path) if (found := _numbers(row, monitor)) is not None]
 
+    def decide(self, epoch: int) -> None:
+        """Write whether the trial is to stop after an epoch, once for each; the last one is not judged."""
+        if epoch != self.told:
+            stop = epoch + 1 < self.job.config.epochs and self.trial.should_prune()
+            write_decision(self.job.folder, epoch, bool(stop))  # some pruners return NumPy's
+            self.told = epoch
+
 
 def _numbers(row: Mapping[str, str], monitor: str) -> tuple[int, float] | None:
     """Return a row's epoch and value, None where an earlier sitting's file was damaged; this one writes it anew."""
@@ -103,14 +110,9 @@ class Judge:
 
     def _look(self, case: Case) -> None:
         rows = case.rows()
-        if not rows:
-            return
-        self._report(case, rows)
-        epoch, _ = rows[-1]
-        if epoch != case.told:
-            stop = epoch + 1 < case.job.config.epochs and case.trial.should_prune()
-            write_decision(case.job.folder, epoch, bool(stop))  # some pruners return NumPy's
-            case.told = epoch
+        if rows:
+            self._report(case, rows)
+            case.decide(rows[-1][0])
 
     def _report(self, case: Case, rows: Iterable[tuple[int, float]]) -> None:
         metric, best = find_monitor(case.job.config), None

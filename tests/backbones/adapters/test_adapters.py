@@ -18,8 +18,6 @@ from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.builders import timm_backbone
-from frostline.data.image.datasets import Digits
 from frostline.data.inputs import Ragged, count, pad_sequences
 from frostline.data.speech.mel import Mel
 from frostline.data.speech.sound import Extent, read_wave
@@ -94,7 +92,7 @@ def language() -> SequenceBackbone:
 
 def image() -> ImageBackbone:
     torch.manual_seed(0)
-    backbone = timm_backbone("test_resnet", "none", size=32)
+    backbone = make("backbone/timm", name="test_resnet", weights="none", size=32)
     assert isinstance(backbone, ImageBackbone)
     return backbone.eval()
 
@@ -120,7 +118,7 @@ def test_pictures_enter_an_image_network_and_every_cut_is_exact(kind: type, opti
 
 
 def test_a_vision_transformer_is_built_for_the_picture() -> None:
-    backbone = timm_backbone("test_vit", "none", size=48)
+    backbone = make("backbone/timm", name="test_vit", weights="none", size=48)
     backbone.attach(make("adapter/spectrogram", bands=16, backbone=backbone, seconds=0.5))
     assert backbone(backbone.example(2, backbone.preprocess.size)).shape == (2, backbone.num_features)
 
@@ -184,7 +182,7 @@ def test_a_language_model_lets_frames_in_without_its_table() -> None:
 
 def test_a_fitted_adapter_standardises_the_training_data() -> None:
     adapter = make("adapter/patches", patch=4, size=16, backbone=speech())
-    data = Digits(preprocess=adapter.preprocess, num_per_class=20)
+    data = make("data/digits", preprocess=adapter.preprocess, num_per_class=20, size=None)
     adapter.fit(data)
     train = data.splits["train"]
     pixels = cast(Tensor, train.peek(torch.arange(len(train)))).float()

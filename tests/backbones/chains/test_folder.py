@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests import configs
 from tests.sequences import save_bert
 
-from frostline.backbones.chains.text import transformers_text
 from frostline.errors import UserError
 
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the fingerprint of the network that lies in a folder."""
+    return configs.make("backbone/transformers", name=str(folder)).fingerprint()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def no_pickle_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def said(folder: Path, weights: str = "pretrained") -> str:
     """Return the one sentence with which a folder is refused."""
     with pytest.raises(UserError, match=r"^backbone\.") as error:
-        transformers_text(str(folder), weights)
+        configs.make("backbone/transformers", name=str(folder), weights=weights)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -68,7 +73,7 @@ def shard(folder: Path, names: tuple[str, str] = ("one.safetensors", "two.safete
 
 def test_weights_in_several_files_are_the_same_weights(bert: Path, folder: Path) -> None:
     shard(folder)
-    assert transformers_text(str(folder)).fingerprint() == transformers_text(str(bert)).fingerprint()
+    assert fingerprint(folder) == fingerprint(bert)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,7 @@ def test_a_config_does_not_lead_to_another_network(bert: Path, folder: Path) -> 
     (folder / "adapter_config.json").write_text(json.dumps(content))
     edit(folder / "config.json", configuration_files=["config.4.0.0.json"], _name_or_path="somebody/else")
     edit(folder / "tokenizer_config.json", name_or_path="somebody/else", special_tokens_map_file="/gone/map.json")
-    assert transformers_text(str(folder)).fingerprint() == transformers_text(str(bert)).fingerprint()
+    assert fingerprint(folder) == fingerprint(bert)
 
 
 Damage = Callable[[Path], object]
@@ -196,7 +201,7 @@ def test_links_lead_nowhere_else_but_within_the_hubs_own_cache(folder: Path, tmp
     for path in folder.iterdir():
         shutil.copy(path, blobs / path.name)
         (snapshot / path.name).symlink_to(blobs / path.name)
-    assert transformers_text(str(snapshot)).fingerprint() == transformers_text(str(folder)).fingerprint()
+    assert fingerprint(snapshot) == fingerprint(folder)
     (folder / WEIGHTS).unlink()
     (folder / WEIGHTS).symlink_to(blobs / WEIGHTS)
     assert f"{folder / WEIGHTS} is a link out of the folder" in said(folder)

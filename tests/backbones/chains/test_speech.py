@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests import configs
 from tests.data.sounds import needs_voice
 from torch import nn
 from torch.nn import functional
 
-from frostline.backbones.chains.speech import find_packaged_weights, voice_encoder
+from frostline.backbones.chains.speech import find_packaged_weights
 from frostline.backbones.cuts import check_cut, find_cuts
 from frostline.backbones.flops import count_flops
 from frostline.data.inputs import Ragged
@@ -45,7 +46,7 @@ def original(state: dict[str, torch.Tensor], mels: torch.Tensor) -> torch.Tensor
 
 
 def test_the_last_frame_gives_the_originals_embedding(state: dict[str, torch.Tensor], file: Path) -> None:
-    backbone = voice_encoder(str(file), pooling="last", seconds=1.0).eval()
+    backbone = configs.make("backbone/voice_encoder", weights=str(file), pooling="last", seconds=1.0).eval()
     frames = backbone.example(3, SIZE)
     assert isinstance(frames, Ragged) and len(set(frames.lengths.tolist())) == 3
     with torch.no_grad():
@@ -58,7 +59,7 @@ def test_the_last_frame_gives_the_originals_embedding(state: dict[str, torch.Ten
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "max", "none"])
 def test_every_cut_gives_the_whole_back(pooling: str) -> None:
-    backbone = voice_encoder("none", pooling, seconds=1.0).eval()
+    backbone = configs.make("backbone/voice_encoder", weights="none", pooling=pooling, seconds=1.0).eval()
     cuts = find_cuts(backbone, SIZE)
     assert [cut.name for cut in cuts] == ["embeddings", "block1", "block2", "block3", "features"]
     assert all(check_cut(backbone, cut.name, SIZE) for cut in cuts)
@@ -72,7 +73,7 @@ def test_every_cut_gives_the_whole_back(pooling: str) -> None:
 
 def test_what_it_costs_is_counted() -> None:
     """torch's own counter knows no LSTM: 101 frames through three layers and a linear one."""
-    backbone = voice_encoder("none", seconds=1.0).eval()
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=1.0).eval()
     flops = [cut.flops for cut in find_cuts(backbone, SIZE)]
     steps = [later - earlier for earlier, later in zip(flops, flops[1:], strict=False)]
     assert flops[0] == 0 and steps[:3] == [2 * 101 * 1024 * width for width in (40 + 256, 512, 512)]
@@ -84,7 +85,7 @@ def test_what_it_costs_is_counted() -> None:
 
 def test_gradients_pass_frozen_layers_in_eval_mode() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = voice_encoder("none", seconds=1.0).to(device).eval()
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=1.0).to(device).eval()
     frames = backbone.example(2, SIZE)
     assert isinstance(frames, Ragged)
     frames.values.requires_grad_()
@@ -97,23 +98,25 @@ def test_gradients_pass_frozen_layers_in_eval_mode() -> None:
 def test_weights_that_are_not_its_own_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"model_state": {**state, "extra.weight": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"unexpected: extra\.weight"):
-        voice_encoder(str(tmp_path / "other.pt"))
+        configs.make("backbone/voice_encoder", weights=str(tmp_path / "other.pt"))
     with pytest.raises(UserError, match="'pretraind' is not known"):
-        voice_encoder("pretraind")
+        configs.make("backbone/voice_encoder", weights="pretraind")
 
 
 def test_missing_weights_name_the_command_that_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frostline.backbones.chains.speech.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install --no-deps resemblyzer==0\.1\.4 "):
-        voice_encoder()
+        configs.make("backbone/voice_encoder")
 
 
 @needs_voice
 def test_the_packages_weights_load_and_none_of_its_code_runs() -> None:
     import sys
 
-    backbone = voice_encoder()
+    backbone = configs.make("backbone/voice_encoder")
     assert "resemblyzer" not in sys.modules and find_packaged_weights().name == "pretrained.pt"
     assert (
-        backbone.fingerprint() != voice_encoder("none").fingerprint() != voice_encoder(pretrained=False).fingerprint()
+        backbone.fingerprint()
+        != configs.make("backbone/voice_encoder", weights="none").fingerprint()
+        != configs.make("backbone/voice_encoder", pretrained=False).fingerprint()
     )

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from frostline.backbones.adapters.frames import Rows
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.chains.speech_transformers import transformers_audio
 from frostline.backbones.cuts import between, check_cut, find_cuts, prefix
 from frostline.data.inputs import Ragged
 from frostline.data.speech.recordings import read_some
@@ -47,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def build(folder: Path, **options: Any) -> SequenceBackbone:
-    return transformers_audio(str(folder), **{"seconds": SECONDS, **options}).eval()
+    return make("backbone/transformers_audio", name=str(folder), **{"seconds": SECONDS, **options}).eval()
 
 
 def encoded(backbone: SequenceBackbone, given: Ragged) -> Ragged:
@@ -187,14 +186,14 @@ def test_weights_may_be_random_and_a_function_of_the_seed(saved: Callable[[str],
 def test_a_network_of_text_is_refused(tmp_path: Path) -> None:
     transformers.BertConfig(**SMALL).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.name: .* is a bert, no network of speech"):
-        transformers_audio(str(tmp_path))
+        make("backbone/transformers_audio", name=str(tmp_path))
 
 
 def test_a_folder_without_an_extractor_is_refused(tmp_path: Path) -> None:
     config = transformers.HubertConfig(**SMALL, **CONVOLUTIONS)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"backbone\.name: .* cannot be loaded"):
-        transformers_audio(str(tmp_path))
+        make("backbone/transformers_audio", name=str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests import configs
 from tests.text_networks import FAMILIES, SMALL, saved
 from torch import Tensor
 
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.chains.text import minilm, transformers_text
 from frostline.backbones.cuts import check_cut, find_cuts, prefix, suffix
 from frostline.data.inputs import Ragged, pad_sequences
 
@@ -30,7 +30,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def backbone(family: str, tmp_path_factory: pytest.TempPathFactory) -> SequenceBackbone:
-    return transformers_text(saved(tmp_path_factory.mktemp(family), family), tokens=12).eval()
+    return configs.make("backbone/transformers", name=saved(tmp_path_factory.mktemp(family), family), tokens=12).eval()
 
 
 def texts(backbone: SequenceBackbone) -> list[Tensor]:
@@ -104,7 +104,7 @@ def test_gradients_reach_what_trains_and_nothing_else(backbone: SequenceBackbone
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last", "max", "none"])
 def test_pooling_sees_real_tokens_only(tmp_path: Path, pooling: str) -> None:
-    made = transformers_text(saved(tmp_path), pooling=pooling, tokens=12).eval()
+    made = configs.make("backbone/transformers", name=saved(tmp_path), pooling=pooling, tokens=12).eval()
     each = texts(made)
     with torch.inference_mode():
         together = made(pad_sequences(each))
@@ -120,18 +120,18 @@ def test_pooling_sees_real_tokens_only(tmp_path: Path, pooling: str) -> None:
 def test_weights_are_the_saved_ones_or_random(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     torch.manual_seed(1)
-    first, second = transformers_text(folder), transformers_text(folder)
+    first, second = (configs.make("backbone/transformers", name=folder) for _ in range(2))
     assert first.fingerprint() == second.fingerprint()
     torch.manual_seed(2)
-    random = transformers_text(folder, weights="none")
+    random = configs.make("backbone/transformers", name=folder, weights="none")
     assert random.fingerprint() != first.fingerprint() and list(random.groups) == list(first.groups)
     torch.manual_seed(2)
-    assert transformers_text(folder, pretrained=False).fingerprint() == random.fingerprint()
+    assert configs.make("backbone/transformers", name=folder, pretrained=False).fingerprint() == random.fingerprint()
 
 
 @pytest.mark.parametrize("head", ["ForMaskedLM", "ForSequenceClassification"])
 def test_heads_of_other_tasks_are_left_out(tmp_path: Path, head: str) -> None:
-    (note,) = transformers_text(saved(tmp_path, head=head)).notes
+    (note,) = configs.make("backbone/transformers", name=saved(tmp_path, head=head)).notes
     assert note.startswith("left out what the encoder does not have: ") and "encoder.layer" not in note
 
 
@@ -139,13 +139,13 @@ def test_half_precision_files_are_used_in_float32(tmp_path: Path) -> None:
     model = transformers.BertModel(transformers.BertConfig(**SMALL)).bfloat16()
     folder = saved(tmp_path)
     model.save_pretrained(folder)
-    made = transformers_text(folder)
+    made = configs.make("backbone/transformers", name=folder)
     assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
 
 
 def test_the_architecture_tells_what_the_weights_do_not(tmp_path: Path) -> None:
     one, same, other = (
-        transformers_text(saved(tmp_path / name, num_attention_heads=heads)).architecture
+        configs.make("backbone/transformers", name=saved(tmp_path / name, num_attention_heads=heads)).architecture
         for name, heads in (("a", 2), ("b", 2), ("c", 4))
     )
     assert one == same != other
@@ -153,7 +153,7 @@ def test_the_architecture_tells_what_the_weights_do_not(tmp_path: Path) -> None:
 
 def test_minilm_tells_texts_apart() -> None:
     """The embedded backbone, as its authors use it: what is alike is near."""
-    made = minilm().eval()
+    made = configs.make("backbone/minilm").eval()
     each = ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "Interest rates rose again."]
     found = torch.nn.functional.normalize(features(made, pad_sequences(made.preprocess.encode(each))))  # type: ignore
     near = found @ found.T

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests import configs
 from tests.tiny import RUN
 from torch import nn
 
-from frostline.backbones.traced.builders import timm_backbone
 from frostline.config.compose import compose, resolve
 from frostline.errors import UserError
 from frostline.freeze.plan import Change, Phase, Train, learning_rates
@@ -53,7 +53,7 @@ def test_one_builder_makes_the_same_network_once_and_another_seed_its_own(tmp_pa
 
 
 def test_parameters_that_a_change_adds_belong_to_their_group_and_have_a_kind() -> None:
-    backbone = timm_backbone("test_resnet", "none", size=32, options={})
+    backbone = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
     first, *_, last = backbone.groups
     backbone.network.register_parameter("extra", nn.Parameter(torch.zeros(3)))
     backbone.add_parameters("low_rank", {last: ["network.extra"]})

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests import configs
 from tests.own_networks import Deciding, Pictures, Residual, Table, Tied, Words, seeded
 from torch import Tensor, nn
 
 from frostline.backbones.base import FEATURES, Backbone
 from frostline.backbones.cuts import check_cut, find_cuts
-from frostline.backbones.own.backbone import as_backbone
 from frostline.backbones.own.network import OwnNetwork, match_groups
 from frostline.errors import UserError
 
@@ -25,15 +25,15 @@ NETWORKS: list[tuple[nn.Module, dict[str, Any], list[str]]] = [
 def test_a_module_has_a_group_for_each_part_in_order(
     network: nn.Module, options: dict[str, Any], groups: list[str]
 ) -> None:
-    backbone = as_backbone(network, **options)
+    backbone = configs.make("backbone/own", found=network, **options)
     assert list(backbone.groups) == groups
     assert backbone.notes == []
-    assert as_backbone(backbone) is backbone
+    assert configs.make("backbone/own", found=backbone) is backbone
 
 
 @pytest.mark.parametrize(("network", "options", "groups"), NETWORKS, ids=lambda one: type(one).__name__)
 def test_every_cut_gives_the_whole_network_back(network: nn.Module, options: dict[str, Any], groups: list[str]) -> None:
-    backbone = as_backbone(network, **options)
+    backbone = configs.make("backbone/own", found=network, **options)
     size = backbone.preprocess.size
     cuts = [cut.name for cut in find_cuts(backbone, size)]
     assert cuts[-1] == FEATURES and len(cuts) > 1
@@ -43,14 +43,14 @@ def test_every_cut_gives_the_whole_network_back(network: nn.Module, options: dic
 
 
 def test_what_cannot_be_traced_has_its_features_alone() -> None:
-    backbone = as_backbone(seeded(Deciding), shape=[6])
+    backbone = configs.make("backbone/own", found=seeded(Deciding), shape=[6])
     assert [cut.name for cut in find_cuts(backbone, 6)] == [FEATURES]
     assert "Deciding cannot be traced" in backbone.notes[0]
 
 
 def test_a_run_trains_a_copy() -> None:
     network = seeded(Pictures).eval().requires_grad_(False)
-    backbone = as_backbone(network, shape=[3, 16, 16], classifier="fc")
+    backbone = configs.make("backbone/own", found=network, shape=[3, 16, 16], classifier="fc")
     assert all(parameter.requires_grad for parameter in backbone.parameters())
     with torch.no_grad():
         for parameter in backbone.parameters():
@@ -62,9 +62,9 @@ def test_a_run_trains_a_copy() -> None:
 def test_groups_can_be_named() -> None:
     groups = {"low": ["stem", "first"], "high": "second", "top": ["third.*", "dropout*"]}
     with pytest.raises(UserError, match=r"backbone\.groups\.top: 'dropout\*' matches no parameter"):
-        as_backbone(seeded(Pictures), shape=[3, 16, 16], classifier="fc", groups=groups)
+        configs.make("backbone/own", found=seeded(Pictures), shape=[3, 16, 16], classifier="fc", groups=groups)
     groups["top"] = ["third.*"]
-    backbone = as_backbone(seeded(Pictures), shape=[3, 16, 16], classifier="fc", groups=groups)
+    backbone = configs.make("backbone/own", found=seeded(Pictures), shape=[3, 16, 16], classifier="fc", groups=groups)
     assert list(backbone.groups) == ["low", "high", "top"]
     assert backbone.groups["high"][0] == "network.second.conv.weight"
 
@@ -74,6 +74,7 @@ def test_groups_can_be_named() -> None:
     [
         ({"a": ["conv", "norm"]}, "2 parameters are in no group: again.weight; again.bias"),
         ({"a": "*", "b": "norm"}, "backbone.groups.b: norm.weight is in a already"),
+        ({"a": ["conv", 3]}, "backbone.groups.a: ['conv', 3] is invalid: expected a path"),
     ],
 )
 def test_a_parameter_is_in_exactly_one_group(groups: dict[str, Any], said: str) -> None:
@@ -93,22 +94,22 @@ class Backwards(nn.Module):
 
 
 def test_groups_that_are_run_in_another_order_are_told_of() -> None:
-    (note,) = as_backbone(Backwards(), shape=[6]).notes
+    (note,) = configs.make("backbone/own", found=Backwards(), shape=[6]).notes
     assert "stand in the order stem, block1, but it runs them as block1, stem" in note
     groups = {"bottom": "bottom", "top": "top"}
-    assert as_backbone(Backwards(), shape=[6], groups=groups).notes == []
+    assert configs.make("backbone/own", found=Backwards(), shape=[6], groups=groups).notes == []
 
 
 def test_random_weights_are_a_function_of_the_seed() -> None:
     def make(network: nn.Module, **options: Any) -> Backbone:
         torch.manual_seed(3)
-        return as_backbone(network, pretrained=False, **options)
+        return configs.make("backbone/own", found=network, pretrained=False, **options)
 
     for network, options, _ in NETWORKS:
         random = make(network, **options)
         assert random.fingerprint() == make(network, **options).fingerprint()
-        assert random.fingerprint() != as_backbone(network, **options).fingerprint()
-        assert random.live_statistics and not as_backbone(network, **options).live_statistics
+        assert random.fingerprint() != configs.make("backbone/own", found=network, **options).fingerprint()
+        assert random.live_statistics and not configs.make("backbone/own", found=network, **options).live_statistics
 
 
 class Scaled(nn.Module):
@@ -145,7 +146,7 @@ class Crash(nn.Module):
 )
 def test_mistakes_are_one_sentence(network: nn.Module, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as error:
-        as_backbone(network, **options)
+        configs.make("backbone/own", found=network, **options)
     assert said in str(error.value) and str(error.value).endswith(".")
 
 
@@ -155,7 +156,7 @@ def test_a_node_stands_for_a_network() -> None:
     assert (
         node.items() >= {"name": "Pictures", "shape": [3, 16, 16], "groups": {"all": ["*"]}, "classifier": "fc"}.items()
     )
-    backbone = as_backbone(own, **node)
+    backbone = configs.make("backbone/own", found=own, **node)
     assert backbone.architecture == f"own Pictures {node['content']} without fc"
     again = OwnNetwork(seeded(Pictures), classifier="fc").node([3, 16, 16], "float32")
     assert again["content"] == node["content"]

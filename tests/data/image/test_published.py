@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.configs import make
 from torchvision.datasets import CIFAR10, utils
 
 from frostline.data.archives import check_archive, guarded_extraction
-from frostline.data.image.published import TorchvisionImages
 from frostline.data.inputs import Pixels
 from frostline.errors import UserError
 
@@ -42,7 +42,7 @@ def fashion(root: Path) -> Path:
 
 def test_fashion_mnist_keeps_its_official_test_split(tmp_path: Path, preprocess: Pixels) -> None:
     fashion(tmp_path)
-    data = TorchvisionImages("FashionMNIST", str(tmp_path), download=False, val_fraction=0.3, preprocess=preprocess)
+    data = make("data/fashionmnist", root=str(tmp_path), download=False, val_fraction=0.3, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [40, 20, 20]
     assert data.classes[9] == "Ankle boot" and data.splits["test"].names[3] == "fashionmnist/test/3"
     assert data.splits["test"].labels.tolist() == [index % 10 for index in range(20)]
@@ -54,7 +54,7 @@ def test_half_a_file_is_an_error_that_says_what_to_do(tmp_path: Path, preprocess
     images = fashion(tmp_path) / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:500])
     with pytest.raises(UserError, match="data.root: FashionMNIST cannot be read"):
-        TorchvisionImages("FashionMNIST", str(tmp_path), download=False, preprocess=preprocess)
+        make("data/fashionmnist", root=str(tmp_path), download=False, preprocess=preprocess)
 
 
 def test_textures_come_in_three_official_splits(write: Write, preprocess: Pixels) -> None:
@@ -64,7 +64,7 @@ def test_textures_come_in_three_official_splits(write: Write, preprocess: Pixels
     for place, split in enumerate(("train", "val", "test")):
         lines = [f"{label}/{2 * place + index}.jpg" for label in ("banded", "dotted") for index in range(2)]
         (root / f"dtd/dtd/labels/{split}1.txt").write_text("\n".join(lines) + "\n")
-    data = TorchvisionImages("DTD", str(root), download=False, preprocess=preprocess)
+    data = make("data/dtd", root=str(root), download=False, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [4, 4, 4] and not data.notes
     assert data.splits["val"].names[0] == "dtd/dtd/images/banded/2.jpg"
     data.check()
@@ -73,7 +73,7 @@ def test_textures_come_in_three_official_splits(write: Write, preprocess: Pixels
 def test_eurosat_has_no_official_split_and_says_so(write: Write, preprocess: Pixels) -> None:
     write("eurosat/2750/Forest", 10, kind="jpg")
     root = write("eurosat/2750/River", 10, kind="jpg")
-    data = TorchvisionImages("EuroSAT", str(root), download=False, preprocess=preprocess)
+    data = make("data/eurosat", root=str(root), download=False, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [14, 2, 4]
     assert data.notes[0] == "EuroSAT has no official split" and "drew val and test" in data.notes[1]
 
@@ -88,7 +88,7 @@ def test_pets_draw_val_from_trainval(write: Write, preprocess: Pixels) -> None:
     for split, first in (("trainval", 0), ("test", 10)):
         lines = [f"{names[index]} {index % 2 + 1} 1 1" for index in range(first, first + 10)]
         (pets / f"annotations/{split}.txt").write_text("\n".join(lines))
-    data = TorchvisionImages("OxfordIIITPet", str(root), download=False, val_fraction=0.2, preprocess=preprocess)
+    data = make("data/oxfordiiitpet", root=str(root), download=False, val_fraction=0.2, preprocess=preprocess)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [8, 2, 10]
     assert data.classes == ["Abyssinian", "Beagle"]
 
@@ -107,7 +107,7 @@ def test_a_pickle_that_is_not_the_published_one_is_never_opened(tmp_path: Path, 
     for name in [name for name, _ in CIFAR10.train_list + CIFAR10.test_list] + ["batches.meta"]:
         (folder / name).write_bytes(pickle.dumps(Canary(tmp_path / "canary")))
     with pytest.raises(UserError, match="data.root: CIFAR10 cannot be read.*corrupted.*data.download=true"):
-        TorchvisionImages("CIFAR10", str(tmp_path), download=False, preprocess=preprocess)
+        make("data/cifar10", root=str(tmp_path), download=False, preprocess=preprocess)
     assert not (tmp_path / "canary").exists()
 
 
@@ -119,10 +119,10 @@ def test_a_download_that_fails_says_what_to_do_and_leaves_nothing(
 
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(UserError, match="data.download: EuroSAT could not.*unreachable.*data.root to a folder that"):
-        TorchvisionImages("EuroSAT", str(tmp_path / "new"), preprocess=preprocess)
+        make("data/eurosat", root=str(tmp_path / "new"), preprocess=preprocess)
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(UserError, match="data.name: 'ImageNet' is not known; choose one of: FashionMNIST"):
-        TorchvisionImages("ImageNet", str(tmp_path), preprocess=preprocess)
+        make("data/cifar10", name="ImageNet", root=str(tmp_path), preprocess=preprocess)
 
 
 def test_a_download_is_moved_into_place_whole(
@@ -137,7 +137,7 @@ def test_a_download_is_moved_into_place_whole(
                 archive.write(file, file.relative_to(tmp_path))
 
     monkeypatch.setattr(utils, "download_url", fetch)
-    data = TorchvisionImages("EuroSAT", str(tmp_path / "root"), preprocess=preprocess)
+    data = make("data/eurosat", root=str(tmp_path / "root"), preprocess=preprocess)
     assert len(data.splits["train"]) == 14
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["eurosat"]
 

@@ -9,19 +9,16 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import configs
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from frostline.data.base import DataModule, Split
 from frostline.data.inputs import Pixels
-from frostline.data.own.datasets import as_data
 from frostline.data.own.given import AsGiven
 from frostline.data.own.sources import own_data
 from frostline.errors import UserError
 from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
-from frostline.tasks.multilabel import Multilabel
-from frostline.tasks.regression import Regression
 
 ROW = AsGiven((6,))
 
@@ -32,7 +29,7 @@ def pair(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def make(found: Any, **options: Any) -> DataModule:
-    return as_data(found, **{"preprocess": ROW, "task": Multiclass(), "seed": 0, **options})
+    return configs.make("data/own", found=found, **{"batch_size": 32, "preprocess": ROW, **options})
 
 
 def dense(split: Split, indices: Tensor, view: int) -> Tensor:
@@ -181,7 +178,7 @@ def test_a_lightning_data_module_gives_its_datasets() -> None:
     assert data.notes[0] == "the loaders of Prepared give their datasets, not their batches"
     with pytest.raises(UserError, match=r"Prepared\.train_dataloader has a collate_fn of its own"):
         make(Prepared(collate_fn=list))
-    assert as_data(data) is data
+    assert configs.make("data/own", found=data) is data
 
 
 @given(st.integers(1, 5), st.integers(0, 100))
@@ -194,13 +191,18 @@ def test_a_subset_and_its_seed_choose_among_the_samples(per_class: int, seed: in
 
 
 TASKS: list[tuple[Any, Task, list[str], Any]] = [
-    (torch.tensor([2, 0, 2, 0] * 4), Multiclass(), ["0", "2"], [1, 0]),
-    (np.array(["b", "a"] * 8), Multiclass(), ["a", "b"], [1, 0]),
-    (torch.tensor([True, False] * 8), Multiclass(), ["0", "1"], [1, 0]),
-    (torch.tensor([[1, 0, 1], [0, 1, 0]] * 8), Multilabel(), ["0", "1", "2"], [[1, 0, 1], [0, 1, 0]]),
-    (torch.tensor([0.5, -3.25] * 8), Regression(), [], [0.5, -3.25]),
-    (torch.tensor([[0.1], [3.0]] * 8), Regression(), [], [float(torch.tensor(0.1)), 3.0]),
-    (torch.tensor([4, 5] * 8), Regression(), [], [4.0, 5.0]),
+    (torch.tensor([2, 0, 2, 0] * 4), configs.make("task/multiclass", label_smoothing=0.0), ["0", "2"], [1, 0]),
+    (np.array(["b", "a"] * 8), configs.make("task/multiclass", label_smoothing=0.0), ["a", "b"], [1, 0]),
+    (torch.tensor([True, False] * 8), configs.make("task/multiclass", label_smoothing=0.0), ["0", "1"], [1, 0]),
+    (
+        torch.tensor([[1, 0, 1], [0, 1, 0]] * 8),
+        configs.make("task/multilabel"),
+        ["0", "1", "2"],
+        [[1, 0, 1], [0, 1, 0]],
+    ),
+    (torch.tensor([0.5, -3.25] * 8), configs.make("task/regression"), [], [0.5, -3.25]),
+    (torch.tensor([[0.1], [3.0]] * 8), configs.make("task/regression"), [], [float(torch.tensor(0.1)), 3.0]),
+    (torch.tensor([4, 5] * 8), configs.make("task/regression"), [], [4.0, 5.0]),
 ]
 
 
@@ -244,11 +246,11 @@ def test_a_network_of_frostlines_own_takes_bytes() -> None:
             {"preprocess": AsGiven((7,))},
             "samples of train are float32 [6], and the network takes float32 [7]",
         ),
-        (pair(30), {"task": Multilabel()}, "expected rows of 0 and 1 for task=multilabel"),
+        (pair(30), {"task": configs.make("task/multilabel")}, "expected rows of 0 and 1 for task=multilabel"),
         ((pair(30)[0], torch.rand(30)), {}, "of task=regression; task=multiclass is set"),
         ((pair(30)[0], torch.rand(30, 2)), {}, "the labels are of no one kind"),
         (pair(30), {"augment": 1}, "augment: data of your own are used as they are"),
-        (pair(30), {"nothing": 1}, "data: 'nothing' is not known"),
+        (pair(30), {"nothing": 1}, "data.nothing: there is no such key"),
         ([({"a": 1}, 0)] * 9, {}, "no sample of train can be used; the first one has a dict for inputs"),
         ([(torch.zeros(6), {"a": 1})] * 9, {}, "has a dict for a label"),
     ],

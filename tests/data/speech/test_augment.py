@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.configs import make
 from torch import Tensor
 
 from frostline.data.image.augment import describe
 from frostline.data.inputs import Ragged
-from frostline.data.speech.augment import Sound, SpecAugment, Wave, augment_sequences, move_wave
+from frostline.data.speech.augment import Sound, Wave, augment_sequences, move_wave
 from frostline.errors import UserError
 
 
@@ -21,7 +22,8 @@ def given() -> Ragged:
 
 def wave(given: Ragged, indices: list[int], view: int = 0, change: Sound | None = None) -> Tensor:
     rows = Ragged(given.values[indices], given.lengths[indices])
-    return augment_sequences((change or Wave()).wave, rows, torch.tensor(indices), 7, view, "wave").values
+    chosen: Sound = change or make("augment/speech_light")
+    return augment_sequences(chosen.wave, rows, torch.tensor(indices), 7, view, "wave").values
 
 
 def test_a_change_is_a_function_of_seed_index_and_view(given: Ragged) -> None:
@@ -61,23 +63,23 @@ def test_masks_cover_stretches_up_to_their_width() -> None:
     rows, columns = [], []
     for seed in range(60):
         torch.manual_seed(seed)
-        masked = SpecAugment(times=1, time_width=0.2, bands=1, band_width=0.3).frames(frames)
+        masked = make("augment/specaugment", times=1, time_width=0.2, bands=1, band_width=0.3).frames(frames)
         same = masked == frames.mean()
         rows.append(int(same.all(dim=1).sum()))
         columns.append(int(same.all(dim=0).sum()))
         assert torch.equal(masked[~same], frames[~same])
     assert max(rows) == 10 and max(columns) == 6 and min(rows) == 0
-    nothing = SpecAugment(times=0, bands=0).frames(frames)
+    nothing = make("augment/specaugment", times=0, bands=0).frames(frames)
     assert torch.equal(nothing, frames)
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Wave(gain=-1.0), "gain"),
-        (lambda: Wave(shift=1.5), "shift"),
-        (lambda: SpecAugment(time_width=2.0), "time_width"),
-        (lambda: SpecAugment(band_width=-0.1), "band_width"),
+        (lambda: make("augment/speech_light", gain=-1.0), "gain"),
+        (lambda: make("augment/speech_light", shift=1.5), "shift"),
+        (lambda: make("augment/specaugment", time_width=2.0), "time_width"),
+        (lambda: make("augment/specaugment", band_width=-0.1), "band_width"),
     ],
 )
 def test_strengths_out_of_range_are_refused(make: type, key: str) -> None:
@@ -95,6 +97,6 @@ def test_a_change_that_does_not_keep_the_length_is_refused(given: Ragged) -> Non
 
 
 def test_every_strength_is_in_a_caches_key(tmp_path: Path) -> None:
-    assert (
-        len({describe(each) for each in (Wave(), Wave(gain=5.0), Wave(snr=None), SpecAugment(), SpecAugment(3))}) == 5
-    )
+    waves = [make("augment/speech_light", **one) for one in ({}, {"gain": 5.0}, {"snr": None})]
+    masks = [make("augment/specaugment", **one) for one in ({}, {"times": 3})]
+    assert len({describe(each) for each in (*waves, *masks)}) == 5

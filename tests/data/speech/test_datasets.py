@@ -8,24 +8,23 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tests import configs
 from tests.data.sounds import RATE, folders, tone, write
 
 from frostline.data.base import DataModule
-from frostline.data.image.augment import Light, none
+from frostline.data.image.augment import none
 from frostline.data.inputs import Pixels, Ragged
-from frostline.data.speech.augment import SpecAugment, Wave
 from frostline.data.speech.datasets import AudioFolder
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.published import PLACE, SpeechCommands
+from frostline.data.speech.published import PLACE
 from frostline.data.speech.waves import Waves
 from frostline.errors import UserError
-from frostline.tasks.ctc import Ctc
 
 WANTED = Mel(16000, bands=20)  # a second
 
 
 def make(root: Path, **options: Any) -> AudioFolder:
-    return AudioFolder(str(root), **{"preprocess": WANTED, "seconds": 1.0, **options})
+    return configs.make("data/audiofolder", root=str(root), **{"preprocess": WANTED, "seconds": 1.0, **options})
 
 
 def served(data: DataModule, split: str = "train", view: int = 0) -> Ragged:
@@ -86,7 +85,7 @@ def test_a_table_names_recordings_labels_and_splits(tmp_path: Path) -> None:
         rows.append(f"{index}.flac,{label},{split}")
     table = tmp_path / "table.csv"
     table.write_text("\n".join(rows))
-    data = AudioFolder(manifest=str(table), preprocess=WANTED)
+    data = configs.make("data/audiofolder", manifest=str(table), preprocess=WANTED)
     assert data.classes == ["down", "up"] and data.splits["val"].names == ["2.flac", "6.flac"]
     assert data.splits["train"].labels.tolist() == [1, 1, 0, 0]
 
@@ -94,7 +93,7 @@ def test_a_table_names_recordings_labels_and_splits(tmp_path: Path) -> None:
 def test_views_change_train_alone_and_come_again(tmp_path: Path) -> None:
     folders(tmp_path)
     plain = make(tmp_path)
-    for augment in (Wave(), SpecAugment()):
+    for augment in (configs.make("augment/speech_light"), configs.make("augment/specaugment")):
         data = make(tmp_path, augment=augment, views=3, seed=5)
         assert data.views == 3 and data.transform_id("train") != plain.transform_id("train")
         first = served(data)
@@ -174,7 +173,7 @@ def test_half_a_file_is_named(kind: str, tmp_path: Path) -> None:
 def test_a_missing_file_of_a_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("path,label\nnowhere.wav,x\n")
     with pytest.raises(UserError, match=r"nowhere\.wav does not exist"):
-        AudioFolder(manifest=str(tmp_path / "table.csv"), preprocess=WANTED)
+        configs.make("data/audiofolder", manifest=str(tmp_path / "table.csv"), preprocess=WANTED)
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
@@ -190,16 +189,17 @@ def test_a_backbone_or_an_augmentation_for_images_is_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match="this is speech data, and the network takes image.*adapter=spectrogram"):
         make(tmp_path, preprocess=pixels)
     with pytest.raises(UserError, match="augment: Light is for images; with speech it is none, speech_light"):
-        make(tmp_path, augment=Light())
+        make(tmp_path, augment=configs.make("augment/light"))
     assert make(tmp_path, augment=none()).views == 1
 
 
 def test_masks_of_frames_are_refused_for_a_network_of_waves(tmp_path: Path) -> None:
     folders(tmp_path)
     waves = Waves(16000, standardise=True)
-    assert served(make(tmp_path, preprocess=waves, augment=Wave())).values.shape == (8, 16000)
+    changed = make(tmp_path, preprocess=waves, augment=configs.make("augment/speech_light"))
+    assert served(changed).values.shape == (8, 16000)
     with pytest.raises(UserError, match="SpecAugment masks frames, and the backbone takes waves"):
-        make(tmp_path, preprocess=waves, augment=SpecAugment())
+        make(tmp_path, preprocess=waves, augment=configs.make("augment/specaugment"))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,9 @@ def transcripts(root: Path, *texts: str, seconds: float = 0.5) -> Path:
 
 def test_transcripts_are_labels_of_a_sequence_of_characters(tmp_path: Path) -> None:
     table = transcripts(tmp_path, "ab a", "a", "b", "Ba", "b", "a")
-    data = AudioFolder(manifest=str(table), label_column="text", preprocess=WANTED, task=Ctc())
+    data = configs.make(
+        "data/audiofolder", manifest=str(table), label_column="text", preprocess=WANTED, task=configs.make("task/ctc")
+    )
     assert data.classes == [" ", "a", "b"]
     assert data.splits["train"].labels.tolist() == [[1, 2, 0, 1], [2, 1, -1, -1]]
 
@@ -235,14 +237,14 @@ def test_transcripts_are_labels_of_a_sequence_of_characters(tmp_path: Path) -> N
 def test_transcripts_that_do_not_fit_are_named_before_training(tmp_path: Path) -> None:
     long = "ab" * 26  # of half a second 51 frames are made
     table = transcripts(tmp_path, "ab", "a", "b", long, "b", "a")
-    options: dict[str, Any] = {"label_column": "text", "preprocess": WANTED, "task": Ctc()}
+    options: dict[str, Any] = {"label_column": "text", "preprocess": WANTED, "task": configs.make("task/ctc")}
     reason = r"3\.wav has a transcript that takes 52 steps, and the backbone makes 51 of it"
     with pytest.raises(UserError, match=reason):
-        AudioFolder(manifest=str(table), **options)
-    assert len(AudioFolder(manifest=str(table), on_bad="skip", **options).splits["train"]) == 1
+        configs.make("data/audiofolder", manifest=str(table), **options)
+    assert len(configs.make("data/audiofolder", manifest=str(table), on_bad="skip", **options).splits["train"]) == 1
     short = {**options, "preprocess": Mel(3200, bands=20)}
     with pytest.raises(UserError, match=r"lasts 0\.5 s, more than data\.seconds=0\.2, and would lose its words"):
-        AudioFolder(manifest=str(table), **short)
+        configs.make("data/audiofolder", manifest=str(table), **short)
 
 
 def test_speech_commands_are_read_by_their_official_lists(tmp_path: Path) -> None:
@@ -252,12 +254,14 @@ def test_speech_commands_are_read_by_their_official_lists(tmp_path: Path) -> Non
             write(folder / word / f"{index}.wav", tone(hertz, 1.0, 16000, seed=index), 16000)
     (folder / "validation_list.txt").write_text("no/0.wav\nyes/0.wav\n")
     (folder / "testing_list.txt").write_text("no/1.wav\nyes/1.wav\n")
-    data = SpeechCommands(str(tmp_path), download=False, preprocess=WANTED, seconds=1.0)
+    data = configs.make("data/speechcommands", root=str(tmp_path), download=False, preprocess=WANTED, seconds=1.0)
     assert data.classes == ["no", "yes"]
     assert data.splits["train"].names == ["no/2.wav", "no/3.wav", "yes/2.wav", "yes/3.wav"]
     assert data.splits["test"].names == ["no/1.wav", "yes/1.wav"]
     with pytest.raises(UserError, match=r"data\.root: .* holds no whole SpeechCommands"):
-        SpeechCommands(str(tmp_path / "nowhere"), download=False, preprocess=WANTED)
+        configs.make(
+            "data/speechcommands", root=str(tmp_path / "nowhere"), download=False, preprocess=WANTED, seconds=4.0
+        )
 
 
 def test_what_is_lost_of_recordings_is_counted(tmp_path: Path) -> None:

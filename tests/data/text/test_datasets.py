@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.configs import make
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from frostline.data.base import DataModule
@@ -50,7 +51,7 @@ def table(file: Path, lines: Sequence[Sequence[str]], header: Sequence[str] = ("
 
 
 def text(file: str, **options: Any) -> TextCSV:
-    return TextCSV(file, **({"preprocess": tokens(), "token_cache": None} | options))
+    return make("data/text_csv", file=file, **{"preprocess": tokens(), "token_cache": None} | options)
 
 
 def batch(data: DataModule, split: str, *indices: int) -> Ragged:
@@ -88,11 +89,11 @@ def test_a_folder_has_a_table_for_each_split(tmp_path: Path) -> None:
     table(tmp_path / "train.csv", rows(4))
     table(tmp_path / "test.jsonl", rows(2))
     (tmp_path / "README.md").write_text("about")
-    data = TextCSV(root=str(tmp_path), preprocess=tokens(), token_cache=None)
+    data = make("data/text_csv", root=str(tmp_path), preprocess=tokens(), token_cache=None)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [6, 2, 4]
     table(tmp_path / "test.csv", rows(2))
     with pytest.raises(UserError, match="data.root: .* holds test.csv and test.jsonl; a split is one table"):
-        TextCSV(root=str(tmp_path), preprocess=tokens(), token_cache=None)
+        make("data/text_csv", root=str(tmp_path), preprocess=tokens(), token_cache=None)
 
 
 def test_long_texts_are_cut_before_their_last_special_token_and_counted(tmp_path: Path) -> None:
@@ -178,10 +179,10 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data.file: .*none.csv cannot be read"):
         text(str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match="data.file and data.root: set one of them"):
-        TextCSV(file, root=str(tmp_path), preprocess=tokens())
+        make("data/text_csv", file=file, root=str(tmp_path), preprocess=tokens())
     with pytest.raises(UserError, match="data.on_bad: 'drop' is not known"):
         text(file, on_bad="drop")
-    with pytest.raises(UserError, match="data: 'size' is not known"):
+    with pytest.raises(UserError, match="data.size: there is no such key"):
         text(file, size=32)
     with pytest.raises(UserError, match="data.tokens: 2 is too small; with 2 special tokens it is at least 3"):
         tokens(2)

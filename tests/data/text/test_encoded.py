@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.configs import make
 from torch import Tensor
 
 from frostline.data.text import encoded
 from frostline.data.text.characters import Characters
-from frostline.data.text.datasets import TextCSV
 from frostline.data.text.encoded import Encoded, encode
 from frostline.data.text.rendering import Rendered
 from frostline.errors import UserError
@@ -82,7 +82,7 @@ def table(folder: Path) -> str:
 @pytest.mark.parametrize("memory_gb", [2.0, 0.0])
 def test_texts_can_be_pictures(tmp_path: Path, memory_gb: float) -> None:
     look = Rendered(size=48, font=12)
-    data = TextCSV(table(tmp_path), preprocess=look, memory_gb=memory_gb)
+    data = make("data/text_csv", file=table(tmp_path), preprocess=look, memory_gb=memory_gb)
     train = data.splits["train"]
     found = train.inputs(torch.tensor([3, 0]), 0)
     assert isinstance(found, Tensor) and found.shape == (2, 3, 48, 48) and found.dtype == torch.uint8
@@ -93,7 +93,7 @@ def test_texts_can_be_pictures(tmp_path: Path, memory_gb: float) -> None:
 
 
 def test_a_text_can_be_looked_at(tmp_path: Path) -> None:
-    content = TextCSV(table(tmp_path), preprocess=Characters(20)).preview("test", 0)
+    content = make("data/text_csv", file=table(tmp_path), preprocess=Characters(20)).preview("test", 0)
     assert content is not None
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.format == "PNG" and picture.convert("L").getextrema() != (255, 255)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import configs
 from tests import worker_processes as processes
 from tests.tiny import RUN
 
@@ -46,7 +47,7 @@ def find(name: str) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
-    with Pool(workers=1, threads=1) as made:
+    with configs.make("launcher/local", workers=1, threads=1) as made:
         yield made
 
 
@@ -97,7 +98,7 @@ def ended(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Out
     good = [Job(f"good {seed}", make(outputs, f"seed={seed}")) for seed in (1, 2, 3)]
     limits = {how: 5 if "hang" in how else 100 for how in WAYS}
     bad = [misbehave(outputs, how, f"launcher.timeout_s={limit}") for how, limit in limits.items()]
-    with Pool(workers=3, threads=1) as several:
+    with configs.make("launcher/local", workers=3, threads=1) as several:
         return {job.name: outcome for job, outcome, _ in several.run([good[0], *bad, *good[1:]])}
 
 
@@ -225,7 +226,7 @@ def test_the_fork_server_has_one_thread_and_nothing_of_a_run(pool: Pool) -> None
 
 def test_leaving_early_stops_what_is_on_and_records_it(tmp_path: Path) -> None:
     hanging = misbehave(tmp_path, "hang")
-    with Pool(workers=2, threads=1) as pool:
+    with configs.make("launcher/local", workers=2, threads=1) as pool:
         going = pool.run([hanging, Job("good", make(tmp_path)), Job("never", make(tmp_path, "seed=9"))])
         assert next(going)[1].record["status"] == "done"
         going.close()
@@ -253,7 +254,7 @@ def test_each_worker_has_its_own_gpu_and_threads_and_a_fresh_process_on_request(
 ) -> None:
     monkeypatch.setattr("frostline.launchers.pool.warm.count_gpus", find("two"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5,7")
-    with Pool(fresh=True) as pool:
+    with configs.make("launcher/local", fresh=True) as pool:
         seen = [slot.about[3] for slot in pool.slots]
         assert seen == ["3", "GPU-5"]
         assert pool.call(os.getenv, "CUDA_VISIBLE_DEVICES") == "3"

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import configs
 from tests.extras import need
 from tests.tiny import RUN
 from tests.worker_processes import ended, gone, within
@@ -57,7 +58,7 @@ def faulty() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
     """A cluster of our own, with its dashboard."""
-    with Ray(cpus=1, workers=2, dashboard=True) as made:
+    with configs.make("launcher/ray", outputs="outputs", cpus=1, workers=2, dashboard=True) as made:
         yield made
 
 
@@ -204,7 +205,7 @@ def test_an_address_where_nobody_answers_is_said_at_once(tmp_path: Path) -> None
 
 
 def test_resources_that_no_node_has_are_refused(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
-    greedy = Ray(cpus=1000)
+    greedy = configs.make("launcher/ray", outputs="outputs", cpus=1000)
     monkeypatch.setitem(vars(greedy), "cluster", ray.cluster)
     with pytest.raises(UserError, match=r"launcher\.cpus=1000, .*no node of the Ray cluster has 1000 CPUs"):
         greedy.call(os.getpid)

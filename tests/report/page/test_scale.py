@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.report.page.charts.place import Box, Segment, free_place, leader, spread
-from frostline.report.page.charts.scale import compact, linear_ticks, log_ticks, tick_texts
+from frostline.report.page.charts.scale import linear_ticks, log_ticks, tick_texts, write_number
 from frostline.report.page.charts.svg import shorten, text_width
 
 
@@ -29,7 +29,7 @@ def test_ticks_of_a_logarithmic_axis_are_powers_of_ten_or_a_few_times_these(low:
 
 def test_numbers_are_written_as_people_write_them() -> None:
     values = [0.91234, 4007548, 12810, 1234, 999.96, 0.0001, -0.05, 0, 88.0, 1.26e9, 0.00012345]
-    written = [compact(value) for value in values]
+    written = [write_number(value) for value in values]
     assert written == [
         "0.912",
         "4.01M",

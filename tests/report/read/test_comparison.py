@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from frostline.errors import UserError
+from frostline.report import write_report
 from frostline.report.read.answers import Classes
 from frostline.report.read.axes import block_name, strategy, text
 from frostline.report.read.comparison import read_comparison
@@ -16,7 +17,7 @@ from frostline.report.read.details import phase_starts, read_confusion, read_cur
 from frostline.report.read.predictions import answers
 from frostline.report.read.runs import RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.tasks.declarations import MULTICLASS
+from frostline.tasks.declarations import MULTICLASS, MULTILABEL
 
 
 def changed(folder: Path, source: Path, seed: int | None = None, **values: Any) -> Path:
@@ -167,6 +168,26 @@ def test_comparisons_and_runs_together(comparison: Any, real_runs: Path) -> None
     assert len(study.runs) == 5 and set(study.labels) == {"full", "linear_probe", "last_k(k=1)"}
     (missing,) = [run for run in study.runs if not run.done]
     assert (missing.label, missing.seed, missing.status) == ("full", 2, "missing")
+
+
+def test_a_record_or_its_task_names_the_metric(template: Path, tmp_path: Path) -> None:
+    config = json.loads((template / "record.json").read_text())["config"]
+    silent = {key: value for key, value in config.items() if key != "monitor"}
+    tags = {"_target_": "frostline.tasks.multilabel.Multilabel"}
+    scores = {"test": {"macro_f1": 0.4, "accuracy": 0.9}}
+    changed(tmp_path / "tags", template, config=silent | {"task": tags}, metrics=scores)
+    changed(tmp_path / "odd", template, config=silent | {"task": {"_target_": "mine.Odd"}}, task={}, metrics=scores)
+    known, odd = read_comparison([tmp_path / "tags"]), read_comparison([tmp_path / "odd"])
+    assert known.metric == MULTILABEL.metric("macro_f1") and known.runs[0].done
+    assert odd.runs[0].status == "failed" and "names the metric" in odd.runs[0].reason
+
+
+def test_no_metric_is_assumed_where_no_run_left_a_record(comparison: Any) -> None:
+    folder = comparison({"full": (0.9, 1.0)}, seeds=[0])
+    shutil.rmtree(folder / "../../runs/r0000")
+    found = read_comparison([folder])
+    page = (write_report(folder, found).parent / "report.md").read_text()
+    assert found.metric.name == "score" and "accuracy" not in page
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 2, "runs": 3}'])

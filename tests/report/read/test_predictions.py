@@ -12,16 +12,14 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.configs import make
 
 from frostline.report import read_comparison, write_report
 from frostline.report.read.answers import Numbers, Rates, Tags
 from frostline.report.read.predictions import FORMS
 from frostline.report.read.runs import RunSummary
 from frostline.report.statistics.analysis import Analysis
-from frostline.tasks.ctc import Ctc
 from frostline.tasks.declarations import Declaration, Metric
-from frostline.tasks.multilabel import Multilabel
-from frostline.tasks.regression import Regression
 
 STRATEGIES = {"full": (0.9, 30.0), "linear_probe": (0.6, 4.0)}
 
@@ -39,7 +37,7 @@ def test_scores_of_tags_are_those_of_the_task(seed: int, classes: int, samples: 
     labels, predictions = (draw.random((samples, classes)) < rate for rate in (0.3, 0.4))
     weights, places = repeated(samples, draw)
     logits = torch.from_numpy(predictions[places]).float() * 2 - 1
-    expected = Multilabel().scores(logits, torch.from_numpy(labels[places]).float())
+    expected = make("task/multilabel").scores(logits, torch.from_numpy(labels[places]).float())
     for metric in Tags.metrics:
         (found,) = Tags(labels, predictions).score(weights, metric)
         assert found == pytest.approx(expected[metric], abs=1e-6), metric
@@ -53,7 +51,7 @@ def test_scores_of_numbers_are_those_of_the_task(seed: int, samples: int) -> Non
     weights, places = repeated(samples, draw)
     assume(len(set(places.tolist())) > 2)
     outputs = torch.from_numpy(predictions[places])[:, None].float()
-    expected = Regression().scores(outputs, torch.from_numpy(labels[places]))
+    expected = make("task/regression").scores(outputs, torch.from_numpy(labels[places]))
     for metric in Numbers.metrics:
         (found,) = Numbers(labels, predictions).score(weights, metric)
         assert found == pytest.approx(expected[metric], rel=1e-3, abs=1e-3), metric
@@ -68,7 +66,7 @@ def test_rates_are_errors_of_all_over_parts_of_all() -> None:
 @given(st.integers(0, 10_000))
 def test_rates_in_a_table_are_those_of_the_task(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    task, classes = Ctc(), [" ", "a", "b"]
+    task, classes = make("task/ctc"), [" ", "a", "b"]
     task.fit(torch.zeros(0, 0), classes)
     labels = task.encode(["a ba ab", "b", "ab ab a"], classes)
     outputs = torch.randn(3, 9, 4, generator=generator)

@@ -5,12 +5,12 @@ from typing import cast
 
 import pytest
 import torch
+from tests import configs
 from tests.tuners import make_tuner
 from torch import Tensor, nn
 
 from frostline.backbones.adapters.base import Adapter
 from frostline.backbones.adapters.frames import Rows
-from frostline.backbones.chains.speech import voice_encoder
 from frostline.data.inputs import Inputs
 from frostline.errors import UserError
 from frostline.freeze.plan import Phase, Train
@@ -111,8 +111,8 @@ def test_it_is_as_exact_under_mixed_precision() -> None:
 
 
 def test_a_network_of_which_nothing_is_known_is_refused() -> None:
-    backbone = voice_encoder("none", seconds=0.3)
+    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
     backbone.attach(Rows(backbone=backbone, size=16, source=None))
-    module = make_tuner(backbone, Linear(backbone.num_features, 3))
+    module = make_tuner(backbone, Linear(backbone.num_features, 3, solver=None, dropout=0.0))
     with pytest.raises(UserError, match="^freeze=orca aligns .* no table of embeddings"):
         module.enter(Phase("align", 1, {"adapter": Train()}, "align"), 0, backbone)

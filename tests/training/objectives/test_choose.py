@@ -1,10 +1,12 @@
 """Which objective a phase has: the config's, with penalties that are added to it, or one that a plan names."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.configs import make_plan
 from tests.tuners import TASK_LOSS
 from torch import Tensor
 
@@ -111,7 +113,7 @@ def test_a_penalty_sees_what_the_run_began_with_and_is_recorded(build: Any, tmp_
 
 
 def test_what_a_penalty_takes_at_the_beginning_of_a_phase_ends_with_it(build: Any) -> None:
-    rig = build(strategies.lp_ft, epochs=2, objective=Penalised(TaskLoss(), {"tether": Tether()}))
+    rig = build(partial(make_plan, "lp_ft"), epochs=2, objective=Penalised(TaskLoss(), {"tether": Tether()}))
     lengths = []
     for index in range(2):
         rig.fit(index)

@@ -32,6 +32,8 @@ def test_named_groups_take_paths_and_globs_the_first_that_matches_having_each() 
     assert groups.names == ("norms", "first", "rest")
     assert members["norms"] == [f"blocks.{n}.1.{kind}" for n in range(3) for kind in ("weight", "bias")]
     assert members["first"] == ["blocks.0.0.weight", "blocks.0.0.bias"]
+    of_modules = Groups(make_net(), "classifier", {"norms": "blocks.?.1", "rest": "blocks"})
+    assert of_modules.members()["norms"] == members["norms"]
 
 
 def test_kinds_of_parameters_and_rates() -> None:

@@ -2,21 +2,49 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from frostline.backbones.chains.backbone import SequenceBackbone
+from frostline.backbones.chains.chain import Chain
 from frostline.backbones.chains.folder import CONFIG, INDEX, KEY, check_folder, read_index, read_object, read_weights
 from frostline.backbones.weights.loading import check_finite
-from frostline.data.inputs import digest
+from frostline.data.inputs import Preprocess, digest
 from frostline.errors import UserError, choices, first_line
 from frostline.units import join_names
 
 POOLER = "pooler"
 # What of a config says nothing of what the network computes.
 BESIDE = ("_name_or_path", "transformers_version", "architectures", "dtype", "_attn_implementation")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in eval mode and its config, from a folder or by the hub's ``name``, with notes on its weights."""
+
+    model: Any
+    config: Any
+    name: str
+    notes: list[str]
+
+
+def make_backbone(
+    loaded: Loaded, chain: Chain, preprocess: Preprocess, pooling: str, label: str | None = None
+) -> SequenceBackbone:
+    """Return the backbone of a network as a ``chain``, called ``label``, or else as its folder, or as on the hub."""
+    folder = Path(loaded.name).expanduser()
+    return SequenceBackbone(
+        chain,
+        label or (folder.name if folder.is_dir() else loaded.name),
+        preprocess,
+        pooling,
+        architecture=describe_architecture(loaded.model, loaded.config),
+        notes=loaded.notes,
+    )
 
 
 def import_transformers(extra: str) -> Any:
@@ -68,7 +96,7 @@ def read_network_config(name: str, extra: str) -> Any:
     return config
 
 
-def load_network(name: str, config: Any, weights: str | None, extra: str) -> tuple[nn.Module, list[str]]:
+def load_network(name: str, config: Any, weights: str | None, extra: str) -> Loaded:
     """Return a network in float32 with its pretrained weights, or (``weights`` None) random ones, and notes.
 
     Its attention is PyTorch's own where the network can use it, for speed, and never what a config names: that may be
@@ -83,7 +111,8 @@ def load_network(name: str, config: Any, weights: str | None, extra: str) -> tup
     how = {"attn_implementation": choose_attention(model_class), "dtype": torch.float32}
     with explain_errors(name):
         if weights is None:
-            return _keep_encoder(transformers.AutoModel.from_config(config, trust_remote_code=False, **how)), []
+            model = transformers.AutoModel.from_config(config, trust_remote_code=False, **how)
+            return Loaded(_keep_encoder(model), config, name, [])
         how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, and refused below by name
         if folder is not None:
             model, report = model_class.from_pretrained(None, config=config, state_dict=read_weights(folder), **how)
@@ -93,7 +122,7 @@ def load_network(name: str, config: Any, weights: str | None, extra: str) -> tup
     model.config._name_or_path = str(folder or name)
     notes = _check_report(name, model, report)
     check_finite(model.state_dict(), {buffer for buffer, _ in model.named_buffers()}, f"{KEY}: the weights of {name}")
-    return _keep_encoder(model), notes
+    return Loaded(_keep_encoder(model), config, name, notes)
 
 
 def _check_index(transformers: Any, name: str) -> None:

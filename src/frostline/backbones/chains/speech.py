@@ -112,8 +112,8 @@ def rename_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def voice_encoder(
-    weights: str | None = "pretrained",
-    pooling: str = "mean",
+    weights: str | None,
+    pooling: str,
     seconds: float | None = None,
     pretrained: bool = True,
 ) -> SequenceBackbone:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.hub import (
     KEY,
-    describe_architecture,
     explain_errors,
     find_source,
     import_transformers,
     load_network,
+    make_backbone,
     read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
@@ -33,8 +32,8 @@ SECONDS = 4.0
 
 def transformers_audio(
     name: str,
-    weights: str | None = "pretrained",
-    pooling: str = "mean",
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     seconds: float | None = None,
@@ -50,17 +49,9 @@ def transformers_audio(
         known = ", ".join(FAMILIES)
         raise UserError(f"{KEY}: {name} is a {config.model_type}, no network of speech known here; those are: {known}.")
     config.layerdrop = config.encoder_layerdrop = 0.0
-    model, notes = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
-    preprocess, chain = FAMILIES[config.model_type](model, load_extractor(name), seconds or SECONDS)
-    folder = Path(name).expanduser()
-    return SequenceBackbone(
-        chain,
-        folder.name if folder.is_dir() else name,
-        preprocess,
-        pooling,
-        architecture=describe_architecture(model, config),
-        notes=notes,
-    )
+    loaded = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
+    preprocess, chain = FAMILIES[config.model_type](loaded.model, load_extractor(name), seconds or SECONDS)
+    return make_backbone(loaded, chain, preprocess, pooling)
 
 
 def load_extractor(name: str) -> Any:
@@ -110,9 +101,7 @@ def build_waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Tran
     rate = form.sampling_rate
     preprocess = Waves(round(seconds * rate), rate, bool(form.do_normalize), convolutions)
     width = int(config.conv_dim[-1])
-    load_extractor = (
-        model.feature_extractor
-    )  # an adapter takes it out of the network, and may ask what it makes of sounds
+    extractor = model.feature_extractor  # an adapter takes it out of the network, and may ask what it makes of sounds
     if config.model_type == "wavlm":
         _own_bias(model.encoder.layers)
 
@@ -122,7 +111,7 @@ def build_waveform(model: Any, form: Any, seconds: float) -> tuple[Hearing, Tran
         return {"waves": batch.values, "mask": torch.arange(steps, device=lengths.device) < lengths[:, None]}
 
     def front(batch: Ragged) -> Ragged:
-        return Ragged(load_extractor(batch.values).transpose(1, 2), preprocess.steps(batch.lengths))
+        return Ragged(extractor(batch.values).transpose(1, 2), preprocess.steps(batch.lengths))
 
     def enter(frames: Ragged) -> dict[str, Tensor]:
         values = frames.values

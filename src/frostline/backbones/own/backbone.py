@@ -88,14 +88,14 @@ class OwnBackbone(Backbone):
 def as_backbone(
     found: Backbone | OwnNetwork | nn.Module | None = None,
     *,
-    shape: Sequence[int] | None = None,
-    dtype: str | None = None,
-    groups: Groups | None = None,
-    classifier: str | None = None,
-    name: str | None = None,
-    content: str | None = None,
-    batch_norm: str = "auto",
-    compile: bool = False,
+    shape: Sequence[int] | None,
+    dtype: str | None,
+    groups: Groups | None,
+    classifier: str | None,
+    name: str | None,
+    content: str | None,
+    batch_norm: str,
+    compile: bool,
     pretrained: bool = True,
 ) -> Backbone:
     """Return a backbone around a copy of any module; a Backbone is returned as it is.

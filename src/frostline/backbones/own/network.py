@@ -4,20 +4,21 @@ import copy
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
+from frostline.backbones.groups import Patterns, list_patterns, matches
 from frostline.backbones.own.code import digest_code
 from frostline.backbones.weights.loading import fingerprint
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.units import join_lines
 
-Groups = Mapping[str, str | Sequence[str]]
+KEY = "backbone.groups"
+Groups = Mapping[str, Patterns]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class OwnNetwork:
 
     def node(self, shape: Sequence[int] | None, dtype: str | None) -> dict[str, Any]:
         """Return the node of a config that stands for this network, for samples like these where it has no shape."""
-        groups = None if self.groups is None else {name: _listed(members) for name, members in self.groups.items()}
+        groups = None if self.groups is None else list_groups(self.groups)
         return {
             "name": self.label,
             "content": self.identity,
@@ -97,7 +98,12 @@ class OwnNetwork:
         }
 
 
-def match_groups(network: nn.Module, groups: Groups, key: str = "backbone.groups") -> dict[str, list[str]]:
+def list_groups(groups: Groups) -> dict[str, list[str]]:
+    """Return each group's patterns as a list. Raises UserError for anything but text."""
+    return {name: list_patterns(members, f"{KEY}.{name}") for name, members in groups.items()}
+
+
+def match_groups(network: nn.Module, groups: Groups) -> dict[str, list[str]]:
     """Return the names of each group's parameters.
 
     A pattern names parameters, or modules with all that is in them, and may be a glob. Raises UserError for one that
@@ -105,18 +111,18 @@ def match_groups(network: nn.Module, groups: Groups, key: str = "backbone.groups
     """
     names = [name for name, _ in network.named_parameters()]
     owner: dict[str, str] = {}
-    for group, patterns in groups.items():
-        for pattern in _listed(patterns):
-            found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    for group, patterns in list_groups(groups).items():
+        for pattern in patterns:
+            found = [name for name in names if matches(pattern, name)]
             if not found:
                 children = ", ".join(name for name, _ in network.named_children())
-                raise UserError(f"{key}.{group}: {pattern!r} matches no parameter; modules are: {children}.")
+                raise UserError(f"{KEY}.{group}: {pattern!r} matches no parameter; modules are: {children}.")
             for name in found:
                 if owner.setdefault(name, group) != group:
-                    raise UserError(f"{key}.{group}: {name} is in {owner[name]} already; a parameter is in one group.")
+                    raise UserError(f"{KEY}.{group}: {name} is in {owner[name]} already; a parameter is in one group.")
     left = [name for name in names if name not in owner]
     if left:
-        raise UserError(f"{key}: {len(left)} parameters are in no group: {join_lines(left, 5)}; name them in one.")
+        raise UserError(f"{KEY}: {len(left)} parameters are in no group: {join_lines(left, 5)}; name them in one.")
     return {group: [name for name in names if owner[name] == group] for group in groups}
 
 
@@ -126,8 +132,7 @@ def remove_layer(network: nn.Module, name: str) -> None:
     if not name or name not in modules:
         layers = [path for path, module in modules.items() if path and not any(True for _ in module.children())]
         raise UserError(f"backbone.classifier: there is no {name!r}; the last layers are: {', '.join(layers[-5:])}.")
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    network.set_submodule(name, nn.Identity())
 
 
 @torch.no_grad()
@@ -158,7 +163,3 @@ def copy_network(module: nn.Module) -> nn.Module:
     except Exception as error:  # a module can hold anything
         name = type(module).__name__
         raise UserError(f"backbone: {name} cannot be copied ({error}), and each run trains a copy.") from error
-
-
-def _listed(patterns: str | Sequence[str]) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns)

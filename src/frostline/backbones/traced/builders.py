@@ -37,11 +37,11 @@ LITE_VERSIONS = (0, 1, 2)
 
 def efficientnet_lite(
     version: int,
-    weights: str | None = "pretrained",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
-    name: str | None = None,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
+    name: str | None,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -81,11 +81,11 @@ def _lite_file(version: int) -> Path:
 
 def timm_backbone(
     name: str,
-    weights: str | None = "pretrained",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
-    options: Mapping[str, Any] | None = None,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
+    options: Mapping[str, Any] | None,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -179,10 +179,10 @@ def _timm_preprocess(network: nn.Module, size: int | None) -> Pixels:
 
 def torchvision_backbone(
     name: str,
-    weights: str | None = "DEFAULT",
-    channels_last: bool | str = "auto",
-    batch_norm: str = "auto",
-    compile: bool = False,
+    weights: str | None,
+    channels_last: bool | str,
+    batch_norm: str,
+    compile: bool,
     *,
     pretrained: bool = True,
     size: int | None = None,
@@ -230,8 +230,7 @@ def _remove_classifier(network: nn.Module) -> str:
     layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     linear = [name for name, module in layers if isinstance(module, nn.Linear)]
     name = linear[-1] if linear else layers[-1][0]
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
+    network.set_submodule(name, nn.Identity())
     return name
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -102,7 +102,7 @@ def _make_trace(backbone: Backbone) -> Trace | Untraceable:
     names = {node: name for node, name in tracer.node_to_qualname.items() if node.op != "placeholder"}
     place = {node: number for number, node in enumerate(graph.nodes)}
     found = Trace(graph, constants, place, _needs(graph, place))
-    found.cuts.update(_cuts(found, names))
+    found = replace(found, cuts=_cuts(found, names))
     for name, node in found.cuts.items():
         node.meta["cut"] = name
     return found

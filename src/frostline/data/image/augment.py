@@ -51,7 +51,7 @@ class Light(Batched):
 
     count = 4
 
-    def __init__(self, flip: float = 0.5, scale: float = 0.8) -> None:
+    def __init__(self, flip: float, scale: float) -> None:
         super().__init__()
         if not 0 <= flip <= 1:
             raise UserError(f"augment.flip: {flip} is not a probability; it lies between 0 and 1.")

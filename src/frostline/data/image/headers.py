@@ -49,10 +49,6 @@ class Look(NamedTuple):
     extent: tuple[float, float] | None = None
 
 
-MAX_MEGAPIXELS = 50.0
-"""What an image may have where neither a config nor a record says."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """How many pixels an image may have, read or resized: what bounds the memory that one file can take.

@@ -112,7 +112,7 @@ class RandAugment(Batched):
     a number is out of range.
     """
 
-    def __init__(self, num_ops: int = 2, magnitude: int = 9) -> None:
+    def __init__(self, num_ops: int, magnitude: int) -> None:
         super().__init__()
         if num_ops < 0:
             raise UserError(f"augment.num_ops: {num_ops} is not a number of operations of 0 or more.")

@@ -12,7 +12,7 @@ from torchvision import datasets
 
 from frostline.data.archives import guarded_extraction
 from frostline.data.base import DataModule
-from frostline.data.image.datasets import prepare
+from frostline.data.image.datasets import prepare, read_options
 from frostline.data.image.pixels import Images
 from frostline.data.listing import Found, Listing
 from frostline.errors import UserError, choices
@@ -146,14 +146,15 @@ class TorchvisionImages(DataModule):
     def __init__(
         self,
         name: str,
-        root: str = "~/.cache/frostline/data",
-        download: bool = True,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
+        root: str,
+        download: bool,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
+        options = read_options(common, f"data={name}")
         if name not in SETS:
             raise choices("data.name", name, SETS)
         folder = Path(root).expanduser()
         found = _find(name, folder, _obtain(name, folder, download))
-        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, common))
+        super().__init__(*prepare(found, {"val": val_fraction, "test": test_fraction}, options))

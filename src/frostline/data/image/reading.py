@@ -10,17 +10,22 @@ from PIL import Image
 
 from frostline.data.folders import IMAGES
 from frostline.data.image import viewing
-from frostline.data.image.headers import MAX_MEGAPIXELS, count_losses, limits_for
+from frostline.data.image.headers import count_losses, limits_for
 from frostline.data.image.pixels import adapt_pixels, decode_all
 from frostline.data.inputs import Pixels
 from frostline.data.reading import Batch, Item, Reader, Recipe, RunData, make_batch
 
 IMPORT = "from PIL import Image"
 SIZES = ((91, 64), (40, 133), (64, 64), (300, 201))
+MAX_MEGAPIXELS = 50.0
+"""What a new image may have for a network that was trained on data of the user's own, whose config has no limit."""
 
 
 class ImageReader(Reader[Pixels]):
-    """Reads image files. Records of old know no other fit than the backbone's crop."""
+    """Reads image files: as the run's config says, and as its backbone does where that says nothing.
+
+    So it is in records of old, and with data of the user's own.
+    """
 
     kind = IMAGES
     noun, argument = "images", "FILE"

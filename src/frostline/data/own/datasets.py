@@ -79,10 +79,10 @@ class OwnOptions(Options):
     """The keys of data of the user's own; ``preprocess`` and ``augment`` come from the rest of a run."""
 
     preprocess: Preprocess
-    augment: Any = None
-    views: Count | None = 4
-    size: Side | None = None
-    classes: Sequence[str] | None = None
+    augment: Any
+    views: Count | None
+    size: Side | None
+    classes: Sequence[str] | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,10 +97,10 @@ class OwnOptions(Options):
 def as_data(
     found: Any = None,
     *,
-    val_fraction: float = 0.2,
-    test_fraction: float = 0.2,
-    name: str | None = None,
-    content: str | None = None,
+    val_fraction: float,
+    test_fraction: float,
+    name: str | None,
+    content: str | None,
     **common: Any,
 ) -> DataModule:
     """Return a DataModule of any data; a DataModule of Frostline's is returned as it is.

@@ -7,7 +7,7 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset, default_collate
 
 from frostline.data.own.labels import find_task
 from frostline.data.own.samples import Samples, plain_inputs
@@ -19,13 +19,16 @@ from frostline.files.atomic import sha256_json
 class OwnData:
     """The samples of a user's splits, of which val and test may be missing; read once, however many runs use them.
 
-    ``notes`` say what of the user's objects is not used.
+    ``notes`` say what of the user's objects is not used; ``name`` is what reports call the data.
     """
 
-    def __init__(self, splits: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
-        """Take for each split a pair (inputs [N, ...], labels [N, ...]) or a map-style dataset of such pairs."""
+    def __init__(self, splits: Mapping[str, Any], notes: Sequence[str] = (), name: str | None = None) -> None:
+        """Take for each split a pair (inputs [N, ...], labels [N, ...]) or a map-style dataset of such pairs.
+
+        The data are called by the class of the training samples where no ``name`` is given.
+        """
         self.splits = {name: Samples(_found(splits[name], name), name) for name in SPLITS if name in splits}
-        self.notes = list(notes)
+        self.notes, self.name = list(notes), name or name_samples(self.splits["train"].found)
 
     def content(self, memory_gb: float) -> str:
         """Return the SHA-256 of all samples and labels."""
@@ -40,6 +43,13 @@ class OwnData:
         """Return the ``shape`` and ``dtype`` of one sample, as a backbone is told them."""
         look = self.splits["train"].look(memory_gb * 2**30)
         return {"shape": list(look.shape), "dtype": str(look.dtype).removeprefix("torch.")}
+
+
+def name_samples(found: Any) -> str:
+    """Return what a pair of tensors, or a dataset, is called: ``tensors``, or its class."""
+    while isinstance(found, Subset):
+        found = found.dataset
+    return "tensors" if isinstance(found, tuple) else type(found).__name__
 
 
 def own_data(found: Any) -> OwnData:
@@ -99,7 +109,8 @@ def _from_lightning(module: pl.LightningDataModule) -> OwnData:
             )
     if "train" not in splits:
         raise UserError(f"data: {type(module).__name__} has no train_dataloader.")
-    return OwnData(splits, [f"the loaders of {type(module).__name__} give their datasets, not their batches"])
+    name = type(module).__name__
+    return OwnData(splits, [f"the loaders of {name} give their datasets, not their batches"], name)
 
 
 def _dataset_of(loader: Any, where: str) -> Any:

@@ -34,7 +34,7 @@ class Wave(Sound):
     there to 30 more; null: no noise. Raises UserError when a strength is out of range.
     """
 
-    def __init__(self, gain: float = 6.0, shift: float = 0.1, snr: float | None = 20.0) -> None:
+    def __init__(self, gain: float, shift: float, snr: float | None) -> None:
         super().__init__()
         if gain < 0:
             raise UserError(f"augment.gain: {gain} is not a number of decibels of 0 or more.")
@@ -71,13 +71,13 @@ class SpecAugment(Wave):
 
     def __init__(
         self,
-        times: int = 2,
-        time_width: float = 0.1,
-        bands: int = 2,
-        band_width: float = 0.2,
-        gain: float = 0.0,
-        shift: float = 0.0,
-        snr: float | None = None,
+        times: int,
+        time_width: float,
+        bands: int,
+        band_width: float,
+        gain: float,
+        shift: float,
+        snr: float | None,
     ) -> None:
         super().__init__(gain, shift, snr)
         _check_share("time_width", time_width)

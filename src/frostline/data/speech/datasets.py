@@ -18,9 +18,8 @@ from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
 from frostline.data.speech.hearing import Hearing
 from frostline.data.speech.recordings import Recordings
-from frostline.data.speech.sound import MIN_SECONDS, Extent, Shape, describe_losses, find_problem, read_shape
+from frostline.data.speech.sound import Extent, Shape, describe_losses, find_problem, read_shape
 from frostline.data.splits import SPLITS
-from frostline.data.tables.rows import SPLIT
 from frostline.errors import UserError
 from frostline.ranges import Count, Range
 
@@ -30,18 +29,18 @@ PIPELINE = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AudioOptions(Options):
-    """The keys that all speech data sets share; the first four come from the rest of a run.
+    """The keys that all speech data sets share; ``preprocess`` and ``augment`` come from the rest of a run.
 
     ``seconds`` is for the builder of the backbone, whose ``preprocess`` holds it. Raises UserError naming the key
     whose value is out of range.
     """
 
     preprocess: Hearing
-    augment: Any = None
-    seconds: float = 4.0
-    min_seconds: Annotated[float, Range(ge=0)] = MIN_SECONDS
-    views: Count | None = 4
-    symlinks: bool = False
+    augment: Any
+    seconds: float
+    min_seconds: Annotated[float, Range(ge=0)]
+    views: Count | None
+    symlinks: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,13 +163,13 @@ class AudioFolder(DataModule):
 
     def __init__(
         self,
-        root: str | None = None,
-        manifest: str | None = None,
-        path_column: str = "path",
-        label_column: str = "label",
-        split_column: str | None = SPLIT,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
+        root: str | None,
+        manifest: str | None,
+        path_column: str,
+        label_column: str,
+        split_column: str | None,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
         options = read_options(common, "data=audiofolder")

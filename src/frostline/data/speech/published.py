@@ -50,15 +50,13 @@ def find(folder: Path) -> Found:
     listed = {
         line: split for split, file in LISTS.items() for line in (folder / file).read_text(encoding="utf-8").split()
     }
-    splits: dict[str, Listing] = {split: Listing([], [], []) for split in ("train", *LISTS)}
+    splits: dict[str, list[tuple[str, str, str]]] = {split: [] for split in ("train", *LISTS)}
     words = [(word, path) for word, path, inside in tree.entries(tree.real) if inside and word != NOISE]
     for word, path in words:
         for name, file in tree.files(path, word):
-            listing = splits[listed.get(name, "train")]
-            listing.names.append(name)
-            listing.labels.append(word)
-            listing.content.append(file)  # type: ignore[union-attr]
-    return Found(f"data.root: {folder}", splits, [word for word, _ in words])
+            splits[listed.get(name, "train")].append((name, word, file))
+    listings = {split: Listing.of(samples) for split, samples in splits.items()}
+    return Found(f"data.root: {folder}", listings, [word for word, _ in words])
 
 
 class SpeechCommands(DataModule):
@@ -67,7 +65,7 @@ class SpeechCommands(DataModule):
     Raises UserError where the data is neither there nor downloaded.
     """
 
-    def __init__(self, root: str = "~/.cache/frostline/data", download: bool = True, **common: Any) -> None:
+    def __init__(self, root: str, download: bool, **common: Any) -> None:
         options = read_options(common, "data=speechcommands")
         folder = Path(root).expanduser() / PLACE
         if not all((folder / file).is_file() for file in LISTS.values()):

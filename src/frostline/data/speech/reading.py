@@ -15,7 +15,6 @@ from frostline.data.reading import Batch, Item, Reader, Recipe, RunData, make_ba
 from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.sound import (
     MARGIN,
-    MIN_SECONDS,
     Extent,
     Unusable,
     describe_losses,
@@ -24,6 +23,9 @@ from frostline.data.speech.sound import (
     soundfile,
 )
 from frostline.data.threads import run_in_threads
+
+MIN_SECONDS = 0.1
+"""How short a new recording may be for a network that was trained on data of the user's own."""
 
 
 class SoundReader(Reader[Hearing]):

@@ -28,7 +28,6 @@ SIGNATURES = (
     b"\xff\xfa",
 )
 SIGNATURES += (b"\xff\xfb",)
-MIN_SECONDS = 0.1
 RATES = (1_000, 768_000)
 CHANNELS = 32
 SILENT = 1e-3  # 60 dB below full scale

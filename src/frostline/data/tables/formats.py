@@ -71,6 +71,10 @@ class _Lines:
             self.held.append(line)
             yield line
 
+    def begin_row(self) -> None:
+        """Hold the lines of another row from here on."""
+        self.held.clear()
+
     def place(self) -> Place:
         first = self.number - len(self.held) + 1
         return Place(f"line {first}" if len(self.held) == 1 else f"lines {first}-{self.number}", self.number)
@@ -99,7 +103,7 @@ def _records(lines: _Lines, comma: str) -> Iterator[tuple[Place, list[str]]]:
     """Yield the cells of each row that is not blank. Raises Malformed for quotes that are not those of a cell."""
     reader = csv.reader(lines, delimiter=comma, strict=True, skipinitialspace=True)
     while True:
-        lines.held.clear()
+        lines.begin_row()
         try:
             cells = next(reader, None)
         except csv.Error as error:

@@ -50,15 +50,16 @@ class Collected:
         text, label = row.cell(self.reading.text), row.cell(self.reading.label)
         self.splits.setdefault(split, []).append((row.name, label, text))
 
+    def note(self, *notes: str) -> None:
+        """Take what a user should be told."""
+        self.notes += notes
+
     def finish(self, where: str, classes: Sequence[str] | None = None) -> Found:
         """Return all of it. Raises UserError for rows that lack something, unless they are to be left out."""
         notes = [*self.notes, *note_bad_rows(self.bad, where, self.reading.skip)]
         if not self.splits:
             raise UserError(f"{where} holds no texts.")
-        listings = {}
-        for split, rows in self.splits.items():
-            names, labels, texts = zip(*rows, strict=True)
-            listings[split] = Listing([*names], [*labels], texts)
+        listings = {split: Listing.of(rows) for split, rows in self.splits.items()}
         return replace(from_rows(listings, where, self.reading.split or SPLIT), classes=classes, notes=notes)
 
 
@@ -68,7 +69,7 @@ def read_file(file: str, reading: Reading) -> Found:
     rows = read_rows(Path(file).expanduser(), "data.file", reading.columns, reading.split)
     for row in rows:
         collected.add(row.split, row)
-    collected.notes += rows.notes
+    collected.note(*rows.notes)
     return collected.finish(f"data.file: {file}")
 
 
@@ -107,9 +108,9 @@ def read_root(root: str, symlinks: bool, reading: Reading) -> Found:
         rows = read_rows(table, "data.root", reading.columns)
         for row in rows:
             collected.add(split, row)
-        collected.notes += rows.notes
+        collected.note(*rows.notes)
     if ignored:
-        collected.notes.append(f"ignored {len(ignored)} tables that are not named as a split: {join_lines(ignored, 3)}")
+        collected.note(f"ignored {len(ignored)} tables that are not named as a split: {join_lines(ignored, 3)}")
     return collected.finish(f"data.root: {root}")
 
 
@@ -124,7 +125,7 @@ def read_hub(path: str, subset: str | None, splits: Mapping[str, str | None], re
     collected, classes = Collected(reading), None
     chosen = _choose_splits(loaded, splits, where)
     if unused := [name for name in loaded if name not in chosen.values()]:
-        collected.notes.append(f"left out the splits that are not used: {join_lines(unused)}")
+        collected.note(f"left out the splits that are not used: {join_lines(unused)}")
     for split, name in chosen.items():
         table = loaded[name]
         check_columns(table.column_names, f"{path} ({name})", reading.columns)

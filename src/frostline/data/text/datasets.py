@@ -16,7 +16,6 @@ from frostline.data.inputs import Inputs, Preprocess, Ragged, check_modality, di
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
-from frostline.data.tables.rows import SPLIT
 from frostline.data.text.corpus import Reading, read_file, read_hub, read_root
 from frostline.data.text.encoded import Encoded, Writing, encode
 from frostline.data.text.rendering import Rendered
@@ -33,16 +32,16 @@ PAGE = Rendered(size=240, font=14)
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(Options):
-    """The keys that all text data sets share; what stands before ``tokens`` comes from the rest of a run.
+    """The keys that all text data sets share; ``preprocess`` and ``augment`` come from the rest of a run.
 
     ``tokens`` is for the builder of the backbone, in whose ``preprocess`` it stands. Raises UserError naming the key
     whose value is out of range.
     """
 
     preprocess: Preprocess
-    augment: None = None
-    tokens: Count = 128
-    token_cache: str | None = "~/.cache/frostline/tokens"
+    augment: None
+    tokens: Count
+    token_cache: str | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,14 +162,14 @@ class TextCSV(DataModule):
 
     def __init__(
         self,
-        file: str | None = None,
-        root: str | None = None,
-        text_column: str = "text",
-        label_column: str = "label",
-        split_column: str | None = SPLIT,
-        symlinks: bool = False,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
+        file: str | None,
+        root: str | None,
+        text_column: str,
+        label_column: str,
+        split_column: str | None,
+        symlinks: bool,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)
@@ -190,14 +189,14 @@ class HubText(DataModule):
     def __init__(
         self,
         path: str,
-        subset: str | None = None,
-        text_column: str = "text",
-        label_column: str = "label",
-        train_split: str | None = None,
-        val_split: str | None = None,
-        test_split: str | None = None,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
+        subset: str | None,
+        text_column: str,
+        label_column: str,
+        train_split: str | None,
+        val_split: str | None,
+        test_split: str | None,
+        val_fraction: float,
+        test_fraction: float,
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)

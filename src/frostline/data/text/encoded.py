@@ -1,7 +1,7 @@
 """Sequences of a split end to end, made once of its texts and kept in a file that later runs read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -85,13 +85,6 @@ def _encode(preprocess: Writing, texts: Sequence[str]) -> Encoded:
     assert isinstance(sequences, list)
     cut = preprocess.count_cut(texts, sequences)
     return Encoded(torch.cat(sequences).int(), torch.tensor([len(sequence) for sequence in sequences]), cut)
-
-
-def count_cut(preprocess: Writing, texts: Sequence[str], sequences: Sequence[Tensor] | Tensor) -> int:
-    """Return how many of the texts that were made into ``sequences`` were longer than allowed."""
-    full = [text for text, sequence in zip(texts, sequences, strict=True) if len(sequence) == preprocess.size]
-    longer = replace(preprocess, size=preprocess.size + 1).encode(full)  # type: ignore[type-var]
-    return sum(len(sequence) > preprocess.size for sequence in longer)
 
 
 def _read(file: Path) -> Encoded | None:

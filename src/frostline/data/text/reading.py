@@ -49,6 +49,9 @@ class TextReader(Reader[Writing]):
     def items_of_lines(self, lines: Iterable[str]) -> Iterator[Item]:
         yield from name_lines("stdin", lines)
 
+    def items_of_texts(self, texts: Iterable[str]) -> Iterator[Item]:
+        yield from (Item(str(place), text) for place, text in enumerate(texts))
+
     def items_of_file(self, name: str, file: str) -> Iterator[Item]:
         """Yield the texts of a file, whose name says what it is, not that of one which it links to."""
         ending = Path(name).suffix.lower()

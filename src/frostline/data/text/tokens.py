@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Ragged, digest, make_generator
-from frostline.data.reading import Recipe, RunData
-from frostline.data.text.encoded import count_cut
-from frostline.data.text.reading import TextReader
+from frostline.data.inputs import digest
+from frostline.data.reading import Recipe
+from frostline.data.text.symbols import Symbols
 from frostline.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,17 +23,15 @@ AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Symbols):
     """Texts as token IDs, int64 [T], with whatever special tokens the network was trained with.
 
     ``size`` is the most tokens of a text, special ones included: of a longer text the end is cut off, but never a
     special token. ``tokenizer`` is the text of a tokenizer.json, for which ``digest`` stands.
     """
 
-    modality: ClassVar[str] = "text"
     any_length: ClassVar[bool] = True
 
-    size: int
     tokenizer: str = field(repr=False)
     digest: str = field(init=False)
 
@@ -63,7 +60,6 @@ class Tokens:
 
     @property
     def vocabulary(self) -> int:
-        """How many rows an embedding must have for every token to have one."""
         return max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
@@ -74,23 +70,8 @@ class Tokens:
             for one in self._backend.encode_batch_fast(list(texts[start : start + AT_ONCE]))
         ]
 
-    @property
-    def room(self) -> str:
-        return f"data.tokens={self.size}"
-
-    def count_cut(self, texts: Sequence[str], made: list[Tensor] | Tensor) -> int:
-        return count_cut(self, texts, made)
-
-    def reader(self, run: RunData) -> TextReader:
-        return TextReader(self, run)
-
     def describe(self, folder: Path) -> Recipe:
         """Return how tokens are made outside of Frostline; the tokenizer is written into ``folder``."""
         (folder / TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
         wanted = {"size": self.size, "tokenizer": TOKENIZER}
         return Recipe(wanted, "data/text/templates/tokens.j2", imports=("from tokenizers import Tokenizer",))
-
-    def example(self, count: int, size: int) -> Ragged:
-        """Return texts of random tokens, the first ``size`` long and each other one shorter."""
-        values = torch.randint(0, self.vocabulary, (count, size), generator=make_generator())
-        return Ragged(values, torch.tensor([max(1, size * (count - place) // count) for place in range(count)]))

@@ -42,11 +42,11 @@ class Pool(Workers):
 
     def __init__(
         self,
-        workers: Processes | None = None,
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        restarts: Restarts = 0,
-        fresh: bool = False,
+        workers: Processes | None,
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        restarts: Restarts,
+        fresh: bool,
         devices: int = 1,
     ):
         self.wanted, self.threads, self.fresh, self.devices = workers, threads, fresh, devices

@@ -21,6 +21,7 @@ from typing import Any
 
 from frostline.launchers.calls import call_by_name
 from frostline.launchers.worker import run as run_once
+from frostline.processes.environment import replace_environment
 from frostline.processes.import_path import leave_out_working_directory
 from frostline.processes.stopping import interruptible
 from frostline.results.log import open_log
@@ -42,8 +43,7 @@ def start(number: Any, environment: Mapping[str, str], threads: int, device: str
     global _shared
     _shared = number, server
     os.setsid()
-    os.environ.clear()
-    os.environ.update(environment)
+    replace_environment(environment)
     leave_out_working_directory()  # the pool's process has sent its path
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
@@ -89,8 +89,7 @@ def restoring_process() -> Iterator[None]:
         with warnings.catch_warnings():
             yield
     finally:
-        os.environ.clear()
-        os.environ.update(environment)
+        replace_environment(environment)
         for setter, value in settings:
             setter(value)
         for number, handler in handlers:
@@ -123,10 +122,11 @@ def _free_memory() -> None:
     """Free the last run's networks and data, so that they are not counted into the next one's memory."""
     import torch
 
+    from frostline.ranks.collectives import leave_group
+
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():  # DDP on one device
-        torch.distributed.destroy_process_group()
+    leave_group()  # DDP has one on one device too
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY

@@ -35,15 +35,15 @@ class Ray(Workers):
 
     def __init__(
         self,
-        address: str | None = None,
-        workers: Processes | None = None,
-        cpus: AtLeastOne = 1,
-        gpus: float | None = None,
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        restarts: Restarts = 0,
-        dashboard: bool = False,
-        outputs: str = "outputs",
+        address: str | None,
+        workers: Processes | None,
+        cpus: AtLeastOne,
+        gpus: float | None,
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        restarts: Restarts,
+        dashboard: bool,
+        outputs: str,
         devices: int = 0,
     ):
         self.address, self.wanted, self.dashboard = address, workers, dashboard

@@ -16,9 +16,9 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Job, Launcher, Question, Work, run_first
+from frostline.launchers.base import Job, Launcher, Question, Work, pass_over_done, run_first
 from frostline.launchers.calls import name_of
-from frostline.launchers.dispatch import Outcome, find_outcome, make_run_folder
+from frostline.launchers.dispatch import Outcome, make_run_folder
 from frostline.launchers.pool.launcher import Pool
 from frostline.launchers.slurm.call import CALL, RESULT
 from frostline.launchers.slurm.job import CallTask, RunTask, SlurmTask
@@ -54,22 +54,22 @@ class Slurm(Launcher):
 
     def __init__(
         self,
-        partition: str | None = None,
-        account: str | None = None,
-        qos: str | None = None,
-        time_min: int = 240,
-        gpus_per_node: int | str | None = None,
-        cpus_per_task: int | None = None,
-        mem_gb: float | None = None,
-        constraint: str | None = None,
-        exclude: str | None = None,
-        workers: Processes = 8,
-        max_requeues: int = 100,
-        signal_s: int = 120,
-        setup: Sequence[str] = (),
-        threads: Processes | None = None,
-        timeout_s: Seconds | None = None,
-        detach: bool = False,
+        partition: str | None,
+        account: str | None,
+        qos: str | None,
+        time_min: int,
+        gpus_per_node: int | str | None,
+        cpus_per_task: int | None,
+        mem_gb: float | None,
+        constraint: str | None,
+        exclude: str | None,
+        workers: Processes,
+        max_requeues: int,
+        signal_s: int,
+        setup: Sequence[str],
+        threads: Processes | None,
+        timeout_s: Seconds | None,
+        detach: bool,
         devices: int = 0,
     ):
         places = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "exclude": exclude}
@@ -134,14 +134,10 @@ class Slurm(Launcher):
         """Submit what there is room for; yield what is done already."""
         fresh: list[Job] = []
         while room is None or len(fresh) < room:
-            job = next(coming, None)
+            job = yield from pass_over_done(coming)
             if job is None:
                 break
-            known = find_outcome(job.config, job.folder)
-            if known is not None:
-                yield job, known, 0.0
-            else:
-                fresh.append(job)
+            fresh.append(job)
         if fresh:
             self._submit(fresh)
 
@@ -229,7 +225,7 @@ class Slurm(Launcher):
 
         A run is only put together there, on the CPU. Raises UserError when the process dies.
         """
-        with Pool(workers=1, threads=self.threads) as pool:
+        with Pool(workers=1, threads=self.threads, timeout_s=None, restarts=0, fresh=False) as pool:
             return pool.call(question, [config.plain() for config in configs], True)
 
     def share(self, work: Work, configs: Sequence[Run], times: int) -> list[Any]:

@@ -14,15 +14,13 @@ from frostline.report.read.runs import (
     Reader,
     RunSummary,
     as_object,
-    monitor,
     number,
-    parse_shared,
     place,
 )
 from frostline.report.read.study import STUDY, read_study
 from frostline.results.indexes import load_comparison
 from frostline.results.store import RECORD
-from frostline.tasks.declarations import MULTICLASS, Declaration, Metric
+from frostline.tasks.declarations import UNKNOWN, Declaration, Metric
 from frostline.units import join_lines, plural
 
 COMPARISON = "comparison.json"
@@ -84,13 +82,13 @@ class Comparison:
     @property
     def declaration(self) -> Declaration:
         """What the task of the runs declares."""
-        return MULTICLASS if self.first is None else self.first.declaration
+        return UNKNOWN if self.first is None else self.first.declaration
 
     @property
     def metric(self) -> Metric:
-        """The metric that the runs were selected by."""
-        name = "accuracy" if self.first is None else monitor(parse_shared(self.first.config))
-        return self.declaration.metric(name)
+        """The metric that the runs were selected by; where none has left it, one of which nothing is known."""
+        name = None if self.first is None else self.first.monitor
+        return UNKNOWN.metrics[0] if name is None else self.declaration.metric(name)
 
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:

@@ -11,7 +11,7 @@ from frostline.config.secrets import mask_value
 from frostline.files.shapes import LARGEST
 from frostline.results.loading import declaration_in, load_record
 from frostline.results.store import RECORD
-from frostline.tasks.declarations import MULTICLASS, Declaration
+from frostline.tasks.declarations import UNKNOWN, Declaration
 
 DAMAGED = "damaged"
 COSTS = (
@@ -37,8 +37,9 @@ Key = tuple[str, int]
 class RunSummary:
     """One run: what it was, how it ended and, where it is done, its numbers.
 
-    ``declaration`` is its task's. ``config`` (without the seed), ``data``, ``backbone``, ``plan`` and ``made``
-    (versions, machine, git) are canonical JSON, one string in memory for all runs that share it; ``parsed`` reads them.
+    ``declaration`` is its task's, ``monitor`` the metric that it was selected on. ``config`` (without the seed),
+    ``data``, ``backbone``, ``plan`` and ``made`` (versions, machine, git) are canonical JSON, one string in memory for
+    all runs that share it; ``parse_shared`` reads them.
     """
 
     label: str
@@ -60,7 +61,8 @@ class RunSummary:
     backbone: str = "{}"
     plan: str = "{}"
     made: str = "{}"
-    declaration: Declaration = MULTICLASS
+    declaration: Declaration = UNKNOWN
+    monitor: str | None = None
 
     @property
     def done(self) -> bool:
@@ -111,6 +113,7 @@ class Reader:
             "similarity": numbers(record.get("similarity")),
             "config": self._same({key: value for key, value in config.items() if key != "seed"}),
             "declaration": declaration_in(record),
+            "monitor": read_monitor(record),
             **{name: self._same(as_object(record.get(name))) for name in ("data", "backbone", "plan")},
             "made": self._same({name: as_object(record.get(name)) for name in ("versions", "machine", "git")}),
         }
@@ -125,16 +128,20 @@ def outcome(record: Mapping[str, Any], trial: bool) -> tuple[str, str]:
     status = record.get("status")
     if status != "done":
         return str(status), str(record.get("reason") or "no reason was recorded")
-    score = ("metrics", "val" if trial else "test", monitor(record["config"]))
+    metric = read_monitor(record)
+    if metric is None:
+        return "failed", "neither the record's config.monitor nor its task names the metric that it was selected on"
+    score = ("metrics", "val" if trial else "test", metric)
     for path in (score, ("cost", "seconds")):
         if number(at(record, *path)) is None:
             return "failed", f"the record's {'.'.join(path)} is {at(record, *path)!r}, not a number"
     return "done", ""
 
 
-def monitor(config: Mapping[str, Any]) -> str:
-    """Return the metric that a run was selected on."""
-    return str(config.get("monitor", "accuracy"))
+def read_monitor(record: Mapping[str, Any]) -> str | None:
+    """Return the metric that a run was selected on: its config's, or its task's first; None where neither names one."""
+    declared = next(iter(declaration_in(record).names), None)
+    return str(record["config"].get("monitor") or declared or "") or None
 
 
 def costs(record: Mapping[str, Any]) -> dict[str, float]:

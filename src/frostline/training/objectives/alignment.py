@@ -7,6 +7,7 @@ from torch import Tensor
 
 from frostline.backbones.adapters.base import Adapter
 from frostline.data.inputs import Inputs, Ragged
+from frostline.tasks.base import Task
 from frostline.training.objectives.base import Counts, Objective, Step
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Alignment(Objective):
         adapter = module.backbone.adapter
         assert isinstance(adapter, Adapter), "only a plan with an adapter has a phase that aligns it"
         self.known_ND = adapter.own_features().float()
+
+    def list_counts(self, task: Task) -> tuple[str, ...]:
+        return ("distance",)
 
     def __call__(self, step: Step) -> tuple[Tensor, Counts]:
         """Return the distance for a batch as the data set delivers it, with a gradient to the adapter."""

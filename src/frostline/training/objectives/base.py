@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from frostline.data.inputs import Inputs
-from frostline.tasks.base import Outputs
+from frostline.tasks.base import Outputs, Task
 
 if TYPE_CHECKING:
     from frostline.training.module import FineTuner
@@ -67,6 +67,10 @@ class Objective(ABC):
         ``module.start_weights`` holds what the run began with, whatever has been trained since.
         """
 
+    def list_counts(self, task: Task) -> tuple[str, ...] | None:
+        """Return the names of what it counts; None where that is not known before it is done."""
+        return None
+
     @abstractmethod
     def __call__(self, step: Step) -> tuple[Tensor, Counts]:
         """Return the loss, a mean over the batch [], and what is counted."""
@@ -97,6 +101,10 @@ class Penalised(Objective):
         self.objective.begin(module)
         for penalty in self.penalties.values():
             penalty.begin(module)
+
+    def list_counts(self, task: Task) -> tuple[str, ...] | None:
+        names = self.objective.list_counts(task)
+        return None if names is None else (*names, *self.penalties)
 
     def __call__(self, step: Step) -> tuple[Tensor, Counts]:
         loss, counts = self.objective(step)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from frostline.tasks.base import Task
 from frostline.training.objectives.base import Counts, Objective, Step
 
 
@@ -9,6 +10,9 @@ class TaskLoss(Objective):
     """The loss that the task defines, and the score that it counts while training."""
 
     solvable = True
+
+    def list_counts(self, task: Task) -> tuple[str, ...]:
+        return "loss", task.running
 
     def __call__(self, step: Step) -> tuple[Tensor, Counts]:
         task = step.module.task

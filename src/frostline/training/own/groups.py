@@ -1,18 +1,14 @@
 """Which group, or the head, each parameter and each module of one's own LightningModule belongs to."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from torch import nn
 
 from frostline.backbones.base import find_kinds
-from frostline.backbones.groups import generic_groups
+from frostline.backbones.groups import Patterns, generic_groups, list_patterns, matches
 from frostline.errors import UserError
 from frostline.freeze.plan import HEAD, Phase, learning_rates
 from frostline.units import join_lines
-
-Patterns = str | Sequence[str]
-"""Paths of modules or parameters (``net.fc``), or globs over the names of parameters (``net.*.bias``)."""
 
 
 class Groups:
@@ -29,7 +25,9 @@ class Groups:
         """
         if groups is not None:
             check_names(groups)
-        self.patterns = {name: list_patterns(own) for name, own in {HEAD: head, **(groups or {})}.items()}
+        self.patterns = {
+            name: list_patterns(own, say_where(name)) for name, own in {HEAD: head, **(groups or {})}.items()
+        }
         found = find_members(module, self.patterns)
         if groups is None:
             taken = set(found[HEAD])
@@ -76,19 +74,6 @@ class Groups:
             yield path, part, held or {said[0] if said else last}
 
 
-def list_patterns(patterns: Patterns) -> list[str]:
-    """Return patterns as a list. Raises UserError for anything but text."""
-    texts = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) and text for text in texts):
-        raise UserError(f"head, groups: {patterns!r} is invalid: expected a path such as 'net.fc', or a list of them.")
-    return list(texts)
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Return whether a path or a glob takes in the parameter or module ``name``."""
-    return name == pattern or name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
-
-
 def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the parameters that each group's patterns match; of groups that match the same, the first has it.
 
@@ -101,7 +86,7 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
     for group, patterns in groups.items():
         matched = {pattern: [name for name in names if matches(pattern, name)] for pattern in patterns}
         for pattern, own in matched.items():
-            where = group if group == HEAD else f"groups[{group!r}]"
+            where = say_where(group)
             if not own and pattern not in bare:
                 raise UserError(
                     f"{where}: {pattern!r} matches no parameter of the module; expected the path of a module or "
@@ -112,6 +97,11 @@ def find_members(module: nn.Module, groups: Mapping[str, Sequence[str]]) -> dict
         found[group] = [name for name in left if any(name in own for own in matched.values())]
         left = {name: None for name in left if name not in found[group]}
     return found
+
+
+def say_where(group: str) -> str:
+    """Return the argument that a group's patterns were given in."""
+    return HEAD if group == HEAD else f"groups[{group!r}]"
 
 
 def list_parts(names: Sequence[str]) -> list[str]:

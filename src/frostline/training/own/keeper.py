@@ -15,6 +15,7 @@ from frostline.backbones.weights.loading import fingerprint
 from frostline.data.order import stable_seed
 from frostline.files.atomic import sha256_json
 from frostline.freeze.plan import Plan
+from frostline.training.lightning import draw_order_again, set_end
 from frostline.training.own.groups import Groups
 from frostline.training.own.rates import apply_rates
 
@@ -92,10 +93,10 @@ class Keeper(pl.Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let ``configure_optimizers`` see the length of the phase: the schedule that it makes lasts as long."""
         self._trainer = trainer
-        trainer.fit_loop.max_epochs = self.plan.phases[self.index].epochs
+        set_end(trainer, self.plan.phases[self.index].epochs)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        trainer.fit_loop.max_epochs = self.end
+        set_end(trainer, self.end)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         names: dict[Tensor, str] = {parameter: name for name, parameter in pl_module.named_parameters()}
         apply_rates(trainer.optimizers, schedulers, self.scales, names)
@@ -124,8 +125,7 @@ class Keeper(pl.Callback):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        if trainer.fit_loop.is_resuming:  # Lightning drew this epoch's order before it was seeded
-            iter(trainer.fit_loop._data_fetcher)
+        draw_order_again(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._freeze()

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from frostline.report.page.charts.frame import Axis, base, nothing
 from frostline.report.page.charts.marks import colour, look, marker, whisker
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.scale import Scale, compact, decimal, drawable, scale
+from frostline.report.page.charts.scale import Scale, decimal, drawable, scale, write_number
 from frostline.report.page.charts.svg import WIDE, add, canvas, serialise, shorten, target, text_width, write
 
 
@@ -73,7 +73,7 @@ def _texts(found: Sequence[Bar]) -> list[str]:
     """Return the numbers beside the bars, all with as many decimals."""
     largest = max((abs(value) for value in _values(found, zero=False) if drawable(value)), default=0.0)
     if not 1e-3 <= largest < 1e4:
-        return [_text(bar, compact) for bar in found]
+        return [_text(bar, write_number) for bar in found]
     decimals = 3 if largest < 1 else max(0, 2 - math.ceil(math.log10(largest)))
     return [_text(bar, partial(decimal, decimals=decimals)) for bar in found]
 

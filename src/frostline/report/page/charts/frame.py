@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from frostline.report.page.charts.names import draw_names, fit_names
 from frostline.report.page.charts.place import Box
-from frostline.report.page.charts.scale import Scale, compact, scale, tick_texts
+from frostline.report.page.charts.scale import Scale, scale, tick_texts, write_number
 from frostline.report.page.charts.svg import LINE, add, text_width, write
 
 BETWEEN = 46.0  # units between two ticks of the vertical axis
@@ -30,8 +30,8 @@ class Axis:
         """Return a value with its range as a tip says it."""
         if self.names:
             return f"{self.title}: {self.names[round(value) - 1]}"
-        spread = "" if low is None or high is None else f" ({compact(low)} to {compact(high)})"
-        return f"{self.title}: {compact(value)}{spread}"
+        spread = "" if low is None or high is None else f" ({write_number(low)} to {write_number(high)})"
+        return f"{self.title}: {write_number(value)}{spread}"
 
 
 @dataclass(frozen=True)

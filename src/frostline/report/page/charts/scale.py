@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+from frostline.units import compact
+
 LARGEST = 1e99
 
 
@@ -78,23 +79,14 @@ def tick_texts(ticks: Sequence[float], log: bool = False) -> list[str]:
     """Return ticks as text; those of a linear axis all with as many decimals as one of them needs."""
     largest = max((abs(tick) for tick in ticks), default=0.0)
     if log or largest >= 1e4 or largest < 1e-3:
-        return [compact(tick, 12, thousands=1e3 if largest >= 1e4 else 1e4) for tick in ticks]
+        return [write_number(tick, 12, thousands=1e3 if largest >= 1e4 else 1e4) for tick in ticks]
     decimals = max(len(f"{tick:.9f}".rstrip("0").partition(".")[2]) for tick in ticks)
     return [decimal(tick, decimals) for tick in ticks]
 
 
-def compact(value: float, digits: int = 3, thousands: float = 1e4) -> str:
-    """Return a number as people write it: 0.912, 4.01M, 1e-4; with a suffix from ``thousands`` on."""
-    if not math.isfinite(value):
-        return str(value)
-    size = abs(value)
-    if 0 < size < 1e-3 or size >= 1e15:
-        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-        return minus(f"{float(mantissa):g}e{int(exponent)}")
-    if size >= thousands:
-        divisor, suffix = next(found for found in SUFFIXES if size >= found[0])
-        return minus(_rounded(value / divisor, digits) + suffix)
-    return minus(_rounded(value, digits))
+def write_number(value: float, digits: int = 3, thousands: float = 1e4) -> str:
+    """Return a number as it stands in a chart: 0.912, 4.01M, 1e-4, with a real minus sign."""
+    return minus(compact(value, digits, thousands))
 
 
 def decimal(value: float, decimals: int) -> str:
@@ -105,8 +97,3 @@ def decimal(value: float, decimals: int) -> str:
 def minus(text: str) -> str:
     """Return ``text`` with typographic minus signs."""
     return text.replace("-", "\u2212")
-
-
-def _rounded(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e" in text else text

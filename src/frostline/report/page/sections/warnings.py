@@ -72,6 +72,6 @@ def _machines(analysis: Analysis) -> Iterator[str]:
 
 
 def _metrics(analysis: Analysis) -> Iterator[str]:
-    found = {str(parse_shared(run.config).get("monitor", "accuracy")) for run in _done(analysis)}
+    found = {run.monitor for run in _done(analysis) if run.monitor}
     if len(found) > 1:
         yield f"The runs were selected by different validation metrics: {join_names(sorted(found))}."
