@@ -19,16 +19,16 @@ def test_each_class_has_its_recalls_and_parts_at_its_own_depth() -> None:
     first, second, absent = part_classes(right, labels[order], ["late", "early", "absent"])
     assert (first.name, first.n, first.recalls) == ("late", 100, (0.1, 0.4, 0.88, 0.89))
     assert first.intervals == tuple(share_interval(count, 100) for count in (10, 40, 88, 89))
-    assert (first.best, first.near, first.level) == (3, 2, 2)
-    assert (second.best, second.near, second.level) == (2, 0, 0)
-    assert (absent.n, absent.recalls, absent.best, absent.near, absent.level) == (0, (), None, None, None)
+    assert (first.best, first.near, first.alike) == (3, 2, 2)
+    assert (second.best, second.near, second.alike) == (2, 0, 0)
+    assert (absent.n, absent.recalls, absent.best, absent.near, absent.alike) == (0, (), None, None, None)
 
 
 def test_few_samples_cannot_show_where_a_class_parts() -> None:
     (few,) = part_classes(rights([0.6, 0.8, 1.0], 5), torch.zeros(5, dtype=torch.long), ["a"])
-    assert (few.best, few.near, few.level) == (2, 2, 0)
+    assert (few.best, few.near, few.alike) == (2, 2, 0)
     (many,) = part_classes(rights([0.6, 0.8, 1.0], 500), torch.zeros(500, dtype=torch.long), ["a"])
-    assert (many.best, many.near, many.level) == (2, 2, 2)
+    assert (many.best, many.near, many.alike) == (2, 2, 2)
 
 
 def test_tags_count_the_samples_that_have_them() -> None:

@@ -16,8 +16,8 @@ class ClassDepths:
     """One class along the depths, from the first to the last.
 
     ``n`` is how many samples it has, ``recalls`` the share of them that is right at each depth, with ``intervals``.
-    ``best`` is the first depth with the best recall, ``near`` the first within a point of it, ``level`` the first
-    that cannot be told apart from it by these samples: where the class parts lies from ``level`` to ``near``.
+    ``best`` is the first depth with the best recall, ``near`` the first within a point of it, ``alike`` the first
+    that cannot be told apart from it by these samples: the class parts between the two.
     Without samples there are no recalls, and the depths are None.
     """
 
@@ -27,7 +27,7 @@ class ClassDepths:
     intervals: tuple[Interval, ...] = ()
     best: int | None = None
     near: int | None = None
-    level: int | None = None
+    alike: int | None = None
 
 
 def part_classes(right: Sequence[Tensor], labels: Tensor, classes: Sequence[str]) -> list[ClassDepths]:
@@ -56,7 +56,7 @@ def _follow(name: str, hits_TN: Tensor) -> ClassDepths:
     best = counts.index(max(counts))
     near = next(depth for depth, recall in enumerate(recalls) if recall >= recalls[best] - POINT - 1e-9)
     rows = [row.tolist() for row in hits_TN]
-    level = next(
+    alike = next(
         depth for depth, row in enumerate(rows) if depth == best or paired_share_interval(rows[best], row).low <= 0
     )
-    return ClassDepths(name, n, recalls, tuple(share_interval(count, n) for count in counts), best, near, level)
+    return ClassDepths(name, n, recalls, tuple(share_interval(count, n) for count in counts), best, near, alike)
