@@ -25,12 +25,12 @@ from frostline.backbones.cuts import find_cuts, make_prefix
 from frostline.config.compose import compose, resolve
 from frostline.heads import Linear
 from frostline.intervals import share_interval
-from frostline.profile.agreement import correlate_ranks
-from frostline.profile.h_score import score_h
-from frostline.profile.logme import score_logme
-from frostline.profile.neighbours import ask_neighbours, judge_samples
-from frostline.profile.nleep import score_nleep
-from frostline.profile.score import Score
+from frostline.profiles.agreement import correlate_ranks
+from frostline.profiles.h_score import score_h
+from frostline.profiles.logme import score_logme
+from frostline.profiles.neighbours import ask_neighbours, judge_samples
+from frostline.profiles.nleep import score_nleep
+from frostline.profiles.score import Score
 from frostline.report.page.charts import Axis, Bar, Reading, depth_chart, make_standalone
 from frostline.runs.build import Builder, Ingredients
 from frostline.training.solve import solve_head

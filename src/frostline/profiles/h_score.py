@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from frostline.profile.score import NOISE, Score, Spectrum, centre, decompose, find_classes, find_fault, has_classes
+from frostline.profiles.score import NOISE, Score, Spectrum, centre, decompose, find_classes, find_fault, has_classes
 
 
 def score_h(features_ND: Tensor, labels: Tensor) -> Score:

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from frostline.profile.score import Score, decompose, find_classes, find_fault, has_classes
+from frostline.profiles.score import Score, decompose, find_classes, find_fault, has_classes
 
 COMPONENTS = 5  # of the mixture, for each class
 VARIANCE = 0.8  # that the principal components keep

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
-from tests.profile.spaces import make_clouds, turn
+from tests.profiles.spaces import make_clouds, turn
 from torch import Tensor
 
-from frostline.profile.nleep import reduce_features, score_nleep
+from frostline.profiles.nleep import reduce_features, score_nleep
 
 
 def paper(features_ND: Tensor, labels_N: Tensor) -> float:

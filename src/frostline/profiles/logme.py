@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from frostline.profile.score import Score, decompose, find_fault, make_columns
+from frostline.profiles.score import Score, decompose, find_fault, make_columns
 
 EXACT = 1e-10
 """A share of the labels' squares below which what a fit leaves over is rounding."""

@@ -3,7 +3,7 @@
 import torch
 
 from frostline.intervals import share_interval
-from frostline.profile.classes import part_classes
+from frostline.profiles.classes import part_classes
 
 
 def rights(shares: list[float], n: int) -> list[torch.Tensor]:

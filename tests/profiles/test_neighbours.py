@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from tests.profile.spaces import make_clouds, turn
+from tests.profiles.spaces import make_clouds, turn
 from torch import Tensor
 
-from frostline.profile import neighbours
-from frostline.profile.neighbours import ask_neighbours, judge_samples
+from frostline.profiles import neighbours
+from frostline.profiles.neighbours import ask_neighbours, judge_samples
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 12), st.integers(1, 25))
 

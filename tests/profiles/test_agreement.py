@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from frostline.profile.agreement import correlate_ranks, tau_interval
+from frostline.profiles.agreement import correlate_ranks, tau_interval
 
 values = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=15)
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
-from tests.profile.spaces import make_clouds, turn
+from tests.profiles.spaces import make_clouds, turn
 from torch import Tensor
 
-from frostline.profile.logme import score_logme
+from frostline.profiles.logme import score_logme
 
 shapes = st.tuples(st.integers(12, 60), st.integers(1, 80))
 
@@ -136,6 +136,6 @@ def test_what_has_no_score_says_why() -> None:
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = make_clouds(100, 12)
     whole = score_logme(features, labels).value
-    monkeypatch.setattr("frostline.profile.score.CHUNK", 7)
+    monkeypatch.setattr("frostline.profiles.score.CHUNK", 7)
     assert score_logme(features, labels).value == pytest.approx(whole, abs=1e-10)
     assert score_logme(features.half(), labels).value == pytest.approx(whole, abs=1e-3)

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
-from tests.profile.spaces import make_clouds, turn
+from tests.profiles.spaces import make_clouds, turn
 from torch import Tensor
 
-from frostline.profile.h_score import measure_shrinkage, score_h
-from frostline.profile.score import decompose
+from frostline.profiles.h_score import measure_shrinkage, score_h
+from frostline.profiles.score import decompose
 
 shapes = st.tuples(st.integers(12, 60), st.integers(1, 80))
 
@@ -76,5 +76,5 @@ def test_what_has_no_score_says_why() -> None:
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = make_clouds(100, 12)
     whole = score_h(features, labels).value
-    monkeypatch.setattr("frostline.profile.score.CHUNK", 7)
+    monkeypatch.setattr("frostline.profiles.score.CHUNK", 7)
     assert score_h(features, labels).value == pytest.approx(whole, abs=1e-10)

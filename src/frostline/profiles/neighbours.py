@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.profile.score import has_classes
+from frostline.profiles.score import has_classes
 
 CELLS = 1 << 22
 """Similarities held in memory at a time, 4 bytes each, and a few times as many of what is worked out from them."""
