@@ -45,11 +45,12 @@ class Judge:
 
     def judge(self, outputs: Tensor) -> Judged:
         """Return the score of outputs [M, width], of all validation samples in their order."""
-        value = self._score(outputs, self.labels)
         if self.is_mean:
             pairs = zip(outputs.split(1), self.labels.split(1), strict=True)
             parts = torch.stack([self.task.hits(*pair).double() for pair in pairs])
+            value = float(parts.mean())
         else:
+            value = self._score(outputs, self.labels)
             kept = [self.groups_M != group for group in range(int(self.groups_M.max()) + 1)]
             parts = torch.tensor([self._score(outputs[each], self.labels[each]) for each in kept]).double()
         if not math.isfinite(value):

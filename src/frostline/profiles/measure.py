@@ -57,9 +57,7 @@ def survey_taps(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 def describe_taps(taps: Sequence[Tap]) -> list[dict[str, Any]]:
     """Return what is known of taps before any is read."""
     most = max(tap.flops for tap in taps) or 1
-    return [
-        {"name": tap.label, "width": tap.width, "bytes": tap.bytes, "flops": tap.flops / most} for tap in taps
-    ]
+    return [{"name": tap.label, "width": tap.width, "bytes": tap.bytes, "flops": tap.flops / most} for tap in taps]
 
 
 def count_samples(made: Ingredients) -> dict[str, int]:

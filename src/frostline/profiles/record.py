@@ -74,7 +74,9 @@ def read_profile(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / PROFILE}: this is no depth profile ({error}); remove it and profile again.") from error
+        raise UserError(
+            f"{folder / PROFILE}: this is no depth profile ({error}); remove it and profile again."
+        ) from error
     return content
 
 
