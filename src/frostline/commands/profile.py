@@ -51,9 +51,9 @@ def make_table(content: Mapping[str, Any]) -> Table:
         "picked on them, so expect a little less of it elsewhere."
     )
     left = {"title_justify": "left", "caption_justify": "left"}
-    packed = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    packed = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=escape_unprintable(title), caption=caption, **left, **packed)  # type: ignore[arg-type]
-    table.add_column("tap", no_wrap=True, min_width=16)
+    table.add_column("tap", no_wrap=True, min_width=13)
     for column in ("width", "probe", "95% interval", f"{content['neighbours']}-NN", *SCORES.values()):
         table.add_column(column, justify="right", no_wrap=True)
     for place, tap in enumerate(content["taps"]):

@@ -38,10 +38,10 @@ class Judge:
         self.task, self.labels = task, labels
         self.metric = task.declaration.metric(metric)
         self.is_mean = metric == task.running
-        groups = min(GROUPS, len(labels))
+        self.groups = min(GROUPS, len(labels)) if len(labels) > 1 else 0
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         self.groups_M = torch.empty_like(order)
-        self.groups_M[order] = torch.arange(len(labels)) % max(groups, 1)
+        self.groups_M[order] = torch.arange(len(labels)) % max(self.groups, 1)
 
     def judge(self, outputs: Tensor) -> Judged:
         """Return the score of outputs [M, width], of all validation samples in their order."""
@@ -51,7 +51,7 @@ class Judge:
             value = float(parts.mean())
         else:
             value = self._score(outputs, self.labels)
-            kept = [self.groups_M != group for group in range(int(self.groups_M.max()) + 1)]
+            kept = [self.groups_M != group for group in range(self.groups)]
             parts = torch.tensor([self._score(outputs[each], self.labels[each]) for each in kept]).double()
         if not math.isfinite(value):
             return Judged(None, None, parts)

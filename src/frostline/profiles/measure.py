@@ -231,8 +231,11 @@ class Depths:
         else:
             cut = getattr(self.made.task, "cut", 0.0)
             right = [(one > cut) == (labels > 0) for one in outputs]
-        kept = ("name", "n", "recalls", "best", "near", "alike")
-        return [{key: getattr(one, key) for key in kept} for one in part_classes(right, labels, names)]
+        kept = ("name", "n", "best", "near", "alike")
+        return [
+            {**{key: getattr(one, key) for key in kept}, "recalls": list(one.recalls)}
+            for one in part_classes(right, labels, names)
+        ]
 
     def describe_reading(self, judged: Judged | None, best: Judged | None) -> dict[str, Any]:
         """Return a reading as JSON has it; ``gap`` is the interval of how much better the best tap is."""
