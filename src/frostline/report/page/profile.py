@@ -14,7 +14,7 @@ from frostline.report.page.charts import Axis, Bar, Reading, depth_chart, draw_m
 from frostline.report.page.html import make_html
 from frostline.report.page.parts import CodeBlock, Fold, Page, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
-from frostline.units import NONE, format_bytes, format_count, format_duration, format_interval, format_score
+from frostline.units import NONE, format_count, format_duration, format_interval, format_score
 
 Content = Mapping[str, Any]
 PROBE = "solved probe"
@@ -49,7 +49,7 @@ def write_verdict(content: Content) -> str:
     if best is None:
         return f"No depth of this network has a validation {content['metric']['title']}, so there is nothing to say."
     top, end, first = taps[best], taps[-1], find_first_alike(taps)
-    lines = [f"A solved probe reads most at {top['name']}: validation {_name_score(content, top['probe'])}."]
+    lines = [f"Frozen, this network is read best at {top['name']}: validation {_name_score(content, top['probe'])}."]
     if best != len(taps) - 1:
         known = "cannot be told from it" if is_alike(end["probe"]) else "is behind it by more than chance"
         lines.append(f"The network's end, {_name_score(content, end['probe'])}, {known}.")
@@ -78,7 +78,7 @@ def _list_facts(content: Content) -> Iterator[tuple[str, str]]:
     yield format_score(taps[-1]["probe"]["value"]), "at the network's end"
     for one in content["joined"][:1]:
         yield format_score(one["probe"]["value"]), "all depths joined"
-    yield format_duration(sum(content["seconds"].values())), "for all of it, with the pass over the data"
+    yield format_duration(sum(content["seconds"].values())), "in all, on this machine"
 
 
 def make_depths(content: Content) -> Section:
@@ -108,11 +108,11 @@ def make_depths(content: Content) -> Section:
             make_figure("depth", caption, draw),
             Text(
                 f"The best depth is the {worth} of {len(taps)} noisy values, and it was picked on the very samples "
-                "that it is shown for, as were the probes' penalties: part of it is luck, so expect a little less of it on "
-                "others. The test split was not looked at. An interval covers the chance of the validation samples: "
-                "that others of their kind had been drawn. It covers neither other training samples nor the choice "
-                "of the best; whether two depths differ is told by the intervals of their difference, on the same "
-                "samples, in the table below."
+                "that it is shown for, as were the probes' penalties: part of it is luck, so expect a little less of "
+                "it on others. The test split was not looked at. An interval covers the chance of the validation "
+                "samples: that others of their kind had been drawn. It covers neither other training samples nor the "
+                "choice of the best; whether two depths differ is told by the interval of their difference, on the "
+                "same samples, in the table below."
             ),
         ],
     )
@@ -136,12 +136,15 @@ def _name_neighbours(content: Content) -> str:
 def make_numbers(content: Content) -> Section:
     """Return the table of all depths, and what its columns are."""
     metric = content["metric"]["title"]
-    columns = [("tap", False), ("width", True), ("a sample", True), ("FLOPs up to it", True), (PROBE, True)]
+    columns = [("tap", False), ("width", True), ("FLOPs up to it", True), (PROBE, True)]
     columns += [("95% interval", True), ("best less this", True), (_name_neighbours(content), True)]
     columns += [(title, True) for title in SCORES.values()]
-    rows = [[*_start_row(tap), *_end_row(tap)] for tap in content["taps"][:MOST_ROWS]]
+    rows = [
+        [*_start_row(tap, place == content["best"]), *_end_row(tap)]
+        for place, tap in enumerate(content["taps"][:MOST_ROWS])
+    ]
     for one in content["joined"]:
-        row = _start_row({**one, "name": f"joined: {one['name']}", "bytes": None, "flops": None})
+        row = _start_row({**one, "name": f"joined: {one['name']}", "flops": None})
         rows.append([*row, *[TableCell(NONE)] * (len(columns) - len(row))])
     caption = f"Each depth: validation {metric} of a solved probe and of neighbours; scores of the training samples"
     notes = list(dict.fromkeys(f"{SCORES[name]}: {tap[name]['why']}" for tap in content["taps"] for name in SCORES
@@ -157,17 +160,16 @@ def make_numbers(content: Content) -> Section:
     return Section("numbers", "Numbers", [Table("taps", caption, columns, rows), *map(Text, more)])
 
 
-def _start_row(one: Content) -> list[TableCell]:
+def _start_row(one: Content, is_best: bool = False) -> list[TableCell]:
     probe = one["probe"]
     spread, gap = (probe[key] and (probe[key]["low"], probe[key]["high"]) for key in ("interval", "gap"))
     return [
         TableCell(one["name"]),
         TableCell(f"{one['width']:,}", one["width"]),
-        TableCell(format_bytes(one["bytes"]), one["bytes"]),
         TableCell(NONE if one["flops"] is None else f"{one['flops']:.0%}", one["flops"]),
         TableCell(format_score(probe["value"]), probe["value"]),
         TableCell(format_interval(*spread) if spread else NONE, spread[0] if spread else None),
-        TableCell(format_interval(*gap, sign="+") if gap else NONE, gap[0] if gap else None),
+        TableCell("the best" if is_best else format_interval(*gap, sign="+") if gap else NONE, gap[0] if gap else None),
     ]
 
 
