@@ -9,7 +9,7 @@ from frostline.profiles.record import FORMAT, SCORES
 def make_reading(value: float | None, gap: float = 0.0) -> dict[str, Any]:
     """Return a reading with intervals of 0.02 to either side, of a score or without one."""
     if value is None:
-        return {"value": None, "interval": None, "gap": None, "why": "Not all is finite there."}
+        return {"value": None, "interval": None, "gap": None, "why": "Some features are not finite."}
     ends = [{"low": centre - 0.02, "high": centre + 0.02} for centre in (value, gap)]
     return {"value": value, "interval": ends[0], "gap": ends[1], "why": None}
 

@@ -18,6 +18,7 @@ from frostline.profiles.call import list_taps, measure
 from frostline.profiles.measure import make_outputs
 from frostline.profiles.neighbours import ask_neighbours
 from frostline.profiles.record import SHAPE, check_depths, is_alike
+from frostline.tasks.multiclass import Multiclass
 
 LABELS = ["data.num_per_class=null", "data.fraction=0.06"]
 
@@ -131,10 +132,8 @@ def test_outputs_of_neighbours_choose_as_they_do() -> None:
     random = torch.Generator().manual_seed(0)
     train, asked = torch.randn(60, 4, generator=random), torch.randn(30, 4, generator=random)
     labels = torch.arange(60) % 3
-    from frostline.tasks.multiclass import Multiclass
-
     near = ask_neighbours((train, labels), asked, 10, classes=3)
     outputs = make_outputs(near, Multiclass(label_smoothing=0.0, class_weights=None))
-    assert torch.equal(outputs.argmax(dim=1), near.classes)
+    assert near.classes is not None and torch.equal(outputs.argmax(dim=1), near.classes)
     assert outputs.isfinite().all()
     assert torch.allclose(outputs.exp().sum(dim=1), torch.ones(30), atol=2e-3)

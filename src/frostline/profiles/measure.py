@@ -101,12 +101,10 @@ class Depths:
     def profile(self) -> dict[str, Any]:
         """Return the whole profile."""
         made, judge = self.made, self.judge
-        with self._timing("reading"):
-            self.stored = self.read_taps()
         probed, near, rows = [], [], []
         for tap in self.taps:
             sides = self.load_sides([tap])
-            fault = None if all(bool(side.isfinite().all()) for side in sides.values()) else "Not all is finite there."
+            fault = not is_finite(sides)
             with self._timing("probes"):
                 outputs = None if fault else self.solve_probe(sides, [tap])
             probed.append(outputs)
@@ -155,6 +153,12 @@ class Depths:
     def judge(self) -> Judge:
         """What judges outputs on validation."""
         return Judge(self.made.task, self.config.metric, self.labels["val"])
+
+    @cached_property
+    def stored(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is stored of train and val, by tap."""
+        with self._timing("reading"):
+            return self.read_taps()
 
     def read_taps(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what is stored of train and val, by tap; one pass over each where the cache lacks any.
@@ -211,10 +215,9 @@ class Depths:
         """Return what heads over several taps come to, of a network that has several."""
         found = []
         for name in UNIONS if len(self.taps) > 1 else ():
-            taps = [tap for tap in choose_taps(self.taps, name)]
+            taps = choose_taps(self.taps, name)
             sides = self.load_sides(taps)
-            finite = all(bool(side.isfinite().all()) for side in sides.values())
-            judged = self.judge.judge(self.solve_probe(sides, taps)) if finite else None
+            judged = self.judge.judge(self.solve_probe(sides, taps)) if is_finite(sides) else None
             reading = self.describe_reading(judged, best)
             labels, width = [tap.label for tap in taps], sum(tap.width for tap in taps)
             found.append({"name": name, "taps": labels, "width": width, "probe": reading})
@@ -240,7 +243,9 @@ class Depths:
     def describe_reading(self, judged: Judged | None, best: Judged | None) -> dict[str, Any]:
         """Return a reading as JSON has it; ``gap`` is the interval of how much better the best tap is."""
         if judged is None or judged.value is None:
-            why = "Not all is finite there." if judged is None else f"{self.judge.metric.title} is undefined there."
+            why = (
+                "Some features are not finite." if judged is None else f"{self.judge.metric.title} is undefined there."
+            )
             return {"value": None, "interval": None, "gap": None, "why": why}
         gap = None if best is None else self.judge.measure_gap(best, judged)
         return {"value": judged.value, "interval": spell(judged.interval), "gap": spell(gap), "why": None}
@@ -250,6 +255,11 @@ class Depths:
         started = time.monotonic()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+def is_finite(sides: Sides) -> bool:
+    """Return whether all features are finite numbers."""
+    return all(bool(side.isfinite().all()) for side in sides.values())
 
 
 def make_outputs(near: Neighbours, task: Task) -> Tensor:

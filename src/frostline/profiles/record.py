@@ -19,7 +19,7 @@ MATTERS = ("seed", "task", "data", "augment", "backbone", "adapter", "freeze", "
 """What of a run's config a profile depends on; of ``freeze`` it is what is done to the network before it trains."""
 
 SCORES = {"logme": "LogME", "h_score": "H-score", "nleep": "NLEEP"}
-"""The columns that need no probe, and what they are called."""
+"""The columns that need no probe, and what they are called; `frostline.profiles.measure` has their functions."""
 
 INTERVAL = ({"low": float, "high": float}, None)
 READING = {"value": (float, None), "interval": INTERVAL, "gap": INTERVAL, "why": (str, None)}

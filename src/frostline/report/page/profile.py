@@ -136,8 +136,8 @@ def _name_neighbours(content: Content) -> str:
 def make_numbers(content: Content) -> Section:
     """Return the table of all depths, and what its columns are."""
     metric = content["metric"]["title"]
-    columns = [("tap", False), ("width", True), ("FLOPs up to it", True), (PROBE, True)]
-    columns += [("95% interval", True), ("best less this", True), (_name_neighbours(content), True)]
+    columns = [("tap", False), ("width", True), ("FLOPs", True), (PROBE, True)]
+    columns += [("95% interval", True), ("best less this", True), (f"{content['neighbours']}-NN", True)]
     columns += [(title, True) for title in SCORES.values()]
     rows = [
         [*_start_row(tap, place == content["best"]), *_end_row(tap)]
@@ -146,7 +146,7 @@ def make_numbers(content: Content) -> Section:
     for one in content["joined"]:
         row = _start_row({**one, "name": f"joined: {one['name']}", "flops": None})
         rows.append([*row, *[TableCell(NONE)] * (len(columns) - len(row))])
-    caption = f"Each depth: validation {metric} of a solved probe and of neighbours; scores of the training samples"
+    caption = f"Each depth: validation {metric} of a solved probe and of neighbours, the share of the FLOPs up to there"
     notes = list(dict.fromkeys(f"{SCORES[name]}: {tap[name]['why']}" for tap in content["taps"] for name in SCORES
                                if tap[name]["why"]))  # fmt: skip
     more = [
