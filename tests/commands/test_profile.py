@@ -57,3 +57,4 @@ def test_the_table_marks_what_cannot_be_told_from_the_best(capsys: pytest.Captur
     Console(width=80).print(make_table(content))
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "0.900*" in lines["blocks.3"] and "0.850 " in lines["blocks.4"] and " - " in lines["blocks.0"]
+    assert "0.950+" in lines["joined:"]

@@ -16,7 +16,7 @@ from frostline.commands.run import show
 from frostline.config.compose import compose, resolve
 from frostline.errors import escape_unprintable
 from frostline.launchers.progress import Screen
-from frostline.profiles.record import PROFILE, SCORES, is_alike
+from frostline.profiles.record import PROFILE, SCORES, is_alike, is_better
 from frostline.units import NONE, format_interval, format_score
 
 ABOUT = """\
@@ -47,8 +47,8 @@ def make_table(content: Mapping[str, Any]) -> Table:
     metric = content["metric"]["title"]
     title = f"{content['backbone']} on {content['data']}: validation {metric}, read frozen at each depth"
     caption = (
-        f"* cannot be told from the best tap by these {content['samples']['val']:,} validation samples. The best was "
-        "picked on them, so expect a little less of it elsewhere."
+        f"* cannot be told from the best tap by these {content['samples']['val']:,} validation samples, + beats it by "
+        "more than chance. The best was picked on them, so expect a little less of it elsewhere."
     )
     left = {"title_justify": "left", "caption_justify": "left"}
     packed = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
@@ -69,7 +69,7 @@ def make_table(content: Mapping[str, Any]) -> Table:
 def _start_row(one: Mapping[str, Any]) -> list[Text | str]:
     probe = one["probe"]
     spread = NONE if probe["interval"] is None else format_interval(probe["interval"]["low"], probe["interval"]["high"])
-    score = f"{format_score(probe['value'])}{'*' if is_alike(probe) else ' '}"
+    score = f"{format_score(probe['value'])}{'*' if is_alike(probe) else '+' if is_better(probe) else ' '}"
     return [Text(escape_unprintable(one["name"])), f"{one['width']:,}", score, spread]
 
 

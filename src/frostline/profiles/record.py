@@ -115,7 +115,12 @@ def _spell_reading(name: str, reading: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_alike(reading: Mapping[str, Any]) -> bool:
     """Return whether the validation samples cannot tell a reading from that of the best tap."""
-    return reading["gap"] is not None and reading["gap"]["low"] <= 0
+    return reading["gap"] is not None and reading["gap"]["low"] <= 0 <= reading["gap"]["high"]
+
+
+def is_better(reading: Mapping[str, Any]) -> bool:
+    """Return whether a reading, such as a joined head's, beats that of the best tap by more than chance."""
+    return reading["gap"] is not None and reading["gap"]["high"] < 0
 
 
 def find_first_alike(taps: Sequence[Mapping[str, Any]]) -> int | None:

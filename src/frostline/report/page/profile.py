@@ -9,7 +9,7 @@ from typing import Any
 
 from frostline.files.atomic import write_atomic
 from frostline.files.csv_tables import write_csv
-from frostline.profiles.record import PAGE, PROFILE, SCORES, TABLE, find_first_alike, is_alike, list_rows
+from frostline.profiles.record import PAGE, PROFILE, SCORES, TABLE, find_first_alike, is_alike, is_better, list_rows
 from frostline.report.page.charts import Axis, Bar, Reading, depth_chart, draw_matrix
 from frostline.report.page.html import make_html
 from frostline.report.page.parts import CodeBlock, Fold, Page, Part, Section, Table, TableCell, Text, make_figure
@@ -58,8 +58,8 @@ def write_verdict(content: Content) -> str:
     for one in content["joined"][:1]:
         gap = one["probe"]["gap"]
         said = "cannot be told from the best single depth"
-        if gap is not None and (gap["high"] < 0 or gap["low"] > 0):
-            said = f"{'beats' if gap['high'] < 0 else 'is behind'} the best single depth by more than chance"
+        if gap is not None and not is_alike(one["probe"]):
+            said = f"{'beats' if is_better(one['probe']) else 'is behind'} the best single depth by more than chance"
         lines.append(f"All depths joined, {_name_score(content, one['probe'])}, {said}.")
     return f"{lines[0]}\n{' '.join(lines[1:])}"
 
