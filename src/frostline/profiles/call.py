@@ -25,8 +25,8 @@ def measure(configs: Configs, threads: int, workers: int, given: Mapping[str, An
 
 
 def list_taps(configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
-    """Return the taps of the network that the only config describes: see `frostline.profiles.measure`."""
-    from frostline.profiles.measure import survey_taps
+    """Return the taps of the network that the only config describes: see `frostline.profiles.survey`."""
+    from frostline.profiles.survey import survey_taps
 
     (config,) = configs
     return survey_taps(config, given)

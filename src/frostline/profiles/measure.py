@@ -25,6 +25,7 @@ from frostline.profiles.neighbours import Neighbours, ask_neighbours
 from frostline.profiles.nleep import score_nleep
 from frostline.profiles.record import FORMAT, SCORES
 from frostline.profiles.score import Score
+from frostline.profiles.survey import check_task, count_samples, describe_taps, name_data
 from frostline.results.record import read_versions
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.setup import make_cache
@@ -42,29 +43,6 @@ Sides = Mapping[str, Tensor]
 """Features of train [N, D] and of val [M, D]."""
 
 
-def survey_taps(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the taps of a config's network are, and how many samples train and val have; nothing is decoded.
-
-    Of each tap: name, width, bytes of a sample, and the share of the network's FLOPs up to it.
-    """
-    config = Run.read(resolve_env(plain))
-    check(config)
-    made = Builder(given).build(config)
-    taps = find_taps(made.backbone, made.data.typical)
-    return {"backbone": made.backbone.name, "samples": count_samples(made), "taps": describe_taps(taps)}
-
-
-def describe_taps(taps: Sequence[Tap]) -> list[dict[str, Any]]:
-    """Return what is known of taps before any is read."""
-    most = max(tap.flops for tap in taps) or 1
-    return [{"name": tap.label, "width": tap.width, "bytes": tap.bytes, "flops": tap.flops / most} for tap in taps]
-
-
-def count_samples(made: Ingredients) -> dict[str, int]:
-    """Return how many samples are read."""
-    return {split: made.samples[split] for split in ("train", "val")}
-
-
 def measure_profile(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the profile of a resolved config, of the shape `frostline.profiles.record.SHAPE` but for ``id``,
     ``command`` and ``config``, which are the caller's.
@@ -78,16 +56,6 @@ def measure_profile(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[
     check_task(made.task)
     made.data.prepare_only(("train", "val"))
     return Depths(config, made).profile()
-
-
-def check_task(task: Task) -> None:
-    """Refuse a task whose depths cannot be read by a solved probe. Raises UserError."""
-    if task.solver is None:
-        why = "answers for each frame" if task.is_sequence else "is learnt in steps only, as it is set up here"
-        raise UserError(
-            f"task: task={task.name} {why}, and a profile solves a probe at each depth: expected multiclass, "
-            "multilabel or regression."
-        )
 
 
 @dataclass
@@ -302,11 +270,3 @@ def measure_agreement(taps: Sequence[Mapping[str, Any]], sign: int) -> dict[str,
 def spell(interval: Interval | None) -> dict[str, float] | None:
     """Return an interval as JSON has it."""
     return None if interval is None else {"low": interval.low, "high": interval.high}
-
-
-def name_data(node: Mapping[str, Any]) -> str:
-    """Return what a data set is called: its folder or its own name, else its kind."""
-    for key in ("root", "name", "path"):
-        if isinstance(node.get(key), str):
-            return str(node[key]).rstrip("/").rpartition("/")[2]
-    return str(node["_target_"]).rpartition(".")[2].lower()
