@@ -19,8 +19,8 @@ def measure(configs: Configs, threads: int, workers: int, given: Mapping[str, An
     from frostline.profiles.measure import measure_profile
 
     assert workers == 1
-    torch.set_num_threads(threads)
     (config,) = configs
+    torch.set_num_threads(config["launcher"].get("threads") or threads)
     return measure_profile(config, given)
 
 
