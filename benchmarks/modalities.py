@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from frostline.errors import UserError
+from frostline.intervals import Interval
 from frostline.report.read.comparison import Comparison, read_comparison
 from frostline.report.read.predictions import read_all_answers
 from frostline.report.read.runs import RunSummary, parse_shared
 from frostline.report.statistics.bootstrap import bootstrap
-from frostline.report.statistics.estimates import Interval
 from frostline.tasks.declarations import MULTICLASS
 
 ROOT = Path(__file__).parents[1]

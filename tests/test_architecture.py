@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "frostline"
 # Each layer with what it is. A module imports only from its own room, and from rooms of the layers above its own here.
 LAYERS = {
-    "a user's mistake as a sentence, numbers with their units; processes": ("errors", "ranges", "units", "processes"),
+    "a user's mistake as a sentence, numbers with their units; processes": (
+        "errors",
+        "ranges",
+        "units",
+        "intervals",
+        "processes",
+    ),
     "files: whole or absent": ("files",),
     "what is asked of the labels, and what is to train: plain data": ("tasks", "freeze"),
     "from overrides to one typed, checked config": ("config",),
@@ -22,6 +28,7 @@ LAYERS = {
     "what is computed once of the frozen layers; linear models of it, solved": ("features", "solving"),
     "how a phase is trained, and what a run leaves behind": ("training", "results"),
     "one run: the only builder, and the story from data to record": ("runs",),
+    "what a network's depths are worth, before anything trains": ("profiles",),
     "where runs are executed": ("launchers",),
     "what is made of runs": ("report", "serving", "comparison", "tuning"),
     "what people call from Python": ("api",),

@@ -29,7 +29,7 @@ def test_runs_and_comparisons_compose(line: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "my_conf" / "freeze").mkdir(parents=True)
     shutil.copy(ROOT / "conf" / "freeze" / "custom.yaml", tmp_path / "my_conf" / "freeze" / "my_plan.yaml")
     _, name, *words = shlex.split(line)
-    args = parse(name, "", words, sweeps=name == "run")
+    args = parse(name, "", words)
     for overrides in list_single_choices(args.overrides, args.config_dir):
         resolve(compose(name, overrides, args.config_dir))
 

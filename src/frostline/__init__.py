@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from frostline.api.own import backbone as backbone
     from frostline.api.own import tensors as tensors
     from frostline.api.own import train as train
+    from frostline.api.profiles import profile as profile
     from frostline.api.results import records as records
     from frostline.api.runs import run as run
     from frostline.api.studies import tune as tune
@@ -20,6 +21,7 @@ PLACES = {
     "run": "frostline.api.runs",
     "compare": "frostline.api.comparisons",
     "tune": "frostline.api.studies",
+    "profile": "frostline.api.profiles",
     "records": "frostline.api.results",
     "backbone": "frostline.api.own",
     "tensors": "frostline.api.own",
@@ -30,7 +32,19 @@ PLACES = {
 }
 """Where the Python API stands, which is imported when it is first used: the program and its workers start sooner."""
 
-__all__ = ["UserError", "backbone", "compare", "fit", "make_plan", "records", "run", "tensors", "train", "tune"]
+__all__ = [
+    "UserError",
+    "backbone",
+    "compare",
+    "fit",
+    "make_plan",
+    "profile",
+    "records",
+    "run",
+    "tensors",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
     "tune": "hyper-parameter search with Optuna, then the report",
+    "profile": "where along its depth a frozen network knows what the data need, before anything trains",
     "report": "write the report of a comparison again",
     "predict": "what a trained network says of new images, texts or sounds, as CSV or JSON lines",
     "export": "a trained network that runs without Frostline: ONNX, torch.export, safetensors, transformers",

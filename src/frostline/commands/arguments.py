@@ -1,9 +1,9 @@
-"""The command line that run and compare share, and the hand-over to Hydra."""
+"""The command line that commands with overrides share, and the hand-over to Hydra."""
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,16 @@ from frostline.config.schema import find_conf_dir
 OVERRIDES = """\
 An override is Hydra's: GROUP=CHOICE, KEY=VALUE, +KEY=VALUE for an argument that the YAML leaves out, ~KEY to drop one.
 --cfg job shows the whole config."""
+OWN: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
+    "run": (
+        (("-m", "--multirun"), "a sweep: seed=0,1,2 runs three; a failed run stops no other"),
+        (("--taps",), "list the depths at which the network can be read; run nothing"),
+    ),
+    "compare": ((("--plan",), "say what would run, what is there and how long it takes; run nothing"),),
+    "tune": ((("--plan",), "say what would run, what is there and how long it takes; run nothing"),),
+    "profile": ((("--json",), "print profile.json itself"),),
+}
+"""The flags that only some commands have."""
 
 
 def list_choices(config_dir: Path | None) -> str:
@@ -25,8 +35,8 @@ def list_choices(config_dir: Path | None) -> str:
     return "\n".join(["choices (GROUP=CHOICE):", *lines])
 
 
-def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.Namespace:
-    """Parse the flags and overrides of `frostline run` and `frostline compare`; --help prints and exits.
+def parse(name: str, about: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the flags and overrides of a command in ``OWN``; --help prints and exits.
 
     The flags --allow, --debug and --detach take effect here: on the allow-list, and as overrides.
     """
@@ -40,16 +50,13 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
     flag = parser.add_argument
     flag("overrides", nargs="*", metavar="OVERRIDE", help="such as data=imagefolder data.root=photos epochs=20")
     flag("-h", "--help", action="store_true", help="show this and the choices of every config group")
-    if sweeps:
-        flag(
-            "-m", "--multirun", action="store_true", help="a sweep: seed=0,1,2 runs three; a failed run stops no other"
-        )
-    else:
-        flag("--plan", action="store_true", help="say what would run, what is there and how long it takes; run nothing")
+    for names, what in OWN[name]:
+        flag(*names, action="store_true", help=what)
     flag("-c", "--cfg", choices=("job", "hydra", "all"), help="show the config instead of running")
     flag("--resolve", action="store_true", help="with --cfg: with interpolations filled in")
     flag("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of config groups of your own")
-    flag("--detach", action="store_true", help="with launcher=slurm: submit and leave; the same command goes on")
+    if name != "profile":
+        flag("--detach", action="store_true", help="with launcher=slurm: submit and leave; the same command goes on")
     flag("--allow", action="append", default=[], metavar="MODULE", help="let configs name what is in this module")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_intermixed_args(argv)
@@ -60,10 +67,10 @@ def parse(name: str, about: str, argv: Sequence[str], sweeps: bool) -> argparse.
         parser.error("--resolve goes with --cfg")
     if name == "tune" and args.detach:
         parser.error("--detach: a study asks for one trial after another, and cannot be left")
-    if sweeps and args.multirun and args.cfg:
-        parser.error("--cfg shows one config: leave out -m")
+    if name == "run" and args.multirun and (args.cfg or args.taps):
+        parser.error(f"{'--cfg shows one config' if args.cfg else '--taps lists those of one network'}: leave out -m")
     allow(args.allow)
-    given = {"debug=true": args.debug, "launcher.detach=true": args.detach}
+    given = {"debug=true": args.debug, "launcher.detach=true": getattr(args, "detach", False)}
     return replace_overrides(args, [*choose_own(args.overrides), *(text for text, wanted in given.items() if wanted)])
 
 

@@ -24,7 +24,7 @@ ABOUT = (
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return its exit code: 1 where any run has no result."""
-    args = parse("compare", ABOUT, argv, sweeps=False)
+    args = parse("compare", ABOUT, argv)
     if args.cfg:
         base, swept = split_sweeps(args.overrides, args.config_dir)
         return show("compare", replace_overrides(args, [*base, *list_first_levels(swept)]))

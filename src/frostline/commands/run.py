@@ -4,13 +4,18 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from frostline.commands.arguments import hand_over, parse
 from frostline.config.compose import compose, explain_config_errors, list_single_choices, quote_override, resolve
@@ -20,24 +25,50 @@ from frostline.errors import UserError, escape_unprintable
 from frostline.files.atomic import make_folder, name_write_errors, read_json, write_json
 from frostline.launchers.base import Job, make_launcher
 from frostline.launchers.dispatch import Outcome
+from frostline.profiles.call import list_taps
 from frostline.results.store import RECORD
+from frostline.units import format_bytes, format_count
 
 ABOUT = "One run: trains, tests, and prints the path of its record.json as the last line."
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    args = parse("run", ABOUT, argv, sweeps=True)
+    args = parse("run", ABOUT, argv)
     if args.cfg:
         return show("run", args)
     if args.multirun:
         return sweep(args)
+    if args.taps:
+        return show_taps(resolve(compose("run", args.overrides, args.config_dir)))
     job = Job("run", resolve(compose("run", args.overrides, args.config_dir)))
     outcome = make_launcher([job.config]).run_one(job)
     if outcome is not None:
         return report_outcome(outcome)
     print(f"submitted; the same command again goes on with it: {job.folder}", flush=True)
     return 0
+
+
+def show_taps(config: Run) -> int:
+    """Print the depths at which a network can be read; a worker finds them, and decodes no sample."""
+    with make_launcher([config]) as launcher:
+        found = launcher.ask(list_taps, [config])
+    Console(highlight=False).print(make_taps_table(found))
+    return 0
+
+
+def make_taps_table(found: Mapping[str, Any]) -> Table:
+    """Return what `list_taps` found as a table."""
+    taps, samples = found["taps"], sum(found["samples"].values())
+    size = format_bytes(sum(tap["bytes"] for tap in taps) * samples)
+    title = f"{found['backbone']}: {format_count(len(taps), 'tap')}, {size} for {samples:,} samples of train and val"
+    table = Table(title=escape_unprintable(title), box=SIMPLE_HEAD, title_justify="left")
+    for column in ("tap", "width", "bytes a sample", "FLOPs up to it"):
+        table.add_column(column, justify="left" if column == "tap" else "right", no_wrap=True)
+    for tap in taps:
+        name = Text(escape_unprintable(tap["name"]))
+        table.add_row(name, f"{tap['width']:,}", format_bytes(tap["bytes"]), f"{tap['flops']:.0%}")
+    return table
 
 
 def show(root: str, args: argparse.Namespace) -> int:

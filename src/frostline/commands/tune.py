@@ -19,7 +19,7 @@ path."""
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return its exit code: 1 where no trial, or not the final run, has a result."""
-    args = parse("tune", ABOUT, argv, sweeps=False)
+    args = parse("tune", ABOUT, argv)
     if args.cfg:
         pairs = zip(args.overrides, parse_overrides(args.overrides), strict=True)
         return show("tune", replace_overrides(args, [text for text, one in pairs if not one.is_sweep_override()]))

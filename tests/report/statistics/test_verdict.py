@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frostline.intervals import Interval
 from frostline.report.read.runs import RunKey
 from frostline.report.statistics.differences import Difference, compare_all, find_leader
-from frostline.report.statistics.estimates import Interval, group_by_block
+from frostline.report.statistics.estimates import group_by_block
 from frostline.report.statistics.ranking import rank_labels
 from frostline.report.statistics.verdict import Verdict, reach_verdict
 from frostline.tasks.declarations import LOSS, MULTICLASS, Metric

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
 from frostline.report.read.axes import name_block
 from frostline.report.read.comparison import Comparison
 from frostline.report.read.predictions import read_all_answers
 from frostline.report.read.runs import Block, RunSummary, name_machine
 from frostline.report.statistics.differences import Difference, Scores, compare_all, find_leader
-from frostline.report.statistics.estimates import Interval, estimate
+from frostline.report.statistics.estimates import estimate
 from frostline.report.statistics.ranking import AverageRanks, rank_labels
 from frostline.report.statistics.verdict import Verdict, reach_verdict
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from frostline.intervals import Interval
 from frostline.report.read.answers import Answered, Answers
-from frostline.report.statistics.estimates import Interval, share_errors, spread
+from frostline.report.statistics.estimates import share_errors, spread
 
 FEWEST_FREEDOM = 2
 """Fewer degrees of freedom among the seeds leave their spread as good as unknown."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
 from frostline.report.read.runs import RunKey
 from frostline.report.statistics.bootstrap import Resampled, moderate_seeds, resample
-from frostline.report.statistics.estimates import SAME, Estimate, Interval, estimate, group_by_block
+from frostline.report.statistics.estimates import SAME, Estimate, estimate, group_by_block
 from frostline.report.statistics.estimates import moderate_errors as moderated_estimates
 from frostline.tasks.declarations import Metric
 

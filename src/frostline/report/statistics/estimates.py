@@ -8,27 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
+from frostline.intervals import Interval
 from frostline.report.read.runs import RunKey
 
 SAME = 1e-12
 """Values nearer than this differ by rounding alone."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """From ``low`` to ``high``, both in the interval."""
-
-    low: float
-    high: float
-
-    def within(self, bounds: tuple[float, float]) -> "Interval":
-        """Return the part of the interval that lies between two bounds, beyond which there are no values.
-
-        A mean cannot lie beyond them either, so the part covers it exactly when the whole interval does: the level of
-        confidence stays.
-        """
-        low, high = bounds
-        return Interval(min(max(self.low, low), high), max(min(self.high, high), low))
 
 
 @dataclass(frozen=True)

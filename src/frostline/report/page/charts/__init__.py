@@ -1,6 +1,7 @@
 """SVG charts drawn in plain Python: the same input gives the same bytes, and what they show is escaped."""
 
 from frostline.report.page.charts.curves import Line, draw_lines
+from frostline.report.page.charts.depth import Reading, depth_chart
 from frostline.report.page.charts.dots import Dot, draw_dots
 from frostline.report.page.charts.forest import Bar, draw_intervals
 from frostline.report.page.charts.frame import Axis
@@ -17,7 +18,9 @@ __all__ = [
     "Bar",
     "Dot",
     "Line",
+    "Reading",
     "ScatterPoint",
+    "depth_chart",
     "draw_dots",
     "draw_intervals",
     "draw_lines",

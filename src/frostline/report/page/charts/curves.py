@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from frostline.report.page.charts.frame import Axis, Frame, draw_frame, name_left_out, say_nothing
 from frostline.report.page.charts.key import Named, draw_key, measure_key
-from frostline.report.page.charts.marks import choose_style, draw_marker, find_dash, name_colour
+from frostline.report.page.charts.marks import choose_style, draw_marker, draw_whisker, find_dash, name_colour
 from frostline.report.page.charts.place import Box, spread
 from frostline.report.page.charts.scale import is_drawable
 from frostline.report.page.charts.svg import (
@@ -25,12 +25,16 @@ from frostline.report.page.charts.svg import (
 
 MOST_TIPS = 40  # points of a line that say their values
 MOST_MARKERS = 12
+ROOMY = 12.0  # between two places of an axis of names, for a marker at each
 GAP = LINE + 1  # between the names at the lines' ends
 
 
 @dataclass(frozen=True)
 class Line:
-    """Values of one strategy, with a band from ``lows`` to ``highs``; ``chosen`` is the x of a value to be ringed."""
+    """Values of one strategy, with a band from ``lows`` to ``highs``; ``chosen`` is the x of a value to be ringed.
+
+    With ``bars`` the bounds of a value that has a marker are drawn as an error bar, and there is no band.
+    """
 
     name: str
     xs: Sequence[float]
@@ -38,6 +42,7 @@ class Line:
     lows: Sequence[float] | None = None
     highs: Sequence[float] | None = None
     chosen: float | None = None
+    bars: bool = False
 
     def list_drawable(self, x: Axis, y: Axis) -> list[int]:
         """Return the places of the values that can be drawn."""
@@ -78,7 +83,8 @@ def draw_lines(
         return serialise(root)
     if not direct:
         draw_key(root, named, width)
-    place = draw_frame(root, outer, x, y, *_extents([line for line, _ in drawn], marks, x, y), room=0.02)
+    room = 0.5 / max(len(x.names) - 1, 1) if x.names else 0.02
+    place = draw_frame(root, outer, x, y, *_extents([line for line, _ in drawn], marks, x, y), room=room)
     _marks(root, [mark for mark in marks if is_drawable(mark[0], x.log)], place)
     groups = [_line(root, line, number, place, x, y) for line, number in drawn]
     if direct:
@@ -92,6 +98,7 @@ def _extents(
 ) -> tuple[list[float], list[float]]:
     kept = [(line, index) for line in drawn for index in line.list_drawable(x, y)]
     xs = [line.xs[index] for line, index in kept] + [value for value, _ in marks if is_drawable(value, x.log)]
+    xs += [1.0, float(len(x.names))] if x.names else []
     ys = [value for line, index in kept for value in (line.ys[index], *(line.find_bounds(index, y.log) or ()))]
     return xs, ys
 
@@ -114,14 +121,19 @@ def _line(root: Element, line: Line, number: int, place: Frame, x: Axis, y: Axis
     kept = line.list_drawable(x, y)
     corners = {index: (place.x(line.xs[index]), place.y(line.ys[index])) for index in kept}
     for run in _runs(kept):
-        _band(group, line, run, place)
+        if not line.bars:
+            _band(group, line, run, place)
         path = "M" + "L".join(f"{corners[index][0]:.1f},{corners[index][1]:.1f}" for index in run)
         add(group, "path", "hit-line", d=path)
         add(group, "path", "line", d=path, stroke_dasharray=find_dash(number) or "none")
-    shown = _thin_out(kept, MOST_MARKERS)
-    for index in _thin_out(kept, MOST_TIPS):
+    named = len(x.names)  # each of which is pointed at, and where there is room marked
+    shown = kept if named and place.area.right - place.area.left > ROOMY * named else _thin_out(kept, MOST_MARKERS)
+    for index in kept if named else _thin_out(kept, MOST_TIPS):
         point = add_target(group, line.name, _tip(line, index, x, y), "", first=index == kept[0], named=False)
         add(point, "circle", "hit", cx=corners[index][0], cy=corners[index][1], r=9)
+        bounds = line.find_bounds(index, y.log) if line.bars and index in shown else None
+        if bounds:
+            draw_whisker(point, "bar", (place.y(bounds[0]), place.y(bounds[1])), corners[index][0], upright=True)
         if index in shown:
             draw_marker(point, number, *corners[index], 4.5)
         else:

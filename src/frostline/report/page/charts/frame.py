@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from frostline.report.page.charts.names import draw_names, fit_names
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import Scale, make_scale, write_number, write_ticks
 from frostline.report.page.charts.svg import LINE, add, measure_text, write
@@ -15,15 +16,20 @@ BETWEEN = 46.0  # units between two ticks of the vertical axis
 class Axis:
     """What an axis shows; values of a logarithmic one must be positive, others are left out and named.
 
-    Across, one of ``whole`` numbers has no ticks between them.
+    Across, one of ``whole`` numbers has no ticks between them, and one with ``names`` has these at 1, 2, ... instead,
+    those of ``wanted`` (from 0) before all.
     """
 
     title: str
     log: bool = False
     whole: bool = False
+    names: Sequence[str] = ()
+    wanted: Sequence[int] = ()
 
     def write_value(self, value: float, low: float | None = None, high: float | None = None) -> str:
         """Return the text for a value, with its range, in a tip."""
+        if self.names:
+            return f"{self.title}: {self.names[round(value) - 1]}"
         spread = "" if low is None or high is None else f" ({write_number(low)} to {write_number(high)})"
         return f"{self.title}: {write_number(value)}{spread}"
 
@@ -44,18 +50,25 @@ def draw_frame(
 
     ``room`` is the share of the horizontal span that is left free at either side.
     """
+    naming = fit_names(x.names, x.wanted, outer.right - outer.left - BETWEEN) if x.names else None
     top, bottom = outer.top + 1.6 * LINE, outer.bottom - 2.8 * LINE
+    bottom -= naming.height - LINE if naming else 0
     up = make_scale(ys, bottom, top, y.log, 0.08)
     ticks = up.list_ticks(max(int((bottom - top) / BETWEEN), 2))
     texts = write_ticks(ticks, y.log)
-    left = outer.left + max(map(measure_text, texts), default=0.0) + 10
+    left = outer.left + max(max(map(measure_text, texts), default=0.0) + 10, naming.left if naming else 0)
     across = make_scale(xs, left, outer.right, x.log, room)
     area = Box(left, top, outer.right, bottom)
     write(root, y.title, "axis", outer.left, outer.top + 12)
     for tick, text in zip(ticks, texts, strict=True):
         add(root, "line", "grid", x1=left, x2=outer.right, y1=up(tick), y2=up(tick))
         write(root, text, "tick", left - 8, up(tick) + 4.5, text_anchor="end")
-    draw_base(root, area, across, x)
+    if naming:
+        add(root, "line", "base", x1=area.left, x2=area.right, y1=area.bottom, y2=area.bottom)
+        draw_names(root, naming, x.wanted, area, across)
+        write(root, x.title, "axis", area.right, outer.bottom - 6, text_anchor="end")
+    else:
+        draw_base(root, area, across, x)
     return Frame(area, across, up)
 
 

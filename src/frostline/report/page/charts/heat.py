@@ -5,6 +5,7 @@ from xml.etree.ElementTree import Element
 
 from frostline.report.page.charts.frame import say_nothing
 from frostline.report.page.charts.marks import choose_style, draw_marker, name_colour
+from frostline.report.page.charts.names import TILT
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import is_drawable, write_minus
 from frostline.report.page.charts.svg import (
@@ -21,7 +22,6 @@ from frostline.report.page.charts.svg import (
 )
 
 SHADES = 9  # as many as chart.css has, .h0 to .h8
-TILT = 0.71  # the sine and cosine of 45 degrees
 
 
 def draw_matrix(

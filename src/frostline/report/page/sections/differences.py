@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from frostline.intervals import Interval
 from frostline.report.page.charts import Axis, Bar, draw_intervals, draw_ranking
 from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.statistics.analysis import Analysis
 from frostline.report.statistics.differences import Difference
-from frostline.report.statistics.estimates import Interval
 from frostline.report.statistics.ranking import AverageRanks
 from frostline.units import NONE, format_count, format_difference, format_interval, format_probability, join_names
 

@@ -1,0 +1,1 @@
+"""How well a frozen representation suits data, without training: tensors in, numbers with their intervals out."""
