@@ -19,7 +19,7 @@ LAYERS = {
     "which rank this is, and what ranks exchange": ("ranks",),
     "samples: read, divided, put in order": ("data",),
     "the network: pretrained layers, and new ones": ("backbones", "heads"),
-    "what is computed once of the frozen layers": ("features",),
+    "what is computed once of the frozen layers; linear models of it, solved": ("features", "solving"),
     "how a phase is trained, and what a run leaves behind": ("training", "results"),
     "one run: the only builder, and the story from data to record": ("runs",),
     "where runs are executed": ("launchers",),

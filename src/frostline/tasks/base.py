@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -11,6 +11,10 @@ from frostline.tasks.declarations import Declaration
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 """What a head gives for a batch: [B, width], or sequences: a ``Ragged`` of values [B, T, width] and lengths [B]."""
+
+
+SolverKind = Literal["multinomial", "one_vs_rest", "ridge"]
+"""How a linear head is solved: one class a sample, any number of classes a sample, or numbers."""
 
 
 class Answer(NamedTuple):
@@ -23,14 +27,14 @@ class Answer(NamedTuple):
 class Task(ABC):
     """What is asked of the labels. Data, training and testing use the same object; only ``fit`` changes it.
 
-    ``declaration`` has its name and its scores. ``solver`` is how a linear head is solved, one of
-    ``frostline.training.solve.SOLVERS``; None: only by gradient steps. ``fewest`` is the least number of classes.
+    ``declaration`` has its name and its scores. ``solver`` is how a linear head is solved; None: only
+    by gradient steps. ``fewest`` is the least number of classes.
     ``blank`` says whether a label may be an empty text. ``is_sequence`` says whether a label is a sequence: the head
     then answers for each frame, and no sample may be cut.
     """
 
     declaration: ClassVar[Declaration]
-    solver: str | None = None
+    solver: SolverKind | None = None
     fewest: ClassVar[int] = 0
     blank: ClassVar[bool] = False
     is_sequence: ClassVar[bool] = False
