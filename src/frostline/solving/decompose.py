@@ -1,12 +1,14 @@
 """One set of features, decomposed once for all the linear models that are solved over it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from frostline.solving.rows import CHUNK, Features, Rows
+from frostline.solving.threads import add_tensors, divide_range, share_threads
 
 CONSTANT = 1e-10
 """A feature whose variance is below this share of the largest is constant, and has no say in the scale."""
@@ -47,16 +49,16 @@ class Decomposition:
         """Where the features are, so everything that is computed from them too."""
         return self.rows.device
 
-    def chunks(self, size: int) -> Iterator[Tensor]:
+    def chunks(self, size: int, start: int = 0, end: int | None = None) -> Iterator[Tensor]:
         """Yield, for at most ``size`` samples at a time, what `prepare_weights` gives the weights for.
 
-        What is yielded is overwritten by the next.
+        Samples from ``start`` to ``end``. What is yielded is overwritten by the next.
         """
         if self.coordinates is not None:
-            yield from self.coordinates.split(size)
+            yield from self.coordinates[start:end].split(size)
             return
         buffer = self.shift_D.new_ones(size, self.rows.width + 1)
-        for chunk in self.rows.chunks(size):
+        for chunk in self.rows.chunks(size, start, end):
             buffer[: len(chunk), :-1].copy_(chunk).sub_(self.shift_D).div_(self.spread)
             yield buffer[: len(chunk)]
 
@@ -101,55 +103,77 @@ def decompose_features(features: Features, memory: int = MEMORY) -> Decompositio
 
     With N >= D by the eigenvectors of X'X [D, D]; with D > N by those of XX' [N, N], since no weight leads out of
     the span of the samples. Coordinates of more than ``memory`` bytes are not kept. Besides them and the features
-    this takes 8 bytes for each of 4 * min(N, D)^2 numbers, of which it leaves one, and of a chunk of 4,096 samples.
+    this takes 8 bytes for each of 4 * min(N, D)^2 numbers, of which it leaves one, and for each of torch's threads
+    of min(N, D)^2 numbers and of a chunk of 1,024 samples.
     """
     rows = Rows(features)
-    total_D = sum(chunk.sum(dim=0, dtype=torch.float64) for chunk in rows.chunks())
-    assert isinstance(total_D, Tensor)
+    total_D = add_tensors(chunk.sum(dim=0, dtype=torch.float64) for chunk in rows.chunks())
     shift_D = (total_D / len(rows)).float()  # what is really taken away; the bias makes up for its rounding
-    if len(rows) < rows.width:
-        return _decompose_samples(rows, shift_D)
-    return _decompose_features(rows, shift_D, memory)
+    with share_threads() as (threads, pool):
+        shares = threads if rows.device.type == "cpu" else 1
+        if len(rows) < rows.width:
+            return _decompose_samples(rows, shift_D, pool, divide_range(rows.width, shares, CHUNK))
+        return _decompose_features(rows, shift_D, memory, pool, divide_range(len(rows), shares, CHUNK))
 
 
-def _decompose_features(rows: Rows, shift_D: Tensor, memory: int) -> Decomposition:
-    """Decompose by X'X, chunk after chunk."""
-    gram = shift_D.new_zeros(rows.width, rows.width, dtype=torch.float64)
-    for chunk in rows.chunks():
-        centred = (chunk.float() - shift_D).double()
-        gram.addmm_(centred.T, centred)
-    gram /= len(rows)
+def _decompose_features(
+    rows: Rows, shift_D: Tensor, memory: int, pool: ThreadPoolExecutor, shares: list[range]
+) -> Decomposition:
+    """Decompose by X'X, for some chunks of samples after others in each share."""
+
+    def multiply(share: range) -> Tensor:
+        gram = shift_D.new_zeros(rows.width, rows.width, dtype=torch.float64)
+        buffer = gram.new_empty(share.step, rows.width)
+        for chunk in rows.chunks(share.step, share.start, share.stop):
+            centred = buffer[: len(chunk)].copy_(chunk).sub_(shift_D)
+            gram.addmm_(centred.T, centred)
+        return gram
+
+    gram = add_tensors(pool.map(multiply, shares)) / len(rows)
     spread = _measure_spread(gram.diagonal())
-    moments, vectors = torch.linalg.eigh(gram / spread / spread)
-    kept = moments > ROUNDING * moments[-1].clamp_min(ROUNDING)
-    moments, basis = moments[kept], vectors[:, kept].float()
-    streamed = Decomposition(rows, shift_D, spread.float(), _with_one(moments), None, basis, None)
-    size = len(rows) * (basis.shape[1] + 1) * 4
-    if size > memory:
-        return streamed
-    coordinates = basis.new_ones(len(rows), basis.shape[1] + 1)
-    start = 0
-    for chunk in streamed.chunks(CHUNK):
-        coordinates[start : start + len(chunk), :-1] = chunk[:, :-1] @ basis
-        start += len(chunk)
-    return Decomposition(rows, shift_D, spread.float(), _with_one(moments), coordinates, basis, None)
+    moments, basis = _find_directions(gram / spread / spread)
+    found = Decomposition(rows, shift_D, spread.float(), _with_one(moments), None, basis.float(), None)
+    width = len(moments) + 1
+    if len(rows) * width * 4 > memory:
+        return found
+    coordinates = shift_D.new_ones(len(rows), width)
+
+    def project(share: range) -> None:
+        start = share.start
+        for chunk in found.chunks(share.step, share.start, share.stop):
+            coordinates[start : start + len(chunk), :-1] = chunk[:, :-1] @ basis.float()
+            start += len(chunk)
+
+    list(pool.map(project, shares))
+    return replace(found, coordinates=coordinates)
 
 
-def _decompose_samples(rows: Rows, shift_D: Tensor) -> Decomposition:
-    """Decompose by XX', some columns after others."""
-    gram = shift_D.new_zeros(len(rows), len(rows), dtype=torch.float64)
-    variances = []
-    for column, shift in zip(rows.columns(CHUNK), shift_D.split(CHUNK), strict=True):
-        centred = (column - shift).double()
-        variances.append(centred.square().mean(dim=0))
-        gram.addmm_(centred, centred.T)
+def _decompose_samples(rows: Rows, shift_D: Tensor, pool: ThreadPoolExecutor, shares: list[range]) -> Decomposition:
+    """Decompose by XX', for some columns after others in each share."""
+
+    def multiply(share: range) -> tuple[Tensor, Tensor]:
+        gram = shift_D.new_zeros(len(rows), len(rows), dtype=torch.float64)
+        variances, start = [], share.start
+        for column in rows.columns(share.step, share.start, share.stop):
+            centred = (column - shift_D[start : start + column.shape[1]]).double()
+            variances.append(centred.square().mean(dim=0))
+            gram.addmm_(centred, centred.T)
+            start += column.shape[1]
+        return gram, torch.cat(variances)
+
+    grams, variances = zip(*pool.map(multiply, shares), strict=True)
     spread = _measure_spread(torch.cat(variances))
-    moments, vectors = torch.linalg.eigh(gram / len(rows) / spread / spread)
-    kept = moments > ROUNDING * moments[-1].clamp_min(ROUNDING)
-    moments, vectors = moments[kept], vectors[:, kept]
+    moments, vectors = _find_directions(add_tensors(grams) / len(rows) / spread / spread)
     lengths = (moments * len(rows)).sqrt()
     coordinates = torch.cat([vectors * lengths, vectors.new_ones(len(rows), 1)], dim=1).float()
     return Decomposition(rows, shift_D, spread.float(), _with_one(moments), coordinates, None, vectors / lengths)
+
+
+def _find_directions(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues [R] that are not rounding errors, and their eigenvectors [..., R]."""
+    moments, vectors = torch.linalg.eigh(gram)
+    kept = moments > ROUNDING * moments[-1].clamp_min(ROUNDING)
+    return moments[kept], vectors[:, kept]
 
 
 def _measure_spread(variance_D: Tensor) -> Tensor:

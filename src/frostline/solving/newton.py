@@ -7,15 +7,21 @@ place of the mean weight; the mean itself needs a third of its passes. L-BFGS wi
 as many as this.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from frostline.solving.decompose import Decomposition
 from frostline.solving.losses import Loss
+from frostline.solving.rows import CHUNK
+from frostline.solving.threads import add_tensors, divide_range, share_threads
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 TOLERANCE = 5e-3
 """A problem is solved when its gradient is below this share of the penalty times its weights, both as lengths: its
@@ -34,6 +40,8 @@ FORCING = 0.1
 """A Newton step ends when what is left of the gradient in it is this share of the gradient."""
 BIAS = 1e-6
 """The penalty of biases: none that a test could find, but a class without samples keeps a finite bias."""
+WORTH = 2**24
+"""So many multiplications are worth a thread: a millisecond."""
 BLOCK = 2**19
 """So many outputs of all problems together are computed at a time: they stay in the processor's cache."""
 
@@ -67,72 +75,93 @@ class Minimum:
 
 @dataclass(frozen=True)
 class Place:
-    """Where B problems stand: weights [B, C, K], the objective [B], its gradient, and what its Hessian needs."""
+    """Where B problems stand: weights [B, C, K], the objective [B], its gradient, and what its Hessian needs.
+
+    ``states`` are those of blocks of samples, in a list for each share of the samples.
+    """
 
     weights: Tensor
     objective_B: Tensor
     gradient: Tensor
     bend_BC: Tensor
-    states: list[Tensor]
+    states: list[list[Tensor]]
 
     def select(self, problems: Tensor) -> "Place":
         """Return where some of the problems stand."""
-        states = [state[problems] for state in self.states]
+        states = [[state[problems] for state in share] for share in self.states]
         weights, gradient = self.weights[problems], self.gradient[problems]
         return Place(weights, self.objective_B[problems], gradient, self.bend_BC[problems], states)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective of B problems over one decomposition, in blocks of ``size`` samples."""
+    """The objective of B problems over one decomposition; ``shares`` of the samples are gone over at the same time."""
 
     decomposition: Decomposition
     problems: Problems
     penalty_BK: Tensor
-    size: int
+    shares: list[range]
+    pool: ThreadPoolExecutor
 
     def select(self, problems: Tensor) -> "Objective":
         """Return the objective of some of the problems."""
-        return Objective(self.decomposition, self.problems.select(problems), self.penalty_BK[problems], self.size)
+        chosen = self.problems.select(problems)
+        return Objective(self.decomposition, chosen, self.penalty_BK[problems], self.shares, self.pool)
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def evaluate(self, weights: Tensor) -> Place:
+        """Go over all samples once: the objective and its derivatives at ``weights`` [B, C, K]."""
+        lowered = self.decomposition.prepare_weights(weights.flatten(0, 1))
+        losses, gradients, bends, states = zip(
+            *self._map(lambda share: self._evaluate(lowered, share), self.shares), strict=True
+        )
+        penalty = self.penalty_BK[:, None]
+        objective_B = (penalty * weights.square()).sum(dim=(1, 2), dtype=torch.float64) / 2 + sum(losses)
+        gradient = self.decomposition.collect_gradient(add_tensors(gradients)).view_as(weights) + penalty * weights
+        return Place(weights, objective_B, gradient, add_tensors(bends), list(states))
+
+    def bend(self, place: Place, direction: Tensor) -> Tensor:
+        """Go over all samples once: the Hessian at a place times a direction [B, C, K]."""
+        lowered = self.decomposition.prepare_weights(direction.flatten(0, 1))
+        shares = list(zip(self.shares, place.states, strict=True))
+        found = add_tensors(self._map(lambda share: self._bend(lowered, *share), shares))
+        found = self.decomposition.collect_gradient(found).view_as(direction)
+        return found.addcmul_(self.penalty_BK[:, None], direction)
+
+    def _map(self, function: Callable[[T], R], shares: Sequence[T]) -> list[R]:
+        return [function(shares[0])] if len(shares) == 1 else list(self.pool.map(function, shares))
+
+    def _blocks(self, share: range) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield for a block of samples its chunk of the decomposition, targets and shares."""
-        start = 0
-        for chunk in self.decomposition.chunks(self.size):
+        start = share.start
+        for chunk in self.decomposition.chunks(share.step, share.start, share.stop):
             end = start + len(chunk)
             yield chunk, self.problems.targets[..., start:end], self.problems.share_BN[:, start:end]
             start = end
 
-    def evaluate(self, weights: Tensor) -> Place:
-        """Go over all samples once: the objective and its derivatives at ``weights`` [B, C, K]."""
-        problems, outputs, _ = weights.shape
-        lowered = self.decomposition.prepare_weights(weights.flatten(0, 1))
+    def _evaluate(self, lowered: Tensor, share: range) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Return loss [B], gradient [B * C, width], bend [B, C] and states of a share of the samples."""
+        problems, outputs = len(self.penalty_BK), self.problems.outputs
         gradient, states = torch.zeros_like(lowered), []
-        penalty = self.penalty_BK[:, None]
-        objective_B = (penalty * weights.square()).sum(dim=(1, 2), dtype=torch.float64) / 2
-        bend_BC = weights.new_zeros(problems, outputs)
-        memory = weights.new_empty(problems * outputs * len(self.decomposition))  # in one piece: parts leave holes
-        for chunk, targets, share_Bn in self.blocks():
-            state, memory = memory.tensor_split([problems * outputs * len(chunk)])
+        loss_B = lowered.new_zeros(problems, dtype=torch.float64)
+        bend_BC = lowered.new_zeros(problems, outputs)
+        memory = lowered.new_empty(len(lowered) * (share.stop - share.start))  # in one piece: parts leave holes
+        for chunk, targets, share_Bn in self._blocks(share):
+            state, memory = memory.tensor_split([len(lowered) * len(chunk)])
             torch.mm(lowered, chunk.T, out=state.view(-1, len(chunk)))
             states.append(state.view(problems, outputs, -1))
             found = self.problems.loss.evaluate(states[-1], targets, share_Bn)
             gradient.addmm_(found.residual.flatten(0, 1), chunk)
-            objective_B += found.loss
+            loss_B += found.loss
             bend_BC += found.bend
-        gradient = self.decomposition.collect_gradient(gradient).view_as(weights) + penalty * weights
-        return Place(weights, objective_B, gradient, bend_BC, states)
+        return loss_B, gradient, bend_BC, states
 
-    def bend(self, place: Place, direction: Tensor) -> Tensor:
-        """Go over all samples once: the Hessian at a place times a direction [B, C, K]."""
-        problems, outputs, _ = direction.shape
-        lowered = self.decomposition.prepare_weights(direction.flatten(0, 1))
+    def _bend(self, lowered: Tensor, share: range, states: list[Tensor]) -> Tensor:
+        """Return the Hessian's product [B * C, width] of a share of the samples."""
         found = torch.zeros_like(lowered)
-        for (chunk, _, share_Bn), state in zip(self.blocks(), place.states, strict=True):
-            along = (lowered @ chunk.T).view(problems, outputs, -1)
+        for (chunk, _, share_Bn), state in zip(self._blocks(share), states, strict=True):
+            along = (lowered @ chunk.T).view_as(state)
             found.addmm_(self.problems.loss.bend_outputs(state, along, share_Bn).flatten(0, 1), chunk)
-        found = self.decomposition.collect_gradient(found).view_as(direction)
-        return found.addcmul_(self.penalty_BK[:, None], direction)
+        return found
 
 
 @torch.no_grad()
@@ -148,18 +177,18 @@ def minimise(
     Each problem is stopped by itself, and leaves the batch: its optimum does not depend on which others are solved
     beside it, up to ``tolerance``. What is kept of each sample are its C outputs for each problem, those of two places
     at a time: besides the decomposition this takes 4 bytes for B * C * (2 * N + 10 * K) numbers, and what a few blocks
-    of at most 4,096 samples take, features [4096, D] and outputs. No more of features that are mapped is in memory.
+    of at most 1,024 samples take, features [1024, D] and outputs. No more of features that are mapped is in memory.
     """
     width = len(decomposition.moments)
     if start is None:
         start = decomposition.moments.new_zeros(len(penalty_B), problems.outputs, width)
     penalty_BK = penalty_B.to(start)[:, None].repeat(1, width)
     penalty_BK[:, -1] = BIAS
-    size = max(64, min(4096, BLOCK // (start.shape[0] * start.shape[1])))
     weights, passes_B = start.clone(), torch.ones_like(penalty_B, dtype=torch.long)
     left = torch.arange(len(start), device=start.device)
-    with _exact_products():
-        objective = Objective(decomposition, problems, penalty_BK, size)
+    with share_threads() as (threads, pool):
+        shares = _divide_samples(decomposition, len(penalty_B) * problems.outputs, threads)
+        objective = Objective(decomposition, problems, penalty_BK, shares, pool)
         place = objective.evaluate(start)
         moving = torch.ones_like(left, dtype=torch.bool)
         for _ in range(STEPS):
@@ -180,6 +209,15 @@ def minimise(
             weights[left] = place.weights
             passes_B[left] += times_B + tried
     return Minimum(weights, passes_B)
+
+
+def _divide_samples(decomposition: Decomposition, outputs: int, threads: int) -> list[range]:
+    """Return the shares of the samples that threads go over, in steps of a block."""
+    samples = len(decomposition)
+    work = samples * len(decomposition.moments) * outputs
+    shares = max(1, min(threads, work // WORTH)) if decomposition.device.type == "cpu" else 1
+    block = max(64, min(CHUNK, BLOCK // outputs))
+    return divide_range(samples, shares, block)
 
 
 def _limit(weights: Tensor, objective: Objective, tolerance: float) -> Tensor:
@@ -234,14 +272,3 @@ def _search_line(objective: Objective, place: Place, step: Tensor) -> tuple[Plac
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).sum(dim=(1, 2))
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Multiply in single precision, not in the half of it that a run may have chosen for its network."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

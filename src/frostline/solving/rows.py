@@ -8,7 +8,7 @@ from torch import Tensor
 Features = Tensor | Sequence[Tensor]
 """Features [N, D] of any floating type: one tensor, or parts that follow one another, each perhaps a mapped file."""
 
-CHUNK = 4096
+CHUNK = 1024
 """So many samples at most are brought into memory, standardised and multiplied at a time."""
 
 
@@ -23,15 +23,20 @@ class Rows:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
-        """Yield the features in order as they are, [n, D], n at most ``size``."""
+    def chunks(self, size: int = CHUNK, start: int = 0, end: int | None = None) -> Iterator[Tensor]:
+        """Yield the features of samples ``start`` to ``end`` in order as they are, [n, D], n at most ``size``."""
+        end = len(self) if end is None else end
         for part in self.parts:
-            yield from part.split(size)
+            chosen = part[max(0, start) : max(0, end)]
+            if len(chosen):
+                yield from chosen.split(size)
+            start, end = start - len(part), end - len(part)
 
-    def columns(self, size: int) -> Iterator[Tensor]:
-        """Yield the features as float32 [N, d], d at most ``size``, from the first column to the last."""
-        for start in range(0, self.width, size):
-            yield torch.cat([part[:, start : start + size].float() for part in self.parts])
+    def columns(self, size: int, start: int = 0, end: int | None = None) -> Iterator[Tensor]:
+        """Yield columns ``start`` to ``end`` of all samples as float32 [N, d], d at most ``size``."""
+        end = self.width if end is None else end
+        for first in range(start, end, size):
+            yield torch.cat([part[:, first : min(first + size, end)].float() for part in self.parts])
 
 
 def multiply(features: Features, weight_CD: Tensor, bias_C: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Linear models of many sets of features, for many penalties, judged on samples that they were not solved on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from frostline.solving.decompose import Decomposition, decompose_features
 from frostline.solving.path import Question, measure_losses, solve_path
-from frostline.solving.rows import CHUNK, Features
+from frostline.solving.rows import CHUNK, Features, Rows
+from frostline.solving.threads import share_threads
 
 ROUGH = 1e-2
 """The tolerance of solutions that are compared with one another: a third of the passes that a final one needs."""
@@ -44,10 +45,18 @@ def draw_resamplings(samples: int, times: int, seed: int) -> Tensor:
 
 def cross_validate_taps(
     taps: Sequence[Features], question: Question, penalties: Sequence[float], tolerance: float = ROUGH
-) -> Iterator[Validation]:
-    """Yield what `cross_validate` finds of each tap [N, D_t], one after the other, so that one at a time is held."""
-    for features in taps:
-        yield cross_validate(decompose_features(features), question, penalties, tolerance)
+) -> list[Validation]:
+    """Return what `cross_validate` finds of each tap [N, D_t]: as many at the same time as torch has threads.
+
+    On a GPU one after the other.
+    """
+
+    def judge(features: Features) -> Validation:
+        return cross_validate(decompose_features(features), question, penalties, tolerance)
+
+    with share_threads() as (_, pool):
+        on_host = all(Rows(features).device.type == "cpu" for features in taps)
+        return list(pool.map(judge, taps) if on_host else map(judge, taps))
 
 
 def cross_validate(
@@ -76,7 +85,7 @@ def _judge(
     """Return the mean outputs [N, width] and mean losses [F] of samples that are outside of subsets."""
     lowered = decomposition.prepare_weights(weights.flatten(0, 1))
     means, sums_F, start = [], weights.new_zeros(len(weights), dtype=torch.float64), 0
-    for chunk in decomposition.chunks(CHUNK // 4):
+    for chunk in decomposition.chunks(CHUNK):
         end = start + len(chunk)
         outside = outside_FN[:, start:end]
         outputs = (lowered @ chunk.T).view(*weights.shape[:2], -1).transpose(1, 2)  # [F, n, width]
