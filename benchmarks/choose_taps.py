@@ -12,13 +12,10 @@ at the end a table of means.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from frostline.heads import Scaling
@@ -50,7 +47,7 @@ class Trial:
 
     def __init__(self, data, folds, seed):
         self.y = {split: data[split][1] for split in data}
-        self.classes = int(self.y["train"].max()) + 1
+        self.classes = int(max(y.max() for y in self.y.values())) + 1
         taps = data["train"][0]
         self.count = len(taps)
         self.scaling = Scaling([tap.shape[1] for tap in taps])
@@ -70,18 +67,26 @@ class Trial:
             logits = {"train": found.outputs}
             for split in ("val", "test"):
                 logits[split] = torch.einsum("nd,pcd->pnc", x[split], found.weights) + found.biases[:, None]
-            norms = torch.stack([part.square().sum((1, 2)) for part in found.weights.split([self.scaling.widths[t] for t in taps], 2)], 1)
+            norms = torch.stack(
+                [part.square().sum((1, 2)) for part in found.weights.split([self.scaling.widths[t] for t in taps], 2)],
+                1,
+            )
             self.known[taps] = logits, norms, time.process_time() - start
         return self.known[taps]
 
     def losses(self, logits, split):
         y = self.y[split]
-        return functional.cross_entropy(logits.flatten(0, -2), y.repeat(logits[..., 0].numel() // len(y)), reduction="none").view(logits.shape[:-1])
+        return functional.cross_entropy(
+            logits.flatten(0, -2), y.repeat(logits[..., 0].numel() // len(y)), reduction="none"
+        ).view(logits.shape[:-1])
 
 
 def held(trial, logits, criterion):
     """Return the loss [..., n] of each sample held out."""
-    parts = [trial.losses(logits[s], s) for s in (("train", "val") if criterion == "pooled" else ({"cv": "train", "val": "val"}[criterion],))]
+    parts = [
+        trial.losses(logits[s], s)
+        for s in (("train", "val") if criterion == "pooled" else ({"cv": "train", "val": "val"}[criterion],))
+    ]
     return torch.cat(parts, -1)
 
 
@@ -107,6 +112,10 @@ def suffixes(count):
     return [tuple(range(count - length, count)) for length in lengths]
 
 
+def first(found):
+    return found[0]
+
+
 def one_se(one, other):
     difference = one - other
     return float(difference.std() / len(difference) ** 0.5)
@@ -128,16 +137,24 @@ def rules(trial, criterion):
     one("last", base)
     one("late", best_of(trial, [late], criterion)[0])
     one("all", best_of(trial, [everything], criterion)[0])
-    one("single", min(best_of(trial, singles, criterion)))
+    one("single", min(best_of(trial, singles, criterion), key=first))
     found = best_of(trial, unions, criterion)
-    top = min(found)
+    top = min(found, key=first)
     one("union", top)
     one("union_1se", top if base[0] - top[0] > one_se(base[3], top[3]) else base)
     near = [f for f in found if f[0] - top[0] <= one_se(f[3], top[3])]
     keep("avg_1se", {(f[1], f[2]): 1.0 for f in near})
     keep("avg_unions", {(f[1], f[2]): 1.0 for f in found})
     n = len(top[3])
-    keep("avg_pseudo", {(f[1], f[2]): float(np.exp(-max(0.0, f[0] - top[0]) / max(1e-9, one_se(f[3], top[3]) if f is not top else 1))) for f in found})
+    keep(
+        "avg_pseudo",
+        {
+            (f[1], f[2]): float(
+                np.exp(-max(0.0, f[0] - top[0]) / max(1e-9, one_se(f[3], top[3]) if f is not top else 1))
+            )
+            for f in found
+        },
+    )
     # selection of models with replacement (Caruana 2004), logits averaged
     for name, members in {"sel_unions": unions, "sel_singles": singles, "sel_both": [*unions, *singles]}.items():
         members = list(dict.fromkeys(tuple(m) for m in members))
@@ -152,11 +169,16 @@ def rules(trial, criterion):
     logits, norms, _ = trial.member(everything)
     at = best_of(trial, [everything], criterion)[0][2]
     order = norms[at].argsort(descending=True).tolist()
-    nested = [tuple(sorted(order[:k])) for k in sorted({1, 2, 3, 4, 6, 9, 13, trial.count} & set(range(trial.count + 1)))]
-    one("h2t", min(best_of(trial, nested, criterion)))
+    nested = [
+        tuple(sorted(order[:k])) for k in sorted({1, 2, 3, 4, 6, 9, 13, trial.count} & set(range(trial.count + 1)))
+    ]
+    one("h2t", min(best_of(trial, nested, criterion), key=first))
     found = best_of(trial, [*nested, *unions], criterion)
-    one("h2t+unions", min(found))
-    keep("avg_h2t+unions", {(f[1], f[2]): 1.0 for f in found if f[0] - min(found)[0] <= one_se(f[3], min(found)[3])})
+    one("h2t+unions", min(found, key=first))
+    keep(
+        "avg_h2t+unions",
+        {(f[1], f[2]): 1.0 for f in found if f[0] - min(found, key=first)[0] <= one_se(f[3], min(found, key=first)[3])},
+    )
     return out
 
 
@@ -164,7 +186,10 @@ def greedy(trial, criterion, stop_1se):
     last = (trial.count - 1,)
     now = best_of(trial, [last], criterion)[0]
     while len(now[1]) < min(6, trial.count):
-        new = min(best_of(trial, [tuple(sorted({*now[1], t})) for t in range(trial.count) if t not in now[1]], criterion))
+        new = min(
+            best_of(trial, [tuple(sorted({*now[1], t})) for t in range(trial.count) if t not in now[1]], criterion),
+            key=first,
+        )
         if now[0] - new[0] <= (one_se(now[3], new[3]) if stop_1se else 0):
             break
         now = new
@@ -180,7 +205,9 @@ def select(trial, pool, criterion, rounds):
     total, counts, best = torch.zeros_like(z[0]), {}, 9e9
     kept = {}
     for r in range(1, rounds + 1):
-        losses = functional.cross_entropy(((total + z) / r).transpose(1, 2), y.expand(len(keys), -1), reduction="none").mean(1)
+        losses = functional.cross_entropy(
+            ((total + z) / r).transpose(1, 2), y.expand(len(keys), -1), reduction="none"
+        ).mean(1)
         place = int(losses.argmin())
         total = total + z[place]
         counts[keys[place]] = counts.get(keys[place], 0) + 1
@@ -209,7 +236,10 @@ def load(folder, name, most):
     source, kept = PARTS.get(name, (name, None))
     with np.load(folder / f"{source}.npz") as file:
         taps = sorted(k[6:] for k in file.files if k.startswith("train_") and k != "train_y")
-        found = {s: ([torch.from_numpy(file[f"{s}_{t}"]) for t in taps], torch.from_numpy(file[f"{s}_y"])) for s in ("train", "val", "test")}
+        found = {
+            s: ([torch.from_numpy(file[f"{s}_{t}"]) for t in taps], torch.from_numpy(file[f"{s}_y"]))
+            for s in ("train", "val", "test")
+        }
     if name == "fashion_tops":
         kept = (1, 2, 5, 6, 7, 8)
     if kept == "parity":
@@ -229,8 +259,13 @@ def draw(data, size, seed, most):
     for split, (taps, y) in data.items():
         wanted = {"train": size or most, "val": int(0.3 * (size or most)), "test": 1000}[split]
         wanted = min(wanted, len(y))
-        folds = draw_folds(y, max(1, len(y) // max(wanted, 1)), 1000 * seed + (7 if split == "val" else 3))
-        order = torch.argsort(folds, stable=True)[:wanted] if split != "test" else torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:wanted]
+        generator = torch.Generator().manual_seed(1000 * seed + (7 if split == "val" else 3) if split != "test" else 0)
+        shuffled = torch.randperm(len(y), generator=generator)
+        place = torch.empty(len(y))
+        for label in y.unique():
+            own = shuffled[y[shuffled] == label]
+            place[own] = (torch.arange(len(own)) + 0.5) / len(own)
+        order = place.argsort(stable=True)[:wanted]
         out[split] = [tap[order] for tap in taps], y[order]
     return out
 
@@ -262,9 +297,28 @@ def main():
                     if size and size <= arguments.greedy:
                         for stop in (False, True):
                             now = greedy(trial, criterion, stop)
-                            row[f"greedy{'_1se' * stop}/{criterion}"] = answer(trial, {(now[1], now[2]): 1.0})[0], list(now[1])
+                            row[f"greedy{'_1se' * stop}/{criterion}"] = (
+                                answer(trial, {(now[1], now[2]): 1.0})[0],
+                                list(now[1]),
+                            )
                 members = {str(k): v[2] for k, v in trial.known.items()}
-                print(json.dumps({"set": name, "size": size, "draw": seed, "seconds": time.process_time() - start, "cost": {"n": len(members), "total": sum(members.values()), "last": members[str((trial.count - 1,))]}, "rules": row}), flush=True)
+                print(
+                    json.dumps(
+                        {
+                            "set": name,
+                            "size": size,
+                            "draw": seed,
+                            "seconds": time.process_time() - start,
+                            "cost": {
+                                "n": len(members),
+                                "total": sum(members.values()),
+                                "last": members[str((trial.count - 1,))],
+                            },
+                            "rules": row,
+                        }
+                    ),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
