@@ -1,324 +1,288 @@
-"""Compare rules that choose depths and penalty of a linear head on training and validation samples alone.
+"""Compare rules that choose depths and penalty of a solved head, on training and validation samples alone.
 
-    python benchmarks/choose_taps.py FOLDER [--sets fashion digits] [--sizes 50 100 300 0] [--draws 5] [--rules ...]
+    python benchmarks/choose_taps.py FOLDER --extract DATA        (DATA: images/fashion, text/..., speech/...)
+    python benchmarks/choose_taps.py FOLDER [--sets digits vowels] [--sizes 50 100 250 0] [--draws 4]
 
-FOLDER has for each set a file SET.npz: arrays train_00, train_01, ... (the taps in depth order, the features last),
-train_y, and the same of val and test. `--extract` with ../shared/data's folder makes them. A size is that of the
-training samples that are drawn, 0 stands for all of them (at most ``--most``); validation has three tenths as many.
-Test samples are looked at only to compare the rules at the end. Prints a row for each set, size and draw as JSON, and
-at the end a table of means.
+The first writes the taps of six sets to FOLDER/SET.npz: train_00, train_01, ... in depth order, the features last, and
+train_y, and the same of val and test. The second draws so many training samples by class (0: at most 1,000), and three
+tenths as many of validation; at most 1,000 test samples are looked at only to compare what the rules have chosen. It
+prints a line of JSON for each set, size and draw, and at the end for each rule the mean accuracy over sets and sizes,
+what it lost against the last layer in the worst of them, and the processor's seconds. The rules:
+
+``last`` layer; ``single`` best tap; ``late`` half; ``all``; ``ends``: the best end of the network; ``ends_1se``: that,
+unless the last layer is within a standard error; ``mean_1se``: the mean of all ends within one of the best;
+``head2toe``: the taps of largest weights; ``greedy``: forward over taps, stopped within a standard error (of at most
+100 samples: it solves hundreds of unions); ``selected``: greedy selection of unions with replacement, outputs averaged;
+``auto``: head.taps=auto, their shares in one head.
 """
 
 import argparse
 import json
 import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import Tensor
 
-from frostline.heads import Scaling
-from frostline.solving.decompose import decompose_features
-from frostline.solving.path import Question
-from frostline.solving.validate import count_folds, cross_validate
+from frostline.config.compose import compose, resolve
+from frostline.features.prefix import PrefixCache
+from frostline.heads import Taps
+from frostline.runs.build import Builder
+from frostline.tasks.multiclass import Multiclass
+from frostline.training import choose
+from frostline.training.choose import Choice, Judge, Judged
+from frostline.training.leave_out import Samples, draw_folds, spread_by_class
 
-PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 8))
-PARTS = {  # derived sets: of which, and the classes kept
-    "fashion_tops": ("fashion", None),
-    "mnist_parity": ("mnist5k", "parity"),
+SETS = {
+    "fashion": ["data=imagefolder", "data.root={data}/images/fashion", "data.size=96"],
+    "digits": ["data=digits", "data.size=64"],
+    "mnist5k": ["data=mnist5k", "data.size=64", "data.fraction=0.5"],
+    "debian_sections": ["data=text_csv", "data.root={data}/text/debian_sections", "backbone=minilm"],
+    "vowels": ["data=audiofolder", "data.root={data}/speech/vowels", "data.seconds=2", "backbone=voice_encoder"],
+    "languages": ["data=audiofolder", "data.root={data}/speech/languages", "backbone=voice_encoder"],
+}
+PARTS = {  # sets made of others, by some of their classes
+    "fashion_tops": ("fashion", (1, 2, 5, 6, 7, 8)),
     "debian_a": ("debian_sections", (0, 1, 2, 3, 4)),
     "debian_b": ("debian_sections", (5, 6, 7, 8, 9)),
 }
+PARITY = "mnist_parity"
+"""Even or odd, of mnist5k."""
+CHOSEN_ON = ("vowels", "debian_a", "fashion", "fashion_tops")
+"""The sets by which the rule of head.taps=auto was chosen; the others show it."""
+TASK = Multiclass(label_smoothing=0.0, class_weights=None)
+MOST = 1000
+Data = Mapping[str, Samples]
+Model = tuple[Tensor, float]
+"""A head to be solved: the share of each tap, and the penalty."""
 
 
-def draw_folds(labels, folds, seed):
-    """Return the fold of each sample, each class dealt out evenly in random order."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=generator)
-    order = order[labels[order].argsort(stable=True)]
-    found = torch.empty(len(labels), dtype=torch.long)
-    found[order] = torch.arange(len(labels)) % folds
-    return found
+def extract(folder: Path, data: str) -> None:
+    """Write the pooled taps of each set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, overrides in SETS.items():
+        given = [one.format(data=data) for one in overrides]
+        made = Builder().build(
+            resolve(compose("run", [*given, "augment=none", "freeze=linear_probe", "head=taps", "head.taps=all"]))
+        )
+        cache, found = PrefixCache(None, made.backbone, made.data), {}
+        for split in ("train", "val", "test"):
+            stored = cache.collect_all(split, made.taps, [0])
+            for place, tap in enumerate(made.taps):
+                found[f"{split}_{place:02d}"] = stored[tap.name].views[0].load_rows().numpy()
+            found[f"{split}_y"] = made.data.splits[split].labels.numpy()
+        np.savez(folder / f"{name}.npz", **found)
+        print(f"{name}: {len(made.taps)} taps, {cache.seconds:.1f} s", flush=True)
+
+
+def read_set(folder: Path, name: str) -> tuple[Data, list[int]]:
+    """Return the samples of each split, and the widths of the taps."""
+    source, classes = PARTS.get(name, ("mnist5k" if name == PARITY else name, None))
+    found, widths = {}, []
+    with np.load(folder / f"{source}.npz") as file:
+        names = sorted(key[6:] for key in file.files if key.startswith("train_") and key != "train_y")
+        for split in ("train", "val", "test"):
+            parts = [torch.from_numpy(file[f"{split}_{one}"]).float() for one in names]
+            widths = [part.shape[1] for part in parts]
+            features, labels = torch.cat(parts, dim=1), torch.from_numpy(file[f"{split}_y"])
+            if classes is not None:
+                kept, places = torch.isin(labels, torch.tensor(classes)), torch.tensor(classes)
+                features, labels = features[kept], torch.searchsorted(places, labels[kept])
+            found[split] = Samples(features, labels % 2 if name == PARITY else labels)
+    return found, widths
 
 
 class Trial:
-    """One draw of a set: what is known of members (unions of taps), solved when they are first asked for."""
+    """One draw of a set, with the unions that were judged so far."""
 
-    def __init__(self, data, folds, seed):
-        self.y = {split: data[split][1] for split in data}
-        self.classes = int(max(y.max() for y in self.y.values())) + 1
-        taps = data["train"][0]
-        self.count = len(taps)
-        self.scaling = Scaling([tap.shape[1] for tap in taps])
-        self.scaling.fit(torch.cat(taps, 1))
-        self.x = {s: list(self.scaling(torch.cat(data[s][0], 1)).split(self.scaling.widths, 1)) for s in data}
-        self.folds = draw_folds(self.y["train"], folds, seed)
-        self.question = Question("multinomial", self.y["train"], self.classes, count_folds(self.folds))
-        self.known, self.seconds = {}, 0.0
+    def __init__(self, data: Data, widths: Sequence[int], size: int, draw: int):
+        wanted = {"train": size or MOST, "val": (size or MOST) * 3 // 10, "test": MOST}
+        few = {
+            split: samples.select(spread_by_class(TASK, samples.labels, 0 if split == "test" else draw)[:most])
+            for (split, samples), most in zip(data.items(), wanted.values(), strict=True)
+        }
+        self.data, self.widths, self.draw = few, list(widths), draw
+        self.classes = max(int(samples.labels.max()) for samples in data.values()) + 1
+        self.known: dict[tuple[int, ...], Judged] = {}
 
-    def member(self, taps):
-        """Return held-out losses [P, n] of train and val, and logits of train, val, test [P, n, C]."""
-        taps = tuple(sorted(taps))
-        if taps not in self.known:
-            start = time.process_time()
-            x = {split: torch.cat([parts[t] for t in taps], 1) for split, parts in self.x.items()}
-            found = cross_validate(decompose_features(x["train"]), self.question, PENALTIES)
-            logits = {"train": found.outputs}
-            for split in ("val", "test"):
-                logits[split] = torch.einsum("nd,pcd->pnc", x[split], found.weights) + found.biases[:, None]
-            norms = torch.stack(
-                [part.square().sum((1, 2)) for part in found.weights.split([self.scaling.widths[t] for t in taps], 2)],
-                1,
-            )
-            self.known[taps] = logits, norms, time.process_time() - start
-        return self.known[taps]
+    def make_head(self) -> Taps:
+        head = Taps(sum(self.widths), self.classes, self.widths, taps="auto", solver="lbfgs", dropout=0.0)
+        assert head.scaling is not None
+        head.scaling.fit(self.data["train"].features)
+        return head
 
-    def losses(self, logits, split):
-        y = self.y[split]
-        return functional.cross_entropy(
-            logits.flatten(0, -2), y.repeat(logits[..., 0].numel() // len(y)), reduction="none"
-        ).view(logits.shape[:-1])
-
-
-def held(trial, logits, criterion):
-    """Return the loss [..., n] of each sample held out."""
-    parts = [
-        trial.losses(logits[s], s)
-        for s in (("train", "val") if criterion == "pooled" else ({"cv": "train", "val": "val"}[criterion],))
-    ]
-    return torch.cat(parts, -1)
-
-
-def best_of(trial, members, criterion):
-    """Return (mean loss, member, penalty index, losses [n]) of each member at its best penalty."""
-    found = []
-    for member in members:
-        each = held(trial, trial.member(member)[0], criterion)
-        place = int(each.mean(1).argmin())
-        found.append((float(each[place].mean()), tuple(member), place, each[place]))
-    return found
-
-
-def answer(trial, weights):
-    """Return test accuracy, loss, and description of a weighted mean of models {(member, penalty): weight}."""
-    logits = sum(w * trial.member(m)[0]["test"][p] for (m, p), w in weights.items()) / sum(weights.values())
-    return float((logits.argmax(1) == trial.y["test"]).float().mean()), logits
-
-
-def suffixes(count):
-    """The last tap, and ends of the network of growing length."""
-    lengths = sorted({1, 2, *(max(1, round(count * share)) for share in (0.25, 0.5, 0.75, 1.0))})
-    return [tuple(range(count - length, count)) for length in lengths]
-
-
-def first(found):
-    return found[0]
-
-
-def one_se(one, other):
-    difference = one - other
-    return float(difference.std() / len(difference) ** 0.5)
-
-
-def rules(trial, criterion):
-    last = (trial.count - 1,)
-    unions, singles = suffixes(trial.count), [(t,) for t in range(trial.count)]
-    late, everything = tuple(range(trial.count // 2, trial.count)), tuple(range(trial.count))
-    out = {}
-
-    def keep(name, weights):
-        out[name] = answer(trial, weights)[0], sorted({t for m, _ in weights for t in m})
-
-    def one(name, found):
-        keep(name, {(found[1], found[2]): 1.0})
-
-    base = best_of(trial, [last], criterion)[0]
-    one("last", base)
-    one("late", best_of(trial, [late], criterion)[0])
-    one("all", best_of(trial, [everything], criterion)[0])
-    one("single", min(best_of(trial, singles, criterion), key=first))
-    found = best_of(trial, unions, criterion)
-    top = min(found, key=first)
-    one("union", top)
-    one("union_1se", top if base[0] - top[0] > one_se(base[3], top[3]) else base)
-    near = [f for f in found if f[0] - top[0] <= one_se(f[3], top[3])]
-    keep("avg_1se", {(f[1], f[2]): 1.0 for f in near})
-    keep("avg_unions", {(f[1], f[2]): 1.0 for f in found})
-    n = len(top[3])
-    keep(
-        "avg_pseudo",
-        {
-            (f[1], f[2]): float(
-                np.exp(-max(0.0, f[0] - top[0]) / max(1e-9, one_se(f[3], top[3]) if f is not top else 1))
-            )
-            for f in found
-        },
-    )
-    # selection of models with replacement (Caruana 2004), logits averaged
-    for name, members in {"sel_unions": unions, "sel_singles": singles, "sel_both": [*unions, *singles]}.items():
-        members = list(dict.fromkeys(tuple(m) for m in members))
-        pool = {}
-        for f in best_of(trial, members, criterion):
-            for p in {f[2], max(0, f[2] - 1), min(len(PENALTIES) - 1, f[2] + 1)}:
-                pool[f[1], p] = {s: trial.member(f[1])[0][s][p] for s in ("train", "val")}
-        for most, step in ((20, "20"),):
-            keep(f"{name}", select(trial, pool, criterion, most))
-        keep(f"{name}_w", stack(trial, pool, criterion))
-    # head2toe over taps
-    logits, norms, _ = trial.member(everything)
-    at = best_of(trial, [everything], criterion)[0][2]
-    order = norms[at].argsort(descending=True).tolist()
-    nested = [
-        tuple(sorted(order[:k])) for k in sorted({1, 2, 3, 4, 6, 9, 13, trial.count} & set(range(trial.count + 1)))
-    ]
-    one("h2t", min(best_of(trial, nested, criterion), key=first))
-    found = best_of(trial, [*nested, *unions], criterion)
-    one("h2t+unions", min(found, key=first))
-    keep(
-        "avg_h2t+unions",
-        {(f[1], f[2]): 1.0 for f in found if f[0] - min(found, key=first)[0] <= one_se(f[3], min(found, key=first)[3])},
-    )
-    return out
-
-
-def greedy(trial, criterion, stop_1se):
-    last = (trial.count - 1,)
-    now = best_of(trial, [last], criterion)[0]
-    while len(now[1]) < min(6, trial.count):
-        new = min(
-            best_of(trial, [tuple(sorted({*now[1], t})) for t in range(trial.count) if t not in now[1]], criterion),
-            key=first,
+    @cached_property
+    def judge(self) -> Judge:
+        head = self.make_head()
+        train, val = (
+            self.data[split]._replace(features=head.standardise(self.data[split].features))
+            for split in ("train", "val")
         )
-        if now[0] - new[0] <= (one_se(now[3], new[3]) if stop_1se else 0):
+        return Judge(TASK, self.widths, train, val, self.classes, draw_folds(TASK, train.labels, self.draw))
+
+    def find(self, unions: Sequence[tuple[int, ...]]) -> list[Judged]:
+        """Return these unions judged, those once judged from memory."""
+        new = [union for union in unions if union not in self.known]
+        self.known.update(zip(new, self.judge.judge(new), strict=True) if new else {})
+        return [self.known[union] for union in unions]
+
+    def score(self, models: Sequence[Model]) -> float:
+        """Return the test accuracy of the mean of the outputs of some heads."""
+        total = torch.zeros(len(self.data["test"].labels), self.classes)
+        for shares, penalty in models:
+            head = self.make_head()
+            choose.solve_weighed(head, TASK, self.data["train"], self.data["val"], shares, [penalty])
+            with torch.no_grad():
+                total += head(self.data["test"].features)
+        return float((total.argmax(dim=1) == self.data["test"].labels).float().mean())
+
+    def model(self, union: Judged) -> Model:
+        return choose.share_taps([union], len(self.widths)), union.penalty
+
+
+def best(found: Sequence[Judged]) -> Judged:
+    return min(found, key=lambda one: one.loss)
+
+
+def last(trial: Trial) -> list[Model]:
+    return [trial.model(trial.find([(len(trial.widths) - 1,)])[0])]
+
+
+def late(trial: Trial) -> list[Model]:
+    taps = len(trial.widths)
+    return [trial.model(trial.find([tuple(range(taps // 2, taps))])[0])]
+
+
+def everything(trial: Trial) -> list[Model]:
+    return [trial.model(trial.find([tuple(range(len(trial.widths)))])[0])]
+
+
+def single(trial: Trial) -> list[Model]:
+    return [trial.model(best(trial.find(choose.list_unions(len(trial.widths))[: len(trial.widths)])))]
+
+
+def find_ends(trial: Trial) -> list[Judged]:
+    taps = len(trial.widths)
+    return trial.find([union for union in choose.list_unions(taps) if union[-1] == taps - 1])
+
+
+def ends(trial: Trial) -> list[Model]:
+    return [trial.model(best(find_ends(trial)))]
+
+
+def ends_1se(trial: Trial) -> list[Model]:
+    plain, top = trial.find([(len(trial.widths) - 1,)])[0], best(find_ends(trial))
+    gain, error = trial.judge.compare(plain.losses, top.losses)
+    return [trial.model(top if gain > error else plain)]
+
+
+def mean_1se(trial: Trial) -> list[Model]:
+    found = find_ends(trial)
+    top = best(found)
+    apart = [(one, *trial.judge.compare(one.losses, top.losses)) for one in found]
+    return [trial.model(one) for one, loss, error in apart if loss <= error]
+
+
+def find_strongest(trial: Trial) -> list[Judged]:
+    (whole,) = trial.find([tuple(range(len(trial.widths)))])
+    return trial.find(choose.list_strongest(whole, trial.widths))
+
+
+def head2toe(trial: Trial) -> list[Model]:
+    return [trial.model(best(find_strongest(trial)))]
+
+
+def greedy(trial: Trial) -> list[Model]:
+    now = trial.find([(len(trial.widths) - 1,)])[0]
+    while len(now.taps) < len(trial.widths):
+        rest = [tap for tap in range(len(trial.widths)) if tap not in now.taps]
+        new = best(trial.find([tuple(sorted((*now.taps, tap))) for tap in rest]))
+        gain, error = trial.judge.compare(now.losses, new.losses)
+        if gain <= error:
             break
         now = new
-    return now
+    return [trial.model(now)]
 
 
-def select(trial, pool, criterion, rounds):
-    """Return how often each model is chosen by greedy selection with replacement on held-out logits."""
-    y = torch.cat([trial.y[s] for s in (("train", "val") if criterion == "pooled" else ("train",))])
-    splits = ("train", "val") if criterion == "pooled" else ("train",)
-    keys = list(pool)
-    z = torch.stack([torch.cat([pool[k][s] for s in splits]) for k in keys])
-    total, counts, best = torch.zeros_like(z[0]), {}, 9e9
-    kept = {}
-    for r in range(1, rounds + 1):
-        losses = functional.cross_entropy(
-            ((total + z) / r).transpose(1, 2), y.expand(len(keys), -1), reduction="none"
-        ).mean(1)
-        place = int(losses.argmin())
-        total = total + z[place]
-        counts[keys[place]] = counts.get(keys[place], 0) + 1
-        if float(losses[place]) < best - 1e-4:
-            best, kept = float(losses[place]), dict(counts)
-    return {k: float(v) for k, v in kept.items()}
+def selected(trial: Trial) -> list[Model]:
+    library = {one.taps: one for one in [*trial.find(choose.list_unions(len(trial.widths))), *find_strongest(trial)]}
+    return [trial.model(one) for one in choose.select_unions(trial.judge, list(library.values()))]
 
 
-def stack(trial, pool, criterion, strength=0.0):
-    """Return convex weights that minimise the held-out loss of averaged logits, by exponentiated gradient."""
-    splits = ("train", "val") if criterion == "pooled" else ("train",)
-    y = torch.cat([trial.y[s] for s in splits])
-    keys = list(pool)
-    z = torch.stack([torch.cat([pool[k][s] for s in splits]) for k in keys])
-    w = torch.full((len(keys),), 1 / len(keys))
-    for _ in range(100):
-        q = torch.einsum("m,mnc->nc", w, z)
-        residual = (q.softmax(1) - functional.one_hot(y, q.shape[1])) / len(y)
-        g = torch.einsum("nc,mnc->m", residual, z)
-        w = w * torch.exp(-1.0 * (g - g.min()) / (g.max() - g.min() + 1e-9))
-        w = w / w.sum()
-    return {k: float(v) for k, v in zip(keys, w) if v > 0.01}
+def auto(trial: Trial) -> list[Model]:
+    judge = trial.judge
+    found: Choice = choose.choose_shares(TASK, judge.widths, judge.train, judge.validation, judge.outputs, trial.draw)
+    return [(found.shares, found.penalty)]
 
 
-def load(folder, name, most):
-    source, kept = PARTS.get(name, (name, None))
-    with np.load(folder / f"{source}.npz") as file:
-        taps = sorted(k[6:] for k in file.files if k.startswith("train_") and k != "train_y")
-        found = {
-            s: ([torch.from_numpy(file[f"{s}_{t}"]) for t in taps], torch.from_numpy(file[f"{s}_y"]))
-            for s in ("train", "val", "test")
-        }
-    if name == "fashion_tops":
-        kept = (1, 2, 5, 6, 7, 8)
-    if kept == "parity":
-        return {s: (t, y % 2) for s, (t, y) in found.items()}
-    if kept is not None:
-        out = {}
-        for s, (t, y) in found.items():
-            chosen = torch.isin(y, torch.tensor(kept))
-            out[s] = [tap[chosen] for tap in t], torch.searchsorted(torch.tensor(kept), y[chosen])
-        return out
+RULES: dict[str, Callable[[Trial], list[Model]]] = {
+    "last": last,
+    "single": single,
+    "late": late,
+    "all": everything,
+    "ends": ends,
+    "ends_1se": ends_1se,
+    "mean_1se": mean_1se,
+    "head2toe": head2toe,
+    "greedy": greedy,
+    "selected": selected,
+    "auto": auto,
+}
+
+
+def compare(data: Data, widths: Sequence[int], size: int, draw: int) -> dict[str, dict[str, float]]:
+    """Return for each rule the test accuracy of its choice, and the processor's seconds to choose alone."""
+    found = {}
+    for name, rule in RULES.items():
+        trial = Trial(data, widths, size, draw)
+        if name == "greedy" and not 0 < size <= 100:
+            continue
+        started = time.process_time()
+        models = rule(trial)
+        found[name] = {"seconds": round(time.process_time() - started, 2), "accuracy": trial.score(models)}
     return found
 
 
-def draw(data, size, seed, most):
-    """Return a sample of train and val by class, test cut to 1,000."""
-    out = {}
-    for split, (taps, y) in data.items():
-        wanted = {"train": size or most, "val": int(0.3 * (size or most)), "test": 1000}[split]
-        wanted = min(wanted, len(y))
-        generator = torch.Generator().manual_seed(1000 * seed + (7 if split == "val" else 3) if split != "test" else 0)
-        shuffled = torch.randperm(len(y), generator=generator)
-        place = torch.empty(len(y))
-        for label in y.unique():
-            own = shuffled[y[shuffled] == label]
-            place[own] = (torch.arange(len(own)) + 0.5) / len(own)
-        order = place.argsort(stable=True)[:wanted]
-        out[split] = [tap[order] for tap in taps], y[order]
-    return out
+def print_table(rows: Sequence[dict], title: str) -> None:
+    cells: dict[str, dict[tuple, list]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for rule, one in row["rules"].items():
+            gain = one["accuracy"] - row["rules"]["last"]["accuracy"]
+            cells[rule][row["set"], row["size"]].append((one["accuracy"], gain, one["seconds"]))
+    print(f"\n{title}\n| rule | sets and sizes | accuracy | worst against last | seconds |")
+    print("| --- | --- | --- | --- | --- |")
+    for rule, found in cells.items():
+        means = [np.mean(each, axis=0) for each in found.values()]
+        accuracy, _, seconds = np.mean(means, axis=0)
+        worst, where = min((mean[1], key) for key, mean in zip(found, means, strict=True))
+        print(f"| {rule} | {len(found)} | {accuracy:.4f} | {worst:+.4f} {where} | {seconds:.1f} |")
 
 
-def main():
-    parser = argparse.ArgumentParser()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sets", nargs="+", required=True)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[50, 100, 300])
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--most", type=int, default=1000)
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--criteria", nargs="+", default=["pooled", "cv"])
-    parser.add_argument("--greedy", type=int, default=100)
+    parser.add_argument("--extract", metavar="DATA")
+    parser.add_argument("--sets", nargs="+", default=[*CHOSEN_ON, "digits", "mnist5k", PARITY, "debian_b", "languages"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[50, 100, 250])
+    parser.add_argument("--draws", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.extract:
+        extract(arguments.folder, arguments.extract)
+        return
+    rows = []
     for name in arguments.sets:
-        data = load(arguments.folder, name, arguments.most)
+        data, widths = read_set(arguments.folder, name)
         for size in arguments.sizes:
-            if size >= len(data["train"][1]):
-                continue
-            for seed in range(arguments.draws if size else 1):
-                start = time.process_time()
-                trial = Trial(draw(data, size, seed, arguments.most), arguments.folds, seed)
-                row = {}
-                for criterion in arguments.criteria:
-                    for rule, found in rules(trial, criterion).items():
-                        row[f"{rule}/{criterion}"] = found
-                    if size and size <= arguments.greedy:
-                        for stop in (False, True):
-                            now = greedy(trial, criterion, stop)
-                            row[f"greedy{'_1se' * stop}/{criterion}"] = (
-                                answer(trial, {(now[1], now[2]): 1.0})[0],
-                                list(now[1]),
-                            )
-                members = {str(k): v[2] for k, v in trial.known.items()}
-                print(
-                    json.dumps(
-                        {
-                            "set": name,
-                            "size": size,
-                            "draw": seed,
-                            "seconds": time.process_time() - start,
-                            "cost": {
-                                "n": len(members),
-                                "total": sum(members.values()),
-                                "last": members[str((trial.count - 1,))],
-                            },
-                            "rules": row,
-                        }
-                    ),
-                    flush=True,
-                )
+            for draw in range(arguments.draws if 0 < size < len(data["train"].labels) else 1):
+                rows.append({"set": name, "size": size, "draw": draw, "rules": compare(data, widths, size, draw)})
+                print(json.dumps(rows[-1]), flush=True)
+    print_table([row for row in rows if row["set"] in CHOSEN_ON], "Chosen on:")
+    print_table([row for row in rows if row["set"] not in CHOSEN_ON], "Shown on:")
 
 
 if __name__ == "__main__":

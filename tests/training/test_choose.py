@@ -11,7 +11,8 @@ from torch import Tensor
 
 from frostline.heads import Taps
 from frostline.tasks.base import Task
-from frostline.training.choose import Choice, Samples, draw_few, draw_folds, list_unions, solve_chosen
+from frostline.training.choose import Choice, list_unions, solve_chosen
+from frostline.training.leave_out import Samples, draw_few, draw_folds
 
 MULTICLASS = {"label_smoothing": 0.0}
 
@@ -126,7 +127,7 @@ def test_folds_deal_out_each_class_and_keep_an_only_sample() -> None:
 
 
 def test_many_samples_are_drawn_by_class_two_of_each_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frostline.training.choose.MOST", 20)
+    monkeypatch.setattr("frostline.training.leave_out.MOST", 20)
     labels = torch.tensor([0] * 400 + [1] * 100 + [2] * 2)
     few = draw_few(make("task/multiclass", **MULTICLASS), Samples(noise(502, 3), labels), 3, 0)
     counts = torch.bincount(few.labels).tolist()

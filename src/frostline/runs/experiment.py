@@ -22,7 +22,7 @@ from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
-from frostline.training.choose import Samples
+from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
 
 log = logging.getLogger(__name__)

@@ -15,17 +15,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from frostline.data.order import permute
 from frostline.heads import Linear, Taps
 from frostline.solving.path import Question, measure_losses
 from frostline.solving.rows import multiply
 from frostline.solving.validate import Validation, count_folds, cross_validate_taps
 from frostline.tasks.base import Task
+from frostline.training.leave_out import Samples, draw_few, draw_folds
 from frostline.training.solve import PENALTIES, Solution, solve_head
 
-FOLDS = 4
-MOST = 1000
-"""So many training and so many validation samples choose at most, but two of each class."""
 ENDS = (0.25, 0.5, 0.75, 1.0)
 """Of the taps, the last: as unions, beside the last one and the last two."""
 STRONGEST = (1, 2, 3, 4, 6, 9, 13, 19)
@@ -36,27 +33,6 @@ GAIN = 1e-4
 """Of the loss: a round that gains less adds nothing."""
 LEAST = 0.003
 """Of the largest share: a tap of less is not read."""
-
-
-class Samples(NamedTuple):
-    """What a head is solved on: features of all taps side by side [N, D], and labels [N, ...].
-
-    There are ``views`` of each sample, one after the other: the first N / views rows are all samples in one view.
-    """
-
-    features: Tensor
-    labels: Tensor
-    views: int = 1
-
-    @property
-    def first(self) -> Tensor:
-        """The labels of one view: of each sample once."""
-        return self.labels[: len(self.labels) // self.views]
-
-    def select(self, places: Tensor) -> "Samples":
-        """Return the samples at these places [n], in all views."""
-        rows = torch.cat([places + view * len(self.first) for view in range(self.views)])
-        return Samples(self.features[rows], self.labels[rows], self.views)
 
 
 @dataclass(frozen=True)
@@ -91,6 +67,11 @@ class Judged(NamedTuple):
     outputs: Tensor
     losses: Tensor
     weights: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The mean loss on what was left out."""
+        return float(self.losses.double().mean())
 
 
 @dataclass(frozen=True)
@@ -162,26 +143,31 @@ def solve_chosen(head: Taps, task: Task, train: Samples, validation: Samples, se
     few = [draw_few(task, samples, outputs, seed) for samples in (train, validation)]
     standard = [samples._replace(features=head.standardise(samples.features)) for samples in few]
     choice = choose_shares(task, scaling.widths, standard[0], standard[1], outputs, seed)
-    scaling.weigh(choice.shares)
+    whole = len(few[0].labels) == len(train.labels)
+    penalties = (choice.penalty,) if whole else PENALTIES
+    return solve_weighed(head, task, train, validation, choice.shares, penalties), choice
+
+
+@torch.no_grad()
+def solve_weighed(
+    head: Taps, task: Task, train: Samples, validation: Samples, shares: Tensor, penalties: Sequence[float]
+) -> Solution:
+    """Give each tap its share of the variance, and set ``head`` to the optimum; its scaling was fitted before."""
+    scaling = head.scaling
+    assert scaling is not None, "it reads taps"
+    scaling.weigh(shares)
     factors = scaling.spread_factors()
     read = factors > 0
     parts = [
         ((samples.features[:, read] - scaling.centre[read]) * factors[read], samples.labels)
         for samples in (train, validation)
     ]
-    narrow = Linear(int(read.sum()), outputs, solver=head.solver, dropout=0.0)
-    whole = len(few[0].labels) == len(train.labels)
-    solution = solve_head(narrow, task, parts[0], parts[1], (choice.penalty,) if whole else PENALTIES)
+    narrow = Linear(int(read.sum()), head.linear.out_features, solver=head.solver, dropout=0.0)
+    solution = solve_head(narrow, task, parts[0], parts[1], penalties)
     head.linear.weight.zero_()
     head.linear.weight[:, read] = narrow.linear.weight
     head.linear.bias.copy_(narrow.linear.bias)
-    return solution, choice
-
-
-def draw_few(task: Task, samples: Samples, outputs: int, seed: int) -> Samples:
-    """Return at most ``MOST`` samples with all their views counted, but two of each class, drawn by class."""
-    most = max(MOST // samples.views, 2 * outputs)
-    return samples.select(spread_by_class(task, samples.first, seed)[:most])
+    return solution
 
 
 def choose_shares(
@@ -197,9 +183,7 @@ def choose_shares(
     unions = list_unions(len(widths))
     library = judge.judge(unions)
     everything = next(one for one in library if len(one.taps) == len(widths))
-    norms = torch.stack([part.square().sum() for part in everything.weights.split(list(widths), dim=1)])
-    order = norms.argsort(descending=True, stable=True).tolist()
-    strongest = [tuple(sorted(order[:count])) for count in STRONGEST if count <= len(widths)]
+    strongest = list_strongest(everything, widths)
     library += judge.judge([union for union in strongest if union not in unions])
     shares = share_taps(select_unions(judge, library), len(widths))
     read = tuple(shares.nonzero()[:, 0].tolist())
@@ -209,8 +193,7 @@ def choose_shares(
     chosen = joined if gain > error else last
     if chosen is last:
         shares = torch.eye(len(widths))[-1]
-    losses = [float(one.losses.double().mean()) for one in (chosen, last)]
-    return Choice(shares, chosen.penalty, *losses, error)
+    return Choice(shares, chosen.penalty, chosen.loss, last.loss, error)
 
 
 def list_unions(taps: int) -> list[tuple[int, ...]]:
@@ -218,6 +201,13 @@ def list_unions(taps: int) -> list[tuple[int, ...]]:
     ends = sorted({min(2, taps), *(max(1, round(taps * share)) for share in ENDS)})
     unions = [(tap,) for tap in range(taps)] + [tuple(range(taps - end, taps)) for end in ends]
     return list(dict.fromkeys(unions))
+
+
+def list_strongest(everything: Judged, widths: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return unions of the taps with the largest weights in a union of all."""
+    norms = torch.stack([part.square().sum() for part in everything.weights.split(list(widths), dim=1)])
+    order = norms.argsort(descending=True, stable=True).tolist()
+    return [tuple(sorted(order[:count])) for count in STRONGEST if count <= len(widths)]
 
 
 def select_unions(judge: Judge, library: Sequence[Judged]) -> list[Judged]:
@@ -243,33 +233,3 @@ def share_taps(chosen: Sequence[Judged], taps: int) -> Tensor:
         shares[list(union.taps)] += 1 / len(union.taps)
     shares[shares < LEAST * shares.max()] = 0
     return shares / shares.sum()
-
-
-def spread_by_class(task: Task, labels: Tensor, seed: int) -> Tensor:
-    """Return a random order of samples [N] of which every beginning has the classes in proportion, but two of each."""
-    order, rank, count = _rank_in_class(task, labels, seed)
-    place = torch.where(rank < 2, 0.0, (rank + 0.5) / count)
-    return order[place.argsort(stable=True)]
-
-
-def draw_folds(task: Task, labels: Tensor, seed: int) -> Tensor:
-    """Return the fold of each sample [N], dealt out class by class; -1 for what is never left out.
-
-    That is the only sample of a class, and all where fewer than two samples are left.
-    """
-    order, _, count = _rank_in_class(task, labels, seed)
-    order = order[count > 1] if task.solver == "multinomial" else order
-    folds = torch.full((len(labels),), -1)
-    if len(order) > 1:
-        folds[order] = torch.arange(len(order)) % min(FOLDS, len(order))
-    return folds
-
-
-def _rank_in_class(task: Task, labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a random order of samples class by class; of each its number in its class, and how many that has."""
-    order = permute(len(labels), seed, "choose")
-    classes = labels.cpu() if task.solver == "multinomial" else torch.zeros(len(labels), dtype=torch.long)
-    order = order[classes[order].argsort(stable=True)]
-    counts = torch.bincount(classes)
-    own = classes[order]
-    return order, torch.arange(len(order)) - (counts.cumsum(0) - counts)[own], counts[own]

@@ -9,8 +9,9 @@ import torch
 from frostline.data.base import DataModule
 from frostline.heads import Linear, Taps
 from frostline.processes.stopping import STOP
-from frostline.training.choose import Samples, solve_chosen
+from frostline.training.choose import solve_chosen
 from frostline.training.journal import Journal
+from frostline.training.leave_out import Samples
 from frostline.training.lightning import set_counters
 from frostline.training.module import FineTuner
 from frostline.training.solve import solve_head
