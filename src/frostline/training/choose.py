@@ -165,7 +165,7 @@ def solve_weighed(
     narrow = Linear(int(read.sum()), head.linear.out_features, solver=head.solver, dropout=0.0)
     solution = solve_head(narrow, task, parts[0], parts[1], penalties)
     head.linear.weight.zero_()
-    head.linear.weight[:, read] = narrow.linear.weight
+    head.linear.weight.index_copy_(1, read.nonzero()[:, 0], narrow.linear.weight)
     head.linear.bias.copy_(narrow.linear.bias)
     return solution
 
