@@ -63,7 +63,7 @@ def make_images(count: int, size: int) -> Part:
 
 def extract_taps(pictures: Tensor) -> list[Tensor]:
     """Return what 20 layers give for pictures, the mean and then the maximum over places: [N, 32 to 2,560] each."""
-    network = efficientnet_lite(0).eval().to(memory_format=torch.channels_last)
+    network = efficientnet_lite(0, "pretrained", True, "auto", False, None).eval().to(memory_format=torch.channels_last)
     taps: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -106,9 +106,9 @@ def time_single(taps: list[Tensor], labels: Tensor, sklearn: bool) -> dict[str, 
     """A head on the last layer's mean, for all penalties, judged on the last 1,000 samples."""
     features = taps[-1][:, :1280].contiguous()
     train, validation = (features[:-1000], labels[:-1000]), (features[-1000:], labels[-1000:])
-    head = Linear(1280, 10)
+    head = Linear(1280, 10, solver="lbfgs", dropout=0.0)
     found = {"goal": 5, "shape": list(train[0].shape)}
-    found |= measure(lambda: solve_head(head, Multiclass(), train, validation))
+    found |= measure(lambda: solve_head(head, Multiclass(label_smoothing=0.0, class_weights=None), train, validation))
     return found | (measure(lambda: solve_by_sklearn(*train, PENALTIES), "sklearn_") if sklearn else {})
 
 
@@ -132,9 +132,9 @@ def time_joined(taps: list[Tensor], labels: Tensor, sklearn: bool) -> dict[str, 
     scaled = [tap / tap[:1000].var(dim=0).mean().sqrt() for tap in taps]
     features = torch.cat(scaled, dim=1)[:2000, :6400]
     train, validation = (features[:1000], labels[:1000]), (features[1000:], labels[1000:2000])
-    head = Linear(6400, 10)
+    head = Linear(6400, 10, solver="lbfgs", dropout=0.0)
     found = {"goal": 1, "shape": list(train[0].shape)}
-    found |= measure(lambda: solve_head(head, Multiclass(), train, validation))
+    found |= measure(lambda: solve_head(head, Multiclass(label_smoothing=0.0, class_weights=None), train, validation))
     return found | (measure(lambda: solve_by_sklearn(*train, PENALTIES), "sklearn_") if sklearn else {})
 
 
@@ -151,11 +151,15 @@ def time_large(taps: list[Tensor], labels: Tensor, sklearn: bool) -> dict[str, A
             part.copy_(0.6 * source[one] + 0.4 * source[other])
             part += 0.1 * deviation * torch.randn(part.shape, generator=generator)
         parts = list(mapped.split(10_000))
-        head = Linear(1280, 100)
+        head = Linear(1280, 100, solver="lbfgs", dropout=0.0)
         checks = parts[0][:1000], targets[:1000]
         found = {"shape": [samples, 1280, 100], "features_mb": round(mapped.nbytes / 1e6)}
         memory = watch_memory()
-        found |= measure(lambda: solve_head(head, Multiclass(), (parts, targets), checks, [0.01]))
+        found |= measure(
+            lambda: solve_head(
+                head, Multiclass(label_smoothing=0.0, class_weights=None), (parts, targets), checks, [0.01]
+            )
+        )
         return found | {"memory_mb": round(memory() / 1e6)}
 
 

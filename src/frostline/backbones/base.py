@@ -57,6 +57,16 @@ def make_dense_cut(
     return Cut(name, parameters, tuple(value.shape[1:]), 4 * value.numel(), flops, buffers, layout, places)
 
 
+def find_places(value: Tensor) -> tuple[int, ...]:
+    """Return the dimensions of [B, ...] that are neither the samples' nor the innermost one in memory, the channels'.
+
+    A dimension of size 1 has no place in memory, and is not taken for the channels' where another one is larger.
+    """
+    own = range(1, value.ndim)
+    channels = min(own, key=lambda dimension: (value.shape[dimension] == 1, value.stride(dimension)), default=None)
+    return tuple(dimension for dimension in own if dimension != channels)
+
+
 class Backbone(nn.Module):
     """A pretrained network from inputs to float features [B, num_features], or (for CTC) ``Ragged`` ones.
 

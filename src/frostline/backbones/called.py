@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, make_dense_cut
+from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, find_places, make_dense_cut
 from frostline.backbones.flops import count_flops
-from frostline.backbones.traced.measure import find_places
 from frostline.data.inputs import Inputs
 
 

@@ -6,7 +6,6 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from frostline.backbones.base import NORMS
-from frostline.backbones.traced.backbone import has_several_convolutions
 from frostline.errors import UserError
 
 DOMINANT = 0.9
@@ -125,3 +124,8 @@ def name_groups(groups: Sequence[Iterable[str]], network: nn.Module) -> dict[str
     kind = "stage" if has_several_convolutions(network) else "block"
     names = ["stem", *(f"{kind}{place}" for place in range(1, len(groups)))]
     return {name: list(members) for name, members in zip(names, groups, strict=True)}
+
+
+def has_several_convolutions(network: nn.Module) -> bool:
+    """Return whether a network is convolutional; a plain transformer has one convolution, which embeds patches."""
+    return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from frostline.backbones.base import ADAPTER, FEATURES, Backbone, Cut, evaluating
 from frostline.backbones.called import find_called
 from frostline.backbones.cuts import Part, Suffix, find_cuts, make_prefix, make_suffix
-from frostline.data.inputs import Inputs, Ragged, Tapped
+from frostline.data.inputs import Inputs, Ragged
+from frostline.data.sending import Tapped
 from frostline.errors import UserError
 from frostline.units import join_names
 
@@ -62,7 +63,8 @@ def find_taps(backbone: Backbone, size: int) -> list[Tap]:
     known = _FOUND.setdefault(backbone, {})
     if size not in known:
         cuts = find_cuts(backbone, size)
-        chosen = _end_blocks(cuts if len(cuts) > 1 else [*find_called(backbone, size), *cuts])
+        called = [] if len(cuts) > 1 else find_called(backbone, size)
+        chosen = {_label(cut.name): cut for cut in [*called, *cuts]} if called else _end_blocks(cuts)
         with evaluating(backbone), torch.inference_mode():
             values = make_prefix(backbone, [cut.name for cut in chosen.values()])(backbone.example(1, size))
         known[size] = [
@@ -90,9 +92,13 @@ def _end_blocks(cuts: Sequence[Cut]) -> dict[str, Cut]:
     ends = [max(run, key=lambda cut: (_count_places(cut) > 1, run.index(cut))) for run in runs]
     blocks = [_block(cut) or cut.name for cut in ends]
     labels = [block if blocks.count(block) == 1 else cut.name for block, cut in zip(blocks, ends, strict=True)]
-    return {
-        label.removeprefix("network."): cut for label, cut in zip([*labels, FEATURES], [*ends, cuts[-1]], strict=True)
-    }
+    named = {_label(label): cut for label, cut in zip(labels, ends, strict=True)}
+    return {**named, FEATURES: cuts[-1]}
+
+
+def _label(name: str) -> str:
+    """Return what users call a module or a cut of a backbone."""
+    return name.removeprefix("network.")
 
 
 def _block(cut: Cut) -> str:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from frostline.data.inputs import Inputs, Preprocess, send
+from frostline.data.inputs import Inputs, Preprocess
 from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
 from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, choose_view, sort_by_length
+from frostline.data.sending import send
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -64,24 +64,6 @@ class Ragged(NamedTuple):
 
 Inputs = Tensor | Ragged
 """What a backbone takes: images [B, 3, S, S] as uint8, or sequences."""
-
-
-class Tapped(NamedTuple):
-    """What is stored of a batch for a head that reads several depths of a network.
-
-    ``activation`` is that at the cut from which the network is run (None: it is not run at all), ``taps`` are the
-    pooled activations [B, D] at or below it, by name.
-    """
-
-    activation: Inputs | None
-    taps: dict[str, Tensor]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Tapped":
-        """Return the same on a device; ``non_blocking`` is torch's."""
-        return Tapped(
-            None if self.activation is None else self.activation.to(device, non_blocking=non_blocking),
-            {name: tap.to(device, non_blocking=non_blocking) for name, tap in self.taps.items()},
-        )
 
 
 def pad_sequences(sequences: Sequence[Tensor]) -> Ragged:
@@ -261,20 +243,6 @@ ADAPTERS = {
 
 UNITS = {"size": "image", "tokens": "text", "seconds": "speech"}
 """What says how large a sample is, as a key of data and as a parameter of what is built for them: of which modality."""
-
-
-Sent = TypeVar("Sent", Tensor, Ragged, Inputs, Tapped)
-
-
-def send(inputs: Sent, device: torch.device) -> Sent:
-    """Return inputs on a device; a GPU of CUDA's is not waited for, where they lie in pinned memory."""
-    return inputs.to(device, non_blocking=device.type == "cuda")
-
-
-def send_numbers(values: Tensor, device: torch.device) -> Tensor:
-    """Return a few of the host's numbers on a device, which is not waited for."""
-    ahead = device.type == "cuda"
-    return (values.pin_memory() if ahead else values).to(device, non_blocking=ahead)
 
 
 def make_generator() -> torch.Generator:

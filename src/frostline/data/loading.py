@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from frostline.data.inputs import Inputs, Tapped
+from frostline.data.inputs import Inputs
+from frostline.data.sending import Tapped
 from frostline.data.threads import make_ahead
 from frostline.errors import UserError
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from frostline.data.inputs import Inputs, Ragged, Tapped, pad_sequences, split_items, take_values
+from frostline.data.inputs import Inputs, Ragged, pad_sequences, split_items, take_values
+from frostline.data.sending import Tapped
 
 
 class Activations:

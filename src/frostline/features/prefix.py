@@ -17,14 +17,16 @@ from frostline.backbones.cuts import Cut
 from frostline.backbones.taps import PooledPrefix
 from frostline.backbones.weights.loading import fingerprint
 from frostline.data.base import DataModule
-from frostline.data.inputs import Inputs, send
+from frostline.data.inputs import Inputs
 from frostline.data.order import Share
+from frostline.data.sending import send
 from frostline.features.activations import Activations, CachedSplit, StoredSplit, TappedSplit
 from frostline.features.cache import Entry, Store, Writer
 from frostline.features.key import Key
 from frostline.features.passes import Collector, Computed, run_pass
 from frostline.files.leftovers import make_name
 from frostline.ranks.collectives import ALONE, Ranks
+from frostline.ranks.devices import free_bytes
 from frostline.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -94,8 +96,8 @@ class PrefixCache:
     def collect(self, split: str, cut: Cut, views: Sequence[int], ahead: Sequence[Cut] = ()) -> CachedSplit:
         """Return the activations of ``split`` at ``cut`` in these views, from the store or by one pass for each view.
 
-        A pass stores the activations at the cuts ``ahead``, which later phases need, as well. Raises OSError when
-        the disk is full; nothing half-written stays behind.
+        A pass stores the activations at the cuts ``ahead`` as well. Raises OSError when the disk is full; nothing
+        half-written stays behind.
         """
         return self.collect_all(split, [cut], views, ahead)[cut.name]
 
@@ -114,7 +116,7 @@ class PrefixCache:
         finally:
             self.seconds += time.monotonic() - started
         return {
-            cut.name: CachedSplit({view: each[place][0] for view, each in found.items()}, each_pace(found, place))
+            cut.name: CachedSplit({view: each[place][0] for view, each in found.items()}, found[views[0]][place][1])
             for place, cut in enumerate(cuts)
         }
 
@@ -285,17 +287,6 @@ class PrefixCache:
         if self.store is not None and self.ranks.leads:
             for key in self.store.prune(int(self.max_bytes), keep=frozenset(self.opened)):
                 log.info("Dropped the cache entry %s to stay below cache.max_gb.", key)
-
-
-def each_pace(found: Mapping[int, Sequence[tuple[Activations, float]]], place: int) -> float:
-    """Return the seconds a sample took at one of the cuts, in the first view."""
-    return next(iter(found.values()))[place][1]
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return how much memory of a GPU can still be had: what nobody has, and what torch keeps without using it."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _finish_part(writer: Writer, done: Computed) -> dict[str, Any]:

@@ -23,3 +23,9 @@ def check_precision(precision: str, device: str) -> None:
     """Refuse what Lightning would replace without an error. Raises UserError."""
     if precision == "16-mixed" and device == "cpu":
         raise UserError("trainer.precision: 16-mixed takes a GPU; use bf16-mixed or 32-true on processors.")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory of a GPU can still be had: what nobody has, and what torch keeps without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 from frostline.backbones.base import Backbone, evaluating
 from frostline.backbones.cuts import Cut, Suffix
 from frostline.backbones.taps import JoinedTaps
-from frostline.data.inputs import Inputs, Ragged, Tapped
+from frostline.data.inputs import Inputs, Ragged
+from frostline.data.sending import Tapped
 from frostline.freeze.plan import HEAD
 from frostline.training.module import FineTuner
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.backbones.base import Backbone, Cut, evaluating
+from frostline.backbones.groups import has_several_convolutions
 from frostline.backbones.traced.measure import measure_cuts
 from frostline.backbones.traced.trace import make_part, trace
 from frostline.data.inputs import Inputs, Pixels
@@ -76,11 +77,6 @@ class ImageBackbone(Backbone):
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise UserError(f"backbone.name: {self.name} does not give one feature vector an image; choose another.")
         return features.shape[1]
-
-
-def has_several_convolutions(network: nn.Module) -> bool:
-    """Return whether a network is convolutional; a plain transformer has one convolution, which embeds patches."""
-    return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 1
 
 
 def resolve_channels_last(setting: bool | str, network: nn.Module) -> bool:

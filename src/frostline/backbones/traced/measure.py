@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, make_dense_cut
+from frostline.backbones.base import FEATURES, Backbone, Cut, evaluating, find_places, make_dense_cut
 from frostline.backbones.flops import count_flops
 from frostline.backbones.traced.trace import Trace, list_modes, make_part, trace, trace_eval
 
@@ -95,16 +95,6 @@ class _PlaceFinder(fx.Interpreter):
         if "cut" in n.meta and isinstance(value, Tensor):
             self.places[n.meta["cut"]] = find_places(value)
         return value
-
-
-def find_places(value: Tensor) -> tuple[int, ...]:
-    """Return the dimensions of [B, ...] that are neither the samples' nor the innermost one in memory, the channels'.
-
-    A dimension of size 1 has no place in memory, and is not taken for the channels' where another one is larger.
-    """
-    own = range(1, value.ndim)
-    channels = min(own, key=lambda dimension: (value.shape[dimension] == 1, value.stride(dimension)), default=None)
-    return tuple(dimension for dimension in own if dimension != channels)
 
 
 def _name_owned(

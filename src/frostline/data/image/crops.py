@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from frostline.data.inputs import send_numbers
+from frostline.data.sending import send_numbers
 
 ALONE = 1 << 15
 """Elements from which torch calls for threads of its own: each of ours would start some, and wait for the machine."""

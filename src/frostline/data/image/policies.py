@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frostline.data.image import operations
 from frostline.data.image.augment import Batched
-from frostline.data.inputs import send_numbers
+from frostline.data.sending import send_numbers
 from frostline.errors import UserError
 
 FAMILIES: tuple[operations.Operation, ...] = (
