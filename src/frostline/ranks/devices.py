@@ -1,9 +1,12 @@
 """Whether this machine has the devices that a run asks for, and whether they compute as it asks."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frostline.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_devices(node: Mapping[str, Any]) -> None:
@@ -25,7 +28,9 @@ def check_precision(precision: str, device: str) -> None:
         raise UserError("trainer.precision: 16-mixed takes a GPU; use bf16-mixed or 32-true on processors.")
 
 
-def free_bytes(device: torch.device) -> int:
+def free_bytes(device: "torch.device") -> int:
     """Return how much memory of a GPU can still be had: what nobody has, and what torch keeps without using it."""
+    import torch
+
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
