@@ -222,5 +222,5 @@ def test_the_depths_that_were_chosen_stand_in_the_record_and_stay_when_the_head_
     _, folder = run(tmp_path, "freeze=lp_ft", "head=taps", "epochs=3", "optimizer.lr=0.001")
     manifest = json.loads((folder / "checkpoints" / "manifest.json").read_text())
     states = [load_file(folder / "checkpoints" / saved["file"]) for saved in manifest["saved"]]
-    unread = [{name: state[name] for name in state if name.endswith("scaling.factors")} for state in states]
-    assert unread[0] and all(torch.equal(value, unread[0][name]) for each in unread for name, value in each.items())
+    factors = [value for state in states for name, value in state.items() if name.endswith("scaling.factors")]
+    assert len(factors) == len(states) > 1 and all(torch.equal(factors[0], each) for each in factors)

@@ -33,6 +33,8 @@ GAIN = 1e-4
 """Of the loss: a round that gains less adds nothing."""
 LEAST = 0.003
 """Of the largest share: a tap of less is not read."""
+MOST_NAMES = 6
+"""So many taps are named in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,14 @@ class Choice:
     error: float
 
     def describe(self, names: Sequence[str]) -> str:
-        """Return a sentence for people, with the names of the taps that are read, the largest share first."""
+        """Return a sentence for people, with the names of the taps that have the largest shares."""
         order = self.shares.argsort(descending=True, stable=True).tolist()
         read = [f"{names[place]} {self.shares[place]:.0%}" for place in order if self.shares[place] > 0]
         told = f"loss on samples left out {self.loss:.4g}, of the last layer alone {self.last:.4g}"
         if len(read) == 1 and order[0] == len(names) - 1:
             return f"head.taps=auto reads the last layer alone: no union is better by a standard error ({told})."
-        return f"head.taps=auto reads {len(read)} of {len(names)} taps, by shares {', '.join(read)} ({told})."
+        few = ", ".join([*read[:MOST_NAMES], *([] if len(read) <= MOST_NAMES else ["..."])])
+        return f"head.taps=auto reads {len(read)} of {len(names)} taps, by shares {few} ({told})."
 
 
 class Judged(NamedTuple):
