@@ -211,3 +211,16 @@ def test_a_head_is_solved_in_single_precision_whatever_the_run_trains_in(tmp_pat
     single, _ = run(tmp_path, "freeze=lp_ft", "epochs=2", network=network)
     assert mixed["status"] == "done" and mixed["id"] != single["id"]
     assert mixed["metrics"]["val"]["accuracy"] == pytest.approx(single["metrics"]["val"]["accuracy"], abs=0.1)
+
+
+def test_the_depths_that_were_chosen_stand_in_the_record_and_stay_when_the_head_is_stepped(tmp_path: Path) -> None:
+    record, _ = run(tmp_path, "freeze=linear_probe", "head=taps", "head.taps=auto")
+    (note,) = [note for note in record["notes"] if note.startswith("head.taps=auto reads ")]
+    assert "loss on samples left out" in note
+    again, _ = run(tmp_path / "again", "freeze=linear_probe", "head=taps", "cache.enabled=false")
+    assert note in again["notes"] and again["metrics"]["test"] == pytest.approx(record["metrics"]["test"], abs=1e-3)
+    _, folder = run(tmp_path, "freeze=lp_ft", "head=taps", "epochs=3", "optimizer.lr=0.001")
+    manifest = json.loads((folder / "checkpoints" / "manifest.json").read_text())
+    states = [load_file(folder / "checkpoints" / saved["file"]) for saved in manifest["saved"]]
+    factors = [value for state in states for name, value in state.items() if name.endswith("scaling.factors")]
+    assert len(factors) == len(states) > 1 and all(torch.equal(factors[0], each) for each in factors)

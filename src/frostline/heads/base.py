@@ -71,8 +71,24 @@ class Scaling(nn.Module):
         self.factors.copy_(torch.where(each > constant, (wanted / each).sqrt(), 0.0))
         self.fitted.fill_(True)
 
+    @torch.no_grad()
+    def weigh(self, shares_T: Tensor) -> None:
+        """Give each tap, after ``fit``, such a share of the variance in all; one of 0 is not read from here on.
+
+        The variance of the numbers that are read stays 1 in the mean.
+        """
+        widths_T = torch.tensor(self.widths, device=self.factors.device)
+        shares_T = shares_T.to(self.factors)
+        total = widths_T.sum() / len(self.widths)  # of each tap
+        wanted = widths_T[(shares_T > 0) & (self.factors > 0)].sum()
+        self.factors.mul_((shares_T * wanted / (total * shares_T.sum())).sqrt())
+
+    def spread_factors(self) -> Tensor:
+        """Return by what each number of a sample is multiplied [D]."""
+        return self.factors[self.owners]
+
     def forward(self, taps_BD: Tensor) -> Tensor:
-        return (taps_BD - self.centre) * self.factors[self.owners]
+        return (taps_BD - self.centre) * self.spread_factors()
 
 
 def refuse_solver(head: Head) -> None:

@@ -22,6 +22,7 @@ from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
+from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,11 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
     sources = prepare(run, index, run.splits if untouched else ("train", "val"))
     enter(run, index, optimizer)
     if made.is_solved(index):
-        penalty = solve_phase(run.module, collect_solver_inputs(run, index, sources), index, run.journal)
+        inputs, names = collect_solver_inputs(run, index, sources), [tap.label for tap in made.taps]
+        penalty = solve_phase(run.module, inputs, index, run.journal, names)
         log.info("Phase %s was solved; the best penalty is %.3g.", phase.name, penalty)
+        if index in run.journal.progress.choices:
+            log.info("%s", run.journal.progress.choices[index])
     else:
         fit_scaling(run, index, sources)
         run.ranks.wait()  # for what the first rank did alone: the collectives of training are not as patient
@@ -130,10 +134,8 @@ def pair_up(found: Mapping[str, CachedSplit], policy: CachePolicy, index: int) -
     return TappedSplit(None if cut is None else found[cut.name], {tap.cut: found[tap.name] for tap in taps})
 
 
-def collect_solver_inputs(
-    run: Experiment, index: int, sources: dict[str, StoredSplit]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return on rank 0 the backbone's features [N, D] and labels [N, ...] of train, view after view, and val.
+def collect_solver_inputs(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> dict[str, Samples]:
+    """Return on rank 0 what the head reads and labels of train, view after view, and val.
 
     All ranks compute their parts; on any other than rank 0 nothing is returned.
     """
@@ -143,7 +145,7 @@ def collect_solver_inputs(
         if run.ranks.leads:
             views = run.policy.list_views(index) if split == "train" else [0]
             whole = torch.cat([join_features(features, view) for view in views])
-            found[split] = whole, torch.cat([labels] * len(views))
+            found[split] = Samples(whole, torch.cat([labels] * len(views)), len(views))
     return found
 
 

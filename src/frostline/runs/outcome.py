@@ -67,7 +67,7 @@ def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] 
         epochs=progress.epochs_done,
         best_epoch=best,
         cost=add_up_cost(run),
-        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *map(str, progress.ends)],
+        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *progress.list_notes()],
     )
     return record if outputs is None else examine(run, record, outputs["outputs"], outputs["label"])
 

@@ -161,11 +161,11 @@ class Journal(Checkpoint):
         """Start the clock of an epoch, or of a phase that is solved."""
         self._started = time.monotonic()
 
-    def close_solved(self, index: int, scores: Mapping[str, float], passes: int) -> None:
+    def close_solved(self, index: int, scores: Mapping[str, float], passes: int, note: str | None = None) -> None:
         """Close a phase that was solved in so many ``passes`` over the features, with the ``scores`` that rank 0 has.
 
-        A row of its last epoch stands for all of them.
+        A row of its last epoch stands for all of them. ``note`` is for people: what the solver has chosen.
         """
-        self.progress.add_passes(index, passes)
+        self.progress.add_solution(index, passes, note)
         last = self.plan.start(index) + self.plan.phases[index].epochs - 1
         self.close_epoch(self._row(last, scores), None)

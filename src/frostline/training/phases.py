@@ -1,15 +1,17 @@
 """Phases: one fit each, or one solution of the head."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from frostline.data.base import DataModule
 from frostline.heads import Linear, Taps
 from frostline.processes.stopping import STOP
+from frostline.training.choose import solve_chosen
 from frostline.training.journal import Journal
+from frostline.training.leave_out import Samples
 from frostline.training.lightning import set_counters
 from frostline.training.module import FineTuner
 from frostline.training.solve import solve_head
@@ -46,31 +48,44 @@ def _fit(trainer: pl.Trainer, module: FineTuner, data: DataModule, journal: Jour
         data.skip_batches(0)
 
 
-def solve_phase(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]], index: int, journal: Journal) -> float:
-    """Solve the head for a phase in which nothing else trains; return the penalty that was best on validation.
+def solve_phase(
+    module: FineTuner, splits: Mapping[str, Samples], index: int, journal: Journal, taps: Sequence[str] = ()
+) -> float:
+    """Solve the head for a phase in which nothing else trains; return the penalty that was best.
 
-    ``splits`` holds features [N, D] and labels [N] of train (all its views, one after the other) and val, on rank 0.
+    ``splits`` holds the samples of train and val, on rank 0; ``taps`` are the names of those that the head is given.
     """
     journal.start_clock()
     head = module.head
     assert isinstance(head, Linear | Taps)
     found = None
     if journal.ranks.leads:
-        if head.scaling is not None:
-            head.scaling.fit(splits["train"][0])
-        scaled = {name: (head.standardise(features), labels) for name, (features, labels) in splits.items()}
-        found = vars(solve_head(head, module.task, scaled["train"], scaled["val"]))
+        found = _solve(module, head, splits, journal.seed, taps)
     solution = journal.ranks.take_first(found)
     journal.ranks.copy(*head.parameters(), *head.buffers())
     scores = score_solution(module, splits) if journal.ranks.leads else {}
-    journal.close_solved(index, scores, solution["passes"])
+    journal.close_solved(index, scores, solution["passes"], solution["note"])
     return solution["penalty"]
 
 
+def _solve(
+    module: FineTuner, head: Linear | Taps, splits: Mapping[str, Samples], seed: int, taps: Sequence[str]
+) -> dict[str, Any]:
+    """Solve the head; return its solution's fields, and as ``note`` a sentence on what was chosen, if anything was."""
+    if isinstance(head, Taps) and head.taps == "auto":
+        solution, choice = solve_chosen(head, module.task, splits["train"], splits["val"], seed)
+        return {**vars(solution), "note": choice.describe(taps)}
+    if head.scaling is not None:
+        head.scaling.fit(splits["train"].features)
+    train, val = ((head.standardise(splits[name].features), splits[name].labels) for name in ("train", "val"))
+    return {**vars(solve_head(head, module.task, train, val)), "note": None}
+
+
 @torch.no_grad()
-def score_solution(module: FineTuner, splits: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
+def score_solution(module: FineTuner, splits: Mapping[str, Samples]) -> dict[str, float]:
     """Return what an epoch would have of a head that was solved: all scores of val, of train those that it counts."""
     module.eval()
-    train, val = (module.task.scores(module.head(splits[name][0]), splits[name][1]) for name in ("train", "val"))
+    samples = (splits[name] for name in ("train", "val"))
+    train, val = (module.task.scores(module.head(each.features), each.labels) for each in samples)
     counted = {f"train/{name}": train[name] for name in ("loss", module.task.running)}
     return counted | {f"val/{name}": value for name, value in val.items()}

@@ -34,8 +34,9 @@ class Progress:
     """How far a run has come.
 
     ``epoch`` is the next epoch; ``history`` has a row for each epoch done; ``best`` is the best epoch, with its
-    value; ``passes`` says for each phase that was solved how often its solver went over the features; ``ends`` which
-    phases were ended early: the epochs that were left of them have no number, since the plan says which is which.
+    value; ``passes`` says for each phase that was solved how often its solver went over the features, ``choices`` what
+    it has chosen, where it had a choice; ``ends`` which phases were ended early: the epochs that were left of them have
+    no number, since the plan says which is which.
     """
 
     epoch: int = 0
@@ -44,19 +45,26 @@ class Progress:
     best: dict[str, float] | None = None
     passes: dict[int, int] = field(default_factory=dict)
     ends: list[EarlyEnd] = field(default_factory=list)
+    choices: dict[int, str] = field(default_factory=dict)
 
     @property
     def epochs_done(self) -> int:
         """How many epochs were trained, or solved in their place."""
         return self.epoch - sum(end.left for end in self.ends)
 
+    def list_notes(self) -> list[str]:
+        """Return what people should be told of it."""
+        return [*self.choices.values(), *map(str, self.ends)]
+
     def count_steps(self, step: int) -> None:
         """Note how many steps the optimizers have taken by now."""
         self.step = step
 
-    def add_passes(self, index: int, passes: int) -> None:
-        """Note how often the solver of a phase went over the features."""
+    def add_solution(self, index: int, passes: int, choice: str | None) -> None:
+        """Note how often the solver of a phase went over the features, and what it has chosen."""
         self.passes[index] = passes
+        if choice is not None:
+            self.choices[index] = choice
 
     def end_phase(self, end: EarlyEnd) -> None:
         """Note that the phase of the epoch that is about to be closed ends with it."""
