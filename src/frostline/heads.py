@@ -49,7 +49,7 @@ class MLP(Head):
 
     def __init__(self, features: int, classes: int, hidden: int, dropout: float, solver: str | None):
         super().__init__(solver)
-        _refuse_solver(self)
+        _refuse_solver(self, "mlp")
         self.layers = nn.Sequential(
             nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
         )
@@ -66,7 +66,7 @@ class Cosine(Head):
 
     def __init__(self, features: int, classes: int, scale: float, solver: str | None):
         super().__init__(solver)
-        _refuse_solver(self)
+        _refuse_solver(self, "cosine")
         self.weight = nn.Parameter(torch.randn(classes, features) / features**0.5)
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
@@ -81,7 +81,7 @@ class FrameLinear(Head):
 
     def __init__(self, features: int, classes: int, dropout: float, solver: str | None = None):
         super().__init__(solver)
-        _refuse_solver(self)
+        _refuse_solver(self, "ctc")
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, classes)
 
@@ -104,7 +104,6 @@ def check_frames(task: Task, pooling: str | None) -> None:
         )
 
 
-def _refuse_solver(head: Head) -> None:
+def _refuse_solver(head: Head, name: str) -> None:
     if head.solver is not None:
-        name = type(head).__name__.lower()
         raise UserError(f"head.solver: {head.solver!r} solves a linear head only; use null with head={name}.")
