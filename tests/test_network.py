@@ -131,7 +131,7 @@ def test_what_is_compiled_lies_where_no_other_user_can_put_anything(monkeypatch:
 def test_a_node_gives_the_address_that_the_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own name may mean 127.0.1.1, as on Debian, which is of no use to another."""
     ways = {"n1": "127.0.1.1", "n2": "0.0.0.0"}
-    monkeypatch.setattr("frostline.launchers.slurm.meeting.way_to", ways.get)
+    monkeypatch.setattr("frostline.launchers.slurm.meeting.find_way", ways.get)
     monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
     assert free_address(["n0", "n1", "n2"])[0] == "0.0.0.0"
     host, port = free_address(["n0", "n1"])  # where none of the names says anything

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 PROBE = """
 import frostline, sys
 from frostline.config.compose import compose, resolve
-from frostline.config.schema import Compare, conf_dir
+from frostline.config.schema import Compare, find_conf_dir
 assert resolve(compose("run", ["freeze=gradual"])).freeze["_target_"].endswith("gradual")
 assert resolve(compose("compare", ["experiment=demo"]), Compare).compare.seeds
 print(frostline.__file__)
-print(conf_dir())
+print(find_conf_dir())
 """
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,11 @@ class Head(nn.Module):
 
     ``solver`` is ``None`` (gradient steps) or ``"lbfgs"`` (a phase that trains the head alone is solved
     to the optimum instead, see :mod:`frostline.training.solve`). A head with a ``scaling`` reads taps: it is fitted
-    to training samples before the head first trains.
+    to training samples before the head first trains. ``name`` is what the command line calls it, where that is not its
+    class's own name.
     """
 
+    name: ClassVar[str | None] = None
     solver: str | None
     scaling: "Scaling | None"
 
@@ -110,4 +113,6 @@ def refuse_frames(head: Head, frames: bool) -> None:
 
 def name_head(head: Head) -> str:
     """Return a head's name as the command line has it."""
+    if head.name is not None:
+        return head.name
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(head).__name__).lower()

@@ -11,6 +11,8 @@ from frostline.tasks.base import Task
 class FrameLinear(Head):
     """A linear layer over each frame of ``Ragged`` features, so ``Ragged`` logits [B, T, classes]: for CTC."""
 
+    name = "ctc"
+
     def __init__(self, features: int, classes: int, dropout: float, solver: str | None = None):
         super().__init__(solver)
         refuse_solver(self)

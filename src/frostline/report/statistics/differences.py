@@ -10,8 +10,7 @@ from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
 from frostline.report.read.runs import RunKey
 from frostline.report.statistics.bootstrap import Resampled, moderate_seeds, resample
-from frostline.report.statistics.estimates import SAME, Estimate, estimate, group_by_block
-from frostline.report.statistics.estimates import moderate_errors as moderated_estimates
+from frostline.report.statistics.estimates import SAME, Estimate, estimate, group_by_block, moderate_errors
 from frostline.tasks.declarations import Metric
 
 Scores = Mapping[str, Mapping[RunKey, float]]
@@ -70,7 +69,7 @@ def compare_all(
     rivals = [label for label, found in scores.items() if label != reference and found]
     values = [_pair_scores(scores[label], scores[reference]) for label in rivals]
     none = Estimate(math.nan, math.nan, 0.0, 0)
-    over_seeds = moderated_estimates([estimate(one) if one else none for one in values])
+    over_seeds = moderate_errors([estimate(one) if one else none for one in values])
     ps = [None if _why_not(one) else seeds.p() for one, seeds in zip(values, over_seeds, strict=True)]
     adjusted = holm([1.0 if p is None else p for p in ps])
     answers = predictions or {}
