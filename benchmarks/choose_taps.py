@@ -110,7 +110,7 @@ class Trial:
         self.known: dict[tuple[int, ...], Judged] = {}
 
     def make_head(self) -> Taps:
-        head = Taps(sum(self.widths), self.classes, self.widths, taps="auto", solver="lbfgs", dropout=0.0)
+        head = Taps(sum(self.widths), self.classes, self.widths, frames=False, taps="auto", solver="lbfgs", dropout=0.0)
         assert head.scaling is not None
         head.scaling.fit(self.data["train"].features)
         return head

@@ -34,7 +34,7 @@ def solve(
 ) -> tuple[Taps, Choice, Tensor]:
     """Return the head, what was chosen, and the outputs for the last of the splits."""
     widths = [tap.shape[1] for tap in taps]
-    head = Taps(sum(widths), outputs, widths, taps="auto", solver="lbfgs", dropout=0.0)
+    head = Taps(sum(widths), outputs, widths, frames=False, taps="auto", solver="lbfgs", dropout=0.0)
     rows, answers = torch.cat(list(taps), dim=1).split(list(sizes)), labels.split(list(sizes))
     train, val = (Samples(*part) for part in zip(rows[:2], answers[:2], strict=True))
     _, choice = solve_chosen(head, task, train, val, seed)
@@ -111,7 +111,7 @@ def test_views_of_a_sample_are_left_out_together() -> None:
     train = Samples(torch.cat(taps, dim=1).repeat(views, 1), labels.repeat(views), views)
     fresh = torch.arange(10) % 2
     val = Samples(torch.cat([noise(10, 60, seed=5), fresh[:, None] + 0.5 * noise(10, 2, seed=6)], dim=1), fresh)
-    _, choice = solve_chosen(Taps(62, 2, [60, 2], "auto", "lbfgs", 0.0), task, train, val, 0)
+    _, choice = solve_chosen(Taps(62, 2, [60, 2], False, "auto", "lbfgs", 0.0), task, train, val, 0)
     assert choice.shares.tolist() == [0, 1]
     few = draw_few(task, train, 2, 0)
     assert torch.equal(few.labels[:40], few.labels[40:80]) and torch.equal(few.features[:40], few.features[80:])

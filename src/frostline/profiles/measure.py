@@ -156,7 +156,8 @@ class Depths:
         """Return what a head over these taps, solved on train, answers for val [M, width]."""
         widths, task = [tap.width for tap in taps], self.made.task
         classes = task.width(self.made.data.classes)
-        head = Taps(sum(widths), classes, widths, [tap.label for tap in taps], solver="lbfgs", dropout=0.0)
+        labels = [tap.label for tap in taps]
+        head = Taps(sum(widths), classes, widths, frames=False, taps=labels, solver="lbfgs", dropout=0.0)
         assert head.scaling is not None
         head.scaling.fit(sides["train"])
         scaled = {split: head.standardise(side) for split, side in sides.items()}
