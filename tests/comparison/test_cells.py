@@ -124,3 +124,18 @@ def test_mistakes_are_named(overrides: list[str], words: str) -> None:
 def test_a_trial_seed_that_a_run_uses_is_refused() -> None:
     with pytest.raises(UserError, match="compare.lr_seed"):
         _ = made("compare.lr_seed=1").trial_seed
+
+
+def test_a_strategy_may_bring_its_head_and_schedule() -> None:
+    entries = "compare.strategies=[linear_probe,{linear_probe: {head: taps, head.taps: late}},{last_k: {k: 2}}]"
+    found = made(entries, "head=mlp")
+    assert found.axes["freeze"] == ["linear_probe", "linear_probe(head=taps, head.taps=late)", "last_k(k=2)"]
+    plain, read, last = (cell.job(0).config for cell in found.cells)
+    assert plain.head["_target_"].endswith("MLP") and last.head == plain.head and last.freeze["k"] == 2
+    assert read.head["_target_"].endswith("Taps") and read.head["taps"] == "late"
+
+
+@pytest.mark.parametrize("option", ["data.size: 32", "task.loss: huber", "freeze.k: 1"])
+def test_a_strategy_may_not_bring_other_data(option: str) -> None:
+    with pytest.raises(UserError, match=rf"compare\.strategies: {option.partition(':')[0]} is no option of a strategy"):
+        made(f"compare.strategies=[{{full: {{{option}}}}}]")

@@ -19,6 +19,8 @@ from frostline.results.store import WHERE_NOT_WHAT, make_identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
+WITH_STRATEGY = ("head", "objective", "optimizer", "schedule", "adapter")
+"""Groups that the options of a strategy may set as well: how it trains, and not on what."""
 Block = dict[str, str]
 CellKey = tuple[str, str]
 """What tells cells apart: the label, and the block as text."""
@@ -26,7 +28,7 @@ CellKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Level:
-    """One level of an axis: its name, the overrides that make it, and a strategy's options."""
+    """One level of an axis: its name, the overrides that make it, and the values that a strategy sets, by key."""
 
     name: str
     overrides: tuple[str, ...]
@@ -185,7 +187,10 @@ def split_sweeps(overrides: Sequence[str], config_dir: Path | None) -> tuple[lis
 
 
 def read_strategies(entries: Sequence[Any]) -> list[Level]:
-    """Return a level for each strategy. Raises UserError for an entry that is neither a name nor one with options."""
+    """Return a level for each strategy. Raises UserError for an entry that is neither a name nor one with options.
+
+    Options are the strategy's own, such as ``k``, or set one of the groups ``WITH_STRATEGY``: ``head``, ``head.taps``.
+    """
     found = []
     for entry in entries:
         pairs = list(entry.items()) if isinstance(entry, Mapping) else [(entry, None)]
@@ -197,8 +202,22 @@ def read_strategies(entries: Sequence[Any]) -> list[Level]:
         if not re.fullmatch(r"\w+", name):
             raise UserError(f"compare.strategies: {name!r} is no strategy's name.")
         text = ", ".join(f"{key}={value}" for key, value in options.items())
-        found.append(Level(f"{name}({text})" if options else name, (f"freeze={name}",), options))
+        chosen = {key: value for key, value in options.items() if key in WITH_STRATEGY}
+        overrides = [f"freeze={name}", *(f"{key}={value}" for key, value in chosen.items())]
+        values = {locate_option(key): value for key, value in options.items() if key not in chosen}
+        found.append(Level(f"{name}({text})" if options else name, tuple(overrides), values))
     return found
+
+
+def locate_option(key: str) -> str:
+    """Return the key of the config that an option of a strategy sets. Raises UserError for one that none may set."""
+    node, dot, _ = key.partition(".")
+    if dot and node not in WITH_STRATEGY:
+        raise UserError(
+            f"compare.strategies: {key} is no option of a strategy; vary it by compare.axes, or set one of "
+            f"{', '.join(WITH_STRATEGY)}."
+        )
+    return key if dot else f"freeze.{key}"
 
 
 def make_cell(
@@ -206,10 +225,13 @@ def make_cell(
 ) -> Cell:
     """Compose one cell. Raises UserError for what is wrong with it."""
     here = dict(zip(axes, levels, strict=True))
-    composed = compose("compare", [*base, *(text for level in levels for text in level.overrides)], folder)
+    own = [text for level in levels for text in level.overrides]
+    chosen = {text.partition("=")[0] for text in own}  # what a strategy chooses stands in place of what all would have
+    shared = [text for text in base if text.partition("=")[0] not in chosen]
+    composed = compose("compare", [*shared, *own], folder)
     for key, value in here["freeze"].options.items():
         with explain_config_errors(None):
-            OmegaConf.update(composed, f"freeze.{key}", value, merge=False)
+            OmegaConf.update(composed, key, value, merge=False)
     budget = composed.compare.budget.epochs
     if budget is not None:
         OmegaConf.update(composed, "epochs", budget)
