@@ -17,6 +17,7 @@ from frostline.features.activations import CachedSplit, StoredSplit, TappedSplit
 from frostline.features.policy import CachePolicy
 from frostline.files.csv_tables import write_csv
 from frostline.freeze.plan import HEAD
+from frostline.heads import Head
 from frostline.results.record import Record
 from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
@@ -88,7 +89,8 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
 
 def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> None:
     """Let a head over taps measure those of the training samples, before it trains for the first time."""
-    scaling = run.made.head.scaling
+    head = run.made.head
+    scaling = head.scaling if isinstance(head, Head) else None  # of a head of the user's own nothing more is known
     if scaling is None or scaling.fitted or HEAD not in run.made.plan.phases[index].train:
         return
     features = collect_features(run, "train", index, sources)
