@@ -62,7 +62,7 @@ def test_only_a_linear_head_can_be_solved() -> None:
 
 def test_taps_are_given_their_shares_of_the_variance() -> None:
     taps = torch.randn(50, 9, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 7, 7, 7, 3, 3, 3, 3, 3])
-    head = make("head/taps", features=9, classes=2, widths=[1, 3, 5])
+    head = make("head/taps", features=9, classes=2, widths=[1, 3, 5], frames=False)
     scaling = head.scaling
     scaling.fit(taps)
     scaling.weigh(torch.tensor([0.0, 0.25, 0.75]))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from frostline.config.schema import Run
 from frostline.data.content import hash_data
+from frostline.heads import Head
 from frostline.results.record import Cost, Record, read_git_state, read_versions
 from frostline.runs.build import Ingredients
 from frostline.runs.drift import measure_output_similarities, measure_weight_distances
@@ -97,7 +98,8 @@ def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) ->
     Only the first rank is here: the others have ended.
     """
     made, weights = run.made, run.journal.state.weights
-    table, notes = made.task.confusion(outputs, labels), made.head.describe(made.depths)
+    table = made.task.confusion(outputs, labels)
+    notes = made.head.describe(made.depths) if isinstance(made.head, Head) else []
     if len(table) > MOST_CLASSES:
         notes.append(f"The confusion matrix of {len(table):,} classes is left out; predictions.csv has it all.")
     return replace(
