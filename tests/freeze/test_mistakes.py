@@ -21,6 +21,7 @@ MISTAKES = [
     ("lp_ft", {"probe": 1}, "freeze.probe: 1 leaves no epoch"),
     ("lp_ft", {"probe": -0.5}, "freeze.probe: -0.5 is invalid: expected a number above 0"),
     ("lp_ft", {"scale": "fast"}, "freeze.scale: 'fast' is invalid: expected a number above 0"),
+    ("lp_ft", {"k": 6}, f"freeze.k: 6 is invalid: expected a whole number from 1 to 5, .*{NAMES}"),
     ("gradual", {"factor": 0.5}, "freeze.factor: 0.5 is invalid: expected 1 or more"),
     ("gradual", {"each": 0}, "freeze.each: 0 is invalid: expected a whole number"),
     ("chain_thaw", {"scale": 0}, "freeze.scale: 0 is invalid: expected a number above 0"),

@@ -110,6 +110,15 @@ EXPECTED = [
         },
     ),
     (
+        "lp_ft",
+        {"k": 2},
+        {
+            "resnet": ["head 4: head=1", "last2 16: stage3=0.5 stage4=0.5 head=0.5"],
+            "efficientnet": ["head 4: head=1", "last2 16: stage6=0.5 stage7=0.5 head=0.5"],
+            "vit": ["head 4: head=1", "last2 16: block11=0.5 block12=0.5 head=0.5"],
+        },
+    ),
+    (
         "gradual",
         {"factor": 2},
         {

@@ -35,6 +35,15 @@ def train_kind(groups: Sequence[str], kind: str) -> dict[str, Train]:
     return {**{name: Train(kind=kind) for name in groups}, HEAD: Train()}
 
 
+def check_last(groups: Sequence[str], k: object) -> None:
+    """Raise UserError where there are no last ``k`` groups."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(groups):
+        raise UserError(
+            f"freeze.k: {k!r} is invalid: expected a whole number from 1 to {len(groups)}, the number of this "
+            f"backbone's groups ({', '.join(groups)})."
+        )
+
+
 def scratch(groups: Sequence[str], epochs: int) -> Plan:
     """Train everything from random weights: the control that shows what pretraining is worth."""
     return arrange(groups, epochs, [Draft("all", train_whole(groups))], [Change(RANDOM_WEIGHTS)])
@@ -55,11 +64,7 @@ def last_k(groups: Sequence[str], epochs: int, k: int) -> Plan:
 
     Raises UserError when ``k`` is below 1 or above the number of groups.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(groups):
-        raise UserError(
-            f"freeze.k: {k!r} is invalid: expected a whole number from 1 to {len(groups)}, the number of this "
-            f"backbone's groups ({', '.join(groups)})."
-        )
+    check_last(groups, k)
     return arrange(groups, epochs, [Draft(f"last{k}", train_whole(groups[-k:]))])
 
 
@@ -92,17 +97,22 @@ def layer_decay(groups: Sequence[str], epochs: int, decay: float) -> Plan:
     return arrange(groups, epochs, [Draft("all", train_falling(groups, factor))])
 
 
-def lp_ft(groups: Sequence[str], epochs: int, probe: float, scale: float) -> Plan:
-    """Train the head for the fraction ``probe`` of the epochs, then everything at ``scale``.
+def lp_ft(groups: Sequence[str], epochs: int, probe: float, scale: float, k: int | None) -> Plan:
+    """Train the head for the fraction ``probe`` of the epochs, then everything, or the last ``k`` groups, at ``scale``.
 
     A head that fits before the backbone moves keeps the pretrained features from being distorted (Kumar et al., 2022,
-    arXiv 2202.10054). Raises UserError when ``probe`` is not between 0 and 1 or ``scale`` not above 0.
+    arXiv 2202.10054). Raises UserError when ``probe`` is not between 0 and 1, ``scale`` not above 0, or ``k`` neither
+    None nor from 1 to the number of groups.
     """
     share = read_number("freeze.probe", probe, high=1)
     if share == 1:
-        raise UserError("freeze.probe: 1 leaves no epoch for the whole network; give a fraction below 1.")
-    whole = train_whole(groups, read_number("freeze.scale", scale))
-    return arrange(groups, epochs, [Draft("head", {HEAD: Train()}, share), Draft("all", whole, 1 - share)])
+        raise UserError("freeze.probe: 1 leaves no epoch for the network itself; give a fraction below 1.")
+    name, trained = "all", groups
+    if k is not None:
+        check_last(groups, k)
+        name, trained = f"last{k}", groups[-k:]
+    rates = train_whole(trained, read_number("freeze.scale", scale))
+    return arrange(groups, epochs, [Draft("head", {HEAD: Train()}, share), Draft(name, rates, 1 - share)])
 
 
 def gradual(groups: Sequence[str], epochs: int, factor: float, each: int) -> Plan:
