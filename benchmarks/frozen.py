@@ -1,0 +1,206 @@
+"""The frozen network read at every depth, beside tuning it: accuracy and seconds on six sets, in docs/frozen.md.
+
+    python benchmarks/frozen.py run OUTPUTS DATA [--sets fashion,digits] [OVERRIDE ...]
+    python benchmarks/frozen.py time OUTPUTS DATA [--sets fashion,digits] [OVERRIDE ...]
+    python benchmarks/frozen.py report OUTPUTS [--page docs/frozen.md]
+
+DATA has images/fashion, text/debian_sections, speech/vowels and speech/languages. The first profiles each set, then
+runs `frostline compare` for what is frozen and for what is tuned, three seeds each; the learning rate of what is
+stepped is chosen on validation by a trial of another seed. It goes on where it was stopped. The second does one run of
+each strategy with the rates that were chosen, each alone and from an empty cache, which gives the seconds: leave the
+machine to it. The third prints the tables from whatever is there.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from frostline.report.read.comparison import read_comparison
+from frostline.report.read.runs import RunSummary
+
+SETS = {
+    "fashion": ["data=imagefolder", "data.root={data}/images/fashion", "data.size=96"],
+    "digits": ["data=digits", "data.size=64"],
+    "mnist5k": ["data=mnist5k", "data.size=64", "data.fraction=0.5"],
+    "debian_sections": ["data=text_csv", "data.root={data}/text/debian_sections", "backbone=minilm"],
+    "vowels": ["data=audiofolder", "data.root={data}/speech/vowels", "data.seconds=2", "backbone=voice_encoder"],
+    "languages": ["data=audiofolder", "data.root={data}/speech/languages", "backbone=voice_encoder"],
+}
+IMAGES = ("fashion", "digits", "mnist5k")
+PROBE, BEST, JOINED = "linear_probe", "best depth", "head=taps"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy: what stands in the table, its entry of compare.strategies, and the comparison that it is part of."""
+
+    title: str
+    entry: dict[str, dict[str, Any]]
+    part: str
+
+    @property
+    def overrides(self) -> list[str]:
+        """The same as overrides of a run."""
+        ((freeze, options),) = self.entry.items()
+        given = [f"{key}={spell(value)}" for key, value in options.items() if key != "k"]
+        return [f"freeze={freeze}", *given, *([f"freeze.k={options['k']}"] if "k" in options else [])]
+
+
+def list_rows(best: str) -> list[Row]:
+    """Return all strategies; ``best`` is the depth that was best on validation."""
+    head = {"head": "taps"}
+    return [
+        Row("probe", {"linear_probe": {}}, "frozen"),
+        Row("best depth", {"linear_probe": {"head": "taps", "head.taps": [best]}}, "frozen"),
+        Row("joined", {"linear_probe": head}, "frozen"),
+        Row("layer mix", {"linear_probe": {"head": "layer_mix"}}, "mixed"),
+        Row("last_k(1)", {"last_k": {"k": 1}}, "tuned"),
+        Row("last_k(3)", {"last_k": {"k": 3}}, "tuned"),
+        Row("lp_ft(1)", {"lp_ft": {"k": 1}}, "tuned"),
+        Row("lp_ft(1) from joined", {"lp_ft": {"k": 1, **head}}, "tuned"),
+        Row("lp_ft", {"lp_ft": {}}, "tuned"),
+        Row("lp_ft from joined", {"lp_ft": head}, "tuned"),
+        Row("full", {"full": {}}, "tuned"),
+    ]
+
+
+PARTS = {
+    "frozen": ["augment=none"],
+    "mixed": ["augment=none", "compare.lr_grid=[0.001,0.01]", "compare.lr_extend=true"],
+    "tuned": ["compare.lr_grid=[0.0001,0.001]", "compare.lr_extend=false"],
+}
+"""What each comparison sets. What is frozen sees each sample once; what is tuned sees augmented images."""
+
+
+def spell(value: object) -> str:
+    """Return a value as Hydra's grammar has it."""
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def call(*words: str) -> str:
+    """Run the program; return the last line that it prints."""
+    print("frostline", *words, flush=True)
+    done = subprocess.run([sys.executable, "-m", "frostline", *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"frostline {' '.join(words)}: exit status {done.returncode}")
+    return done.stdout.splitlines()[-1]
+
+
+def find_best_depth(outputs: Path, name: str, given: Sequence[str]) -> str:
+    """Return the name of the depth that answers validation best."""
+    found = json.loads(Path(call("profile", *given, "augment=none", f"outputs={outputs}/{name}")).read_text())
+    return found["taps"][found["best"]]["name"]
+
+
+def run(outputs: Path, name: str, given: Sequence[str], seeds: int) -> None:
+    """Profile a set and do its comparisons."""
+    rows = list_rows(find_best_depth(outputs, name, given))
+    for part, overrides in PARTS.items():
+        entries = json.dumps([row.entry for row in rows if row.part == part]).replace('"', "")
+        fixed = ["launcher.workers=2", f"outputs={outputs}/{name}", f"compare.name={part}"]
+        fixed.append(f"compare.seeds={spell(list(range(seeds)))}")
+        call("compare", *given, *overrides, f"compare.strategies={entries}", *fixed)
+
+
+def read_runs(outputs: Path, name: str) -> dict[str, list[RunSummary]]:
+    """Return each row's finished runs."""
+    found: dict[str, list[RunSummary]] = {}
+    for part in PARTS:
+        folder = outputs / name / "comparisons" / part
+        if not (folder / "comparison.json").is_file():
+            continue
+        runs = [one for one in read_comparison([folder]).runs if not one.trial and one.status == "done"]
+        for one in runs:
+            found.setdefault(find_title(one), []).append(one)
+    return found
+
+
+def find_title(run: RunSummary) -> str:
+    """Return the title of the row that a run belongs to, by its config."""
+    config = json.loads(run.config)
+    target, freeze = config["head"]["_target_"].rpartition(".")[2], config["freeze"]
+    k, name = freeze.get("k"), freeze["_target_"].rpartition(".")[2]
+    if name == "linear_probe":
+        single = isinstance(config["head"].get("taps"), list)
+        return {"Linear": "probe", "LayerMix": "layer mix"}.get(target, "best depth" if single else "joined")
+    return name + (f"({k})" if k is not None else "") + (" from joined" if target == "Taps" else "")
+
+
+def time_runs(outputs: Path, name: str, given: Sequence[str]) -> None:
+    """Do one run of each row from an empty cache, and keep its seconds in OUTPUTS/NAME/times.json."""
+    found, path = read_runs(outputs, name), outputs / name / "times.json"
+    times: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.is_file() else {}
+    for row in list_rows(find_best_depth(outputs, name, given)):
+        if row.title in times or row.title not in found:
+            continue
+        augment = ["augment=none"] if "augment=none" in PARTS[row.part] else []
+        with tempfile.TemporaryDirectory() as folder:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            rate = [] if found[row.title][0].lr is None else [f"optimizer.lr={found[row.title][0].lr}"]
+            record = call("run", *given, *augment, *row.overrides, *rate, f"outputs={folder}", "seed=0")
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            times[row.title] = {"seconds": json.loads(Path(record).read_text())["cost"]["seconds"], "cpu": spent}
+        path.write_text(json.dumps(times, indent=1))
+
+
+def list_lines(outputs: Path) -> list[str]:
+    """Return the table of accuracies and the table of seconds."""
+    names = [name for name in SETS if read_runs(outputs, name)]
+    found = {name: read_runs(outputs, name) for name in names}
+    times = {name: read_times(outputs, name) for name in names}
+    titles = [row.title for row in list_rows("")]
+    lines = [f"| test accuracy | {' | '.join(names)} | mean |", "| --- |" + " --- |" * (len(names) + 1)]
+    for title in titles:
+        cells = [[one.scores["accuracy"] for one in found[name].get(title, [])] for name in names]
+        mean = f"{fmean(map(fmean, cells)):.3f}" if all(cells) else ""
+        lines.append(f"| {title} | {' | '.join(map(format_cell, cells))} | {mean} |")
+    lines += ["", f"| seconds | {' | '.join(names)} | sum |", "| --- |" + " --- |" * (len(names) + 1)]
+    for title in titles:
+        each = [times[name].get(title) for name in names]
+        total = f"{sum(one['seconds'] for one in each if one):.0f}" if all(each) else ""
+        shown = [f"{one['seconds']:.1f}" if one else "" for one in each]
+        lines.append(f"| {title} | {' | '.join(shown)} | {total} |")
+    return lines
+
+
+def read_times(outputs: Path, name: str) -> Mapping[str, dict[str, float]]:
+    path = outputs / name / "times.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def format_cell(scores: Sequence[float]) -> str:
+    """Return a mean over seeds with its standard deviation; nothing where there is none."""
+    spread = f" +- {stdev(scores):.3f}" if len(scores) > 1 and stdev(scores) else ""
+    return f"{fmean(scores):.3f}{spread}" if scores else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "time", "report"))
+    parser.add_argument("outputs", type=Path)
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", type=lambda names: names.split(","), default=list(SETS))
+    arguments = parser.parse_intermixed_args()
+    if arguments.what != "report":
+        for name in arguments.sets:
+            given = [*(one.format(data=arguments.data) for one in SETS[name]), *arguments.overrides]
+            if arguments.what == "run":
+                run(arguments.outputs, name, given, arguments.seeds)
+            else:
+                time_runs(arguments.outputs, name, given)
+    print("\n".join(list_lines(arguments.outputs)))
+
+
+if __name__ == "__main__":
+    main()
