@@ -2,7 +2,7 @@
 
 import pytest
 
-from frostline.units import compact, format_bytes, format_count, format_duration, format_flops, format_score
+from frostline.units import compact, format_bytes, format_count, format_duration, format_flops, format_score, join_names
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,7 @@ def test_other_numbers() -> None:
         "2,000 runs",
         "2 strategies",
     )
+
+
+def test_of_many_names_the_first_are_given() -> None:
+    assert (join_names([]), join_names(["a"]), join_names("abc", 2)) == ("", "a", "a, b, and 1 more")

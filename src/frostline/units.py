@@ -1,4 +1,4 @@
-"""Numbers as people read them, each with its unit."""
+"""Numbers as people read them, each with its unit, and names in a row."""
 
 import math
 from collections.abc import Sequence
@@ -86,9 +86,9 @@ def format_rate(value: float | None) -> str:
 
 
 def join_names(names: Sequence[object], most: int = 10, between: str = ", ") -> str:
-    """Return names in a row, or lines; of many the first, and how many more. "none" where there are none."""
+    """Return names in a row, or lines; of many the first, and how many more."""
     more = [f"and {len(names) - most:,} more"] if len(names) > most else []
-    return between.join([*map(str, names[:most]), *more]) or "none"
+    return between.join([*map(str, names[:most]), *more])
 
 
 def join_lines(lines: Sequence[object], most: int = 10) -> str:

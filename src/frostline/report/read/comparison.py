@@ -90,6 +90,11 @@ class Comparison:
         name = None if self.first is None else self.first.monitor
         return UNKNOWN.metrics[0] if name is None else self.declaration.metric(name)
 
+    @property
+    def knows_metric(self) -> bool:
+        """Whether any run has left by which metric it was selected."""
+        return self.first is not None and self.first.monitor is not None
+
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:
     """Return the comparison in a folder, or one of any run folders, record.json files and comparisons together.

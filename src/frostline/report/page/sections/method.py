@@ -65,7 +65,8 @@ def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
         if axis != comparison.factor:
             yield f"block axis {axis}", join_names(list(levels), 60)
     yield "seeds", join_names([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
-    yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
+    if comparison.knows_metric:
+        yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
     yield "budget", _budget(comparison.budget)
     yield "learning rates tried", join_names([format_rate(float(one)) for one in comparison.lr_grid], 60)
 
