@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.cuts import Cut, continue_prefix, pool_activation
+from frostline.backbones.cuts import Cut, make_prefix, pool_activation
 from frostline.data.inputs import Inputs, map_values, split_batch
 from frostline.data.order import permute
 from frostline.features.policy import CachePolicy
@@ -83,7 +83,7 @@ def group_features(cache: PrefixCache, start: Cut | None, cuts: Sequence[Cut], s
     The backbone moves before inference mode begins: a buffer that moves inside it can never be written again.
     """
     backbone, names = cache.backbone.to(cache.device), [cut.name for cut in cuts]
-    network = continue_prefix(backbone, None if start is None else start.name, names)
+    network = make_prefix(backbone, names, None if start is None else start.name)
     with torch.inference_mode(), evaluating(backbone):
         outputs = [network(batch.to(cache.device)) for batch in split_batch(samples, BATCH)]
     return [
