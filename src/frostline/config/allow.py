@@ -12,7 +12,7 @@ from typing import Any
 from frostline.config.signature import check_arguments, sort_by_likeness
 from frostline.errors import UserError, read_first_line
 
-VARIABLE = "FROSTLINE_ALLOW"  # the modules given with --allow, for workers; commands set it, and nothing else does
+VARIABLE = "FROSTLINE_ALLOW"  # the modules that --allow, or a call from Python, allows; workers inherit it
 
 # What each key of a config takes. Of Frostline's own that is what the shipped configs of the group name, and nothing
 # else that happens to lie beside it; of other packages only the classes of these very modules, or these classes alone.

@@ -67,7 +67,7 @@ class Ranks:
         return summed
 
     def holds_everywhere(self, value: bool, patience: timedelta = FOREVER) -> bool:
-        """Return whether ``value`` holds on every rank. Raises RuntimeError as ``total``."""
+        """Return whether ``value`` holds on every rank. Raises RuntimeError as ``add_up``."""
         return int(self.add_up(torch.tensor([int(not value)]), patience)) == 0
 
     def gather_rows(self, value: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def set_counters(trainer: pl.Trainer, epoch: int, step: int, end: int) -> None:
 
 
 def join_ranks(trainer: pl.Trainer, config: Run) -> Ranks:
-    """Join the ranks of a run, and let Lightning broadcast by its group. Raises UserError as ``form`` does.
+    """Join the ranks of a run, and let Lightning broadcast by its group. Raises UserError as ``form_group`` does.
 
     A strategy's own ``broadcast`` unpickles whatever comes over the network; how long its collectives wait is an
     argument that it does not give back.
