@@ -29,7 +29,7 @@ from frostline.backbones.weights.loading import (
 )
 from frostline.backbones.weights.wrappers import try_convert
 from frostline.data.inputs import Pixels
-from frostline.errors import UserError, make_choice_error
+from frostline.errors import UserError, make_choice_error, read_first_line
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
 LITE_VERSIONS = (0, 1, 2)
@@ -147,9 +147,8 @@ def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         return timm.create_model(name, pretrained=True, **settings).state_dict()
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
-            f"{KEY}: timm could not get pretrained weights of {name} ({reason}); "
+            f"{KEY}: timm could not get pretrained weights of {name} ({read_first_line(error)}); "
             f"give {KEY}=FILE with weights you have, or {KEY}=none."
         ) from error
 
