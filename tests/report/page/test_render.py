@@ -97,15 +97,6 @@ def test_means_intervals_and_failures_stand_in_every_file(comparison: Any) -> No
     assert re.search(r"\| scratch \| 0\.\d+ \| .* \| 2 \| ", text)
 
 
-def test_what_no_run_has_left_is_left_out(comparison: Any) -> None:
-    folder = comparison()
-    for row in json.loads((folder / "comparison.json").read_text())["runs"]:
-        (folder / row["path"] / "record.json").unlink()
-    text = (report(folder) / "report.md").read_text()
-    assert "No run finished" in text and "none" not in text
-    assert "selected by" not in text and "learning rates tried" not in text
-
-
 def test_several_blocks_have_a_column_and_a_table_each(comparison: Any) -> None:
     blocks = [{"data": "digits"}, {"data": "mnist5k"}]
     folder = report(comparison(blocks=blocks))
