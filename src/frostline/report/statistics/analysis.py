@@ -42,6 +42,7 @@ class Mean:
 class Analysis:
     """A comparison with its statistics. Where a block is asked for, None stands for all of them together.
 
+    ``keys`` are the blocks' names, ``places`` what a sentence on one ends with; both are empty where there is one only.
     The mean over several blocks is that of the blocks' means; a strategy that lacks a block has none.
     """
 
@@ -51,6 +52,7 @@ class Analysis:
         self.name = self.metric.title
         self.blocks = comparison.blocks
         self.keys = {block: name_block(block) if len(self.blocks) > 1 else "" for block in self.blocks}
+        self.places = {block: f" on {key}" if key else "" for block, key in self.keys.items()}
         self.styles = {label: place for place, label in enumerate(comparison.labels)}
         self._cells: dict[tuple[str, Block], list[RunSummary]] = {}
         self.failures: list[RunSummary] = []

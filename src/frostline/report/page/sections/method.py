@@ -190,7 +190,7 @@ def _configs(analysis: Analysis) -> Iterator[Part]:
     folds = [Fold("What all runs share", [CodeBlock(_yaml(shared))])]
     for (label, block), table in list(tables.items())[:MOST_CONFIGS]:
         own = {key: text for key, text in table.items() if key not in shared}
-        where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""
+        where = analysis.places[block]
         folds.append(Fold(f"{label}{where}: what differs", [CodeBlock(_yaml(own))]))
     more = len(tables) - MOST_CONFIGS
     yield Fold("Exact configs", [*folds, *([Text(f"{more} more are in their runs' folders.")] if more > 0 else [])])
