@@ -22,6 +22,8 @@ OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compa
 Block = dict[str, str]
 CellKey = tuple[str, str]
 """What tells cells apart: the label, and the block as text."""
+CellFacts = Mapping[CellKey, Mapping[str, Any]]
+"""What is known of each cell before it runs, by its key."""
 
 
 @dataclass(frozen=True)

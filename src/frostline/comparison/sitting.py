@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frostline.comparison.cells import Cell, CellJob, CellKey, Design
+from frostline.comparison.cells import Cell, CellFacts, CellJob, CellKey, Design
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
 from frostline.config.schema import ComparisonConfig, find_monitor
@@ -16,9 +16,6 @@ from frostline.tasks.declarations import Metric
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
-
-CellFacts = Mapping[CellKey, Mapping[str, Any]]
-"""What is known of each cell before it runs, by its key."""
 
 
 class Detached(Exception):
