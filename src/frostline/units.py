@@ -46,7 +46,7 @@ def format_with_prefix(value: float | None, unit: str) -> str:
     return " ".join(_scale(value, 3, 1e3, unit))
 
 
-def compact(value: float, digits: int = 3, thousands: float = 1e3) -> str:
+def format_compact(value: float, digits: int = 3, thousands: float = 1e3) -> str:
     """Return a number of things to so many digits: 0.912, 512, 4.01M, 1e-4; with a suffix from ``thousands`` on."""
     if not math.isfinite(value):
         return str(value)

@@ -90,7 +90,7 @@ def forecast_cell(
     )
 
 
-def add_up_seconds(rows: Sequence[CellForecast], workers: int) -> float:
+def estimate_seconds(rows: Sequence[CellForecast], workers: int) -> float:
     """Return about the seconds that all that is left will take with so many workers."""
     left = sum(row.left * row.seconds for row in rows)
     return START_S + left / workers if left else 0.0

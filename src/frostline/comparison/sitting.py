@@ -55,7 +55,7 @@ class ComparisonSitting:
         for said in dict.fromkeys(fact["data"] for fact in known if fact.get("data")):
             self.screen.say(said)
         self.index.set(facts=known)
-        return group_by_cell(self.design, known)
+        return key_facts_by_cell(self.design, known)
 
     def fill_caches(self, facts: CellFacts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
@@ -169,7 +169,7 @@ def survey_cells(design: Design, index: ComparisonIndex, launcher: Launcher) -> 
     return known
 
 
-def group_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> CellFacts:
+def key_facts_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> CellFacts:
     """Return what is known, by the cell's key."""
     return {cell.key: fact for cell, fact in zip(design.cells, known, strict=True)}
 

@@ -99,7 +99,7 @@ def leaving_process() -> Iterator[None]:
     import torch
 
     from frostline.data.own.samples import restoring_generators
-    from frostline.ranks.collectives import leave_group
+    from frostline.ranks.collectives import leave_process_group
     from frostline.ranks.numerics import restore_numerics
 
     threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
@@ -109,4 +109,4 @@ def leaving_process() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         if not grouped:
-            leave_group()
+            leave_process_group()

@@ -17,7 +17,7 @@ from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
 from frostline.data.options import OF_RUNS
 from frostline.data.own.datasets import as_data
-from frostline.data.own.sources import OwnData, read_own_data
+from frostline.data.own.sources import OwnData, as_own_data
 from frostline.errors import UserError
 
 Node = Mapping[str, Any]
@@ -63,7 +63,7 @@ def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dic
 def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
     """Return the data of a node, or of an object that is ``given`` in its place.
 
-    A function of the user's own may return what `read_own_data` takes. ``run`` are the arguments that come from the
+    A function of the user's own may return what `as_own_data` takes. ``run`` are the arguments that come from the
     rest of the config. Raises UserError.
     """
     if "data" in given:
@@ -83,7 +83,7 @@ def share_data(node: Node, share: Share) -> OwnData | DataModule:
 
     def read() -> OwnData | DataModule:
         found, _ = call_target(node, "data", {})
-        return found if isinstance(found, DataModule) else read_own_data(found)
+        return found if isinstance(found, DataModule) else as_own_data(found)
 
     return share(["own data", dict(node)], read)
 

@@ -18,7 +18,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from frostline.backbones.groups import find_generic_groups, find_timm_groups
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, make_name_error
+from frostline.backbones.traced.building import Built, Execution, create_network, make_image_backbone, make_name_error
 from frostline.backbones.weights.loading import (
     KEY,
     choose_weights,
@@ -63,7 +63,7 @@ def efficientnet_lite(
         path = _lite_file(version) if chosen == "pretrained" else find_weights_file(chosen, ["pretrained", "none"])
         notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, label, {}, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
@@ -102,7 +102,7 @@ def timm_backbone(
     if chosen := choose_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, name, settings, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
@@ -208,7 +208,7 @@ def torchvision_backbone(
         file = find_weights_file(chosen, [*entries.__members__, "none"])
         notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapt_torchvision, network))
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, name, settings, notes), find_generic_groups(network), _vision_preprocess(entry, size), execution
     )
 

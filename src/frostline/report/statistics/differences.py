@@ -56,7 +56,7 @@ def find_leader(scores: Scores, metric: Metric) -> str | None:
     return max(candidates, key=lambda label: metric.sign * estimate(scores[label]).mean, default=None)
 
 
-def compare_all(
+def compare_with_reference(
     scores: Scores, reference: str, metric: Metric, predictions: Mapping[str, Answered] | None
 ) -> list[Difference]:
     """Return every other label's difference from the reference (``find_leader``), in the order of ``scores``.
