@@ -37,7 +37,7 @@ from frostline.data.image.headers import Limits, look
 from frostline.data.image.pixels import decode_in_threads, decode_some
 from frostline.data.index import DataIndex
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, Order, Share, permute
+from frostline.data.order import EpochBatches, Order, Share, draw_permutation
 from frostline.features.activations import Activations, CachedSplit
 from frostline.features.cache import Store, Writer
 from frostline.files.atomic import sha256_file
@@ -184,7 +184,7 @@ def cold(file: Path, count: int = 16) -> float:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     before = _read_from_disk()
-    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(permute(ROWS, 0)[:count], 0)
+    CachedSplit({0: Activations([mapped(file)])}, 0.0).inputs(draw_permutation(ROWS, 0)[:count], 0)
     return (_read_from_disk() - before) / count
 
 

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from frostline.config.allow import is_allowed_name, iterate_nodes, locate
-from frostline.config.compose import compose, list_groups, resolve
+from frostline.config.compose import compose, list_config_groups, resolve
 from frostline.config.schema import Compare, check_config, find_conf_dir
 
-CHOICES = [(group, name) for group, names in list_groups().items() if group != "experiment" for name in names]
-EXPERIMENTS = list_groups()["experiment"]
+CHOICES = [(group, name) for group, names in list_config_groups().items() if group != "experiment" for name in names]
+EXPERIMENTS = list_config_groups()["experiment"]
 # Values that only a user can give.
 NEEDED = {
     ("data", "imagefolder"): ["data.root=photos"],

@@ -1,4 +1,4 @@
-"""Numbers as people read them, each with its unit."""
+"""Numbers as people read them, each with its unit, and names in a row."""
 
 import math
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def format_with_prefix(value: float | None, unit: str) -> str:
     return " ".join(_scale(value, 3, 1e3, unit))
 
 
-def compact(value: float, digits: int = 3, thousands: float = 1e3) -> str:
+def format_compact(value: float, digits: int = 3, thousands: float = 1e3) -> str:
     """Return a number of things to so many digits: 0.912, 512, 4.01M, 1e-4; with a suffix from ``thousands`` on."""
     if not math.isfinite(value):
         return str(value)
@@ -86,9 +86,9 @@ def format_rate(value: float | None) -> str:
 
 
 def join_names(names: Sequence[object], most: int = 10, between: str = ", ") -> str:
-    """Return names in a row, or lines; of many the first, and how many more. "none" where there are none."""
+    """Return names in a row, or lines; of many the first, and how many more."""
     more = [f"and {len(names) - most:,} more"] if len(names) > most else []
-    return between.join([*map(str, names[:most]), *more]) or "none"
+    return between.join([*map(str, names[:most]), *more])
 
 
 def join_lines(lines: Sequence[object], most: int = 10) -> str:

@@ -184,7 +184,7 @@ def test_a_module_that_changes_what_is_frozen_is_found(tmp_path: Path) -> None:
         ({"plan": "last_k", "k": 7}, "^k: 7 is invalid: expected a whole number from 1 to 3"),
         ({"plan": "last_k", "n": 1}, "an option of last_k: 'n' is not known; choose one of: k"),
         ({"plan": "scratch"}, "plan: it changes the network first"),
-        ({"plan": "fpt"}, "^plan=fpt .* there is none"),
+        ({"plan": "fpt"}, r"^plan=fpt .* there is none; choose plan=norm_only\.$"),
         ({"plan": None}, "plan: None is invalid: expected a Plan"),
         ({"epochs": None}, "trainer.max_epochs: None is invalid"),
         (

@@ -43,7 +43,7 @@ def test_a_run_says_how_it_ended(outputs: Path) -> None:
         _ = failed.metrics
     with pytest.raises(UserError, match="this run is unfinished, so it has no scores"):
         _ = unfinished.metrics
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"record\.json"):
         _ = runs["damaged"].status
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from frostline.config.compose import list_groups
+from frostline.config.compose import list_config_groups
 
 PROBE = """
 import sys
@@ -41,7 +41,7 @@ def test_help_is_quick_and_light(arguments: list[str]) -> None:
     assert "HEAVY []" in ended.stdout
     assert seconds < 1.5
     if arguments[0] in ("--help", "run", "compare"):
-        for group, names in list_groups().items():
+        for group, names in list_config_groups().items():
             assert any(line.split() == [group, *", ".join(names).split()] for line in ended.stdout.splitlines())
 
 

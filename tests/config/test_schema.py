@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from frostline.config.allow import allow, check_targets, instantiate, is_allowed_name
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import check_config
-from frostline.config.signature import accepts, sort_by_likeness
+from frostline.config.signature import accepts, put_nearest_first
 from frostline.errors import UserError
 
 CANARY = "canary"
@@ -236,7 +236,7 @@ def test_plain_values_are_held_to_type_hints(value: Any, hint: Any, fits: bool) 
 
 @given(st.text(), st.lists(st.text(), unique=True))
 def test_naming_the_nearest_loses_no_name(value: str, names: list[str]) -> None:
-    assert sorted(sort_by_likeness(value, names)) == sorted(names)
+    assert sorted(put_nearest_first(value, names)) == sorted(names)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from tests.configs import make
 
 from frostline.data.inputs import Pixels
-from frostline.data.order import EpochBatches, Order, Share, draw_samples, permute
+from frostline.data.order import EpochBatches, Order, Share, draw_permutation, draw_samples
 from frostline.errors import UserError
 
 
@@ -97,7 +97,7 @@ def test_balanced_epochs_hold_every_class_alike_and_are_functions_of_seed_and_ep
 
 
 def test_alike_draws_are_every_sample_once() -> None:
-    order = permute(50, "order")
+    order = draw_permutation(50, "order")
     assert draw_samples(order, torch.full((50,), 0.3)).tolist() == order.tolist()
 
 

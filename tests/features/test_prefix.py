@@ -192,8 +192,8 @@ def test_a_rank_by_itself_collects_everything_and_keeps_what_it_used(make, load,
     data, cut = load(backbone), find_cuts(backbone, 32)[-1]
     expected = PrefixCache(Store(tmp_path), backbone, data).collect("val", cut, [0]).views[0].load_rows()
     shared = PrefixCache(Store(tmp_path), backbone, data, max_bytes=1, ranks=Ranks(1, 2))
-    alone = shared.without_group()
+    alone = shared.without_ranks()
     assert torch.equal(alone.collect("val", cut, [0]).views[0].load_rows(), expected)
     assert shared.ranks.world == 2 and alone.ranks.world == 1
-    alone.without_group().collect("train", cut, [0])
+    alone.without_ranks().collect("train", cut, [0])
     assert len(Store(tmp_path).entries()) == 2, "what the rank read before stays"

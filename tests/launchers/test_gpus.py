@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline.config.compose import compose, list_groups, resolve
+from frostline.config.compose import compose, list_config_groups, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.launchers.base import Job, make_launcher
@@ -34,7 +34,7 @@ WANTED = {
 
 
 def test_every_trainer_is_asked_for_here() -> None:
-    assert {trainer for trainer, _, _ in WANTED} == set(list_groups()["trainer"])
+    assert {trainer for trainer, _, _ in WANTED} == set(list_config_groups()["trainer"])
 
 
 @pytest.mark.parametrize(("trainer", "override", "gpus"), WANTED)

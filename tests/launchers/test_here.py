@@ -1,8 +1,11 @@
 """Runs in this process: an outcome whatever happens, nothing done twice, and the process as it was found."""
 
+import os
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.small_runs import make_run
@@ -23,7 +26,9 @@ def job(tmp_path: Path, *overrides: str) -> Job:
 def process() -> list[Any]:
     """Return what a run could change in this process."""
     settings = [getter() for getter, _ in SETTINGS]
-    return [torch.get_rng_state().tolist(), torch.get_num_threads(), distributed.is_initialized(), *settings]
+    numpy = [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()]
+    generators = [torch.get_rng_state().tolist(), random.getstate(), numpy]
+    return [dict(os.environ), *generators, torch.get_num_threads(), distributed.is_initialized(), *settings]
 
 
 def test_runs_come_back_in_order_and_are_not_done_twice(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from frostline.processes.environment import replace_environment, restoring_variables
+from frostline.processes.environment import replace_environment, restoring_environment, restoring_variables
 
 
 def test_variables_come_back_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,11 +20,9 @@ def test_variables_come_back_and_others_stay(monkeypatch: pytest.MonkeyPatch) ->
     assert os.environ["FROSTLINE_TEST_OTHER"] == "meanwhile"
 
 
-def test_an_environment_is_replaced_whole() -> None:
+def test_an_environment_is_replaced_whole_and_comes_back() -> None:
     before = dict(os.environ)
-    try:
+    with restoring_environment():
         replace_environment({"FROSTLINE_TEST_SET": "alone"})
         assert dict(os.environ) == {"FROSTLINE_TEST_SET": "alone"}
-    finally:
-        replace_environment(before)
     assert dict(os.environ) == before

@@ -20,7 +20,7 @@ from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.ranks import collectives as module
-from frostline.ranks.collectives import ALONE, FOREVER, Ranks, check_alike, check_shared, form_group, open_channel
+from frostline.ranks.collectives import ALONE, FOREVER, Ranks, check_alike, check_shared, form_ranks, open_channel
 from frostline.ranks.place import find_loopback, find_place, meet_by_address, meet_by_file, rank_variables
 
 WORLD = 3
@@ -31,8 +31,8 @@ def join(rank: int, meeting: str, timeout: float) -> Ranks:
     os.environ |= rank_variables("run", rank, rank, WORLD, WORLD, 0, meeting)
     limit = timedelta(seconds=timeout)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=limit)
-    one = trainer(devices=WORLD, strategy=strategy, plugins=[module.make_environment()])
-    return form_group(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"), limit)
+    one = trainer(devices=WORLD, strategy=strategy, plugins=[module.make_cluster_environment()])
+    return form_ranks(one, config_of("trainer=ddp_cpu", f"trainer.devices={WORLD}"), limit)
 
 
 def exchange(rank: int, meeting: str) -> None:
@@ -69,9 +69,7 @@ def check_rows(group: Ranks) -> None:
     assert gathered(torch.arange(rank + 1)) == [[0, 0, 1, 0, 1, 2], "torch.int64"]
     turned = torch.arange(6).view(3, 2).T + 10 * rank  # not laid out row by row
     assert gathered(turned)[0] == [
-        [find_place + 10 * n, find_place + 2 + 10 * n, find_place + 4 + 10 * n]
-        for n in range(WORLD)
-        for find_place in (0, 1)
+        [place + 10 * n, place + 2 + 10 * n, place + 4 + 10 * n] for n in range(WORLD) for place in (0, 1)
     ]
 
 
@@ -189,9 +187,9 @@ def trainer(**options: Any) -> pl.Trainer:
 
 
 def test_another_number_of_processes_than_devices_is_an_error() -> None:
-    assert form_group(trainer(), config_of()) is ALONE
+    assert form_ranks(trainer(), config_of()) is ALONE
     with pytest.raises(UserError, match=r"trainer.devices x trainer.num_nodes is 2, but 1 processes were started"):
-        form_group(trainer(), config_of("trainer=ddp_cpu"))
+        form_ranks(trainer(), config_of("trainer=ddp_cpu"))
 
 
 def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,8 +202,8 @@ def test_a_port_in_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         here = find_place()
         assert here is not None and (here.rank, here.world) == (0, 2)
         with pytest.raises(UserError, match=rf"trainer.num_nodes: the ranks cannot meet at 127.0.0.1:{port}"):
-            two = trainer(devices=2, strategy="ddp", plugins=[module.make_environment()])
-            form_group(two, config_of("trainer=ddp_cpu"))
+            two = trainer(devices=2, strategy="ddp", plugins=[module.make_cluster_environment()])
+            form_ranks(two, config_of("trainer=ddp_cpu"))
 
 
 def test_an_interface_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

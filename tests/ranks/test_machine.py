@@ -16,7 +16,7 @@ from tests import configs
 from frostline.backbones.chains.speech import INSTALL, PACKAGE, RELEASE
 from frostline.commands import main
 from frostline.commands.doctor import EXTRAS
-from frostline.config.compose import list_groups
+from frostline.config.compose import list_config_groups
 from frostline.config.schema import find_conf_dir
 from frostline.errors import UserError
 
@@ -155,8 +155,8 @@ def test_doctor_names_what_is_missing_and_the_command_that_gets_it(
 
 def test_doctor_says_of_each_data_set_where_it_comes_from(doctor: Doctor) -> None:
     (line,) = [line for line in doctor().splitlines() if "downloaded on first use" in line and "cifar10" in line]
-    downloaded = {name for name in list_groups()["data"] if re.search(rf"\b{name}\b", line)}
-    for name in list_groups()["data"]:
+    downloaded = {name for name in list_config_groups()["data"] if re.search(rf"\b{name}\b", line)}
+    for name in list_config_groups()["data"]:
         text = (find_conf_dir() / "data" / f"{name}.yaml").read_text()
         assert (name in downloaded) == ("_published" in text or "download:" in text), name
 

@@ -1,6 +1,5 @@
 """What a run tells of its network: similarity by its published properties, and nothing changed by looking."""
 
-import io
 import json
 from pathlib import Path
 
@@ -8,9 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from tests import configs
-from tests.finished_runs import rows
 from tests.small_runs import run
 from torch import Tensor
 
@@ -134,21 +131,3 @@ def test_a_resumed_run_tells_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
     assert max(whole["moved"].values()) > 0
     for name in ("forward_flops", "backward_flops", "flops_saved"):
         assert resumed["cost"][name] == whole["cost"][name]
-
-
-def test_the_surest_mistakes_are_kept_with_their_pictures(tmp_path: Path) -> None:
-    record, folder = run(tmp_path, "freeze=linear_probe")
-    own = {row["sample"]: row for row in rows(folder / "predictions.csv")}
-    wrong = {name: row for name, row in own.items() if row["label"] != row["prediction"]}
-    found = record["mistakes"]
-    assert len(found) == 12 <= len(wrong)
-    surest = sorted((float(row[f"p({row['prediction']})"]) for row in wrong.values()), reverse=True)
-    assert [one["probability"] for one in found] == pytest.approx(surest[:12], rel=1e-4)
-    images = {}
-    for number, one in enumerate(found):
-        row = wrong[one["sample"]]
-        assert (one["label"], one["prediction"]) == (row["label"], row["prediction"])
-        assert one["picture"] == f"mistakes/{number:02d}.png"
-        images[one["sample"]] = Image.open(io.BytesIO((folder / one["picture"]).read_bytes()))
-    assert {image.size for image in images.values()} == {(32, 32)}
-    assert len({image.tobytes() for image in images.values()}) == 12, "each its own picture"

@@ -4,12 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tests.small_runs import make_run
 
 from frostline.errors import UserError
 from frostline.runs.build import Builder
 from frostline.runs.experiment import run_experiment
-from frostline.runs.setup import Experiment, set_up
+from frostline.runs.setup import Experiment, set_up, synchronise
 
 
 def begin(outputs: Path, *overrides: str) -> Experiment:
@@ -52,5 +53,5 @@ def test_the_best_epoch_comes_back_and_a_damaged_one_is_said(tmp_path: Path) -> 
 def test_batchnorm_over_ranks_is_refused_on_processors(tmp_path: Path) -> None:
     found = begin(tmp_path, "trainer.sync_batchnorm=true")  # alone there is nobody to synchronise with
     assert found.ranks.world == 1
-    with pytest.raises(UserError, match=r"^trainer\.devices: "):
-        begin(tmp_path, "trainer.devices=0")
+    with pytest.raises(UserError, match=r"^trainer\.sync_batchnorm: torch synchronises BatchNorm on GPUs alone"):
+        synchronise(found.made, torch.device("cpu"))

@@ -258,7 +258,7 @@ def test_a_run_that_cannot_be_used_is_refused(
 
 
 def test_only_a_batch_is_read_ahead(image_run: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
-    from frostline.serving.predict import split_items
+    from frostline.serving.predict import yield_chunks
     from frostline.serving.reading import make_reader
     from frostline.serving.restored import restore
     from frostline.serving.runs import find_run
@@ -272,7 +272,7 @@ def test_only_a_batch_is_read_ahead(image_run: Path, monkeypatch: pytest.MonkeyP
             yield path
 
     reader = make_reader(restore(*find_run(str(image_run), image_run.parent)))
-    first = next(split_items(reader.list_items(["-"], lines()), 8))
+    first = next(yield_chunks(reader.list_items(["-"], lines()), 8))
     assert len(first) == 8 and len(taken) == 8
 
 

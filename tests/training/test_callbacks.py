@@ -14,6 +14,7 @@ from frostline.errors import UserError
 from frostline.freeze import strategies
 from frostline.freeze.plan import Phase, Plan, Train
 from frostline.processes.stopping import Interrupted, stopping_on_signals
+from frostline.training.callbacks import check_monitor
 
 # By epoch. The first phase has epochs 0 to 4, of which 3 and 4 are left; the second 5 to 9, of which 9 is left.
 VALUES = [0.5, 0.4, 0.3, 0.1, 0.2, 0.1, 0.1]
@@ -151,6 +152,18 @@ def test_a_score_that_nobody_takes_is_said_before_the_first_epoch(build) -> None
     ):
         rig.fit(0)
     assert rig.rows == []
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_phase_whose_scores_nobody_knows_yet_may_have_any(strict: bool) -> None:
+    known = {"align": ["val/loss", "train/distance"], "refine": None}
+    watched = EarlyStopping("train/mine", strict=strict)
+    if strict:
+        with pytest.raises(UserError, match=r"monitor: train/mine is not counted in the phase align; expected one of"):
+            check_monitor(watched, known)
+    else:
+        check_monitor(watched, known)
+    check_monitor(watched, {"align": None, "refine": ["train/mine"]})
 
 
 class Remembering(Callback):

@@ -1,4 +1,4 @@
-"""Where a run stands: it comes back from a checkpoint as it was, on any disk that JSON and tensors can be kept on."""
+"""Where a run stands: it comes back from a checkpoint as it was."""
 
 from pathlib import Path
 from typing import Any

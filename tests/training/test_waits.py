@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests import configs
 from tests.configs import make
 from tests.sequences import SMALL, tiny, transformer
 from tests.speech_networks import OTHERS, WAVEFORMS, extractor
@@ -111,10 +110,10 @@ def test_no_step_of_a_task_and_a_head_waits(task_name: str, head_name: str) -> N
     assert len(once) == len(theirs) + sent, "weights of classes are sent, in the first step alone"
 
 
-def image_tuner(make: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
-    backbone = configs.make("backbone/timm", name="test_vit", weights="none", size=32, options={})
+def image_tuner(optimizer: Callable[..., Any] = torch.optim.AdamW) -> FineTuner:
+    backbone = make("backbone/timm", name="test_vit", weights="none", size=32, options={})
     head = Linear(backbone.num_features, 3, solver=None, dropout=0.0)
-    return make_tuner(backbone, head, make=make, rate=0.01)
+    return make_tuner(backbone, head, make=optimizer, rate=0.01)
 
 
 def test_every_16th_step_looks_at_the_loss_and_no_other() -> None:
@@ -174,7 +173,7 @@ def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_no_image_network_waits_between_its_cuts(name: str) -> None:
-    passes(configs.make("backbone/timm", name=name, weights="none", size=32, options={"drop_path_rate": 0.1}), 32)
+    passes(make("backbone/timm", name=name, weights="none", size=32, options={"drop_path_rate": 0.1}), 32)
 
 
 @pytest.mark.parametrize("pooling", POOLING)
@@ -185,7 +184,7 @@ def test_no_pooling_waits(pooling: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_network_of_texts_waits_between_its_cuts(family: str, tmp_path: Path) -> None:
     """But for the library itself: it asks a mask once whether it is all ones, of which it spares a fake one."""
-    passes(configs.make("backbone/transformers", name=saved_text(tmp_path, family), tokens=10), 10)
+    passes(make("backbone/transformers", name=saved_text(tmp_path, family), tokens=10), 10)
 
 
 @pytest.mark.parametrize("name", [*WAVEFORMS, *OTHERS])
@@ -194,12 +193,12 @@ def test_no_network_of_sounds_waits_between_its_cuts(name: str, tmp_path: Path) 
     config = (WAVEFORMS | OTHERS)[name]()
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     extractor(config).save_pretrained(tmp_path)
-    backbone = configs.make("backbone/transformers_audio", name=str(tmp_path), seconds=0.5)
+    backbone = make("backbone/transformers_audio", name=str(tmp_path), seconds=0.5)
     passes(backbone, backbone.preprocess.size)
 
 
 def test_the_speaker_encoder_does_not_wait_for_its_lengths() -> None:
-    backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
+    backbone = make("backbone/voice_encoder", weights="none", seconds=0.3)
     passes(backbone, backbone.preprocess.size)
 
 
@@ -207,7 +206,7 @@ def adapted(name: str) -> Backbone:
     """Return a backbone behind an adapter."""
     backbone: Backbone
     if name in ("spectrogram", "rendering"):
-        backbone = configs.make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
+        backbone = make("backbone/timm", name="test_resnet", weights="none", size=32, options={})
         adapter = (
             make("adapter/spectrogram", backbone=backbone, seconds=0.3)
             if name == "spectrogram"
@@ -219,7 +218,7 @@ def adapted(name: str) -> Backbone:
         kinds["frames"] = lambda: make("adapter/frames", backbone=backbone, seconds=0.3)
         adapter = kinds[name]()
     else:
-        backbone = configs.make("backbone/voice_encoder", weights="none", seconds=0.3)
+        backbone = make("backbone/voice_encoder", weights="none", seconds=0.3)
         adapter = (
             make("adapter/rows", backbone=backbone, size=16)
             if name == "rows"

@@ -158,7 +158,11 @@ def plan_strategy(name: str, groups: Groups, epochs: int, options: Mapping[str, 
 
 
 def name_arguments(message: str) -> str:
-    """Return a strategy's message with the arguments of ``fit`` in place of a config's keys: ``k`` for ``freeze.k``."""
+    """Return a strategy's message with the arguments of ``fit`` in place of a config's keys: ``k`` for ``freeze.k``.
+
+    No adapter can be chosen there.
+    """
+    message = message.replace("choose one as adapter=NAME, or", "choose")
     return re.sub(r"\bfreeze(?=[=:])", "plan", re.sub(r"\bfreeze\.(?=\w)", "", message))
 
 

@@ -15,7 +15,7 @@ from frostline.comparison.cells import make_design
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Compare
 from frostline.data.own.samples import make_plain_inputs
-from frostline.data.own.sources import OwnData, read_own_data
+from frostline.data.own.sources import OwnData, as_own_data
 from frostline.errors import UserError
 from frostline.launchers.base import Job
 from frostline.launchers.here import Here, leaving_process
@@ -57,9 +57,7 @@ def tensors(train: Any, val: Any = None, test: Any = None) -> OwnData:
 
     Splits that are not given are drawn from train. Raises UserError for anything else.
     """
-    return read_own_data(
-        {name: one for name, one in (("train", train), ("val", val), ("test", test)) if one is not None}
-    )
+    return as_own_data({name: one for name, one in (("train", train), ("val", val), ("test", test)) if one is not None})
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class OwnComparison(ComparisonResult):
 def train(network: Network, data: Any, *overrides: str, **settings: Any) -> OwnRun:
     """Train and test a network on data in this process, by a freeze strategy, and leave a record.
 
-    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `read_own_data` takes,
+    ``network`` is any module, `backbone`'s or the name of one of Frostline's; ``data`` is what `as_own_data` takes,
     or the name of a set of Frostline's. ``settings`` are the keys of a config, and a strategy's options:
     ``freeze="last_k", k=2, epochs=5, optimizer={"lr": 0.01}``; ``overrides`` are Hydra's. The same call again returns
     the same run, or goes on with it. Raises UserError for a user's mistake.
@@ -147,7 +145,7 @@ def describe(words: Sequence[str], network: Network, data: Any, root: str = "run
     words.append(f"data={data if isinstance(data, str) else 'own'}")
     kind: dict[str, Any] = {"shape": None, "dtype": "float32"}
     if not isinstance(data, str):
-        own = given["data"] = read_own_data(data)
+        own = given["data"] = as_own_data(data)
         memory_gb = resolve(compose(root, words)).data["memory_gb"]
         kind = own.samples_kind(memory_gb)
         words += make_overrides((), {"data": {"content": own.content(memory_gb)}})

@@ -38,16 +38,12 @@ def _find(backbone: Backbone, size: int) -> list[Cut]:
     return [make_dense_cut(FEATURES, features, counter.get_total_flops(), parameters, buffers)]
 
 
-def make_prefix(backbone: Backbone, names: Sequence[str]) -> nn.Module:
+def make_prefix(backbone: Backbone, names: Sequence[str], start: str | None = None) -> nn.Module:
     """Return a module from inputs to a tuple of the activations at these cuts, in one pass.
 
-    It runs in eval mode and without gradients whatever the modes are, and shares the backbone's modules.
+    It takes activations at the cut ``start`` in place of inputs, where there is one. It runs in eval mode and without
+    gradients whatever the modes are, and shares the backbone's modules.
     """
-    return continue_prefix(backbone, None, names)
-
-
-def continue_prefix(backbone: Backbone, start: str | None, names: Sequence[str]) -> nn.Module:
-    """Return ``prefix`` for activations that stand at the cut ``start`` already."""
     if start is None and list(names) == [FEATURES]:  # which needs no tracing
         return Prefix(CalledModules(backbone, names))
     with evaluating(backbone):
@@ -65,7 +61,7 @@ def make_suffix(backbone: Backbone, name: str) -> "Suffix":
 
 
 def check_cut(backbone: Backbone, name: str, size: int) -> bool:
-    """Return whether ``suffix(prefix(x))`` is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
+    """Return whether a suffix of its prefix is bit-equal to ``backbone(x)`` in eval mode, for a few random samples."""
     inputs = backbone.example(SAMPLES, size)
     with evaluating(backbone), torch.inference_mode():
         (activation,) = make_prefix(backbone, [name])(inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.config.allow import allow, is_own
-from frostline.config.compose import keep_references, list_groups, make_searchpath_override, search_path
+from frostline.config.compose import keep_references, list_config_groups, make_searchpath_override, search_path
 from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import find_conf_dir
 
@@ -29,7 +29,7 @@ OWN: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
 
 def list_choices(config_dir: Path | None) -> str:
     """Return the choices of every config group, one group a line."""
-    found = list_groups(config_dir)
+    found = list_config_groups(config_dir)
     width = max(len(name) for name in found)
     lines = (f"  {group:<{width}}  {', '.join(names)}" for group, names in found.items())
     return "\n".join(["choices (GROUP=CHOICE):", *lines])

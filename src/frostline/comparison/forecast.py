@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from frostline.comparison.cells import Cell, CellJob, CellKey, Design
+from frostline.comparison.cells import Cell, CellFacts, CellJob, Design
 from frostline.comparison.rates import ChosenRate
 
 START_S = 15.0
@@ -15,7 +15,6 @@ RUN_S = 3.0
 RATE = 2e10
 """Until a run of the comparison tells better: the seconds that importing everything takes, those that a run takes
 whatever it trains, and the FLOPs per second of a worker."""
-CellFacts = Mapping[CellKey, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def forecast_cell(
     )
 
 
-def add_up_seconds(rows: Sequence[CellForecast], workers: int) -> float:
+def estimate_seconds(rows: Sequence[CellForecast], workers: int) -> float:
     """Return about the seconds that all that is left will take with so many workers."""
     left = sum(row.left * row.seconds for row in rows)
     return START_S + left / workers if left else 0.0

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from frostline.comparison.cells import Cell, CellJob, CellKey, Design
+from frostline.comparison.cells import Cell, CellFacts, CellJob, CellKey, Design
 from frostline.comparison.index import ComparisonIndex
 from frostline.comparison.rates import SOLVED, ChosenRate, choose_epochs, choose_rate, extend_grid
 from frostline.config.schema import ComparisonConfig, find_monitor
@@ -16,9 +16,6 @@ from frostline.tasks.declarations import Metric
 
 Records = Mapping[str, Mapping[str, Any]]
 """Records by the run's ID."""
-
-CellFacts = Mapping[CellKey, Mapping[str, Any]]
-"""What is known of each cell before it runs, by its key."""
 
 
 class Detached(Exception):
@@ -58,7 +55,7 @@ class ComparisonSitting:
         for said in dict.fromkeys(fact["data"] for fact in known if fact.get("data")):
             self.screen.say(said)
         self.index.set(facts=known)
-        return group_by_cell(self.design, known)
+        return key_facts_by_cell(self.design, known)
 
     def fill_caches(self, facts: CellFacts) -> None:
         """Fill the caches for all runs that are left, in one pass; where that fails the runs do it for themselves."""
@@ -172,7 +169,7 @@ def survey_cells(design: Design, index: ComparisonIndex, launcher: Launcher) -> 
     return known
 
 
-def group_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> CellFacts:
+def key_facts_by_cell(design: Design, known: Sequence[Mapping[str, Any]]) -> CellFacts:
     """Return what is known, by the cell's key."""
     return {cell.key: fact for cell, fact in zip(design.cells, known, strict=True)}
 

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from frostline.config.signature import check_arguments, sort_by_likeness
+from frostline.config.signature import check_arguments, put_nearest_first
 from frostline.errors import UserError, read_first_line
 
-VARIABLE = "FROSTLINE_ALLOW"  # the modules given with --allow, for workers; commands set it, and nothing else does
+VARIABLE = "FROSTLINE_ALLOW"  # the modules that --allow, or a call from Python, allows; workers inherit it
 
 # What each key of a config takes. Of Frostline's own that is what the shipped configs of the group name, and nothing
 # else that happens to lie beside it; of other packages only the classes of these very modules, or these classes alone.
@@ -218,7 +218,7 @@ def make_refusal(where: str, target: object, takes: Sequence[str] | None = None)
     if takes is not None and not takes:
         return UserError(f"{key}: {target!r} has no place here, this key takes no component; leave it out.")
     allowed = ", ".join(
-        sort_by_likeness(target, [*(list_all_targets() if takes is None else takes), *list_allowed_modules()])
+        put_nearest_first(target, [*(list_all_targets() if takes is None else takes), *list_allowed_modules()])
     )
     return UserError(
         f"{key}: {target!r} is not on the allow-list of this key: {allowed}. "
@@ -243,7 +243,7 @@ def locate(target: str, where: str) -> Any:
     found = getattr(module, name, None)
     if found is None:
         known = [key for key, value in vars(module).items() if not key.startswith("_") and is_allowed_object(value, "")]
-        names = ", ".join(sort_by_likeness(name, sorted(known)))
+        names = ", ".join(put_nearest_first(name, sorted(known)))
         raise UserError(f"{where}._target_: {module_name} has no {name!r}; it has: {names}.")
     if not is_allowed_object(found, target):
         raise make_refusal(where, target)

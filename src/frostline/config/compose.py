@@ -38,7 +38,7 @@ from frostline.config.schema import (
     find_conf_dir,
 )
 from frostline.config.secrets import check_secrets, make_reference, resolve_env
-from frostline.config.signature import make_key_error, sort_by_likeness
+from frostline.config.signature import make_key_error, put_nearest_first
 from frostline.config.writers import check_loggers
 from frostline.errors import UserError, make_choice_error, read_first_line
 from frostline.tasks.declarations import find_declaration
@@ -50,7 +50,7 @@ MOST_CHOICES = 10_000
 """Values that a sweep may take, and combinations of a sweep that are looked at before its first run."""
 
 
-def list_groups(config_dir: Path | None = None) -> dict[str, list[str]]:
+def list_config_groups(config_dir: Path | None = None) -> dict[str, list[str]]:
     """Return the choices of every config group: the shipped ones and those in the user's ``config_dir``."""
     found: dict[str, set[str]] = {}
     for root in [find_conf_dir(), *([config_dir] if config_dir else [])]:
@@ -107,7 +107,7 @@ def keep_references() -> Iterator[None]:
 
 def check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
     """Refuse overrides of keys that are Frostline's to set, and choices that are no names. Raises UserError."""
-    known = list_groups(config_dir)
+    known = list_config_groups(config_dir)
     for one in parse_overrides(overrides):
         key = str(one.key_or_group)
         check_override(one)
@@ -194,7 +194,7 @@ def expand_sweep(one: Override, config_dir: Path | None) -> list[str]:
     """Return the single overrides that a sweep stands for: `seed=1,2` and `k=range(1,3)` by value, `data=glob(*)` by
     the group's choices. Raises UserError for an interval and for a glob that matches nothing.
     """
-    known = list_groups(config_dir)
+    known = list_config_groups(config_dir)
     key, value = one.get_key_element(), one.value()
     if isinstance(value, Glob):
         names = value.filter(known.get(key, []))
@@ -256,8 +256,8 @@ def cut_text(text: str) -> str:
 def _unknown_choice(error: MissingConfigException, config_dir: Path | None) -> UserError:
     wanted = str(error.missing_cfg_file)
     group, _, name = wanted.rpartition("/")
-    names = list_groups(config_dir).get(group) or [str(one) for one in error.options or ()]
-    return UserError(f"{group}: there is no {name!r}; choose one of: {', '.join(sort_by_likeness(name, names))}.")
+    names = list_config_groups(config_dir).get(group) or [str(one) for one in error.options or ()]
+    return UserError(f"{group}: there is no {name!r}; choose one of: {', '.join(put_nearest_first(name, names))}.")
 
 
 def _explain(error: Exception) -> UserError:

@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
 from omegaconf.errors import OmegaConfBaseException
 
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 from frostline.files.atomic import describe_irregular
 
 SCHEME = "frostline"
@@ -46,8 +46,9 @@ class OwnFiles(FileConfigSource):
         except (OmegaConfBaseException, yaml.YAMLError):
             raise
         except (OSError, ValueError, TypeError, RecursionError, AssertionError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise UserError(f"{path}: it is no config ({said}); write keys and values as YAML.") from error
+            raise UserError(
+                f"{path}: it is no config ({read_first_line(error)}); write keys and values as YAML."
+            ) from error
 
 
 def check_file(path: Path) -> None:

@@ -25,7 +25,7 @@ WORDS: dict[Any, str] = {
 """How the types of plain values are called in messages."""
 
 
-def sort_by_likeness(value: object, names: Iterable[object]) -> list[str]:
+def put_nearest_first(value: object, names: Iterable[object]) -> list[str]:
     """Return ``names`` with the one most like ``value`` in front, where one is like it."""
     texts = [str(name) for name in names]
     close = get_close_matches(str(value), texts, n=1)
@@ -35,7 +35,7 @@ def sort_by_likeness(value: object, names: Iterable[object]) -> list[str]:
 def make_key_error(key: str, allowed: Iterable[object]) -> UserError:
     """Return the error for the dotted ``key``, of whose node ``allowed`` are the keys."""
     node, _, name = key.rpartition(".")
-    names = ", ".join(sort_by_likeness(name, allowed)) or "none"
+    names = ", ".join(put_nearest_first(name, allowed)) or "none"
     return UserError(f"{key}: there is no such key; the keys of {node or 'the root'} are: {names}.")
 
 

@@ -23,7 +23,7 @@ Files = list[tuple[str, str]]
 """Names that stay when a data set is moved, and real paths."""
 
 
-def find_place(data: Mapping[str, Any]) -> str | None:
+def find_data_place(data: Mapping[str, Any]) -> str | None:
     """Return where a data set lies, None for one that comes with a package or is known by its name."""
     return None if is_published(data) else next((str(data[key]) for key in PLACES if data.get(key)), None)
 
@@ -38,7 +38,7 @@ def hash_data(data: Mapping[str, Any], outputs: Path) -> str | None:
 
     None where it reads no files, or none that are there: the reader then says what is wrong.
     """
-    place = find_place(data)
+    place = find_data_place(data)
     if place is None or not os.path.exists(os.path.expanduser(place)):
         return None
     try:

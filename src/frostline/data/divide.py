@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frostline.data.listing import Found, Listing
 from frostline.data.options import Options
-from frostline.data.order import permute
+from frostline.data.order import draw_permutation
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.tasks.base import Task
@@ -69,7 +69,7 @@ def group_by_stratum(labels: Sequence[str], task: Task) -> dict[str, list[int]]:
 
 def shuffle_members(members: Sequence[int], seed: int, purpose: str, label: str) -> list[int]:
     """Return a class's samples in an order of its own, so that adding a class does not shuffle the others anew."""
-    return [members[place] for place in permute(len(members), seed, purpose, label).tolist()]
+    return [members[place] for place in draw_permutation(len(members), seed, purpose, label).tolist()]
 
 
 def draw_missing(

@@ -10,6 +10,9 @@ from frostline.errors import make_choice_error
 from frostline.ranges import AtLeastOne, Count, Gigabytes, Loaders, Share, WholeSeconds
 from frostline.tasks.base import Task
 
+OF_RUNS = ("preprocess", "augment", "task", "seed", "index")
+"""The arguments that a data set is given by a run, and no config has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -39,5 +42,6 @@ class Options:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Return the keys of a config as options; raises UserError for a key that is not one, or is missing."""
-        check_arguments(cls, values, (), "data", typed=False)  # __post_init__ looks at the types
+        own = {key: value for key, value in values.items() if key not in OF_RUNS}
+        check_arguments(cls, own, OF_RUNS, "data", typed=False)  # __post_init__ looks at the types
         return cls(**values)

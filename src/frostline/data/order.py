@@ -20,7 +20,7 @@ def make_seed(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def permute(n: int, *parts: object) -> Tensor:
+def draw_permutation(n: int, *parts: object) -> Tensor:
     """Return a random order [n] that is a function of ``parts`` alone."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(make_seed(*parts)))
 
@@ -89,14 +89,14 @@ class Order:
 
     def shuffle(self, epoch: int) -> list[Tensor]:
         """Return the indices [B] of each batch to train on in an epoch."""
-        order = permute(self.count, self.seed, "order", epoch)
+        order = draw_permutation(self.count, self.seed, "order", epoch)
         if self.draws is not None:
-            order = draw_samples(order, self.draws)[permute(self.count, self.seed, "drawn", epoch)]
+            order = draw_samples(order, self.draws)[draw_permutation(self.count, self.seed, "drawn", epoch)]
         if self.lengths is None:
             return list(order.tensor_split(self.batches))
         windows = order.tensor_split(max(1, self.batches // WINDOW))
         batches = torch.cat([sort_by_length(window, self.lengths) for window in windows]).tensor_split(self.batches)
-        return [batches[place] for place in permute(self.batches, self.seed, "batches", epoch).tolist()]
+        return [batches[place] for place in draw_permutation(self.batches, self.seed, "batches", epoch).tolist()]
 
 
 class EpochBatches(Sampler[tuple[int, Tensor, Tensor]]):

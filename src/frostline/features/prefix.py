@@ -73,7 +73,7 @@ class PrefixCache:
             features.release()
         self._on_device.clear()
 
-    def without_group(self) -> "PrefixCache":
+    def without_ranks(self) -> "PrefixCache":
         """Return the same cache for a rank that works by itself and waits for no other; its ``seconds`` begin at 0."""
         return replace(self, ranks=ALONE, opened=set(self.opened))
 

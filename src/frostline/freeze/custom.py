@@ -22,7 +22,7 @@ class WrittenPhase:
     share: float
 
 
-def read_number(key: str, value: object, high: float | None = None) -> float:
+def check_positive(key: str, value: object, high: float | None = None) -> float:
     """Return ``value`` as a float above 0 and at most ``high``; raises UserError naming ``key``."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
     if not good or (high is not None and value > high):  # type: ignore[operator]
@@ -39,7 +39,7 @@ def match_names(key: str, pattern: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> WrittenPhase:
+def read_written_phase(key: str, index: int, phase: object, groups: Sequence[str]) -> WrittenPhase:
     """Return one phase of ``freeze.phases``; raises UserError naming ``key`` and what is wrong in it."""
     if not isinstance(phase, Mapping):
         raise UserError(
@@ -53,7 +53,7 @@ def read_step(key: str, index: int, phase: object, groups: Sequence[str]) -> Wri
         raise UserError(f"{key}.epochs: {epochs!r} is invalid: expected a whole number of 1 or more.")
     name = str(phase.get("name") or f"phase{index + 1}")
     train = read_train(f"{key}.train", phase.get("train"), groups)
-    return WrittenPhase(name, train, epochs, read_number(f"{key}.share", phase.get("share", 1)))
+    return WrittenPhase(name, train, epochs, check_positive(f"{key}.share", phase.get("share", 1)))
 
 
 def read_change(key: str, change: object) -> Change:
@@ -104,14 +104,14 @@ def read_rate(key: str, pattern: str, name: str, value: object) -> Train | None:
     if value == FROZEN:
         return None
     if not isinstance(value, Mapping):
-        return Train(read_number(f"{key}.{pattern}", value))
+        return Train(check_positive(f"{key}.{pattern}", value))
     check_keys(f"{key}.{pattern}", value, ("lr", "kind"))
     kind = value.get("kind", ALL)  # whether the network has it is known later: see `find_rate_scales`
     if not isinstance(kind, str):
         raise UserError(f"{key}.{pattern}.kind: {kind!r} is invalid: expected a kind of parameter, such as {ALL}.")
     if pattern == HEAD and kind != ALL:
         raise UserError(f"{key}.head.kind: {kind!r} is not possible, the head trains whole; leave the kind out.")
-    return Train(read_number(f"{key}.{pattern}.lr", value.get("lr", 1.0)), ALL if name == HEAD else kind)
+    return Train(check_positive(f"{key}.{pattern}.lr", value.get("lr", 1.0)), ALL if name == HEAD else kind)
 
 
 def fill_epochs(steps: Sequence[WrittenPhase], epochs: int) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.errors import UserError
-from frostline.freeze.custom import fill_epochs, match_names, read_change, read_number, read_step
+from frostline.freeze.custom import check_positive, fill_epochs, match_names, read_change, read_written_phase
 from frostline.freeze.plan import (
     ADAPTER,
     HEAD,
@@ -93,7 +93,7 @@ def layer_decay(groups: Sequence[str], epochs: int, decay: float) -> Plan:
     The head has scale 1 and the last group ``decay``, as in ELECTRA (Clark et al., 2020, arXiv 2003.10555) and BEiT
     (Bao et al., 2021, arXiv 2106.08254). Raises UserError when ``decay`` is not above 0 and at most 1.
     """
-    factor = read_number("freeze.decay", decay, high=1)
+    factor = check_positive("freeze.decay", decay, high=1)
     return arrange(groups, epochs, [Draft("all", train_falling(groups, factor))])
 
 
@@ -104,14 +104,14 @@ def lp_ft(groups: Sequence[str], epochs: int, probe: float, scale: float, k: int
     arXiv 2202.10054). Raises UserError when ``probe`` is not between 0 and 1, ``scale`` not above 0, or ``k`` neither
     None nor from 1 to the number of groups.
     """
-    share = read_number("freeze.probe", probe, high=1)
+    share = check_positive("freeze.probe", probe, high=1)
     if share == 1:
         raise UserError("freeze.probe: 1 leaves no epoch for the network itself; give a fraction below 1.")
     name, trained = "all", groups
     if k is not None:
         check_last(groups, k)
         name, trained = f"last{k}", groups[-k:]
-    rates = train_whole(trained, read_number("freeze.scale", scale))
+    rates = train_whole(trained, check_positive("freeze.scale", scale))
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()}, share), Draft(name, rates, 1 - share)])
 
 
@@ -123,7 +123,7 @@ def gradual(groups: Sequence[str], epochs: int, factor: float, each: int) -> Pla
     ``each`` not a whole number above 0.
     """
     check_epochs(epochs)
-    if read_number("freeze.factor", factor) < 1:
+    if check_positive("freeze.factor", factor) < 1:
         raise UserError(
             f"freeze.factor: {factor!r} is invalid: expected 1 or more, the rate's fall from one group to the next."
         )
@@ -145,7 +145,7 @@ def chain_thaw(groups: Sequence[str], epochs: int, scale: float) -> Plan:
     1708.00524). Phases are of equal length; the paper ends each by early stopping. Raises UserError when ``scale`` is
     not above 0.
     """
-    rate = Train(read_number("freeze.scale", scale))
+    rate = Train(check_positive("freeze.scale", scale))
     alone = [Draft(name, {name: rate}) for name in groups]
     return arrange(groups, epochs, [Draft("head", {HEAD: Train()}), *alone, Draft("all", train_whole(groups, rate.lr))])
 
@@ -180,7 +180,7 @@ def orca(groups: Sequence[str], epochs: int, align: float, scale: float, k: int 
     """
     check_epochs(epochs)
     body = after_adapter("orca", groups, "full")
-    share = read_number("freeze.align", align, high=1)
+    share = check_positive("freeze.align", align, high=1)
     if share == 1 or epochs < 2:
         raise UserError(f"freeze.align: {align!r} of epochs={epochs} leaves no epoch to refine; make one smaller.")
     if k is not None and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(body)):
@@ -189,7 +189,7 @@ def orca(groups: Sequence[str], epochs: int, align: float, scale: float, k: int 
         )
     first = min(max(1, round(share * epochs)), epochs - 1)
     refined = train_whole([ADAPTER, *(body if k is None else body[-k:])])
-    aligned = Phase("align", first, {ADAPTER: Train(read_number("freeze.scale", scale))}, "align")
+    aligned = Phase("align", first, {ADAPTER: Train(check_positive("freeze.scale", scale))}, "align")
     return Plan((aligned, Phase("refine", epochs - first, refined)), tuple(groups))
 
 
@@ -219,7 +219,7 @@ def custom(
     first = [read_change(f"freeze.changes[{i}]", change) for i, change in enumerate(changes)]
     if isinstance(phases, str) or not isinstance(phases, Sequence) or not phases:
         raise UserError(f"freeze.phases: {phases!r} is invalid: expected a list of one or more phases.")
-    steps = [read_step(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
+    steps = [read_written_phase(f"freeze.phases[{i}]", i, phase, groups) for i, phase in enumerate(phases)]
     if all(step.epochs is None for step in steps):
         return arrange(groups, epochs, [Draft(step.name, step.train, step.share) for step in steps], first)
     lengths = fill_epochs(steps, epochs)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frostline.freeze.plan import HEAD, Phase, Plan, Train
-from frostline.units import compact, format_count
+from frostline.units import format_compact, format_count
 
 
 class GroupSpan(NamedTuple):
@@ -46,7 +46,7 @@ def plan_table(
     )
     add_columns(table)
     for index, phase in enumerate(plan.phases):
-        runs = find_runs(plan, phase)
+        runs = find_spans(plan, phase)
         table.add_row(
             Text(shorten_name(phase.name)),
             str(phase.epochs),
@@ -64,7 +64,7 @@ def write_title(plan: Plan, sizes: Mapping[str, int], pretrained: bool = True) -
     weights = "pretrained" if plan.pretrained and pretrained else "random"
     return (
         f"Plan: {format_count(plan.epochs, 'epoch')} in {format_count(len(plan.phases), 'phase')}, "
-        f"{compact(sum(sizes.values()))} parameters, {weights} weights"
+        f"{format_compact(sum(sizes.values()))} parameters, {weights} weights"
     )
 
 
@@ -78,7 +78,7 @@ def add_columns(table: Table) -> None:
     table.add_column("cache", min_width=12)
 
 
-def find_runs(plan: Plan, phase: Phase) -> list[GroupSpan]:
+def find_spans(plan: Plan, phase: Phase) -> list[GroupSpan]:
     """Return the runs of a phase in depth order, the head by itself; frozen ones as one where there are several."""
     runs = []
     for _, found in groupby((*plan.groups, HEAD), key=lambda name: name_kind(phase, name)):
@@ -111,7 +111,11 @@ def describe_parameters(run: GroupSpan, sizes: Mapping[str, int], trainable: Map
     """Return how many parameters the run has and, where only some of them train, how many do."""
     total = sum(sizes[name] for name in run.names)
     trained = sum(trainable.get(name, 0) for name in run.names)
-    return f"{compact(trained)} of {compact(total)}" if run.train and trained != total else compact(total)
+    return (
+        f"{format_compact(trained)} of {format_compact(total)}"
+        if run.train and trained != total
+        else format_compact(total)
+    )
 
 
 def name_span(names: Sequence[str], dash: str = "-") -> str:

@@ -12,7 +12,7 @@ from frostline.errors import UserError
 from frostline.launchers.base import Job, pass_over_done, run_first
 from frostline.launchers.dispatch import Outcome, conclude_run, describe_exit, make_run_folder
 from frostline.launchers.worker import attempt, do_run
-from frostline.processes.environment import restoring_variables
+from frostline.processes.environment import restoring_environment
 from frostline.processes.stopping import stopping_on_signals
 
 
@@ -92,18 +92,21 @@ def check_alone(config: Run) -> None:
 
 @contextmanager
 def leaving_process() -> Iterator[None]:
-    """Leave this process as it was found: how it computes, with how many threads, its generators and process group."""
+    """Leave this process as it was found: how it computes, with how many threads, its environment, and the rest.
+
+    What Lightning leaves there of a run with ddp would make a Trainer of the caller's own a rank of that run.
+    """
     import torch
 
     from frostline.data.own.samples import restoring_generators
-    from frostline.ranks.collectives import leave_group
+    from frostline.ranks.collectives import leave_process_group
     from frostline.ranks.numerics import restore_numerics
 
     threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
     try:
-        with restoring_variables("PL_GLOBAL_SEED", "PL_SEED_WORKERS"), restore_numerics(), restoring_generators():
+        with restoring_environment(), restore_numerics(), restoring_generators():
             yield
     finally:
         torch.set_num_threads(threads)
         if not grouped:
-            leave_group()
+            leave_process_group()

@@ -22,3 +22,13 @@ def restoring_variables(*names: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def restoring_environment() -> Iterator[None]:
+    """Put all variables back as they were."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        replace_environment(before)

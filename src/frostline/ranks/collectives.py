@@ -67,7 +67,7 @@ class Ranks:
         return summed
 
     def holds_everywhere(self, value: bool, patience: timedelta = FOREVER) -> bool:
-        """Return whether ``value`` holds on every rank. Raises RuntimeError as ``total``."""
+        """Return whether ``value`` holds on every rank. Raises RuntimeError as ``add_up``."""
         return int(self.add_up(torch.tensor([int(not value)]), patience)) == 0
 
     def gather_rows(self, value: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def _finish(work: Any, patience: timedelta = FOREVER) -> None:
 ALONE = Ranks()
 
 
-def make_environment() -> ClusterEnvironment:
+def make_cluster_environment() -> ClusterEnvironment:
     """Return where Lightning learns its rank: torchrun's variables, or that it is alone.
 
     Left to itself it looks for SLURM's too, warns wherever there is a SLURM, and takes over SLURM's requeueing.
@@ -159,7 +159,7 @@ def make_environment() -> ClusterEnvironment:
     return LightningEnvironment() if find_place() is None else TorchElasticEnvironment()
 
 
-def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Ranks:
+def form_ranks(trainer: pl.Trainer, config: Run, timeout: timedelta | None = None) -> Ranks:
     """Join the ranks of a run and make sure that they are as many as its config says.
 
     ``timeout`` is how long the collectives of training wait; None: as long as torch's do.
@@ -185,7 +185,7 @@ def form_group(trainer: pl.Trainer, config: Run, timeout: timedelta | None = Non
     return Ranks(trainer.global_rank, wanted, open_channel(limit), limit)
 
 
-def leave_group() -> None:
+def leave_process_group() -> None:
     """Take torch's process group down, where there is one: its threads end, which may not outlive the interpreter."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

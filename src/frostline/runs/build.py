@@ -20,7 +20,7 @@ from frostline.config.allow import is_own, locate
 from frostline.config.schema import Run, instantiate
 from frostline.config.switches import check_switches
 from frostline.data.base import DataModule
-from frostline.data.content import find_place
+from frostline.data.content import find_data_place
 from frostline.data.index import DataIndex, index_folder
 from frostline.data.order import make_seed
 from frostline.errors import UserError, make_choice_error
@@ -179,7 +179,7 @@ class Builder:
             augment=instantiate(config.augment, "augment") if "_target_" in config.augment else None,
             task=task,
             seed=config.seed,
-            index=DataIndex(index_folder(Path(config.outputs)), find_place(config.data) or ""),
+            index=DataIndex(index_folder(Path(config.outputs)), find_data_place(config.data) or ""),
         )
 
     def choose_taps(self, config: Run, backbone: Backbone, size: int) -> list[Tap]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from frostline.backbones.base import Backbone, evaluating
-from frostline.backbones.cuts import Cut, continue_prefix, pool_activation
+from frostline.backbones.cuts import Cut, make_prefix, pool_activation
 from frostline.data.inputs import Inputs, map_values, split_batch
-from frostline.data.order import permute
+from frostline.data.order import draw_permutation
 from frostline.features.policy import CachePolicy
 from frostline.features.prefix import PrefixCache
 from frostline.training.weights import Weights
@@ -71,7 +71,7 @@ def find_deepest_unchanged(policy: CachePolicy, changed: frozenset[str]) -> Cut 
 def draw_samples(cache: PrefixCache, start: Cut | None) -> Inputs:
     """Return validation samples, ``SAMPLES`` at most, from the cache at ``start`` or (None) as the data has them."""
     split = cache.data.splits["val"]
-    chosen = permute(len(split), "similarity")[:SAMPLES]
+    chosen = draw_permutation(len(split), "similarity")[:SAMPLES]
     if start is None:
         return split.peek(chosen)
     return map_values(Tensor.float, cache.collect("val", start, [0]).inputs(chosen, 0))
@@ -83,7 +83,7 @@ def group_features(cache: PrefixCache, start: Cut | None, cuts: Sequence[Cut], s
     The backbone moves before inference mode begins: a buffer that moves inside it can never be written again.
     """
     backbone, names = cache.backbone.to(cache.device), [cut.name for cut in cuts]
-    network = continue_prefix(backbone, None if start is None else start.name, names)
+    network = make_prefix(backbone, names, None if start is None else start.name)
     with torch.inference_mode(), evaluating(backbone):
         outputs = [network(batch.to(cache.device)) for batch in split_batch(samples, BATCH)]
     return [

@@ -109,5 +109,5 @@ def examine(run: Experiment, record: Record, outputs: Tensor, labels: Tensor) ->
         notes=[*record.notes, *notes],
         mistakes=find_mistakes(run.folder, made.task, made.data, outputs, labels),
         moved=measure_weight_distances(made.backbone, weights),
-        similarity=measure_output_similarities(run.cache.without_group(), run.policy, weights),
+        similarity=measure_output_similarities(run.cache.without_ranks(), run.policy, weights),
     )

@@ -1,7 +1,9 @@
 """What a run is about where the user's own code, or an object of the user's own, stands in a config's place."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from inspect import Parameter, signature
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -13,16 +15,14 @@ from frostline.config.allow import find_conf_dir, instantiate, is_own, locate
 from frostline.config.signature import make_key_error
 from frostline.data.base import DataModule
 from frostline.data.inputs import UNITS
+from frostline.data.options import OF_RUNS
 from frostline.data.own.datasets import as_data
-from frostline.data.own.sources import OwnData, read_own_data
+from frostline.data.own.sources import OwnData, as_own_data
 from frostline.errors import UserError
 
 Node = Mapping[str, Any]
 Share = Callable[[Any, Callable[[], Any]], Any]
 """What makes a thing once for each key (`Builder.share`)."""
-
-OF_RUNS = ("preprocess", "augment", "task", "seed", "index")
-"""The arguments that a data set is given by a run, where it takes them."""
 
 
 def make_backbone(node: Node, data: Node, given: Mapping[str, Any], share: Share, **run: Any) -> Backbone:
@@ -63,7 +63,7 @@ def describe_samples(found: object, rest: Node, data: Node, share: Share) -> dic
 def make_data(node: Node, given: Mapping[str, Any], share: Share, **run: Any) -> DataModule:
     """Return the data of a node, or of an object that is ``given`` in its place.
 
-    A function of the user's own may return what `read_own_data` takes. ``run`` are the arguments that come from the
+    A function of the user's own may return what `as_own_data` takes. ``run`` are the arguments that come from the
     rest of the config. Raises UserError.
     """
     if "data" in given:
@@ -83,7 +83,7 @@ def share_data(node: Node, share: Share) -> OwnData | DataModule:
 
     def read() -> OwnData | DataModule:
         found, _ = call_target(node, "data", {})
-        return found if isinstance(found, DataModule) else read_own_data(found)
+        return found if isinstance(found, DataModule) else as_own_data(found)
 
     return share(["own data", dict(node)], read)
 
@@ -117,10 +117,11 @@ def list_parameters(node: Node, where: str) -> list[str]:
     return list(found)
 
 
-def read_own_keys(where: str) -> dict[str, Any]:
+@cache
+def read_own_keys(where: str) -> Mapping[str, Any]:
     """Return the keys of a network or of data of the user's own as their YAML has them.
 
     A YAML of the user's, in place of it, need not give them.
     """
     node = yaml.safe_load((find_conf_dir() / where / "own.yaml").read_text())
-    return {key: value for key, value in node.items() if key not in ("_target_", "defaults")}
+    return MappingProxyType({key: value for key, value in node.items() if key not in ("_target_", "defaults")})

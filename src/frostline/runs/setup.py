@@ -155,9 +155,8 @@ def make_cache(
     One that is not ``stored`` keeps what it computes in memory.
     """
     device = device or trainer.strategy.root_device
-    names = sorted(
-        {*ranks.gather_values(read_device_name(device))}
-    )  # ranks may have several kinds, and need the same key
+    # ranks may have several kinds, and need the same key
+    names = sorted({*ranks.gather_values(read_device_name(device))})
     return PrefixCache(
         Store(Path(config.outputs) / "cache") if stored else None,
         made.backbone,

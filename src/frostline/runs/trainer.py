@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from frostline.config.allow import BARS
 from frostline.config.schema import Run, instantiate
-from frostline.ranks.collectives import make_environment
+from frostline.ranks.collectives import make_cluster_environment
 
 
 def make_trainer(config: Run, folder: Path) -> pl.Trainer:
@@ -25,7 +25,7 @@ def make_trainer(config: Run, folder: Path) -> pl.Trainer:
     return instantiate(
         node,
         "trainer",
-        plugins=[make_environment()],
+        plugins=[make_cluster_environment()],
         sync_batchnorm=False,  # see `Backbone.synchronise`
         logger=False,
         max_epochs=config.epochs,
@@ -48,4 +48,4 @@ def make_lone_trainer(node: Mapping[str, Any]) -> pl.Trainer:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     kept = {key: node[key] for key in ("_target_", "accelerator", "precision") if key in node}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    return instantiate({**kept, **quiet, "devices": 1}, "trainer", plugins=[make_environment()], logger=False)
+    return instantiate({**kept, **quiet, "devices": 1}, "trainer", plugins=[make_cluster_environment()], logger=False)

@@ -30,7 +30,7 @@ def describe(model: Restored, reader: Reader, written: Part, folder: Path) -> No
     kind = {"modality": preprocess.modality, "kind": type(preprocess).__name__}
     _write(folder / PREPROCESSING, {**kind, **recipe.wanted})
     _write(folder / LABELS, describe_labels(model))
-    (folder / EXAMPLE).write_text(write_program(model, reader, recipe, written))
+    (folder / EXAMPLE).write_text(make_program(model, reader, recipe, written))
 
 
 def describe_labels(model: Restored) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def describe_labels(model: Restored) -> dict[str, Any]:
     return {"network": model.backbone.name, "task": task.name, "classes": model.classes, **task.explain_outputs()}
 
 
-def write_program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:
+def make_program(model: Restored, reader: Reader, recipe: Recipe, written: Part) -> str:
     """Return the text of example.py. What is data stands in the files beside it."""
     environment = jinja2.Environment(loader=TEMPLATES, finalize=print_value, trim_blocks=True, lstrip_blocks=True)
     imports = [*recipe.imports, *written["imports"]]

@@ -49,7 +49,7 @@ def write_onnx(model: Restored, folder: Path) -> Part:
     return {"load": "onnx.j2", "imports": ["import onnxruntime"]}
 
 
-def write_program(model: Restored, folder: Path) -> Part:
+def write_torch(model: Restored, folder: Path) -> Part:
     """Write model.pt2, which torch.export.load reads. Raises UserError where the network cannot be done."""
     graph = trace_network(model)
     with silence_warnings():
@@ -93,7 +93,7 @@ def write_transformers(model: Restored, folder: Path) -> Part:
 FORMATS: dict[str, Callable[[Restored, Path], Part]] = {
     "safetensors": write_safetensors,
     "onnx": write_onnx,
-    "torch": write_program,
+    "torch": write_torch,
     "transformers": write_transformers,
 }
 

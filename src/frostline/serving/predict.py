@@ -25,7 +25,7 @@ def predict(
 
     ``skipped`` is called with those that cannot be read; None: the first batch that has any raises UserError.
     """
-    for chunk in split_items(items, size):
+    for chunk in yield_chunks(items, size):
         batch = read(chunk)
         if batch.bad and skipped is None:
             raise UserError(
@@ -39,7 +39,7 @@ def predict(
             yield list(zip(batch.names, answers, strict=True))
 
 
-def split_items(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def yield_chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield lists of ``size`` items, in order; the last may be shorter."""
     left = iter(items)
     while chunk := list(islice(left, size)):

@@ -10,6 +10,7 @@ from frostline.config.schema import COMPONENTS, Run, check_config
 from frostline.errors import UserError
 from frostline.files.shapes import check_shape
 from frostline.results.store import RECORD, read_record
+from frostline.units import join_names
 
 SHOWN = 5
 MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -86,6 +87,5 @@ def _folder(name: str, outputs: Path) -> Path:
         return found[0]
     if not found:
         raise UserError(f"RUN: {name!r} is neither a folder nor a run in {runs}; frostline list {outputs} shows them.")
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    names = ", ".join(one.name for one in found[:SHOWN])
-    raise UserError(f"RUN: {name!r} is the beginning of several runs: {names}{more}; give more of it.")
+    names = join_names([one.name for one in found], SHOWN)
+    raise UserError(f"RUN: {name!r} is the beginning of several runs: {names}; give more of it.")

@@ -73,7 +73,9 @@ class Declaration:
 
     def plain(self) -> dict[str, Any]:
         """Return plain containers for a record, in which None stands for no bound."""
-        metrics = [{**asdict(one), "low": _read_bound(one.low), "high": _read_bound(one.high)} for one in self.metrics]
+        metrics = [
+            {**asdict(one), "low": _write_bound(one.low), "high": _write_bound(one.high)} for one in self.metrics
+        ]
         return {"name": self.name, "metrics": metrics, "running": self.running, "predictions": self.predictions}
 
     @classmethod
@@ -93,7 +95,7 @@ SHAPE = {
 """The shape of a declaration in a record, as `frostline.files.shapes` checks it."""
 
 
-def _read_bound(bound: float) -> float | None:
+def _write_bound(bound: float) -> float | None:
     return bound if math.isfinite(bound) else None
 
 

@@ -50,7 +50,7 @@ class Companions:
         those of a phase are None where nobody knows them yet.
         """
         for callback in self._stoppers():
-            check_monitor(callback, {phase: found for phase, found in scores.items() if found is not None})
+            check_monitor(callback, scores)
         if self._first is None:
             self._first = {one.state_key: deepcopy(one.state_dict()) for one in self._stoppers()}
         if self._saved is not None:
@@ -82,15 +82,19 @@ class Companions:
         return [one for one in self.trainer.callbacks if isinstance(one, EarlyStopping)]  # type: ignore[attr-defined]
 
 
-def check_monitor(callback: EarlyStopping, scores: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError where a phase does not have the score that a callback monitors, unless it is to do without."""
+def check_monitor(callback: EarlyStopping, scores: Mapping[str, Sequence[str] | None]) -> None:
+    """Raise UserError where a phase does not have the score that a callback monitors, unless it is to do without.
+
+    A phase whose scores nobody knows yet (None) may have it.
+    """
     where, monitor = f"trainer.callbacks: {type(callback).__name__}.monitor", callback.monitor
-    without = [phase for phase, found in scores.items() if monitor not in found]
+    without = {phase: found for phase, found in scores.items() if found is not None and monitor not in found}
     if not without or (len(without) < len(scores) and not callback.strict):
         return
     if len(without) == len(scores):
-        raise make_choice_error(where, monitor, dict.fromkeys(name for found in scores.values() for name in found))
+        raise make_choice_error(where, monitor, dict.fromkeys(name for found in without.values() for name in found))
+    phase, found = next(iter(without.items()))
     raise UserError(
-        f"{where}: {monitor} is not counted in the phase {without[0]}; expected one of "
-        f"{', '.join(scores[without[0]])}, or strict=false, which lets such a phase run to its end."
+        f"{where}: {monitor} is not counted in the phase {phase}; expected one of {', '.join(found)}, or strict=false, "
+        "which lets such a phase run to its end."
     )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from frostline.data.order import permute
+from frostline.data.order import draw_permutation
 from frostline.tasks.base import Task
 
 FOLDS = 4
@@ -65,7 +65,7 @@ def draw_folds(task: Task, labels: Tensor, seed: int) -> Tensor:
 
 def _rank_in_class(task: Task, labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return a random order of samples class by class; of each its number in its class, and how many that has."""
-    order = permute(len(labels), seed, "choose")
+    order = draw_permutation(len(labels), seed, "choose")
     classes = labels.cpu() if task.solver == "multinomial" else torch.zeros(len(labels), dtype=torch.long)
     order = order[classes[order].argsort(stable=True)]
     counts = torch.bincount(classes)

@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from frostline.config.schema import Run
-from frostline.ranks.collectives import Ranks, form_group
+from frostline.ranks.collectives import Ranks, form_ranks
 
 
 def disable_signal_handling(trainer: pl.Trainer) -> None:
@@ -47,13 +47,13 @@ def set_counters(trainer: pl.Trainer, epoch: int, step: int, end: int) -> None:
 
 
 def join_ranks(trainer: pl.Trainer, config: Run) -> Ranks:
-    """Join the ranks of a run, and let Lightning broadcast by its group. Raises UserError as ``form`` does.
+    """Join the ranks of a run, and let Lightning broadcast by its group. Raises UserError as ``form_ranks`` does.
 
     A strategy's own ``broadcast`` unpickles whatever comes over the network; how long its collectives wait is an
     argument that it does not give back.
     """
     strategy: Any = trainer.strategy
-    group = form_group(trainer, config, getattr(strategy, "_timeout", None))  # of DDP and what is made of it
+    group = form_ranks(trainer, config, getattr(strategy, "_timeout", None))  # of DDP and what is made of it
     if group.world > 1:
         strategy.broadcast = group.broadcast
     return group

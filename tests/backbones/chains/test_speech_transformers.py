@@ -15,7 +15,7 @@ from torch import Tensor
 
 from frostline.backbones.adapters.frames import Rows
 from frostline.backbones.chains.backbone import SequenceBackbone
-from frostline.backbones.cuts import check_cut, continue_prefix, find_cuts, make_prefix
+from frostline.backbones.cuts import check_cut, find_cuts, make_prefix
 from frostline.data.inputs import Ragged
 from frostline.data.speech.recordings import read_some
 from frostline.errors import UserError
@@ -92,7 +92,7 @@ def test_features_do_not_depend_on_the_rest_of_a_batch(name: str, saved: Callabl
         (hidden,) = make_prefix(backbone, ["block2"])(encoded(backbone, together))
         assert isinstance(hidden, Ragged)
         short = Ragged(hidden.values[1:, : hidden.lengths[1]], hidden.lengths[1:])
-        (cached,) = continue_prefix(backbone, "block2", ["features"])(short)
+        (cached,) = make_prefix(backbone, ["features"], "block2")(short)
     assert isinstance(whole, Tensor)
     torch.testing.assert_close(one, whole[1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(cached, whole[1:], atol=1e-5, rtol=1e-5)

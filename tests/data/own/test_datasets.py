@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from frostline.data.base import DataModule, Split
 from frostline.data.inputs import Pixels
 from frostline.data.own.given import AsGiven
-from frostline.data.own.sources import read_own_data
+from frostline.data.own.sources import as_own_data
 from frostline.errors import UserError
 from frostline.tasks.base import Task
 
@@ -121,12 +121,12 @@ def test_tensors_are_used_as_they_are() -> None:
 
 def test_a_dataset_is_read_once_and_is_what_its_tensors_are() -> None:
     dataset = Pairs()
-    own = read_own_data(dataset)
+    own = as_own_data(dataset)
     data = make(own)
     before = dataset.reads
     assert data.fingerprint == make(own).fingerprint == make(pair(30)).fingerprint
     assert make(TensorDataset(*pair(30))).fingerprint == data.fingerprint != make(pair(30, 1)).fingerprint
-    assert dataset.reads == before and own.content(1.0) == read_own_data(pair(30)).content(1.0)
+    assert dataset.reads == before and own.content(1.0) == as_own_data(pair(30)).content(1.0)
     assert data.notes == ["drew val and test from train, by class, with data.split_seed=0"]
     parts = [set(data.splits[name].names) for name in ("train", "val", "test")]
     assert sum(map(len, parts)) == 30 == len(set().union(*parts))
@@ -138,7 +138,7 @@ def test_a_dataset_is_read_once_and_is_what_its_tensors_are() -> None:
 
 def test_tensors_that_were_written_to_are_read_again() -> None:
     inputs, labels = pair(30)
-    own = read_own_data((inputs, labels))
+    own = as_own_data((inputs, labels))
     before = own.content(1.0)
     inputs[0] += 1
     assert own.content(1.0) != before
@@ -212,7 +212,7 @@ def test_labels_say_their_task(labels: Any, task: Task, classes: list[str], enco
     data = make(splits, task=task)
     assert data.classes == classes and data.splits["val"].labels[:2].tolist() == encoded
     whole_numbers = task.name == "regression" and labels.dtype == torch.int64
-    assert read_own_data(splits).task(1.0) == ("multiclass" if whole_numbers else task.name)
+    assert as_own_data(splits).task(1.0) == ("multiclass" if whole_numbers else task.name)
 
 
 def test_classes_can_be_named() -> None:

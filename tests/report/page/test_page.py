@@ -129,7 +129,7 @@ def test_folds_hold_folds_and_empty_tables_say_so() -> None:
 def test_what_is_no_chart_does_not_get_in() -> None:
     from frostline.report.page.parts import Figure
 
-    with pytest.raises(AssertionError, match="charts come from report.charts"):
+    with pytest.raises(AssertionError, match="charts come from report.page.charts"):
         make_html(Page("p", "v", [Section("s", "S", [Figure("f", "c", "<img src=x>")])]))
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.report.page.charts.place import Box, Segment, draw_leader, find_place, spread
+from frostline.report.page.charts.place import Box, Segment, find_free_box, find_name_line, spread
 from frostline.report.page.charts.scale import list_linear_ticks, list_log_ticks, write_number, write_ticks
 from frostline.report.page.charts.svg import measure_text, shorten
 
@@ -75,9 +75,9 @@ def test_long_names_end_in_an_ellipsis() -> None:
 def test_a_name_takes_the_nearest_free_place_and_a_line_where_that_is_far() -> None:
     page, centre, size = Box(0, 0, 400, 400), (200, 200), (50, 14)
     own = Box(192, 192, 208, 208)
-    right = find_place(centre, size, [own], [], page)
-    assert right.left > own.right and draw_leader(centre, right) is None
-    left = find_place(centre, size, [own], [Box(200, 150, 300, 250)], page)
+    right = find_free_box(centre, size, [own], [], page)
+    assert right.left > own.right and find_name_line(centre, right) is None
+    left = find_free_box(centre, size, [own], [Box(200, 150, 300, 250)], page)
     assert left.right < own.left
-    far = find_place(centre, size, [own], [Box(120, 170, 300, 230)], page)
-    assert draw_leader(centre, far) is not None and page.holds(far)
+    far = find_free_box(centre, size, [own], [Box(120, 170, 300, 230)], page)
+    assert find_name_line(centre, far) is not None and page.holds(far)

@@ -11,7 +11,7 @@ import pytest
 from frostline.errors import UserError
 from frostline.report import write_report
 from frostline.report.read.answers import Classes
-from frostline.report.read.axes import name_block, name_level, name_strategy
+from frostline.report.read.axes import name_comparison_block, name_level, name_strategy
 from frostline.report.read.comparison import read_comparison
 from frostline.report.read.details import find_phase_starts, read_confusion, read_curve, read_mistakes
 from frostline.report.read.predictions import read_all_answers
@@ -68,7 +68,7 @@ def test_a_rate_that_follows_from_the_strategy_is_no_block_but_a_swept_one_is(te
     changed(tmp_path / "b", template, config__optimizer__lr=0.001, config__freeze=full)
     assert read_comparison([tmp_path]).blocks == [()]
     changed(tmp_path / "c", template, config__optimizer__lr=0.1, config__freeze=full)
-    assert {name_block(block) for block in read_comparison([tmp_path]).blocks} == {"0.01", "0.001", "0.1"}
+    assert {name_comparison_block(block) for block in read_comparison([tmp_path]).blocks} == {"0.01", "0.001", "0.1"}
 
 
 def test_data_sets_are_blocks_even_where_each_strategy_had_its_own(template: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_data_sets_are_blocks_even_where_each_strategy_had_its_own(template: Pat
     changed(
         tmp_path / "b", template, config__data___target_="frostline.data.image.datasets.Mnist5k", config__freeze=full
     )
-    assert [name_block(block) for block in read_comparison([tmp_path]).blocks] == ["digits", "mnist5k"]
+    assert [name_comparison_block(block) for block in read_comparison([tmp_path]).blocks] == ["digits", "mnist5k"]
 
 
 def test_what_only_says_where_a_run_went_is_no_block(template: Path, tmp_path: Path) -> None:

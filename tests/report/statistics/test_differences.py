@@ -10,7 +10,7 @@ from scipy import stats
 
 from frostline.report.read.answers import Classes
 from frostline.report.read.runs import RunKey
-from frostline.report.statistics.differences import Difference, compare_all, find_leader, hedges_g, holm
+from frostline.report.statistics.differences import Difference, compare_with_reference, find_leader, hedges_g, holm
 from frostline.report.statistics.estimates import estimate, mean_interval
 from frostline.tasks.declarations import AUROC, LOSS, MULTICLASS, Metric
 
@@ -34,7 +34,7 @@ def answers(right: np.ndarray) -> Classes:
 
 def test_students_sleep_data() -> None:
     """As R's t.test(extra ~ group, sleep, paired) prints them: p = 0.002833, interval -2.4598858 to -0.7001142."""
-    (found,) = compare_all({"2": seeds(DRUG_2), "1": seeds(DRUG_1)}, "2", Metric("hours"), None)
+    (found,) = compare_with_reference({"2": seeds(DRUG_2), "1": seeds(DRUG_1)}, "2", Metric("hours"), None)
     assert (found.label, found.reference, found.n, found.why, found.apart) == ("1", "2", 10, None, True)
     assert found.mean == pytest.approx(-1.58)
     assert found.p == pytest.approx(0.002833, abs=5e-7) and found.adjusted == found.p
@@ -81,7 +81,7 @@ def test_one_block_is_scipys_paired_test(pairs: list[tuple[float, float]]) -> No
     gaps = np.subtract(first, second)
     if np.std(gaps) < 1e-3:
         return
-    (found,) = compare_all({"a": seeds(list(first)), "b": seeds(list(second))}, "b", LOSS, None)
+    (found,) = compare_with_reference({"a": seeds(list(first)), "b": seeds(list(second))}, "b", LOSS, None)
     expected = stats.ttest_rel(first, second)
     known = expected.confidence_interval(0.95)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
@@ -133,13 +133,16 @@ def test_intervals_over_blocks_cover_too() -> None:
 
 def test_with_few_seeds_there_is_no_p_value() -> None:
     for n in (1, 2, 3, 4):
-        (found,) = compare_all({"a": seeds([0.9] * n), "b": seeds([0.1] * n)}, "a", ACCURACY, None)
+        (found,) = compare_with_reference({"a": seeds([0.9] * n), "b": seeds([0.1] * n)}, "a", ACCURACY, None)
         assert found.p is None and found.adjusted is None and not found.apart
         assert found.why == f"{n} paired {'run' if n == 1 else 'runs'}: a p-value takes 5 or more."
     blocks = {label: seeds([gap, gap + 0.1], "x") | seeds([gap, 0.3], "y") for label, gap in (("a", 0.5), ("b", 0.2))}
-    assert compare_all(blocks, "a", LOSS, None)[0].why == "4 paired runs in 2 blocks: a p-value takes 6 or more."
+    assert (
+        compare_with_reference(blocks, "a", LOSS, None)[0].why
+        == "4 paired runs in 2 blocks: a p-value takes 6 or more."
+    )
     single = {label: seeds([gap, 0.2, 0.4, 0.5, 0.6], "x") | {("y", 0): gap} for label, gap in (("a", 0.5), ("b", 0.2))}
-    assert "one seed only" in str(compare_all(single, "a", LOSS, None)[0].why)
+    assert "one seed only" in str(compare_with_reference(single, "a", LOSS, None)[0].why)
 
 
 def test_three_seeds_in_two_blocks_are_enough() -> None:
@@ -147,23 +150,25 @@ def test_three_seeds_in_two_blocks_are_enough() -> None:
         "a": seeds([0.90, 0.91, 0.92], "x") | seeds([0.50, 0.52, 0.51], "y"),
         "b": seeds([0.80, 0.82, 0.81], "x") | seeds([0.40, 0.41, 0.42], "y"),
     }
-    (found,) = compare_all(scores, "a", AUROC, None)
+    (found,) = compare_with_reference(scores, "a", AUROC, None)
     assert found.why is None and found.p is not None and found.p < 0.01 and found.apart and found.n == 6
 
 
 def test_differences_that_never_vary_have_no_p_value() -> None:
     """Solved heads come out the same for every seed: that is no proof, and no division by zero."""
-    (found,) = compare_all({"a": seeds([0.3] * 6), "b": seeds([0.1 + 0.2] * 6)}, "a", LOSS, None)
+    (found,) = compare_with_reference({"a": seeds([0.3] * 6), "b": seeds([0.1 + 0.2] * 6)}, "a", LOSS, None)
     assert found.p is None and found.effect is None and "same for every seed" in str(found.why)
     assert found.mean == pytest.approx(0, abs=1e-12)
     varying = [0.1, 0.2, 0.3, 0.7, 0.8, 0.9]
-    (rounded,) = compare_all({"a": seeds(varying), "b": seeds([one + 0.1 for one in varying])}, "a", LOSS, None)
+    (rounded,) = compare_with_reference(
+        {"a": seeds(varying), "b": seeds([one + 0.1 for one in varying])}, "a", LOSS, None
+    )
     assert rounded.p is None and rounded.effect is None, "0.30000000000000004 - 0.2 is no other difference than 0.1"
 
 
 def test_rivals_are_compared_on_what_both_have() -> None:
     scores = {"a": seeds([0.9, 0.8, 0.9, 0.8, 0.7]), "b": {("", 1): 0.7, ("", 7): 0.1}, "c": {("", 9): 0.5}, "d": {}}
-    b, c = compare_all(scores, "a", ACCURACY, None)
+    b, c = compare_with_reference(scores, "a", ACCURACY, None)
     assert (b.n, b.mean) == (1, pytest.approx(-0.1))
     assert c.n == 0 and math.isnan(c.mean) and c.why == "The two have no finished run in common." and not c.apart
 
@@ -180,8 +185,8 @@ def test_both_seeds_and_test_samples_must_tell_apart() -> None:
         label: {key: float(np.mean(one.labels == one.predictions)) for key, one in found.items()}
         for label, found in predictions.items()
     }
-    (seeds_only,) = compare_all(scores, "a", ACCURACY, None)
-    (found,) = compare_all(scores, "a", ACCURACY, predictions)
+    (seeds_only,) = compare_with_reference(scores, "a", ACCURACY, None)
+    (found,) = compare_with_reference(scores, "a", ACCURACY, predictions)
     assert seeds_only.apart and found.p == seeds_only.p and found.adjusted is not None and found.adjusted < 0.001
     assert found.bootstrap and found.bootstrap.low < 0 < found.bootstrap.high and not found.apart
 
@@ -198,12 +203,14 @@ def test_few_seeds_are_judged_by_the_bootstrap(count: int) -> None:
         label: {key: float(np.mean(one.labels == one.predictions)) for key, one in found.items()}
         for label, found in predictions.items()
     }
-    close, bad = compare_all(scores, "good", ACCURACY, predictions)
+    close, bad = compare_with_reference(scores, "good", ACCURACY, predictions)
     assert bad.apart and bad.bootstrap and bad.bootstrap.high < 0 and bad.p is None
     assert not close.apart
-    untested = compare_all(scores, "good", ACCURACY, {label: predictions[label] for label in ("good", "close")})[1]
+    untested = compare_with_reference(
+        scores, "good", ACCURACY, {label: predictions[label] for label in ("good", "close")}
+    )[1]
     assert untested.bootstrap is None and not untested.apart, "without predictions few seeds tell nothing apart"
-    assert not any(found.apart for found in compare_all(scores, "good", LOSS, predictions))
+    assert not any(found.apart for found in compare_with_reference(scores, "good", LOSS, predictions))
 
 
 def test_the_bootstrap_too_is_corrected_for_the_number_of_rivals() -> None:
@@ -213,8 +220,8 @@ def test_the_bootstrap_too_is_corrected_for_the_number_of_rivals() -> None:
     predictions = {"best": {("", 0): answers(best)}} | {str(number): {("", 0): answers(rival)} for number in range(8)}
     scores = {label: {("", 0): float(np.mean(best if label == "best" else rival))} for label in predictions}
     pair = {label: scores[label] for label in ("best", "0")}
-    assert compare_all(pair, "best", ACCURACY, predictions)[0].apart
-    assert not any(found.apart for found in compare_all(scores, "best", ACCURACY, predictions))
+    assert compare_with_reference(pair, "best", ACCURACY, predictions)[0].apart
+    assert not any(found.apart for found in compare_with_reference(scores, "best", ACCURACY, predictions))
 
 
 def test_the_truly_best_is_seldom_told_apart() -> None:
@@ -225,7 +232,9 @@ def test_the_truly_best_is_seldom_told_apart() -> None:
         scores = {str(label): seeds(random.normal(0.9, 0.01, 5).tolist()) for label in range(6)}
         best = find_leader(scores, ACCURACY)
         assert best
-        missed += any(found.label == "0" and found.apart for found in compare_all(scores, best, ACCURACY, None))
+        missed += any(
+            found.label == "0" and found.apart for found in compare_with_reference(scores, best, ACCURACY, None)
+        )
     assert missed / 300 < 0.05
 
 
@@ -248,6 +257,6 @@ def test_nothing_is_ever_apart_without_evidence(values: list[list[float]]) -> No
     scores = {str(place): seeds(found) for place, found in enumerate(values)}
     best = find_leader(scores, ACCURACY)
     assert best is not None
-    for found in compare_all(scores, best, ACCURACY, None):
+    for found in compare_with_reference(scores, best, ACCURACY, None):
         assert isinstance(found, Difference) and (found.p is None) == (found.why is not None)
         assert not found.apart or (found.adjusted is not None and found.adjusted < 0.05)

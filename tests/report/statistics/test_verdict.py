@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from frostline.intervals import Interval
 from frostline.report.read.runs import RunKey
-from frostline.report.statistics.differences import Difference, compare_all, find_leader
+from frostline.report.statistics.differences import Difference, compare_with_reference, find_leader
 from frostline.report.statistics.estimates import group_by_block
 from frostline.report.statistics.ranking import rank_labels
 from frostline.report.statistics.verdict import Verdict, reach_verdict
@@ -40,7 +40,7 @@ def judge(
     for label, found in scores.items():
         for block, values in group_by_block(found).items():
             blocks.setdefault(block, {})[label] = round(float(np.mean(values)), 6)
-    found = compare_all(scores, best, metric, None) if best else []
+    found = compare_with_reference(scores, best, metric, None) if best else []
     return reach_verdict(
         scores, found, rank_labels(blocks, metric.lower_is_better), costs, "training time", metric, failures or {}
     )

@@ -13,7 +13,7 @@ from frostline.data.inputs import Inputs, Preprocess, Ragged, find_item_shape, t
 from frostline.errors import UserError, make_choice_error
 
 
-def take_first(hidden: Ragged) -> Tensor:
+def take_first_position(hidden: Ragged) -> Tensor:
     """Return the first position [B, D]: BERT's [CLS]."""
     return hidden.values[:, 0]
 
@@ -31,7 +31,7 @@ def keep_all(hidden: Ragged) -> Ragged:
 
 POOLING: dict[str, Callable[[Ragged], Inputs]] = {
     "mean": Ragged.mean,
-    "first": take_first,
+    "first": take_first_position,
     "last": take_last,
     "max": Ragged.max,
     "none": keep_all,
@@ -115,7 +115,7 @@ class SequenceBackbone(Backbone):
         if cut == ADAPTER:
             return frozenset(own)
         prefix = "network."
-        owned = self.chain.sort_by_owner(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        owned = self.chain.group_by_owner(name.removeprefix(prefix) for name in names if name.startswith(prefix))
         order = [EMBEDDINGS, *self.chain.cuts[1:], NORM]
         below = order[: order.index(cut) + 1]
         return frozenset(own | {f"{prefix}{name}" for group in below for name in owned.get(group, [])})

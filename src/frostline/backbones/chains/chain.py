@@ -56,9 +56,9 @@ class Chain(nn.Module):
 
     def groups(self) -> dict[str, list[str]]:
         """Return the parameters' names by group, in depth order; groups without parameters are left out."""
-        return self.sort_by_owner(name for name, _ in self.named_parameters())
+        return self.group_by_owner(name for name, _ in self.named_parameters())
 
-    def sort_by_owner(self, names: Iterator[str]) -> dict[str, list[str]]:
+    def group_by_owner(self, names: Iterator[str]) -> dict[str, list[str]]:
         """Return names of parameters or buffers by the group that owns them, in depth order."""
         prefixes = [(group, f"{prefix}.") for group, prefix in self.owners()]
         found: dict[str, list[str]] = {EMBEDDINGS: []}

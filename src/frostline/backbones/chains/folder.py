@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from frostline.backbones.weights.reading import read_safetensors
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 from frostline.files.atomic import describe_irregular, read_json
 
 KEY = "backbone.name"
@@ -82,8 +82,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = read_json(path)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{KEY}: {path} is damaged ({reason}); get it again.") from error
+        raise UserError(f"{KEY}: {path} is damaged ({read_first_line(error)}); get it again.") from error
     if not isinstance(found, dict):
         raise UserError(f"{KEY}: {path} is damaged: it holds no object of JSON; get it again.")
     return found

@@ -23,7 +23,7 @@ BESIDE = ("_name_or_path", "transformers_version", "architectures", "dtype", "_a
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedNetwork:
     """A network in eval mode and its config, from a folder or by the hub's ``name``, with notes on its weights."""
 
     model: Any
@@ -32,8 +32,8 @@ class Loaded:
     notes: list[str]
 
 
-def make_backbone(
-    loaded: Loaded, chain: Chain, preprocess: Preprocess, pooling: str, label: str | None = None
+def make_sequence_backbone(
+    loaded: LoadedNetwork, chain: Chain, preprocess: Preprocess, pooling: str, label: str | None = None
 ) -> SequenceBackbone:
     """Return the backbone of a network as a ``chain``, called ``label``, or else as its folder, or as on the hub."""
     folder = Path(loaded.name).expanduser()
@@ -96,7 +96,7 @@ def read_network_config(name: str, extra: str) -> Any:
     return config
 
 
-def load_network(name: str, config: Any, weights: str | None, extra: str) -> Loaded:
+def load_network(name: str, config: Any, weights: str | None, extra: str) -> LoadedNetwork:
     """Return a network in float32 with its pretrained weights, or (``weights`` None) random ones, and notes.
 
     Its attention is PyTorch's own where the network can use it, for speed, and never what a config names: that may be
@@ -112,7 +112,7 @@ def load_network(name: str, config: Any, weights: str | None, extra: str) -> Loa
     with explain_errors(name):
         if weights is None:
             model = transformers.AutoModel.from_config(config, trust_remote_code=False, **how)
-            return Loaded(_keep_encoder(model), config, name, [])
+            return LoadedNetwork(_keep_encoder(model), config, name, [])
         how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, and refused below by name
         if folder is not None:
             model, report = model_class.from_pretrained(None, config=config, state_dict=read_weights(folder), **how)
@@ -122,7 +122,7 @@ def load_network(name: str, config: Any, weights: str | None, extra: str) -> Loa
     model.config._name_or_path = str(folder or name)
     notes = _check_report(name, model, report)
     check_finite(model.state_dict(), {buffer for buffer, _ in model.named_buffers()}, f"{KEY}: the weights of {name}")
-    return Loaded(_keep_encoder(model), config, name, notes)
+    return LoadedNetwork(_keep_encoder(model), config, name, notes)
 
 
 def _check_index(transformers: Any, name: str) -> None:

@@ -14,7 +14,7 @@ from frostline.backbones.chains.hub import (
     find_source,
     import_transformers,
     load_network,
-    make_backbone,
+    make_sequence_backbone,
     read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
@@ -51,7 +51,7 @@ def transformers_audio(
     config.layerdrop = config.encoder_layerdrop = 0.0
     loaded = load_network(name, config, choose_weights(weights, pretrained), EXTRA)
     preprocess, chain = FAMILIES[config.model_type](loaded.model, load_extractor(name), seconds or SECONDS)
-    return make_backbone(loaded, chain, preprocess, pooling)
+    return make_sequence_backbone(loaded, chain, preprocess, pooling)
 
 
 def load_extractor(name: str) -> Any:

@@ -14,7 +14,7 @@ from frostline.backbones.chains.hub import (
     find_source,
     import_transformers,
     load_network,
-    make_backbone,
+    make_sequence_backbone,
     read_network_config,
 )
 from frostline.backbones.chains.transformer import Transformer
@@ -63,7 +63,7 @@ def build_text(
     preprocess = make_tokens(name, tokens or min(MOST, most or MOST))
     check_tokens(name, model, preprocess, most)
     chosen = choose_pooling(config) if pooling == "auto" else pooling
-    return make_backbone(loaded, transformer(model, preprocess, most), preprocess, chosen, label)
+    return make_sequence_backbone(loaded, transformer(model, preprocess, most), preprocess, chosen, label)
 
 
 def minilm(

@@ -14,7 +14,7 @@ from frostline.backbones.traced.building import resolve_batch_norm
 from frostline.backbones.traced.measure import measure_cuts
 from frostline.backbones.traced.trace import make_part, trace
 from frostline.data.own.given import AsGiven
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 
 
 class OwnBackbone(Backbone):
@@ -52,10 +52,9 @@ class OwnBackbone(Backbone):
             with evaluating(self), torch.inference_mode():
                 features = self(self.example(2, self.preprocess.size))
         except Exception as error:  # a network of the user's own can raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise UserError(
-                f"backbone.shape: {self.name} cannot take samples of {self.preprocess} ({reason}); expected the shape "
-                "and dtype of one sample that it takes."
+                f"backbone.shape: {self.name} cannot take samples of {self.preprocess} ({read_first_line(error)}); "
+                "expected the shape and dtype of one sample that it takes."
             ) from error
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
             found = list(features.shape[1:]) if isinstance(features, Tensor) else type(features).__name__

@@ -87,7 +87,7 @@ class OwnNetwork:
 
     def node(self, shape: Sequence[int] | None, dtype: str | None) -> dict[str, Any]:
         """Return the node of a config that stands for this network, for samples like these where it has no shape."""
-        groups = None if self.groups is None else list_groups(self.groups)
+        groups = None if self.groups is None else list_group_patterns(self.groups)
         return {
             "name": self.label,
             "content": self.identity,
@@ -98,7 +98,7 @@ class OwnNetwork:
         }
 
 
-def list_groups(groups: GroupPatterns) -> dict[str, list[str]]:
+def list_group_patterns(groups: GroupPatterns) -> dict[str, list[str]]:
     """Return each group's patterns as a list. Raises UserError for anything but text."""
     return {name: list_patterns(members, f"{KEY}.{name}") for name, members in groups.items()}
 
@@ -111,7 +111,7 @@ def match_groups(network: nn.Module, groups: GroupPatterns) -> dict[str, list[st
     """
     names = [name for name, _ in network.named_parameters()]
     owner: dict[str, str] = {}
-    for group, patterns in list_groups(groups).items():
+    for group, patterns in list_group_patterns(groups).items():
         for pattern in patterns:
             found = [name for name in names if matches(pattern, name)]
             if not found:

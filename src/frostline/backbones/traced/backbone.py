@@ -10,7 +10,7 @@ from frostline.backbones.groups import has_several_convolutions
 from frostline.backbones.traced.measure import measure_cuts
 from frostline.backbones.traced.trace import make_part, trace
 from frostline.data.inputs import Inputs, Pixels
-from frostline.errors import UserError, make_choice_error
+from frostline.errors import UserError, make_choice_error, read_first_line
 
 
 class ImageBackbone(Backbone):
@@ -72,7 +72,7 @@ class ImageBackbone(Backbone):
             with evaluating(self), torch.inference_mode():
                 features = self(self.example(1, self.preprocess.size))
         except (RuntimeError, ValueError, AssertionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = read_first_line(error)
             raise UserError(f"data.size: {self.name} cannot take images of {size} pixels ({reason}).") from error
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise UserError(f"backbone.name: {self.name} does not give one feature vector an image; choose another.")

@@ -18,7 +18,7 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from frostline.backbones.groups import find_generic_groups, find_timm_groups
 from frostline.backbones.traced.backbone import ImageBackbone
-from frostline.backbones.traced.building import Built, Execution, create_network, make_backbone, make_name_error
+from frostline.backbones.traced.building import Built, Execution, create_network, make_image_backbone, make_name_error
 from frostline.backbones.weights.loading import (
     KEY,
     choose_weights,
@@ -29,7 +29,7 @@ from frostline.backbones.weights.loading import (
 )
 from frostline.backbones.weights.wrappers import try_convert
 from frostline.data.inputs import Pixels
-from frostline.errors import UserError, make_choice_error
+from frostline.errors import UserError, make_choice_error, read_first_line
 
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # the extra classifiers of torchvision's GoogLeNet and Inception
 LITE_VERSIONS = (0, 1, 2)
@@ -63,7 +63,7 @@ def efficientnet_lite(
         path = _lite_file(version) if chosen == "pretrained" else find_weights_file(chosen, ["pretrained", "none"])
         notes = load_weights(network, path, ["classifier"], lambda state: rename_by_order(state, reference))
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, label, {}, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
@@ -102,7 +102,7 @@ def timm_backbone(
     if chosen := choose_weights(weights, pretrained):
         notes = _load_timm(network, name, settings, chosen)
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, name, settings, notes), find_timm_groups(network), _timm_preprocess(network, size), execution
     )
 
@@ -147,9 +147,8 @@ def _timm_hub(name: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
     try:
         return timm.create_model(name, pretrained=True, **settings).state_dict()
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
-            f"{KEY}: timm could not get pretrained weights of {name} ({reason}); "
+            f"{KEY}: timm could not get pretrained weights of {name} ({read_first_line(error)}); "
             f"give {KEY}=FILE with weights you have, or {KEY}=none."
         ) from error
 
@@ -209,7 +208,7 @@ def torchvision_backbone(
         file = find_weights_file(chosen, [*entries.__members__, "none"])
         notes = load_weights(network, file, [classifier, *AUXILIARY], partial(_adapt_torchvision, network))
     execution = Execution(channels_last, batch_norm, compile)
-    return make_backbone(
+    return make_image_backbone(
         Built(network, name, settings, notes), find_generic_groups(network), _vision_preprocess(entry, size), execution
     )
 

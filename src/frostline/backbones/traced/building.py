@@ -36,7 +36,7 @@ class Built:
         return f"{type(self.network).__module__}.{self.name} {dict(self.settings)}"
 
 
-def make_backbone(
+def make_image_backbone(
     built: Built, groups: dict[str, list[str]], preprocess: Pixels, execution: Execution
 ) -> ImageBackbone:
     """Return the backbone around a network. Raises UserError for a key of its ``execution`` that is invalid."""

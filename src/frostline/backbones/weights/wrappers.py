@@ -14,7 +14,7 @@ from frostline.errors import UserError
 from frostline.units import join_lines, join_names
 
 DEEP = 6  # parts of a name that may be a prefix
-SHOWN = 10
+NONE = "none"
 # What older files of another layout can make of what reads them.
 MISFITS = (KeyError, RuntimeError, ValueError, AttributeError, IndexError, AssertionError, TypeError)
 
@@ -52,7 +52,7 @@ class Misfit:
         return len(self.missing) + len(self.unexpected) + len(self.shapes)
 
     def __str__(self) -> str:
-        text = f"missing: {join_names(self.missing)}; unexpected: {join_names(self.unexpected)}"
+        text = f"missing: {join_names(self.missing) or NONE}; unexpected: {join_names(self.unexpected) or NONE}"
         return text + (f"; of another shape: {join_names(self.shapes)}" if self.shapes else "")
 
 

@@ -22,9 +22,9 @@ MAX_MEGAPIXELS = 50.0
 
 
 class ImageReader(Reader[Pixels]):
-    """Reads image files: as the run's config says, and as its backbone does where that says nothing.
+    """Reads image files as the run's config says, and as its backbone would where that says nothing.
 
-    So it is in records record a, and with data of the user's own.
+    The configs of data of the user's own say nothing of images.
     """
 
     kind = IMAGES

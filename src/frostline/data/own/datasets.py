@@ -16,9 +16,9 @@ from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.loading import Loading
 from frostline.data.options import Options
 from frostline.data.own.given import AsGiven
-from frostline.data.own.labels import write_labels
+from frostline.data.own.labels import format_labels
 from frostline.data.own.samples import Samples, SamplesLook
-from frostline.data.own.sources import read_own_data
+from frostline.data.own.sources import as_own_data
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
@@ -105,7 +105,7 @@ def as_data(
 ) -> DataModule:
     """Return a DataModule of any data; a DataModule of Frostline's is returned as it is.
 
-    That is what ``read_own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...;
+    That is what ``as_own_data`` takes. Missing splits are drawn from train. ``classes`` names the classes 0, 1, ...;
     by ``content``, the SHA-256 of the samples, and ``name`` a run's ID knows them. Inputs are used as they are, but for
     numbers in 16 or 64 bits, which become float32. Raises UserError for samples and labels that do not fit.
     """
@@ -116,7 +116,7 @@ def as_data(
             f"data: {name or 'these data'} were given to a run from Python, and no file holds them; make the same call "
             "again there, or use --allow MODULE and data._target_=MODULE.FUNCTION on the command line."
         )
-    options, own = OwnOptions.read(common), read_own_data(found)
+    options, own = OwnOptions.read(common), as_own_data(found)
     looks = {split: samples.look(options.memory_bytes) for split, samples in own.splits.items()}
     listed, bad = _list_samples(looks, options)
     preprocess = _check_inputs(looks, options)
@@ -148,7 +148,7 @@ def _list_samples(looks: Mapping[str, SamplesLook], options: OwnOptions) -> tupl
         texts = dict(
             zip(
                 usable,
-                write_labels([look.labels[place] for place in usable], options.task, options.classes),
+                format_labels([look.labels[place] for place in usable], options.task, options.classes),
                 strict=True,
             )
         )

@@ -24,7 +24,7 @@ def find_task(labels: Sequence[Label]) -> str:
     )
 
 
-def write_labels(labels: Sequence[Label], task: Task, classes: Sequence[str] | None) -> list[str]:
+def format_labels(labels: Sequence[Label], task: Task, classes: Sequence[str] | None) -> list[str]:
     """Return labels as a task reads them. Raises UserError for another task's, and for a class without a name."""
     kind = find_task(labels)
     if kind == "multilabel":

@@ -27,7 +27,7 @@ class OwnData:
 
         The data are called by the class of the training samples where no ``name`` is given.
         """
-        self.splits = {name: Samples(_read_split(splits[name], name), name) for name in SPLITS if name in splits}
+        self.splits = {name: Samples(_as_split(splits[name], name), name) for name in SPLITS if name in splits}
         self.notes, self.name = list(notes), name or name_samples(self.splits["train"].found)
 
     def content(self, memory_gb: float) -> str:
@@ -52,7 +52,7 @@ def name_samples(found: Any) -> str:
     return "tensors" if isinstance(found, tuple) else type(found).__name__
 
 
-def read_own_data(found: Any) -> OwnData:
+def as_own_data(found: Any) -> OwnData:
     """Return a user's data: a mapping of splits or a train split alone, a LightningDataModule, or OwnData as it is.
 
     A split is a pair of tensors or arrays, or a map-style dataset of pairs. Raises UserError for anything else.
@@ -70,7 +70,7 @@ def read_own_data(found: Any) -> OwnData:
     return OwnData(splits)
 
 
-def _read_split(found: Any, name: str) -> Any:
+def _as_split(found: Any, name: str) -> Any:
     """Return a split as a pair of tensors or a map-style dataset. Raises UserError for anything else."""
     if isinstance(found, TensorDataset) and len(found.tensors) == 2:
         found = found.tensors

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 from frostline.files.atomic import NAMES
 
 Choose = Callable[[Sequence[str], str], Sequence[str]]
@@ -164,7 +164,7 @@ def _parquet(file: Path, choose: Choose) -> Found:
                     number += 1
                     yield RowPlace(f"row {number}", number), {name: values[index] for name, values in columns.items()}
     except pyarrow.ArrowException as error:
-        raise Malformed(str(error).splitlines()[0].rstrip(".")) from error
+        raise Malformed(read_first_line(error)) from error
 
 
 def _values(column: Any) -> list[Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from frostline.data.splits import SPLITS, split_called
 from frostline.data.tables.formats import READERS, Malformed, RowPlace
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 from frostline.files.atomic import NAMES, describe_irregular
-from frostline.units import join_lines
+from frostline.units import join_lines, join_names
 
 SPLIT = "split"
 """The column of splits where the user names none; there need not be one."""
@@ -134,7 +134,7 @@ class TableRows:
             for place, cells in read(self.file, self._choose):
                 yield self._row(place, cells)
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0].rstrip(".")
+            reason = error.strerror or read_first_line(error)
             raise UserError(f"{self.key}: {self.file} cannot be read ({reason}); expected {kind}.") from error
         except Malformed as error:
             if error.place:
@@ -201,5 +201,5 @@ def check_columns(header: Sequence[str], where: object, columns: Mapping[str, st
     """Raise UserError where a needed column is missing."""
     for key, column in columns.items():
         if column not in header:
-            names = ", ".join(header[:MOST]) + (f" and {len(header) - MOST} more" if len(header) > MOST else "")
+            names = join_names(header, MOST)
             raise UserError(f"data.{key}: {where} has no column {column!r}; its columns are: {names}.")

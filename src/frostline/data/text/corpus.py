@@ -10,7 +10,7 @@ from frostline.data.listing import Found, Listing, from_rows
 from frostline.data.splits import SPLITS, USUAL, split_called
 from frostline.data.tables.formats import READERS
 from frostline.data.tables.rows import SPLIT, Row, check_columns, note_bad_rows, read_rows
-from frostline.errors import UserError
+from frostline.errors import UserError, read_first_line
 from frostline.units import join_lines
 
 
@@ -150,8 +150,9 @@ def _load_set(path: str, subset: str | None) -> Mapping[str, Any]:
     try:
         loaded = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(path, subset)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"data.path: {path} cannot be loaded ({reason}); give a hub's name or a saved set.") from error
+        raise UserError(
+            f"data.path: {path} cannot be loaded ({read_first_line(error)}); give a hub's name or a saved set."
+        ) from error
     return {"train": loaded} if isinstance(loaded, datasets.Dataset) else loaded  # type: ignore[return-value]
 
 

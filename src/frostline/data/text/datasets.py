@@ -53,7 +53,7 @@ class TextOptions(Options):
         """Where tokens are kept."""
         return None if self.token_cache is None else Path(self.token_cache).expanduser()
 
-    def make_reading(self, text: str, label: str, split: str | None = None) -> TextRules:
+    def make_rules(self, text: str, label: str, split: str | None = None) -> TextRules:
         """Return how rows with these columns become texts."""
         return TextRules(text, label, split, self.task.blank, self.on_bad == "skip")
 
@@ -173,7 +173,7 @@ class TextCSV(DataModule):
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)
-        reading = options.make_reading(text_column, label_column, split_column)
+        reading = options.make_rules(text_column, label_column, split_column)
         if file is not None and root is None:
             found = read_file(file, reading)
         elif root is not None and file is None:
@@ -200,6 +200,6 @@ class HubText(DataModule):
         **common: Any,
     ) -> None:
         options = TextOptions.read(common)
-        reading = options.make_reading(text_column, label_column)
+        reading = options.make_rules(text_column, label_column)
         found = read_hub(path, subset, {"train": train_split, "val": val_split, "test": test_split}, reading)
         super().__init__(*prepare("hf_text", found, {"val": val_fraction, "test": test_fraction}, options))

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess, set_sp
 from multiprocessing.process import BaseProcess
 
 from frostline.files.leftovers import make_private_folder
-from frostline.processes.environment import replace_environment
+from frostline.processes.environment import replace_environment, restoring_environment
 
 # What a run imports sooner or later. The fork server imports it once; a new worker is a fork of it. Left out is what
 # may start a thread when it is imported (scikit-learn, by way of pandas and pyarrow): a fork would not have it.
@@ -96,12 +96,9 @@ def _give_folder() -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    replace_environment(variables)
-    try:
+    with restoring_environment():
+        replace_environment(variables)
         yield
-    finally:
-        replace_environment(before)
 
 
 @contextmanager

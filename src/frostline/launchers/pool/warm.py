@@ -122,11 +122,11 @@ def _free_memory() -> None:
     """Free the last run's networks and data, so that they are not counted into the next one's memory."""
     import torch
 
-    from frostline.ranks.collectives import leave_group
+    from frostline.ranks.collectives import leave_process_group
 
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
-    leave_group()  # DDP has one on one device too
+    leave_process_group()  # DDP has one on one device too
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc was told to keep it, see dispatch.MEMORY

@@ -8,8 +8,8 @@ from pathlib import Path
 from frostline.errors import UserError
 from frostline.files.atomic import write_json
 from frostline.launchers.calls import call_by_name
-from frostline.launchers.worker import stopping_on_signals
 from frostline.processes.lifetime import exit_process
+from frostline.processes.stopping import stopping_on_signals
 
 CALL, RESULT = "call.json", "result.json"
 

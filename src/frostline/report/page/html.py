@@ -21,7 +21,7 @@ STYLES = ("theme.css", "chart.css", "report.css")
 def make_html(page: Page) -> str:
     """Return the page as one HTML file that opens from disk, loads nothing and runs no script but its own.
 
-    Whatever stands in ``page`` is shown as text, charts apart, which ``report.charts`` escaped. A meta tag forbids
+    Whatever stands in ``page`` is shown as text, charts apart, which ``report.page.charts`` escaped. A meta tag forbids
     every script and style but those of the templates, by their hashes.
     """
     style = "\n".join(_template(name) for name in STYLES)
@@ -64,7 +64,7 @@ def _kind(part: Any) -> str:
 
 
 def _embed_chart(svg: str) -> Markup:
-    assert svg.startswith("<svg "), "charts come from report.charts, which escapes what they show"
+    assert svg.startswith("<svg "), "charts come from report.page.charts, which escapes what they show"
     return Markup(svg)
 
 

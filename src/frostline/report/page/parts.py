@@ -26,7 +26,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart as an <svg>, and the same drawn for a phone where there is one (see ``figure``)."""
+    """A chart as an <svg>, and the same drawn for a phone where there is one (see ``make_figure``)."""
 
     id: str
     caption: str

@@ -117,6 +117,6 @@ def name_level(value: Any) -> str:
     return f"{found[:LONGEST]}... #{hashlib.sha256(encode_names(found)).hexdigest()[:4]}"
 
 
-def name_block(block: Block) -> str:
+def name_comparison_block(block: Block) -> str:
     """Return a block's name: the level where there is one axis, else each level with its axis."""
     return block[0][1] if len(block) == 1 else ", ".join(f"{axis}={level}" for axis, level in block)

@@ -90,6 +90,11 @@ class Comparison:
         name = None if self.first is None else self.first.monitor
         return UNKNOWN.metrics[0] if name is None else self.declaration.metric(name)
 
+    @property
+    def knows_metric(self) -> bool:
+        """Whether any run has left by which metric it was selected."""
+        return self.first is not None and self.first.monitor is not None
+
 
 def read_comparison(paths: Sequence[Path]) -> Comparison:
     """Return the comparison in a folder, or one of any run folders, record.json files and comparisons together.
@@ -147,7 +152,7 @@ def _read_folder(folder: Path) -> Comparison:
     """Return the comparison in ``folder``. Raises UserError where it cannot be read."""
     content, reader = read_content(folder), RunReader()
     runs = [_on_device(reader, folder, entry) for entry in content["runs"]]
-    tuned = [_read_chosen(entry) for entry in content["tuned"]]
+    tuned = [_read_tuned(entry) for entry in content["tuned"]]
     return Comparison(
         name=str(content.get("name") or folder.resolve().name),
         factor=content["factor"],
@@ -171,7 +176,7 @@ def _on_device(reader: RunReader, folder: Path, entry: Mapping[str, Any]) -> Run
     return replace(run, lr=read_number(entry["lr"])) if run.lr is None else run
 
 
-def _read_chosen(entry: Mapping[str, Any]) -> TunedRate:
+def _read_tuned(entry: Mapping[str, Any]) -> TunedRate:
     lr, edge, why = read_number(entry["lr"]), entry["edge"], entry["why"]
     return TunedRate(entry["label"], read_block(entry["block"]), lr, edge, entry["extended"], why)
 

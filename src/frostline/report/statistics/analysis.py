@@ -9,11 +9,11 @@ from statistics import fmean
 
 from frostline.intervals import Interval
 from frostline.report.read.answers import Answered
-from frostline.report.read.axes import name_block
+from frostline.report.read.axes import name_comparison_block
 from frostline.report.read.comparison import Comparison
 from frostline.report.read.predictions import read_all_answers
 from frostline.report.read.runs import Block, RunSummary, name_machine
-from frostline.report.statistics.differences import Difference, Scores, compare_all, find_leader
+from frostline.report.statistics.differences import Difference, Scores, compare_with_reference, find_leader
 from frostline.report.statistics.estimates import estimate
 from frostline.report.statistics.ranking import AverageRanks, rank_labels
 from frostline.report.statistics.verdict import Verdict, reach_verdict
@@ -43,6 +43,7 @@ class Mean:
 class Analysis:
     """A comparison with its statistics. Where a block is asked for, None stands for all of them together.
 
+    ``keys`` are the blocks' names, ``places`` what a sentence on one ends with; both are empty where there is one only.
     The mean over several blocks is that of the blocks' means; a strategy that lacks a block has none.
     """
 
@@ -51,7 +52,8 @@ class Analysis:
         self.metric = comparison.metric
         self.name = self.metric.title
         self.blocks = comparison.blocks
-        self.keys = {block: name_block(block) if len(self.blocks) > 1 else "" for block in self.blocks}
+        self.keys = {block: name_comparison_block(block) if len(self.blocks) > 1 else "" for block in self.blocks}
+        self.places = {block: f" on {key}" if key else "" for block, key in self.keys.items()}
         self.styles = {label: place for place, label in enumerate(comparison.labels)}
         self._cells: dict[tuple[str, Block], list[RunSummary]] = {}
         self.failures: list[RunSummary] = []
@@ -117,7 +119,7 @@ class Analysis:
         """Each label against the best; ``unresampled`` says why there is no bootstrap, if so."""
         if self.best is None:
             return []
-        found = compare_all(self.scores, self.best, self.metric, self._answers[0] or None)
+        found = compare_with_reference(self.scores, self.best, self.metric, self._answers[0] or None)
         return sorted(found, key=lambda one: self.labels.index(one.label))
 
     @property

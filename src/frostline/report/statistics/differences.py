@@ -57,10 +57,10 @@ def find_leader(scores: Scores, metric: Metric) -> str | None:
     return max(candidates, key=lambda label: metric.sign * estimate(scores[label]).mean, default=None)
 
 
-def compare_all(
+def compare_with_reference(
     scores: Scores, reference: str, metric: Metric, predictions: Mapping[str, Answered] | None
 ) -> list[Difference]:
-    """Return every other label's difference from the reference (``leader``), in the order of ``scores``.
+    """Return every other label's difference from the reference (``find_leader``), in the order of ``scores``.
 
     What may be built on it: with a chance of at least 0.95 the truly best strategy is the reference or among those
     not told apart from it, although the reference was picked by the same scores (multiple comparisons with the best,

@@ -40,7 +40,7 @@ class Estimate:
 
 
 def moderate_errors(found: Sequence[Estimate]) -> list[Estimate]:
-    """Return estimates whose errors are drawn towards each other (``shared``), those of unknown error as they are."""
+    """Return estimates whose errors are drawn together by ``share_errors``, those of unknown error as they are."""
     known = [one for one in found if one.freedom]
     drawn = iter(share_errors([(one.error, one.freedom) for one in known]))
     return [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, draw_frame, name_left_out, say_nothing
+from frostline.report.page.charts.frame import Axis, Frame, draw_empty, draw_frame, name_left_out
 from frostline.report.page.charts.key import Named, draw_key, measure_key
 from frostline.report.page.charts.marks import choose_style, draw_marker, draw_whisker, find_dash, name_colour
 from frostline.report.page.charts.place import Box, spread
@@ -79,7 +79,7 @@ def draw_lines(
     margin = max((measure_text(shorten(name, width / 4)) for name, _ in named), default=0.0) + 34 if direct else 14
     outer = Box(4, 4 + above, width - margin, height + above - 6)
     if not drawn:
-        say_nothing(root, outer)
+        draw_empty(root, outer)
         return serialise(root)
     if not direct:
         draw_key(root, named, width)

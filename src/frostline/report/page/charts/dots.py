@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, draw_frame, say_nothing
+from frostline.report.page.charts.frame import Axis, Frame, draw_empty, draw_frame
 from frostline.report.page.charts.key import draw_key, measure_key
 from frostline.report.page.charts.marks import draw_marker, name_colour
 from frostline.report.page.charts.place import Box
@@ -39,7 +39,7 @@ def draw_dots(
     root = make_canvas(width, height + above, f"{y.title} against {x.title}, {count} dots")
     outer = Box(4, 4 + above, width - 14, height + above - 6)
     if not kept:
-        say_nothing(root, outer)
+        draw_empty(root, outer)
         return serialise(root)
     draw_key(root, named, width, lines=False)
     every = [one for *_, found in kept for one in found]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, draw_base, say_nothing
+from frostline.report.page.charts.frame import Axis, draw_base, draw_empty
 from frostline.report.page.charts.marks import choose_style, draw_marker, draw_whisker, name_colour
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import Scale, is_drawable, make_scale, write_decimal, write_number
@@ -41,7 +41,7 @@ def draw_intervals(
     height = 10 + step * max(len(found), 1) + 46
     root = make_canvas(width, height, f"{x.title}: {len(found)} intervals")
     if not any(is_drawable(bar.centre) for bar in found):
-        say_nothing(root, Box(4, 4, width - 4, height))
+        draw_empty(root, Box(4, 4, width - 4, height))
         return serialise(root)
     names = max(measure_text(shorten(bar.name, width * 0.3)) for bar in found)
     texts = _texts(found)

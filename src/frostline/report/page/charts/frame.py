@@ -105,7 +105,7 @@ def name_left_out(root: Element, names: Sequence[str], outer: Box) -> None:
         write(root, f"Not drawn, for want of a number: {shown}", "note", outer.left, outer.bottom)
 
 
-def say_nothing(root: Element, outer: Box) -> None:
+def draw_empty(root: Element, outer: Box) -> None:
     """Say that there is nothing to draw."""
     middle = (outer.left + outer.right) / 2
     write(root, "Nothing to draw yet", "note", middle, (outer.top + outer.bottom) / 2, text_anchor="middle")

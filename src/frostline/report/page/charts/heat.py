@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import say_nothing
+from frostline.report.page.charts.frame import draw_empty
 from frostline.report.page.charts.marks import choose_style, draw_marker, name_colour
 from frostline.report.page.charts.names import TILT
 from frostline.report.page.charts.place import Box
@@ -41,7 +41,7 @@ def draw_matrix(
     assert len(values) == len(rows) and all(len(line) == len(columns) for line in values)
     if not rows or not columns:
         root = make_canvas(width, 80, title or "heat map")
-        say_nothing(root, Box(0, 0, width, 80))
+        draw_empty(root, Box(0, 0, width, 80))
         return serialise(root)
     texts = [[_write_value(value, form) for value in line] for line in values]
     left, cell = _sizes(rows, columns, texts, styles is not None, width)

@@ -67,7 +67,7 @@ class Segment(NamedTuple):
         return max(end - start, 0.0) * self.length
 
 
-def find_place(
+def find_free_box(
     centre: tuple[float, float], size: tuple[float, float], own: Sequence[Box], others: Sequence[Box], inside: Box
 ) -> Box:
     """Return the first box of this size, going outwards from ``centre``, that is free; else the one that hides least.
@@ -79,7 +79,7 @@ def find_place(
         if not inside.holds(box):
             continue
         hidden = sum(box.measure_overlap(other) for other in own) + sum(box.measure_overlap(other) for other in others)
-        line = draw_leader(centre, box)
+        line = find_name_line(centre, box)
         if line:
             hidden += 10 * sum(line.measure_within(other) for other in others)
         if hidden == 0:
@@ -89,7 +89,7 @@ def find_place(
     return best
 
 
-def draw_leader(centre: tuple[float, float], box: Box) -> Segment | None:
+def find_name_line(centre: tuple[float, float], box: Box) -> Segment | None:
     """Return the line from a point to its name; None where the two are near."""
     x = min(max(centre[0], box.left), box.right)
     y = min(max(centre[1], box.top), box.bottom)

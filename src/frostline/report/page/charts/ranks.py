@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import say_nothing
+from frostline.report.page.charts.frame import draw_empty
 from frostline.report.page.charts.marks import choose_style, draw_marker, name_colour
 from frostline.report.page.charts.place import Box
 from frostline.report.page.charts.scale import Scale, is_drawable
@@ -35,7 +35,7 @@ def draw_ranking(
     height = below + STEP * half + 18
     root = make_canvas(width, height, f"Average ranks of {len(ranked)} strategies, lower is better")
     if not ranked:
-        say_nothing(root, Box(0, 0, width, height))
+        draw_empty(root, Box(0, 0, width, height))
         return serialise(root)
     wide = width >= WIDE
     side = max(measure_text(shorten(name, width * 0.3)) for name, _, _ in ranked) + 30 if wide else 4.0

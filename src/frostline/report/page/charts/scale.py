@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from frostline.units import compact
+from frostline.units import format_compact
 
 LARGEST = 1e99
 
@@ -86,7 +86,7 @@ def write_ticks(ticks: Sequence[float], log: bool = False) -> list[str]:
 
 def write_number(value: float, digits: int = 3, thousands: float = 1e4) -> str:
     """Return a number as it stands in a chart: 0.912, 4.01M, 1e-4, with a real minus sign."""
-    return write_minus(compact(value, digits, thousands))
+    return write_minus(format_compact(value, digits, thousands))
 
 
 def write_decimal(value: float, decimals: int) -> str:

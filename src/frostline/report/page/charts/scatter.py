@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from frostline.report.page.charts.frame import Axis, Frame, draw_frame, name_left_out, say_nothing
+from frostline.report.page.charts.frame import Axis, Frame, draw_empty, draw_frame, name_left_out
 from frostline.report.page.charts.marks import choose_style, draw_marker, draw_whisker, name_colour
-from frostline.report.page.charts.place import Box, Segment, draw_leader, find_place
+from frostline.report.page.charts.place import Box, Segment, find_free_box, find_name_line
 from frostline.report.page.charts.scale import is_drawable
 from frostline.report.page.charts.svg import (
     LINE,
@@ -51,7 +51,7 @@ def draw_scatter(
     drawn = [point for point in points if is_drawable(point.x, x.log) and is_drawable(point.y, y.log)]
     outer = Box(4, 4, width - 14, height - 6)
     if not drawn:
-        say_nothing(root, outer)
+        draw_empty(root, outer)
         return serialise(root)
     place = draw_frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
     chosen = sorted((point for point in drawn if point.name in front), key=lambda point: point.x)
@@ -123,8 +123,8 @@ def _names(groups: Sequence[Element], points: Sequence[ScatterPoint], place: Fra
         name = shorten(point.name, widest)
         centre = (place.x(point.x), place.y(point.y))
         others = written + [box for other, boxes in enumerate(marks) if other != index for box in boxes]
-        box = find_place(centre, (measure_text(name), LINE - 2), marks[index], others, _find_inside(place))
-        line = draw_leader(centre, box)
+        box = find_free_box(centre, (measure_text(name), LINE - 2), marks[index], others, _find_inside(place))
+        line = find_name_line(centre, box)
         if line:
             add(group, "line", "leader", x1=line.x0, y1=line.y0, x2=line.x1, y2=line.y1)
         write(group, name, "name", box.left, box.bottom - 3)

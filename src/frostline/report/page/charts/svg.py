@@ -84,7 +84,7 @@ def add_target(parent: Element, name: str, tip: str, kind: str, first: bool = Tr
     """Append a group that shows ``tip`` when it is pointed at or focused.
 
     Only the ``first`` of several that belong together is a stop of the tab key, the arrow keys go on from there.
-    ``named``: it lights up as a ``series`` does.
+    ``named``: it lights up as a ``add_series`` does.
     """
     group = add(parent, "g", f"mark {kind}", tabindex="0" if first else "-1", role="img")
     group.set("aria-label", make_legible(f"{name}: {tip}".replace("\n", "; ")))

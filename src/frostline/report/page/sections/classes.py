@@ -46,7 +46,7 @@ def _block(analysis: Analysis, block: Block, place: int) -> Iterator[Part]:
         return
     if len(names) <= MOST_CLASSES and len(found) > 1:
         f1 = [[one[2] for one in counts.scores()] for counts in found.values()]
-        caption = f"F1 of each class{_name_block(analysis, block)}, from the answers of all seeds."
+        caption = f"F1 of each class{analysis.places[block]}, from the answers of all seeds."
         draw = partial(draw_matrix, list(found), names, f1, styles=analysis.styles, title="F1 of each class")
         yield make_figure(f"f1-{place}", caption, draw)
     first, *others = found
@@ -54,10 +54,6 @@ def _block(analysis: Analysis, block: Block, place: int) -> Iterator[Part]:
     if others:
         folds = [Fold(one, list(_label(analysis, block, one, names, found[one], place))) for one in others]
         yield Fold(f"The same for {format_count(len(others), 'other strategy', 'other strategies')}", folds)
-
-
-def _name_block(analysis: Analysis, block: Block) -> str:
-    return f" on {analysis.keys[block]}" if analysis.keys[block] else ""
 
 
 def _classes(run: RunSummary) -> list[str]:
@@ -106,7 +102,7 @@ def _label(
     analysis: Analysis, block: Block, label: str, names: Sequence[str], counts: ClassCounts, place: int
 ) -> Iterator[Part]:
     id = f"{place}-{analysis.styles[label]}"
-    where = f"{label}{_name_block(analysis, block)}"
+    where = f"{label}{analysis.places[block]}"
     if counts.table is not None and len(names) <= MOST_CLASSES:
         caption = f"{where}: confusions on the test split. Rows: the true class; columns: the predicted one."
         title = "true class (rows), predicted (columns)"

@@ -44,7 +44,7 @@ def _block(analysis: Analysis, block: Block, place: int) -> list[Part]:
     starts = {label: find_phase_starts(pairs[0][0]) for label, pairs in read.items() if pairs}
     marks = [(float(epoch), f"{label}: {name}") for label, found in starts.items() for epoch, name in found]
     marks = marks if len(marks) <= MOST_MARKS else []
-    where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""
+    where = analysis.places[block]
     caption = (
         f"Validation {analysis.name}{where} after each epoch: mean over seeds, band from the lowest to the highest."
     )

@@ -65,7 +65,8 @@ def _design(analysis: Analysis) -> Iterator[tuple[str, str]]:
         if axis != comparison.factor:
             yield f"block axis {axis}", join_names(list(levels), 60)
     yield "seeds", join_names([str(seed) for seed in sorted({run.seed for run in comparison.runs})], 60)
-    yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
+    if comparison.knows_metric:
+        yield "selected by", f"validation {analysis.name}: the best epoch was tested, once"
     yield "budget", _budget(comparison.budget)
     yield "learning rates tried", join_names([format_rate(float(one)) for one in comparison.lr_grid], 60)
 
@@ -189,7 +190,7 @@ def _configs(analysis: Analysis) -> Iterator[Part]:
     folds = [Fold("What all runs share", [CodeBlock(_yaml(shared))])]
     for (label, block), table in list(tables.items())[:MOST_CONFIGS]:
         own = {key: text for key, text in table.items() if key not in shared}
-        where = f" on {analysis.keys[block]}" if analysis.keys[block] else ""
+        where = analysis.places[block]
         folds.append(Fold(f"{label}{where}: what differs", [CodeBlock(_yaml(own))]))
     more = len(tables) - MOST_CONFIGS
     yield Fold("Exact configs", [*folds, *([Text(f"{more} more are in their runs' folders.")] if more > 0 else [])])

@@ -24,7 +24,7 @@ def _mistakes(analysis: Analysis, block: Block, place: int) -> list[Part]:
         return []
     sure = found[0].measure == "probability"
     which = "test samples that it got wrong most confidently" if sure else "test samples with its largest errors"
-    caption = f"{run.label}, seed {run.seed}{_name_block(analysis, block)}: {which}."
+    caption = f"{run.label}, seed {run.seed}{analysis.places[block]}: {which}."
     shown = [(one.picture, _describe_mistake(one)) for one in found if one.picture]
     if shown:
         return [Pictures(caption, [(picture, said) for picture, said in shown if picture])]
@@ -46,7 +46,3 @@ def _describe_mistake(one: Mistake) -> str:
     if one.measure == "error":
         return f"{label}, predicted {prediction} ({one.sample})"
     return f"{label}, taken for {prediction} with probability {one.wrong:.2f} ({one.sample})"
-
-
-def _name_block(analysis: Analysis, block: Block) -> str:
-    return f" on {analysis.keys[block]}" if analysis.keys[block] else ""
