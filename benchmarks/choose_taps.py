@@ -32,10 +32,11 @@ from frostline.config.compose import compose, resolve
 from frostline.features.prefix import PrefixCache
 from frostline.heads import Taps
 from frostline.runs.build import Builder
+from frostline.solving.rows import make_rows
 from frostline.tasks.multiclass import Multiclass
 from frostline.training import choose
 from frostline.training.choose import Choice, Judge, Judged
-from frostline.training.leave_out import Samples, draw_folds, spread_by_class
+from frostline.training.leave_out import Samples, draw_folds, scale_samples, spread_by_class
 
 SETS = {
     "fashion": ["data=imagefolder", "data.root={data}/images/fashion", "data.size=96"],
@@ -92,7 +93,7 @@ def read_set(folder: Path, name: str) -> tuple[Data, list[int]]:
             if classes is not None:
                 kept, places = torch.isin(labels, torch.tensor(classes)), torch.tensor(classes)
                 features, labels = features[kept], torch.searchsorted(places, labels[kept])
-            found[split] = Samples(features, labels % 2 if name == PARITY else labels)
+            found[split] = Samples(make_rows(features), labels % 2 if name == PARITY else labels)
     return found, widths
 
 
@@ -112,16 +113,14 @@ class Trial:
     def make_head(self) -> Taps:
         head = Taps(sum(self.widths), self.classes, self.widths, frames=False, taps="auto", solver="lbfgs", dropout=0.0)
         assert head.scaling is not None
-        head.scaling.fit(self.data["train"].features)
+        head.scaling.fit(self.data["train"].features.chunks())
         return head
 
     @cached_property
     def judge(self) -> Judge:
-        head = self.make_head()
-        train, val = (
-            self.data[split]._replace(features=head.standardise(self.data[split].features))
-            for split in ("train", "val")
-        )
+        scaling = self.make_head().scaling
+        assert scaling is not None
+        train, val = (scale_samples(self.data[split], scaling) for split in ("train", "val"))
         return Judge(TASK, self.widths, train, val, self.classes, draw_folds(TASK, train.labels, self.draw))
 
     def find(self, unions: Sequence[tuple[int, ...]]) -> list[Judged]:
@@ -137,7 +136,7 @@ class Trial:
             head = self.make_head()
             choose.solve_weighed(head, TASK, self.data["train"], self.data["val"], shares, [penalty])
             with torch.no_grad():
-                total += head(self.data["test"].features)
+                total += head(self.data["test"].features.load())
         return float((total.argmax(dim=1) == self.data["test"].labels).float().mean())
 
     def model(self, union: Judged) -> Model:

@@ -92,10 +92,10 @@ def test_attention_is_that_of_its_heads_one_by_one() -> None:
 def test_taps_are_scaled_before_they_are_weighed(name: str) -> None:
     head, taps = build(name, UNLIKE), draw()
     assert head.scaling is not None
-    head.scaling.fit(taps)
+    head.scaling.fit([taps])
     large = taps * torch.tensor([1000.0, 0.01, 30.0]).repeat_interleave(torch.tensor(UNLIKE)) + 7
     before = head(taps)
-    head.scaling.fit(large)
+    head.scaling.fit([large])
     torch.testing.assert_close(head(large), before, atol=1e-2, rtol=1e-2)
 
 

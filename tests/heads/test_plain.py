@@ -64,7 +64,7 @@ def test_taps_are_given_their_shares_of_the_variance() -> None:
     taps = torch.randn(50, 9, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 7, 7, 7, 3, 3, 3, 3, 3])
     head = make("head/taps", features=9, classes=2, widths=[1, 3, 5], frames=False)
     scaling = head.scaling
-    scaling.fit(taps)
+    scaling.fit([taps])
     scaling.weigh(torch.tensor([0.0, 0.25, 0.75]))
     each = [float(part.var(dim=0, correction=0).sum()) for part in scaling(taps).split([1, 3, 5], dim=1)]
     assert each == pytest.approx([0, 0.25 * 8, 0.75 * 8])  # eight numbers are read

@@ -10,6 +10,7 @@ from tests.configs import make
 from torch import Tensor
 
 from frostline.heads import Taps
+from frostline.solving.rows import make_rows
 from frostline.tasks.base import Task
 from frostline.training.choose import Choice, list_unions, solve_chosen
 from frostline.training.leave_out import Samples, draw_few, draw_folds
@@ -36,7 +37,7 @@ def solve(
     widths = [tap.shape[1] for tap in taps]
     head = Taps(sum(widths), outputs, widths, frames=False, taps="auto", solver="lbfgs", dropout=0.0)
     rows, answers = torch.cat(list(taps), dim=1).split(list(sizes)), labels.split(list(sizes))
-    train, val = (Samples(*part) for part in zip(rows[:2], answers[:2], strict=True))
+    train, val = (Samples(make_rows(part), own) for part, own in zip(rows[:2], answers[:2], strict=True))
     _, choice = solve_chosen(head, task, train, val, seed)
     with torch.no_grad():
         return head, choice, head(rows[2])
@@ -108,13 +109,17 @@ def test_views_of_a_sample_are_left_out_together() -> None:
     views = 3
     taps = [noise(40, 60), labels[:, None] + 0.5 * noise(40, 2, seed=1)]
     task = make("task/multiclass", **MULTICLASS)
-    train = Samples(torch.cat(taps, dim=1).repeat(views, 1), labels.repeat(views), views)
+    train = Samples(make_rows(torch.cat(taps, dim=1).repeat(views, 1)), labels.repeat(views), views)
     fresh = torch.arange(10) % 2
-    val = Samples(torch.cat([noise(10, 60, seed=5), fresh[:, None] + 0.5 * noise(10, 2, seed=6)], dim=1), fresh)
+    val = Samples(
+        make_rows(torch.cat([noise(10, 60, seed=5), fresh[:, None] + 0.5 * noise(10, 2, seed=6)], dim=1)), fresh
+    )
     _, choice = solve_chosen(Taps(62, 2, [60, 2], False, "auto", "lbfgs", 0.0), task, train, val, 0)
     assert choice.shares.tolist() == [0, 1]
     few = draw_few(task, train, 2, 0)
-    assert torch.equal(few.labels[:40], few.labels[40:80]) and torch.equal(few.features[:40], few.features[80:])
+    assert torch.equal(few.labels[:40], few.labels[40:80]) and torch.equal(
+        few.features.load()[:40], few.features.load()[80:]
+    )
 
 
 def test_folds_deal_out_each_class_and_keep_an_only_sample() -> None:
@@ -129,7 +134,7 @@ def test_folds_deal_out_each_class_and_keep_an_only_sample() -> None:
 def test_many_samples_are_drawn_by_class_two_of_each_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frostline.training.leave_out.MOST", 20)
     labels = torch.tensor([0] * 400 + [1] * 100 + [2] * 2)
-    few = draw_few(make("task/multiclass", **MULTICLASS), Samples(noise(502, 3), labels), 3, 0)
+    few = draw_few(make("task/multiclass", **MULTICLASS), Samples(make_rows(noise(502, 3)), labels), 3, 0)
     counts = torch.bincount(few.labels).tolist()
     assert sum(counts) == 20 and counts[2] == 2 and counts[0] > counts[1] >= 3
     taps, numbers, sizes = digits()

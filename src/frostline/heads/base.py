@@ -1,7 +1,8 @@
 """What heads have in common, and how taps are brought to one variance."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -64,9 +65,12 @@ class Scaling(nn.Module):
         self.register_buffer("owners", torch.tensor(owners), persistent=False)  # of each number: the place of its tap
 
     @torch.no_grad()
-    def fit(self, taps_ND: Tensor) -> None:
-        """Measure training samples [N, D]: each tap gets the same variance in all, of 1 in the mean of all numbers."""
-        variance_D, mean_D = torch.var_mean(taps_ND.double(), dim=0, correction=0)
+    def fit(self, chunks: Iterable[Tensor]) -> None:
+        """Measure training samples, some [n, D] at a time.
+
+        Each tap gets the same variance in all, of 1 in the mean of all numbers.
+        """
+        variance_D, mean_D = _measure_columns(chunks)
         each = torch.stack([part.sum() for part in variance_D.split(self.widths)])
         wanted = sum(self.widths) / len(self.widths)
         self.centre.copy_(mean_D)
@@ -86,12 +90,36 @@ class Scaling(nn.Module):
         wanted = widths_T[(shares_T > 0) & (self.factors > 0)].sum()
         self.factors.mul_((shares_T * wanted / (total * shares_T.sum())).sqrt())
 
+    def list_read(self) -> list[range]:
+        """Return the places of the numbers of each tap that is read."""
+        ends = list(accumulate(self.widths))
+        found = zip(self.widths, ends, self.factors.tolist(), strict=True)
+        return [range(end - width, end) for width, end, factor in found if factor > 0]
+
     def spread_factors(self) -> Tensor:
         """Return by what each number of a sample is multiplied [D]."""
         return self.factors[self.owners]
 
     def forward(self, taps_BD: Tensor) -> Tensor:
         return (taps_BD - self.centre) * self.spread_factors()
+
+
+def _measure_columns(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return variance and mean [D] of all rows of some chunks [n, D], gone over once, in double precision.
+
+    Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
+    """
+    rest = iter(chunks)
+    first = next(rest)
+    count, (variance_D, mean_D) = len(first), torch.var_mean(first.double(), dim=0, correction=0)
+    for chunk in rest:
+        own_D, centre_D = torch.var_mean(chunk.double(), dim=0, correction=0)
+        share = len(chunk) / (count + len(chunk))
+        apart_D = centre_D - mean_D
+        mean_D = mean_D + share * apart_D
+        variance_D = torch.lerp(variance_D, own_D, share) + share * (1 - share) * apart_D.square()
+        count += len(chunk)
+    return variance_D, mean_D
 
 
 def refuse_solver(head: Head) -> None:

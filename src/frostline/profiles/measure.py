@@ -30,6 +30,7 @@ from frostline.results.record import read_versions
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.setup import make_cache
 from frostline.runs.trainer import make_lone_trainer
+from frostline.solving.rows import make_rows
 from frostline.tasks.base import Task
 from frostline.training.solve import solve_head
 
@@ -159,7 +160,7 @@ class Depths:
         labels = [tap.label for tap in taps]
         head = Taps(sum(widths), classes, widths, frames=False, taps=labels, solver="lbfgs", dropout=0.0)
         assert head.scaling is not None
-        head.scaling.fit(sides["train"])
+        head.scaling.fit(make_rows(sides["train"]).chunks())
         scaled = {split: head.standardise(side) for split, side in sides.items()}
         solve_head(head, task, (scaled["train"], self.labels["train"]), (scaled["val"], self.labels["val"]))
         with torch.no_grad():

@@ -23,6 +23,7 @@ from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
+from frostline.solving.rows import Rows, make_rows, put_after, put_beside
 from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
 
@@ -95,7 +96,7 @@ def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) ->
         return
     features = collect_features(run, "train", index, sources)
     if run.ranks.leads:
-        scaling.fit(join_features(features, run.policy.list_views(index)[0]))
+        scaling.fit(join_features(features, run.policy.list_views(index)[0]).chunks())
     run.ranks.copy(*scaling.buffers())
 
 
@@ -146,7 +147,7 @@ def collect_solver_inputs(run: Experiment, index: int, sources: dict[str, Stored
         features, labels = collect_features(run, split, index, sources), run.made.data.splits[split].labels
         if run.ranks.leads:
             views = run.policy.list_views(index) if split == "train" else [0]
-            whole = torch.cat([join_features(features, view) for view in views])
+            whole = put_after([join_features(features, view) for view in views])
             found[split] = Samples(whole, torch.cat([labels] * len(views)), len(views))
     return found
 
@@ -162,11 +163,10 @@ def collect_features(run: Experiment, split: str, index: int, sources: dict[str,
     return TappedSplit(None, {tap.cut: found[tap.name] for tap in run.made.taps})
 
 
-def join_features(features: StoredSplit, view: int) -> Tensor:
-    """Return what the head reads in a view [N, D]; the cache has that of bf16-mixed in half precision."""
-    if isinstance(features, TappedSplit):
-        return torch.cat([tap.views[view].load_rows() for tap in features.taps.values()], dim=1)
-    return features.views[view].load_rows().float()
+def join_features(features: StoredSplit, view: int) -> Rows:
+    """Return what the head reads in a view [N, D], mapped from disk where it is stored and memory is short."""
+    taps = list(features.taps.values()) if isinstance(features, TappedSplit) else [features]
+    return put_beside([make_rows(tap.views[view].parts) for tap in taps])
 
 
 def test(run: Experiment) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from frostline.solving.rows import CHUNK, Features, Rows
+from frostline.solving.rows import CHUNK, Features, Rows, make_rows
 from frostline.solving.threads import add_tensors, divide_range, share_threads
 
 CONSTANT = 1e-10
@@ -106,7 +106,7 @@ def decompose_features(features: Features, memory: int = MEMORY) -> Decompositio
     this takes 8 bytes for each of 4 * min(N, D)^2 numbers, of which it leaves one, and for each of torch's threads
     of min(N, D)^2 numbers and of a chunk of 1,024 samples.
     """
-    rows = Rows(features)
+    rows = make_rows(features)
     total_D = add_tensors(chunk.sum(dim=0, dtype=torch.float64) for chunk in rows.chunks())
     shift_D = (total_D / len(rows)).float()  # what is really taken away; the bias makes up for its rounding
     with share_threads() as (threads, pool):

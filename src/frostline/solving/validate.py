@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frostline.solving.decompose import Decomposition, decompose_features
 from frostline.solving.path import Question, measure_losses, solve_path
-from frostline.solving.rows import CHUNK, Features, Rows
+from frostline.solving.rows import CHUNK, Features, make_rows
 from frostline.solving.threads import share_threads
 
 ROUGH = 1e-2
@@ -55,7 +55,7 @@ def cross_validate_taps(
         return cross_validate(decompose_features(features), question, penalties, tolerance)
 
     with share_threads() as (_, pool):
-        on_host = all(Rows(features).device.type == "cpu" for features in taps)
+        on_host = all(make_rows(features).device.type == "cpu" for features in taps)
         return list(pool.map(judge, taps) if on_host else map(judge, taps))
 
 

@@ -21,7 +21,7 @@ from frostline.solving.path import Question, measure_losses
 from frostline.solving.rows import multiply
 from frostline.solving.validate import Validation, count_folds, cross_validate_taps
 from frostline.tasks.base import Task
-from frostline.training.leave_out import Samples, draw_few, draw_folds
+from frostline.training.leave_out import Samples, draw_few, draw_folds, scale_samples
 from frostline.training.solve import PENALTIES, Solution, solve_head
 
 ENDS = (0.25, 0.5, 0.75, 1.0)
@@ -111,7 +111,7 @@ class Judge:
 
     def judge(self, unions: Sequence[tuple[int, ...]], factors: Sequence[float] | None = None) -> list[Judged]:
         """Return each union solved, its taps multiplied by ``factors`` where there are any."""
-        parts = [samples.features.split(list(self.widths), dim=1) for samples in (self.train, self.validation)]
+        parts = [samples.features.load().split(list(self.widths), dim=1) for samples in (self.train, self.validation)]
         if factors is not None:
             parts = [tuple(map(torch.mul, each, factors)) for each in parts]
         train, validation = ([torch.cat([each[tap] for tap in union], dim=1) for union in unions] for each in parts)
@@ -142,10 +142,10 @@ def solve_chosen(head: Taps, task: Task, train: Samples, validation: Samples, se
     """
     scaling = head.scaling
     assert scaling is not None, "it reads taps"
-    scaling.fit(train.features)
+    scaling.fit(train.features.chunks())
     outputs = head.linear.out_features
     few = [draw_few(task, samples, outputs, seed) for samples in (train, validation)]
-    standard = [samples._replace(features=head.standardise(samples.features)) for samples in few]
+    standard = [scale_samples(samples, scaling) for samples in few]
     choice = choose_shares(task, scaling.widths, standard[0], standard[1], outputs, seed)
     whole = len(few[0].labels) == len(train.labels)
     penalties = (choice.penalty,) if whole else PENALTIES
@@ -161,9 +161,9 @@ def solve_weighed(
     assert scaling is not None, "it reads taps"
     scaling.weigh(shares)
     factors = scaling.spread_factors()
-    read = factors > 0
+    read, taps = factors > 0, scaling.list_read()
     parts = [
-        ((samples.features[:, read] - scaling.centre[read]) * factors[read], samples.labels)
+        (samples.features.keep_columns(taps).scale_columns(scaling.centre[read], factors[read]), samples.labels)
         for samples in (train, validation)
     ]
     narrow = Linear(int(read.sum()), head.linear.out_features, solver=head.solver, dropout=0.0)

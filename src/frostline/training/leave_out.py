@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from frostline.data.order import draw_permutation
+from frostline.heads import Scaling
+from frostline.solving.rows import Rows, make_rows
 from frostline.tasks.base import Task
 
 FOLDS = 4
@@ -17,12 +19,12 @@ With 19 taps that takes 5 s of one processor; 1,000 took 14 s (fashion) and 10 s
 
 
 class Samples(NamedTuple):
-    """What a head is solved on: features of all taps side by side [N, D], and labels [N, ...].
+    """What a head is solved on: features [N, D] of all taps side by side, perhaps mapped files, and labels [N, ...].
 
     There are ``views`` of each sample, one after the other: the first N / views rows are all samples in one view.
     """
 
-    features: Tensor
+    features: Rows
     labels: Tensor
     views: int = 1
 
@@ -32,9 +34,14 @@ class Samples(NamedTuple):
         return self.labels[: len(self.labels) // self.views]
 
     def select(self, places: Tensor) -> "Samples":
-        """Return the samples at these places [n], in all views."""
+        """Return the samples at these places [n], in all views, in memory."""
         rows = torch.cat([places + view * len(self.first) for view in range(self.views)])
-        return Samples(self.features[rows], self.labels[rows], self.views)
+        return Samples(make_rows(self.features.take(rows)), self.labels[rows], self.views)
+
+
+def scale_samples(samples: Samples, scaling: Scaling) -> Samples:
+    """Return samples with their taps brought to one variance, chunk by chunk whenever they are read."""
+    return samples._replace(features=samples.features.scale_columns(scaling.centre, scaling.spread_factors()))
 
 
 def draw_few(task: Task, samples: Samples, outputs: int, seed: int) -> Samples:

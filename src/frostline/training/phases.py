@@ -9,9 +9,10 @@ import torch
 from frostline.data.base import DataModule
 from frostline.heads import Linear, Taps
 from frostline.processes.stopping import STOP
+from frostline.tasks.base import Task
 from frostline.training.choose import solve_chosen
 from frostline.training.journal import Journal
-from frostline.training.leave_out import Samples
+from frostline.training.leave_out import Samples, scale_samples
 from frostline.training.lightning import set_counters
 from frostline.training.module import FineTuner
 from frostline.training.solve import solve_head
@@ -60,32 +61,41 @@ def solve_phase(
     assert isinstance(head, Linear | Taps)
     found = None
     if journal.ranks.leads:
-        found = _solve(module, head, splits, journal.seed, taps)
+        found = solve_splits(head, module.task, splits, journal.seed, taps)
     solution = journal.ranks.take_first(found)
     journal.ranks.copy(*head.parameters(), *head.buffers())
-    scores = score_solution(module, splits) if journal.ranks.leads else {}
+    module.eval()
+    scores = score_splits(head, module.task, splits) if journal.ranks.leads else {}
     journal.close_solved(index, scores, solution["passes"], solution["note"])
     return solution["penalty"]
 
 
-def _solve(
-    module: FineTuner, head: Linear | Taps, splits: Mapping[str, Samples], seed: int, taps: Sequence[str]
+def solve_splits(
+    head: Linear | Taps, task: Task, splits: Mapping[str, Samples], seed: int, taps: Sequence[str]
 ) -> dict[str, Any]:
-    """Solve the head; return its solution's fields, and as ``note`` a sentence on what was chosen, if anything was."""
+    """Solve a head on the samples of train and val, of which no more than some at a time need be in memory.
+
+    Returns its solution's fields, and as ``note`` a sentence on what was chosen, if anything was.
+    """
     if isinstance(head, Taps) and head.taps == "auto":
-        solution, choice = solve_chosen(head, module.task, splits["train"], splits["val"], seed)
+        solution, choice = solve_chosen(head, task, splits["train"], splits["val"], seed)
         return {**vars(solution), "note": choice.describe(taps)}
+    train, val = splits["train"], splits["val"]
     if head.scaling is not None:
-        head.scaling.fit(splits["train"].features)
-    train, val = ((head.standardise(splits[name].features), splits[name].labels) for name in ("train", "val"))
-    return {**vars(solve_head(head, module.task, train, val)), "note": None}
+        head.scaling.fit(train.features.chunks())
+        train, val = (scale_samples(samples, head.scaling) for samples in (train, val))
+    found = solve_head(head, task, (train.features, train.labels), (val.features, val.labels))
+    return {**vars(found), "note": None}
 
 
 @torch.no_grad()
-def score_solution(module: FineTuner, splits: Mapping[str, Samples]) -> dict[str, float]:
+def score_splits(head: Linear | Taps, task: Task, splits: Mapping[str, Samples]) -> dict[str, float]:
     """Return what an epoch would have of a head that was solved: all scores of val, of train those that it counts."""
-    module.eval()
-    samples = (splits[name] for name in ("train", "val"))
-    train, val = (module.task.scores(module.head(each.features), each.labels) for each in samples)
-    counted = {f"train/{name}": train[name] for name in ("loss", module.task.running)}
+
+    def score(samples: Samples) -> dict[str, float]:
+        outputs = torch.cat([head(chunk.float()) for chunk in samples.features.chunks()])
+        return task.scores(outputs, samples.labels)
+
+    train, val = (score(splits[name]) for name in ("train", "val"))
+    counted = {f"train/{name}": train[name] for name in ("loss", task.running)}
     return counted | {f"val/{name}": value for name, value in val.items()}

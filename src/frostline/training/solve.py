@@ -9,7 +9,7 @@ from torch import Tensor
 from frostline.heads import Linear, Taps
 from frostline.solving.decompose import decompose_features
 from frostline.solving.path import Question, solve_path
-from frostline.solving.rows import Features, Rows, multiply
+from frostline.solving.rows import Features, make_rows, multiply
 from frostline.tasks.base import Task
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
@@ -40,7 +40,7 @@ def solve_head(
     Features are centred and divided by one number while solving, which the head takes back in: see
     `frostline.solving.decompose`.
     """
-    device = Rows(train[0]).device
+    device = make_rows(train[0]).device
     labels, checks = train[1].to(device), validation[1].to(device)
     assert task.solver is not None, "checked before training"
     decomposition = decompose_features(train[0])
