@@ -32,6 +32,8 @@ for split, samples in (("train", {SAMPLES}), ("val", 2000)):
     splits[split] = Samples(join_features(TappedSplit(None, taps), 0), labels[:samples])
 head = Taps({sum(WIDTHS)}, 2, {WIDTHS}, frames=False, taps="all", solver="lbfgs", dropout=0.0)
 task = Multiclass(label_smoothing=0.0, class_weights=None)
+score_splits(head.eval(), task, {{name: splits["val"] for name in splits}})  # the first call imports what it needs
+solve_splits(head, task, {{name: splits["val"] for name in splits}}, 0, [])
 before = held()
 most, done = [0], threading.Event()
 def watch():
@@ -62,6 +64,6 @@ def test_memory_is_a_fifth_of_the_mapped_taps_at_most(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", MAKE, str(tmp_path)], check=True)
     done = subprocess.run([sys.executable, "-c", SOLVE, str(tmp_path)], check=True, capture_output=True, text=True)
     held, accuracy = map(float, done.stdout.split())
-    assert accuracy > 0.9, "it is the best of three taps that each tell the classes apart with 0.84"
+    assert accuracy > 0.95, "of three taps, each of which tells the classes apart with 0.84"
     taps = 4 * SAMPLES * sum(WIDTHS)
     assert held < 60e6 < taps / 4, f"{held / 1e6:.0f} MB for {taps / 1e6:.0f} MB of taps"

@@ -10,10 +10,11 @@ from tests.configs import make
 from torch import Tensor
 
 from frostline.heads import Taps
-from frostline.solving.rows import make_rows
+from frostline.solving.rows import make_rows, put_beside
 from frostline.tasks.base import Task
 from frostline.training.choose import Choice, list_unions, solve_chosen
 from frostline.training.leave_out import Samples, draw_few, draw_folds
+from frostline.training.phases import solve_splits
 
 MULTICLASS = {"label_smoothing": 0.0}
 
@@ -120,6 +121,25 @@ def test_views_of_a_sample_are_left_out_together() -> None:
     assert torch.equal(few.labels[:40], few.labels[40:80]) and torch.equal(
         few.features.load()[:40], few.features.load()[80:]
     )
+
+
+@pytest.mark.parametrize("taps", ["all", "auto"])
+def test_taps_as_they_are_stored_give_the_head_of_one_tensor(taps: str) -> None:
+    """Each tap by itself is read to the bit as one tensor of all; in files of several ranks, other sums are rounded."""
+    depths, labels, sizes = digits()
+    depths, task = [depths[0], noise(len(labels), 12), depths[1]], make("task/multiclass", **MULTICLASS)
+    answers, outputs = labels.split(sizes), []
+    for cuts in ([], None, [70, 50]):
+        head, splits = Taps(84, 10, [64, 12, 8], False, taps, "lbfgs", 0.0), {}
+        for name, start, end in (("train", 0, 120), ("val", 120, 180)):
+            each = [depth[start:end] for depth in depths]
+            rows = [make_rows(tap.split(cuts if cuts and name == "train" else len(tap))) for tap in each]
+            whole = make_rows(torch.cat(each, dim=1))
+            splits[name] = Samples(whole if cuts is None else put_beside(rows), answers[name == "val"])
+        solve_splits(head, task, splits, 0, ["a", "b", "c"])
+        outputs.append(head(torch.cat(depths, dim=1)[180:]).detach())
+    assert torch.equal(outputs[0], outputs[1])
+    torch.testing.assert_close(outputs[2], outputs[1], rtol=1e-6, atol=1e-6 * float(outputs[1].abs().max()))
 
 
 def test_folds_deal_out_each_class_and_keep_an_only_sample() -> None:
