@@ -2,12 +2,14 @@
 
     python benchmarks/choose_taps.py FOLDER --extract DATA        (DATA: images/fashion, text/..., speech/...)
     python benchmarks/choose_taps.py FOLDER [--sets digits vowels] [--sizes 50 100 250 0] [--draws 4]
+                                     [--rules last all auto] [--storage float16]
 
 The first writes the taps of six sets to FOLDER/SET.npz: train_00, train_01, ... in depth order, the features last, and
 train_y, and the same of val and test. The second draws so many training samples by class (0: at most 1,000), and three
 tenths as many of validation; at most 1,000 test samples are looked at only to compare what the rules have chosen. It
 prints a line of JSON for each set, size and draw, and at the end for each rule the mean accuracy over sets and sizes,
-what it lost against the last layer in the worst of them, and the processor's seconds. The rules:
+what it lost against the last layer in the worst of them, and the processor's seconds; ``--storage`` rounds taps as
+though they were stored so. The rules:
 
 ``last`` layer; ``single`` best tap; ``late`` half; ``all``; ``ends``: the best end of the network; ``ends_1se``: that,
 unless the last layer is within a standard error; ``mean_1se``: the mean of all ends within one of the best;
@@ -80,14 +82,14 @@ def extract(folder: Path, data: str) -> None:
         print(f"{name}: {len(made.taps)} taps, {cache.seconds:.1f} s", flush=True)
 
 
-def read_set(folder: Path, name: str) -> tuple[Data, list[int]]:
-    """Return the samples of each split, and the widths of the taps."""
+def read_set(folder: Path, name: str, storage: torch.dtype) -> tuple[Data, list[int]]:
+    """Return the samples of each split, their taps rounded to ``storage``, and the widths of the taps."""
     source, classes = PARTS.get(name, ("mnist5k" if name == PARITY else name, None))
     found, widths = {}, []
     with np.load(folder / f"{source}.npz") as file:
         names = sorted(key[6:] for key in file.files if key.startswith("train_") and key != "train_y")
         for split in ("train", "val", "test"):
-            parts = [torch.from_numpy(file[f"{split}_{one}"]).float() for one in names]
+            parts = [torch.from_numpy(file[f"{split}_{one}"]).to(storage).float() for one in names]
             widths = [part.shape[1] for part in parts]
             features, labels = torch.cat(parts, dim=1), torch.from_numpy(file[f"{split}_y"])
             if classes is not None:
@@ -129,15 +131,17 @@ class Trial:
         self.known.update(zip(new, self.judge.judge(new), strict=True) if new else {})
         return [self.known[union] for union in unions]
 
-    def score(self, models: Sequence[Model]) -> float:
-        """Return the test accuracy of the mean of the outputs of some heads."""
+    def score(self, models: Sequence[Model]) -> dict[str, float]:
+        """Return test accuracy and loss of the mean of the outputs of some heads."""
         total = torch.zeros(len(self.data["test"].labels), self.classes)
         for shares, penalty in models:
             head = self.make_head()
             choose.solve_weighed(head, TASK, self.data["train"], self.data["val"], shares, [penalty])
             with torch.no_grad():
                 total += head(self.data["test"].features.load())
-        return float((total.argmax(dim=1) == self.data["test"].labels).float().mean())
+        labels = self.data["test"].labels
+        right = (total.argmax(dim=1) == labels).float().mean()
+        return {"accuracy": float(right), "loss": float(TASK.deviance(total / len(models), labels))}
 
     def model(self, union: Judged) -> Model:
         return choose.share_taps([union], len(self.widths)), union.penalty
@@ -233,16 +237,18 @@ RULES: dict[str, Callable[[Trial], list[Model]]] = {
 }
 
 
-def compare(data: Data, widths: Sequence[int], size: int, draw: int) -> dict[str, dict[str, float]]:
-    """Return for each rule the test accuracy of its choice, and the processor's seconds to choose alone."""
+def compare(
+    data: Data, widths: Sequence[int], size: int, draw: int, rules: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return for each rule the test scores of its choice, and the processor's seconds to choose alone."""
     found = {}
-    for name, rule in RULES.items():
+    for name in rules:
         trial = Trial(data, widths, size, draw)
         if name == "greedy" and not 0 < size <= 100:
             continue
         started = time.process_time()
-        models = rule(trial)
-        found[name] = {"seconds": round(time.process_time() - started, 2), "accuracy": trial.score(models)}
+        models = RULES[name](trial)
+        found[name] = {"seconds": round(time.process_time() - started, 2), **trial.score(models)}
     return found
 
 
@@ -268,6 +274,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=[*CHOSEN_ON, "digits", "mnist5k", PARITY, "debian_b", "languages"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[50, 100, 250])
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--storage", choices=("float32", "float16", "bfloat16"), default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.extract:
@@ -275,10 +283,11 @@ def main() -> None:
         return
     rows = []
     for name in arguments.sets:
-        data, widths = read_set(arguments.folder, name)
+        data, widths = read_set(arguments.folder, name, getattr(torch, arguments.storage))
         for size in arguments.sizes:
             for draw in range(arguments.draws if 0 < size < len(data["train"].labels) else 1):
-                rows.append({"set": name, "size": size, "draw": draw, "rules": compare(data, widths, size, draw)})
+                found = compare(data, widths, size, draw, arguments.rules)
+                rows.append({"set": name, "size": size, "draw": draw, "rules": found})
                 print(json.dumps(rows[-1]), flush=True)
     print_table([row for row in rows if row["set"] in CHOSEN_ON], "Chosen on:")
     print_table([row for row in rows if row["set"] not in CHOSEN_ON], "Shown on:")

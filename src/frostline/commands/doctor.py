@@ -17,6 +17,7 @@ from frostline import __version__
 from frostline.config.compose import list_config_groups
 from frostline.config.schema import find_conf_dir
 from frostline.errors import UserError
+from frostline.ranks.devices import read_memory
 from frostline.units import format_bytes
 
 PACKAGES = (
@@ -110,7 +111,7 @@ def list_machine() -> list[Fact]:
     rows = [
         ("system", f"{platform.system()} {platform.machine()}"),
         ("cores", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"),
-        ("memory", format_bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))),
+        ("memory", format_bytes(read_memory())),
         ("free disk here", format_bytes(shutil.disk_usage(".").free)),
         ("compute threads", str(torch.get_num_threads())),
     ]

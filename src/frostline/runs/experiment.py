@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,15 +14,17 @@ from frostline.backbones.taps import make_body
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
 from frostline.features.activations import CachedSplit, StoredSplit, TappedSplit
-from frostline.features.policy import CachePolicy
+from frostline.features.policy import CachePolicy, Need
 from frostline.files.csv_tables import write_csv
 from frostline.freeze.plan import HEAD
 from frostline.heads import Head
+from frostline.ranks.devices import read_memory
 from frostline.results.record import Record
 from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
+from frostline.runs.sizes import check_disk, check_held, measure_disk
 from frostline.solving.rows import Rows, make_rows, put_after, put_beside
 from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
@@ -94,9 +96,10 @@ def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) ->
     scaling = head.scaling if isinstance(head, Head) else None  # of a head of the user's own nothing more is known
     if scaling is None or scaling.fitted or HEAD not in run.made.plan.phases[index].train:
         return
-    features = collect_features(run, "train", index, sources)
+    view = run.policy.list_views(index)[0]
+    features = collect_features(run, "train", index, sources, [view])
     if run.ranks.leads:
-        scaling.fit(join_features(features, run.policy.list_views(index)[0]).chunks())
+        scaling.fit(join_features(features, view).chunks())
     run.ranks.copy(*scaling.buffers())
 
 
@@ -113,14 +116,18 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, S
     sources: dict[str, StoredSplit] = {}
     run.cache.begin()
     if stored:
+        views = {split: run.policy.list_views(index) if split == "train" else [0] for split in splits}
         try:
+            needs = [Need(split, one, view) for split in splits for view in views[split] for one in stored]
+            check_disk(*run.ranks.take_first(measure_disk((run.cache, need) for need in needs)))
             for split in splits:
-                views = run.policy.list_views(index) if split == "train" else [0]
-                found = run.cache.collect_all(split, stored, views, run.policy.list_later(index))
+                found = run.cache.collect_all(split, stored, views[split], run.policy.list_later(index))
                 sources[split] = pair_up(found, run.policy, index)
         except OSError as error:  # on all ranks
-            log.warning("The cache cannot be written (%s); phase %d goes on uncached.", error, index)
-            run.policy.give_up(index, error.strerror or str(error))
+            reason = error.strerror or str(error)
+            log.warning("The cache cannot be written (%s); phase %d goes on uncached.", reason, index)
+            run.policy.give_up(index, reason)
+            check_held(run.made, run.policy, index, run.ranks.take_first(read_memory()))
             sources = {}
     if not run.made.is_solved(index):  # on the host
         run.cache.move_to_device(sources.values())
@@ -144,20 +151,22 @@ def collect_solver_inputs(run: Experiment, index: int, sources: dict[str, Stored
     """
     found = {}
     for split in ("train", "val"):
-        features, labels = collect_features(run, split, index, sources), run.made.data.splits[split].labels
+        views = run.policy.list_views(index) if split == "train" else [0]
+        features, labels = collect_features(run, split, index, sources, views), run.made.data.splits[split].labels
         if run.ranks.leads:
-            views = run.policy.list_views(index) if split == "train" else [0]
             whole = put_after([join_features(features, view) for view in views])
             found[split] = Samples(whole, torch.cat([labels] * len(views)), len(views))
     return found
 
 
-def collect_features(run: Experiment, split: str, index: int, sources: dict[str, StoredSplit]) -> StoredSplit:
-    """Return what the head reads in a phase's views, from ``sources`` or computed here and kept in memory."""
+def collect_features(
+    run: Experiment, split: str, index: int, sources: dict[str, StoredSplit], views: Sequence[int]
+) -> StoredSplit:
+    """Return what the head reads in these views, from ``sources`` or computed here and kept in memory."""
     if run.policy.reads_stored(index):
         return sources[split]
     memory = make_cache(run.config, run.made, run.trainer, run.ranks, stored=False)
-    found = memory.collect_all(split, run.policy.read, run.policy.list_views(index) if split == "train" else [0])
+    found = memory.collect_all(split, run.policy.read, views)
     if not run.made.taps:
         return found[run.policy.read[0].name]
     return TappedSplit(None, {tap.cut: found[tap.name] for tap in run.made.taps})

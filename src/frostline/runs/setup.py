@@ -18,13 +18,14 @@ from frostline.features.prefix import PrefixCache
 from frostline.files.csv_tables import write_csv
 from frostline.freeze.table import plan_table
 from frostline.ranks.collectives import ALONE, Ranks, check_alike, check_shared
-from frostline.ranks.devices import check_devices, check_precision
+from frostline.ranks.devices import check_devices, check_precision, read_memory
 from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import describe_numerics, make_autocast, read_device_name, set_numerics
 from frostline.results.pruning import await_decision
 from frostline.results.record import read_versions
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.costs import Costs
+from frostline.runs.sizes import check_sizes
 from frostline.runs.trainer import make_trainer
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.journal import Journal, Listeners
@@ -112,6 +113,7 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     trainer.callbacks.append(journal)
     module = make_module(config, made, weights, ranks)
     policy = make_policy(config, made, cache.device)
+    check_sizes(made, policy, ranks.take_first(read_memory()))
     return Experiment(config, folder, made, ranks, trainer, module, policy, cache, journal, costs, loggers)
 
 

@@ -21,10 +21,12 @@ from frostline.data.splits import SPLITS
 from frostline.errors import UserError
 from frostline.features.policy import CachePolicy, Need
 from frostline.features.prefix import PrefixCache
+from frostline.ranks.devices import read_memory
 from frostline.ranks.numerics import describe_numerics
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.flops import WorkModel
 from frostline.runs.setup import make_cache, make_policy
+from frostline.runs.sizes import check_disk, check_sizes, measure_disk
 from frostline.runs.trainer import make_lone_trainer
 
 Pass = tuple[PrefixCache, str, int, list[Cut]]
@@ -76,13 +78,20 @@ def extract(
     torch.set_num_threads(threads)
     started = time.monotonic()
     here, passes, stored = Survey(given=given), 0, 0
+    wanted = here.list_passes([Run.read(resolve_env(config)) for config in configs])
     try:
-        for cache, split, view, cuts in here.list_passes([Run.read(resolve_env(config)) for config in configs]):
+        check_disk(
+            *measure_disk((cache, Need(split, cut, view)) for cache, split, view, cuts in wanted for cut in cuts)
+        )
+        for cache, split, view, cuts in wanted:
             if cache.fill(split, view, cuts, wait=workers == 1):
                 passes += 1
                 stored += sum(cut.bytes for cut in cuts) * len(cache.data.splits[split])
     except OSError as error:
-        raise UserError(f"{configs[0]['outputs']}/cache cannot be written ({error.strerror or error}).") from error
+        raise UserError(
+            f"{configs[0]['outputs']}/cache cannot be written: {error.strerror or error}; expected room there, "
+            "another outputs, or cache.enabled=false."
+        ) from error
     return {"seconds": time.monotonic() - started, "passes": passes, "bytes": stored}
 
 
@@ -102,6 +111,8 @@ class Survey:
             check(config)
             made = self.builder.build(config)
             cache, policy = self.make_cache(config, made), self.make_policy(config, made)
+            if not self.elsewhere:  # the memory of another machine is not known here
+                check_sizes(made, policy, read_memory())
             wanted = {cache.key(*need) for need in self.list_needs(config, policy)}
             work = WorkModel(made, policy, self.builder.share).count_planned(config.test)
         except UserError as error:

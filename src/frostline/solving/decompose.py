@@ -93,6 +93,13 @@ class Decomposition:
         return found_MD.float().reshape(*shape, -1), biases_M.float().reshape(shape)
 
 
+def estimate_memory(samples: int, width: int) -> int:
+    """Return how many bytes `decompose_features` takes at most besides the features [samples, width] themselves."""
+    least = min(samples, width)
+    kept = samples * samples if samples < width else min(samples * (least + 1), MEMORY // 4)
+    return 8 * (4 + torch.get_num_threads()) * least**2 + 4 * kept
+
+
 @torch.no_grad()
 def decompose_features(features: Features, memory: int = MEMORY) -> Decomposition:
     """Return the decomposition of features [N, D], computed in double precision and on the device that they are on.

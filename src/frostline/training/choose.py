@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from frostline.heads import Linear, Taps
+from frostline.ranks.devices import read_memory
 from frostline.solving.path import Question, measure_losses
 from frostline.solving.rows import multiply
 from frostline.solving.validate import Validation, count_folds, cross_validate_taps
 from frostline.tasks.base import Task
 from frostline.training.leave_out import Samples, draw_few, draw_folds, scale_samples
-from frostline.training.solve import PENALTIES, Solution, solve_head
+from frostline.training.solve import PENALTIES, Solution, check_solving_size, solve_head
 
 ENDS = (0.25, 0.5, 0.75, 1.0)
 """Of the taps, the last: as unions, beside the last one and the last two."""
@@ -166,6 +167,7 @@ def solve_weighed(
         (samples.features.keep_columns(taps).scale_columns(scaling.centre[read], factors[read]), samples.labels)
         for samples in (train, validation)
     ]
+    check_solving_size(len(train.labels), int(read.sum()), "head.taps", read_memory())
     narrow = Linear(int(read.sum()), head.linear.out_features, solver=head.solver, dropout=0.0)
     solution = solve_head(narrow, task, parts[0], parts[1], penalties)
     head.linear.weight.zero_()

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frostline.errors import UserError
 from frostline.heads import Linear, Taps
-from frostline.solving.decompose import decompose_features
+from frostline.solving.decompose import decompose_features, estimate_memory
 from frostline.solving.path import Question, solve_path
 from frostline.solving.rows import Features, make_rows, multiply
 from frostline.tasks.base import Task
+from frostline.units import format_bytes
 
 PENALTIES = tuple(10.0 ** (-power / 2) for power in range(-2, 7))
 """L2 penalties per sample that are tried, from 10 down to 0.001, so that their meaning does not depend on N."""
@@ -23,6 +25,20 @@ class Solution:
     penalty: float
     losses: dict[float, float]
     passes: int
+
+
+def check_solving_size(samples: int, width: int, key: str, memory: int) -> None:
+    """Refuse to solve a head on features [samples, width] where that takes more than ``memory``. Raises UserError.
+
+    ``key`` is that by which they are chosen: ``head.taps``, or where the head reads no taps ``head.solver``.
+    """
+    need = estimate_memory(samples, width)
+    if need > memory:
+        fewer = "fewer taps (head.taps=late, or a list of a few), or " if key == "head.taps" else ""
+        raise UserError(
+            f"{key}: to solve a head on {width:,} numbers of each of {samples:,} samples takes {format_bytes(need)}, "
+            f"and this machine has {format_bytes(memory)} of memory: expected {fewer}head.solver=null."
+        )
 
 
 @torch.no_grad()
