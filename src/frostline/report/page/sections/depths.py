@@ -33,7 +33,7 @@ def make_depths(analysis: Analysis) -> Section | None:
         parts.append(Text(f"{format_count(len(shared) - MOST_BLOCKS, 'more profile')}: see outputs/profiles."))
     parts += [Text(said) for said in _say_what_is_missing(analysis, cells)]
     for place, block in enumerate(analysis.blocks[:MOST_BLOCKS], 1):
-        if any(one.content is not None for one in cells if one.block == block):
+        if any(one.content is not None and len(one.content["taps"]) > 1 for one in cells if one.block == block):
             made = list(_foretelling(analysis, block, place))
             parts += made if place == 1 else [Fold(f"The order of strategies on {analysis.keys[block]}", made)]
     return Section("depths", "Where the network knows what you need", parts) if parts else None
@@ -62,8 +62,9 @@ def _name(analysis: Analysis, group: Sequence[CellProfile]) -> str:
     assert content is not None
     labels, blocks = ([*dict.fromkeys(found)] for found in zip(*((one.label, one.block) for one in group), strict=True))
     said = [] if len(labels) == len(analysis.comparison.labels) else [join_names(labels, 4)]
-    if len(blocks) < len(analysis.blocks):
-        said.append(join_names([analysis.keys.get(block, "") for block in blocks], 4))
+    keys = [key for block in blocks if (key := analysis.keys.get(block, "")) != content["data"]]
+    if keys and len(blocks) < len(analysis.blocks):
+        said.append(join_names(keys, 4))
     return f"{content['backbone']} on {content['data']}" + (f" ({', '.join(said)})" if said else "")
 
 
