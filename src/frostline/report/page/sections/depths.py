@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from frostline.profiles.agreement import FEWEST, tau_interval
-from frostline.profiles.record import SCORES
+from frostline.profiles.record import PAGE, SCORES
 from frostline.report.page.depths import PROBE, make_depth_figure, name_score, say_what_depths_are_worth, write_verdict
 from frostline.report.page.parts import Fold, Part, Section, Table, TableCell, Text
 from frostline.report.page.sections.limits import MOST_BLOCKS, MOST_ROWS
@@ -51,8 +52,8 @@ def _profile(analysis: Analysis, group: Sequence[CellProfile], place: int) -> It
     yield make_depth_figure(content, f"depths-{place}")
     if place == 1:
         yield Text(
-            f"{say_what_depths_are_worth(content)} The page that frostline profile writes with the same overrides has "
-            "the numbers, and shows where classes part."
+            f"{say_what_depths_are_worth(content)} The numbers behind it, and where classes part, stand in "
+            f"{Path('profiles', content['id'], PAGE)} in the output folder."
         )
 
 
