@@ -89,9 +89,10 @@ class Depths:
         readings = [self.describe_reading(one, None if best is None else judged[best]) for one in judged]
         nearest = find_best(near, judge.metric.sign)
         others = [self.describe_reading(one, None if nearest is None else near[nearest]) for one in near]
+        known = describe_taps(self.taps, made.backbone)
         taps = [
             {**tap, "probe": probe, "neighbours": other, **row}
-            for tap, probe, other, row in zip(describe_taps(self.taps), readings, others, rows, strict=True)
+            for tap, probe, other, row in zip(known, readings, others, rows, strict=True)
         ]
         return {
             "format": FORMAT,
