@@ -26,7 +26,7 @@ STRATEGIES: dict[str, Callable[[Sequence[str], int], Plan]] = {
     "bias_only": strategies.bias_only,
     "gradual": partial(strategies.gradual, factor=2.6, each=1),
     "chain_thaw": partial(strategies.chain_thaw, scale=0.1),
-    "lp_ft": partial(strategies.lp_ft, probe=0.2, scale=0.5),
+    "lp_ft": partial(strategies.lp_ft, probe=0.2, scale=0.5, k=None),
     "full": strategies.full,
 }
 

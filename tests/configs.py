@@ -1,7 +1,9 @@
 """What tests make by the defaults of conf/: a run's config, components, and plans."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from inspect import Parameter, signature
 from typing import Any
 
@@ -19,7 +21,13 @@ SHARED = ("_image", "_text", "_audio", "_published")
 
 def plain_run(**values: Any) -> Run:
     """Return the config of a run by defaults, with ``values`` in place of those of its root."""
-    return replace(resolve(compose("run", [])), **values)
+    return replace(deepcopy(compose_defaults()), **values)
+
+
+@cache
+def compose_defaults() -> Run:
+    """Return the config of a run by defaults, composed once: for others to copy."""
+    return resolve(compose("run", []))
 
 
 def read_node(choice: str) -> dict[str, Any]:

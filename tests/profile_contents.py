@@ -24,7 +24,8 @@ def make_content(
     for place, score in enumerate(scores):
         more = {name: {"value": score / 2, "why": None} for name in SCORES}
         more["nleep"] = {"value": None, "why": say("Too few samples.")}
-        sizes = {"name": say(f"blocks.{place}"), "width": 8 * (place + 1), "bytes": 32, "flops": (place + 1) / taps}
+        names = {"name": say(f"blocks.{place}"), "group": say(f"stage{place}")}
+        sizes = {**names, "width": 8 * (place + 1), "bytes": 32, "flops": (place + 1) / taps}
         rows.append(
             {**sizes, "probe": make_reading(score, 0.9 - score), "neighbours": make_reading(score - 0.1), **more}
         )

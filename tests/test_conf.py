@@ -62,6 +62,6 @@ def test_roots_stand_as_scripts_expect() -> None:
     assert {"name", "weights"} <= set(run["backbone"])
     assert run["outputs"] == "outputs" and "lr" in run["optimizer"]
     assert set(comparison["compare"]) == {
-        *("strategies", "seeds", "axes", "factor", "lr_grid", "lr_extend", "lr_seed", "budget", "name")
+        *("strategies", "seeds", "axes", "factor", "lr_grid", "lr_extend", "lr_seed", "budget", "profile", "name")
     }
     assert {**run, "compare": comparison["compare"]} == comparison

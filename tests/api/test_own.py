@@ -122,6 +122,8 @@ def test_strategies_are_compared(tmp_path: Path) -> None:
     assert labels[:4] == [f"{name} seed {seed}" for name in ("linear_probe", "last_k(k=1)") for seed in (0, 1)]
     page = found.report.path.read_text()
     assert records[0]["cost"]["cache_seconds"] < 1 and "last_k" in page
+    assert [one.content["backbone"] for one in found.profiles] == ["Pictures"] and "What each depth" not in page
+    assert "Where the network knows what you need" in page
     assert "tensors, Pictures" in page
     again = compare(network, data, freeze=freeze, seeds=[0, 1], **options)
     assert again.folder == found.folder and [one.record for one in again.runs] == [one.record for one in found.runs]

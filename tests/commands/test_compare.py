@@ -22,6 +22,7 @@ SMALL = (
     "launcher.workers=2",
     "launcher.threads=1",
 )
+PLAIN = "compare.profile=false"
 STRATEGIES = "compare.strategies=[linear_probe, {last_k: {k: 1}}]"
 
 
@@ -47,6 +48,7 @@ def test_a_comparison_from_tuning_to_report_and_again(frostline, tmp_path: Path)
     planned = frostline(*arguments, "--plan")
     assert planned.returncode == 0, planned.stderr
     assert "small: 8 runs to do, 0 there already" in planned.stdout
+    assert "before that 2 depth profiles to make, 0 there already" in planned.stdout
     assert not (tmp_path / "outputs").exists()
 
     ended = frostline(*arguments)
@@ -57,6 +59,12 @@ def test_a_comparison_from_tuning_to_report_and_again(frostline, tmp_path: Path)
     assert content["axes"] == {"freeze": ["linear_probe", "last_k(k=1)"], "data.size": ["32", "40"]}
     assert content["lr_seed"] == 1
     assert content["extraction"]["passes"] == 10, "each once: three for the runs of each size, two for the trials"
+
+    profiles = {one["block"]["data.size"]: one["path"] for one in content["profiles"]}
+    assert len(content["profiles"]) == 4 and all(
+        (folder / path / "profile.html").exists() for path in profiles.values()
+    )
+    assert "Where the network knows what you need" in (folder / "report.md").read_text()
 
     runs, trials = records(folder, False), records(folder, True)
     assert len(runs) == 4
@@ -79,6 +87,7 @@ def test_a_comparison_from_tuning_to_report_and_again(frostline, tmp_path: Path)
     (tmp_path / "outputs" / "runs" / lost / "record.json").unlink()
     planned = frostline(*arguments, "--plan")
     assert "small: 1 runs to do, 7 there already" in planned.stdout
+    assert "before that 0 depth profiles to make, 2 there already" in planned.stdout
     assert frostline(*arguments).returncode == 0
     after = written(tmp_path / "outputs")
     assert [name for name in after if after[name] != before[name]] == [lost]
@@ -88,7 +97,7 @@ def test_a_comparison_from_tuning_to_report_and_again(frostline, tmp_path: Path)
 def test_one_dead_cell_costs_no_other(frostline, tmp_path: Path) -> None:
     swept = ("optimizer.lr=0.001,1e38", "optimizer=sgd")
     strategies = "compare.strategies=[full, {last_k: {k: 1}}]"
-    ended = frostline("compare", strategies, "compare.seeds=[0]", "compare.name=half", *SMALL, *swept)
+    ended = frostline("compare", strategies, "compare.seeds=[0]", "compare.name=half", PLAIN, *SMALL, *swept)
     assert ended.returncode == 1, ended.stderr
     folder = tmp_path / "outputs" / "comparisons" / "half"
     statuses = {(row["label"], row["block"]["optimizer.lr"]): row["path"] for row in index(folder)["runs"]}
@@ -121,7 +130,14 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_a_killed_comparison_goes_on_with_what_is_left(frostline, tmp_path: Path) -> None:
     """Promise 13: the comparison's own process is killed, and the same command again runs only the unfinished runs."""
-    arguments = ("compare.strategies=[full]", "compare.seeds=[0,1,2,3]", "compare.name=killed", *SMALL, "epochs=4")
+    arguments = (
+        "compare.strategies=[full]",
+        "compare.seeds=[0,1,2,3]",
+        "compare.name=killed",
+        PLAIN,
+        *SMALL,
+        "epochs=4",
+    )
     controller = start(tmp_path, *arguments)
     deadline = time.monotonic() + 120
     while not written(tmp_path / "outputs"):
@@ -147,7 +163,7 @@ def paths(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.slow
 def test_the_same_comparison_twice_in_the_same_second(tmp_path: Path) -> None:
     """Promise 14: they share nothing but the cache and finished runs."""
-    arguments = ("compare.strategies=[linear_probe]", "compare.seeds=[0,1]", "compare.name=twin", *SMALL)
+    arguments = ("compare.strategies=[linear_probe]", "compare.seeds=[0,1]", "compare.name=twin", PLAIN, *SMALL)
     both = [start(tmp_path, *arguments) for _ in range(2)]
     said = [each.communicate(timeout=240)[0] for each in both]
     assert [each.returncode for each in both] == [0, 0], said
@@ -159,7 +175,7 @@ def test_the_same_comparison_twice_in_the_same_second(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_budget_of_seconds_gives_each_strategy_its_own_epochs(frostline, tmp_path: Path) -> None:
-    node = ("compare.strategies=[full]", "compare.seeds=[0]", "compare.name=timed", "compare.budget.seconds=4")
+    node = ("compare.strategies=[full]", "compare.seeds=[0]", "compare.name=timed", PLAIN, "compare.budget.seconds=4")
     ended = frostline("compare", *node, *SMALL)
     assert ended.returncode == 0, ended.stderr
     content = index(tmp_path / "outputs" / "comparisons" / "timed")

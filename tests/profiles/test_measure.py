@@ -58,6 +58,9 @@ def test_probes_and_joined_heads_are_those_of_runs(tmp_path: Path) -> None:
         assert (
             tap["probe"]["gap"]["low"] <= best["probe"]["value"] - tap["probe"]["value"] <= tap["probe"]["gap"]["high"]
         )
+    groups = [tap["group"] for tap in content["taps"]]
+    assert groups == sorted(groups, key=["stem", "stage1", "stage2", "stage3", "stage4"].index) and groups[0] == "stem"
+    assert groups[-1] == "stage4" and len(set(groups)) == 5, "each group ends at a tap"
     assert [tap["flops"] for tap in content["taps"]] == sorted(tap["flops"] for tap in content["taps"])
 
 
@@ -124,7 +127,8 @@ def test_taps_are_listed_and_nothing_is_decoded_or_written(tmp_path: Path) -> No
     folder.rmdir()
     found = list_taps([config.plain()], False)
     assert found["taps"][-1]["name"] == "features" and found["taps"][-1]["flops"] == 1
-    assert found["taps"][0] | {"name": "", "flops": 0} == {"name": "", "width": 32, "bytes": 128, "flops": 0}
+    known = {"name": "", "group": "stem", "width": 32, "bytes": 128, "flops": 0}
+    assert found["taps"][0] | {"name": "", "flops": 0} == known
     assert found["samples"]["train"] == 40 and not list(tmp_path.glob("cache"))
 
 

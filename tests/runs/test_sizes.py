@@ -33,7 +33,7 @@ def test_what_is_solved_must_fit_in_memory(tmp_path: Path) -> None:
     assert found.policy.reads_stored(0)
     check_sizes(found.made, found.policy, int(1e9))
     said = refuse(found, 10_000)
-    assert said.startswith(f"head.taps: to solve a head on {found.made.width} numbers of each of ")
+    assert said.startswith(f"head.taps: to solve a head on {found.made.width:,} numbers of each of ")
     assert said.endswith(
         "has 10 kB of memory: expected fewer taps (head.taps=late, or a list of a few), or head.solver=null."
     )
@@ -46,7 +46,8 @@ def test_what_is_solved_must_fit_in_memory(tmp_path: Path) -> None:
 def test_what_the_cache_does_not_take_must_fit_in_memory(tmp_path: Path, cache: str) -> None:
     found = begin(tmp_path, *TAPS, "head.taps=auto", "data.views=3", "augment=light", cache)
     samples = found.made.samples
-    held = samples["train"] * 1 + samples["val"]  # of one epoch that is solved there is one view
+    assert len(found.policy.list_views(0)) == 2, "of three, for the run has two epochs"
+    held = samples["train"] * 2 + samples["val"]
     need = held * 4 * found.made.width
     check_sizes(found.made, found.policy, need)
     said = refuse(found, need - 1)

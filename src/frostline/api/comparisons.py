@@ -1,7 +1,6 @@
 """A comparison, from Python and from the command line: its runs, then its report."""
 
 import os
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.api.overrides import allowing_modules, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides, write_command
+from frostline.api.profiles import ProfileResult, profile_cells
 from frostline.api.reports import Report, make_report, read_verdict
 from frostline.api.results import RunResult
 from frostline.comparison.cells import Design, make_design
@@ -33,21 +33,27 @@ class ComparisonResult:
     allowed: tuple[str, ...] = ()
 
     @cached_property
-    def _rows(self) -> Sequence[Mapping[str, Any]]:
+    def _content(self) -> Mapping[str, Any]:
         content = read(self.folder)
         if content is None:
             raise UserError(f"{self.folder}: there is no comparison that can be read; compare again.")
-        return content["runs"]
+        return content
 
     @cached_property
     def runs(self) -> list[RunResult]:
         """Every run that counts, in the order of the report's table; trials of learning rates are left out."""
-        return [self._run(row) for row in self._rows if not row["trial"]]
+        return [self._run(row) for row in self._content["runs"] if not row["trial"]]
 
     @cached_property
     def trials(self) -> list[RunResult]:
         """The runs that chose learning rates."""
-        return [self._run(row) for row in self._rows if row["trial"]]
+        return [self._run(row) for row in self._content["runs"] if row["trial"]]
+
+    @cached_property
+    def profiles(self) -> list[ProfileResult]:
+        """The depth profiles of its networks and data, each once."""
+        paths = dict.fromkeys(row["path"] for row in self._content.get("profiles", ()) if row["path"] is not None)
+        return [ProfileResult(Path(os.path.normpath(self.folder / path))) for path in paths]
 
     def _run(self, row: Mapping[str, Any]) -> RunResult:
         return RunResult(Path(os.path.normpath(self.folder / row["path"])), self.allowed)
@@ -109,14 +115,6 @@ def compare(
     return ComparisonResult(folder, allowed)
 
 
-def write_command(
-    name: str, overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allowed: Sequence[str]
-) -> str:
-    """Return the command line that does the same."""
-    flags = ["--config-dir", os.fspath(config_dir)] if config_dir is not None else []
-    return shlex.join(["frostline", name, *overrides, *flags, *(f"--allow={module}" for module in allowed)])
-
-
 def find_comparison_folder(design: Design) -> Path:
     """Return where a comparison lies."""
     return Path(design.config.outputs) / "comparisons" / design.name
@@ -136,7 +134,11 @@ def run_comparison(design: Design, command: str, screen: Screen, launcher: Launc
         before = index.content["wall_seconds"]
         try:
             with launcher or make_launcher(design.configs()) as workers:
-                failed = ComparisonSitting(design, index, workers, screen).complete()
+                sitting = ComparisonSitting(design, index, workers, screen)
+                facts = sitting.survey_cells()
+                if design.config.compare.profile:
+                    profile_cells(design, index, workers, screen)
+                failed = sitting.complete(facts)
         finally:
             index.set(wall_seconds=before + time.monotonic() - started)
         if failed:

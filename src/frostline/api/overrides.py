@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,3 +74,11 @@ def allowing_modules(modules: str | Sequence[str]) -> Iterator[None]:
 def as_path(folder: str | os.PathLike[str] | None) -> Path | None:
     """Return a folder as a path."""
     return None if folder is None else Path(folder)
+
+
+def write_command(
+    name: str, overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, allowed: Sequence[str]
+) -> str:
+    """Return the command line that does the same."""
+    flags = ["--config-dir", os.fspath(config_dir)] if config_dir is not None else []
+    return shlex.join(["frostline", name, *overrides, *flags, *(f"--allow={module}" for module in allowed)])

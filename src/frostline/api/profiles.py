@@ -2,22 +2,27 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.api.comparisons import write_command
-from frostline.api.overrides import allowing_modules, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides, write_command
 from frostline.api.reports import Report
+from frostline.comparison.cells import Cell, Design
+from frostline.comparison.index import ComparisonIndex
+from frostline.comparison.profiled import CellProfile, make_profile_configs
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_csv
-from frostline.launchers.base import make_launcher, take_only_result
+from frostline.launchers.base import Launcher, make_launcher, take_only_result
+from frostline.launchers.dispatch import share_threads
 from frostline.launchers.progress import Screen
-from frostline.profiles.call import measure
+from frostline.profiles.call import measure, try_measure
 from frostline.profiles.record import PAGE, TABLE, find_profile_folder, read_profile
+
+READING = "reading train and val at every depth ..."
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,10 @@ def profile(
 
 def make_profile(config: Run, command: str, screen: Screen) -> Path:
     """Return the folder of a resolved config's profile, which a worker measures unless it is there."""
-    from frostline.report.page.profile import write_profile
-
     folder = find_profile_folder(config)
     content = None if config.force else read_profile(folder)
     if content is None:
-        screen.say("reading train and val at every depth ...")
+        screen.say(READING)
         with make_launcher([config]) as launcher:
             found = launcher.share(measure, [config], 1)
         if not found:
@@ -104,6 +107,63 @@ def make_profile(config: Run, command: str, screen: Screen) -> Path:
                 "launcher: the job of a profile is waited for, and there is none: expected launcher.detach=false, "
                 "and no job of the same run."
             )
-        content = {"id": folder.name, "command": command, "config": config.plain(), **take_only_result(found)}
-    write_profile(folder, content)
+        content = take_only_result(found)
+    write_whole(folder, content, config, command)
     return folder
+
+
+def write_whole(folder: Path, content: Mapping[str, Any], config: Run, command: str) -> None:
+    """Write a profile's files: of one that was read back as it is, of a measured one with what it was made of."""
+    from frostline.report.page.profile import write_profile
+
+    write_profile(folder, {"id": folder.name, "command": command, "config": config.plain(), **content})
+
+
+def profile_cells(design: Design, index: ComparisonIndex, launcher: Launcher, screen: Screen) -> None:
+    """Make the profiles of a comparison's cells by an entered launcher; its index keeps where they are.
+
+    Cells with the same network and data share one. What cannot be profiled costs the comparison a sentence, which
+    stands for later sittings too, until `frostline profile` has made the profile or ``force`` asks for all anew.
+    """
+    made: dict[Path, CellProfile] = {}
+    found = []
+    for cell, config in zip(design.cells, make_profile_configs(design), strict=True):
+        folder = find_profile_folder(config)
+        if folder not in made:
+            made[folder] = profile_cell(cell, config, index, launcher, screen)
+        found.append(replace(made[folder], label=cell.label, block=cell.block))
+    index.set(profiles=[one.to_dict() for one in found])
+
+
+def give_threads(config: Run, launcher: Launcher) -> Run:
+    """Return a config with the threads that each of several workers of a pool on this machine has.
+
+    A profile is many small solutions: where the cores are shared, more threads than are free wait for each other. With
+    20 digits of each kind one thread took 10 s, and two took 74 s on the same two busy cores.
+    """
+    from frostline.launchers.pool.launcher import Pool
+
+    if not isinstance(launcher, Pool):
+        return config
+    threads = share_threads(config.launcher["threads"], launcher.workers)
+    return replace(config, launcher={**config.launcher, "threads": threads})
+
+
+def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Launcher, screen: Screen) -> CellProfile:
+    """Return where the profile of a cell is, made now unless it is there or an earlier sitting failed to make it."""
+    folder, earlier = find_profile_folder(config), index.read_profiles().get(cell.key)
+    there = CellProfile(cell.label, cell.block, path=os.path.relpath(folder, index.folder))
+    try:
+        if not config.force and read_profile(folder) is not None:
+            return there
+        if not config.force and earlier is not None and earlier.why is not None:
+            return earlier
+        screen.say(READING)
+        found = launcher.share(try_measure, [give_threads(config, launcher)], 1)
+        if not found:  # a launcher that does not wait: the profile is for another sitting
+            return replace(there, path=None)
+        write_whole(folder, take_only_result(found), config, index.content["command"])
+    except UserError as error:
+        screen.warn(f"the report will have no depth profile: {error}")
+        return replace(there, path=None, why=str(error))
+    return there

@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.api.comparisons import write_command
-from frostline.api.overrides import allowing_modules, as_path, make_overrides
+from frostline.api.overrides import allowing_modules, as_path, make_overrides, write_command
 from frostline.api.reports import Report, make_report
 from frostline.api.results import RunResult
 from frostline.config.schema import Run, StudyConfig

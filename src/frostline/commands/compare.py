@@ -12,10 +12,11 @@ from frostline.commands.run import show
 from frostline.comparison.cells import Design, list_first_levels, make_design, split_sweeps
 from frostline.comparison.forecast import estimate_seconds, forecast_cells, make_table
 from frostline.comparison.index import ComparisonIndex
+from frostline.comparison.profiled import count_profiles
 from frostline.comparison.sitting import Detached, key_facts_by_cell, survey_cells
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
-from frostline.units import format_duration
+from frostline.units import format_count, format_duration
 
 ABOUT = (
     "Strategies x seeds x whatever is swept, each run in a worker process, then the report: the last line is its path."
@@ -57,4 +58,8 @@ def show_plan(design: Design, command: str) -> int:
     Console(highlight=False).print(make_table(rows, f"{design.name}: {left} runs to do, {there} there already"))
     how = "by the runs that are there" if any(row.measured for row in rows) else "by FLOPs alone: no run is there yet"
     print(f"about {format_duration(seconds)} with {workers} at a time ({how}); ~ marks a guess")
+    to_make, made = count_profiles(design, index.read_profiles())
+    if to_make or made:
+        profiles = format_count(to_make, "depth profile")
+        print(f"before that {profiles} to make, {made} there already: a pass over train and val each, and its probes")
     return 0

@@ -116,7 +116,7 @@ class Design:
 
     def digest(self) -> str:
         """Return a hash of all that decides which runs there are."""
-        node = {key: value for key, value in self.config.plain()["compare"].items() if key != "name"}
+        node = {key: value for key, value in self.config.plain()["compare"].items() if key not in ("name", "profile")}
         return sha256_json([node, [make_identity(config) for config in self.configs()]])
 
     def configs(self) -> list[Run]:

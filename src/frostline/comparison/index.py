@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.comparison.cells import CellJob, CellKey, Design, describe_block
+from frostline.comparison.profiled import CellProfile
 from frostline.comparison.rates import ChosenRate
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
@@ -41,13 +42,14 @@ class ComparisonIndex:
             "lr_seed": design.trial_seed if node.lr_grid or node.budget.seconds else None,
             "wall_seconds": 0.0,
             "extraction": None,
+            "profiles": [],
             "facts": None,
             "tuned": [],
             "runs": [],
         }
         before = None if design.config.force else read(folder)
         if before is not None and before.get("design") == content["design"]:
-            kept = ("wall_seconds", "extraction", "facts", "tuned", "runs")
+            kept = ("wall_seconds", "extraction", "profiles", "facts", "tuned", "runs")
             content |= {key: before[key] for key in kept if before.get(key) is not None}
             if len(content["facts"] or ()) != len(design.cells):
                 content["facts"] = None
@@ -84,6 +86,12 @@ class ComparisonIndex:
             spent = {"seconds": max(one["seconds"] for one in found)}
             spent |= {key: sum(one[key] for one in found) for key in ("passes", "bytes")}
             self.set(extraction={key: (total.get(key) or 0) + value for key, value in spent.items()})
+
+    def read_profiles(self) -> dict[CellKey, CellProfile]:
+        """Return what an earlier sitting came to of each cell's profile."""
+        rows = self.content["profiles"]
+        found = [CellProfile(row["label"], row["block"], row["path"], row["why"]) for row in rows]
+        return {one.key: one for one in found}
 
     def read_rates(self) -> list[ChosenRate]:
         """Return what an earlier sitting chose; nothing if a trial has still to come to an end."""

@@ -35,12 +35,11 @@ class ComparisonSitting:
     launcher: Launcher
     screen: Screen
 
-    def complete(self) -> int:
-        """Do all that is left to do; return how many runs have no result.
+    def complete(self, facts: CellFacts) -> int:
+        """Do all that is left to do, with what ``survey_cells`` has found out; return how many runs have no result.
 
         Raises Detached when a launcher that does not wait has been given runs.
         """
-        facts = self.survey_cells()
         self.fill_caches(facts)
         cells = self.set_epochs(facts)
         rates = self.choose_rates(cells, facts)

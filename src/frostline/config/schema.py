@@ -115,6 +115,7 @@ class ComparisonConfig:
     lr_extend: bool
     lr_seed: Seed | None
     budget: Budget
+    profile: bool
     name: str | None
 
 

@@ -1,7 +1,7 @@
 """Measure a depth profile: one pass over train and val, then each tap read by a solved probe, neighbours and scores."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -31,6 +31,7 @@ from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.setup import make_cache
 from frostline.runs.trainer import make_lone_trainer
 from frostline.solving.rows import make_rows
+from frostline.solving.threads import share_threads
 from frostline.tasks.base import Task
 from frostline.training.solve import solve_head
 
@@ -70,26 +71,29 @@ class Depths:
     def profile(self) -> dict[str, Any]:
         """Return the whole profile."""
         made, judge = self.made, self.judge
-        probed, near, rows = [], [], []
-        for tap in self.taps:
-            sides = self.load_sides([tap])
-            fault = not is_finite(sides)
-            with self._timing("probes"):
-                outputs = None if fault else self.solve_probe(sides, [tap])
-            probed.append(outputs)
-            with self._timing("neighbours"):
-                near.append(None if fault else judge.judge(self.ask_neighbours(sides)))
-            rows.append(self.score_features(sides["train"]))
+        assert self.stored, "one pass, with all of torch's threads"
+        with share_threads() as (threads, pool):  # each depth is many short operations
+            depths = list(pool.map(self.read_depth, self.taps))
+            with timing(self.seconds, "joined"):
+                unions = [choose_taps(self.taps, name) for name in UNIONS if len(self.taps) > 1]
+                answers = list(pool.map(self.answer_joined, unions))
+        for depth in depths:
+            for name, seconds in depth.seconds.items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + seconds / min(threads, len(depths))
+        probed, near, rows = zip(*((depth.outputs, depth.near, depth.scores) for depth in depths), strict=True)
         judged = [None if outputs is None else judge.judge(outputs) for outputs in probed]
         best = find_best(judged, judge.metric.sign)
-        with self._timing("joined"):
-            joined = self.join_taps(None if best is None else judged[best])
+        joined = [
+            self.describe_union(name, union, outputs, None if best is None else judged[best])
+            for name, union, outputs in zip(UNIONS, unions, answers, strict=False)  # no union of a single tap
+        ]
         readings = [self.describe_reading(one, None if best is None else judged[best]) for one in judged]
         nearest = find_best(near, judge.metric.sign)
         others = [self.describe_reading(one, None if nearest is None else near[nearest]) for one in near]
+        known = describe_taps(self.taps, made.backbone)
         taps = [
             {**tap, "probe": probe, "neighbours": other, **row}
-            for tap, probe, other, row in zip(describe_taps(self.taps), readings, others, rows, strict=True)
+            for tap, probe, other, row in zip(known, readings, others, rows, strict=True)
         ]
         return {
             "format": FORMAT,
@@ -126,7 +130,7 @@ class Depths:
     @cached_property
     def stored(self) -> Mapping[str, Mapping[str, Any]]:
         """What is stored of train and val, by tap."""
-        with self._timing("reading"):
+        with timing(self.seconds, "reading"):
             return self.read_taps()
 
     def read_taps(self) -> Mapping[str, Mapping[str, Any]]:
@@ -173,25 +177,32 @@ class Depths:
         found = ask_neighbours(train, sides["val"], NEIGHBOURS, classes=task.width(self.made.data.classes))
         return make_outputs(found, task)
 
-    def score_features(self, train_ND: Tensor) -> dict[str, dict[str, Any]]:
-        """Return the scores that need no probe."""
-        targets, found = self.made.task.targets(self.labels["train"]), {}
+    def read_depth(self, tap: Tap) -> "Depth":
+        """Return what probe, neighbours and scores make of one tap."""
+        sides, seconds = self.load_sides([tap]), dict[str, float]()
+        fault = not is_finite(sides)
+        with timing(seconds, "probes"):
+            outputs = None if fault else self.solve_probe(sides, [tap])
+        with timing(seconds, "neighbours"):
+            near = None if fault else self.judge.judge(self.ask_neighbours(sides))
+        targets, scores = self.made.task.targets(self.labels["train"]), {}
         for name, function in FUNCTIONS.items():
-            with self._timing(name):
-                found[name] = asdict(function(train_ND, targets))
-        return found
+            with timing(seconds, name):
+                scores[name] = asdict(function(sides["train"], targets))
+        return Depth(outputs, near, scores, seconds)
 
-    def join_taps(self, best: Judged | None) -> list[dict[str, Any]]:
-        """Return what heads over several taps come to, of a network that has several."""
-        found = []
-        for name in UNIONS if len(self.taps) > 1 else ():
-            taps = choose_taps(self.taps, name)
-            sides = self.load_sides(taps)
-            judged = self.judge.judge(self.solve_probe(sides, taps)) if is_finite(sides) else None
-            reading = self.describe_reading(judged, best)
-            labels, width = [tap.label for tap in taps], sum(tap.width for tap in taps)
-            found.append({"name": name, "taps": labels, "width": width, "probe": reading})
-        return found
+    def answer_joined(self, taps: Sequence[Tap]) -> Tensor | None:
+        """Return what a head over several taps answers for val [M, width], None where they are no finite numbers."""
+        sides = self.load_sides(taps)
+        return self.solve_probe(sides, taps) if is_finite(sides) else None
+
+    def describe_union(
+        self, name: str, taps: Sequence[Tap], outputs: Tensor | None, best: Judged | None
+    ) -> dict[str, Any]:
+        """Return what a head over several taps comes to."""
+        reading = self.describe_reading(None if outputs is None else self.judge.judge(outputs), best)
+        width = sum(tap.width for tap in taps)
+        return {"name": name, "taps": [tap.label for tap in taps], "width": width, "probe": reading}
 
     def part_classes(self, probed: Sequence[Tensor | None]) -> list[dict[str, Any]]:
         """Return each class along the depths, of a task that has classes."""
@@ -220,11 +231,26 @@ class Depths:
         gap = None if best is None else self.judge.measure_gap(best, judged)
         return {"value": judged.value, "interval": spell(judged.interval), "gap": spell(gap), "why": None}
 
-    @contextmanager
-    def _timing(self, name: str):
-        started = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+@dataclass(frozen=True)
+class Depth:
+    """What is read of one tap: the probe's outputs [M, width], neighbours and scores, and the seconds of each.
+
+    ``outputs`` and ``near`` are None where some features are no finite numbers.
+    """
+
+    outputs: Tensor | None
+    near: Judged | None
+    scores: dict[str, dict[str, Any]]
+    seconds: dict[str, float]
+
+
+@contextmanager
+def timing(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add what the block takes to ``seconds``, under its name."""
+    started = time.monotonic()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
 
 
 def is_finite(sides: Sides) -> bool:

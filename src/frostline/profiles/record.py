@@ -10,7 +10,7 @@ from frostline.files.atomic import read_json, sha256_json
 from frostline.files.shapes import check_shape
 from frostline.results.store import make_identity
 
-FORMAT = 1
+FORMAT = 2
 PROFILE = "profile.json"
 TABLE = "profile.csv"
 PAGE = "profile.html"
@@ -39,6 +39,7 @@ SHAPE = {
     "taps": [
         {
             "name": str,
+            "group": str,
             "width": int,
             "bytes": int,
             "flops": float,
@@ -99,7 +100,7 @@ def list_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each tap, then for each union of taps, as profile.csv has them; None for what is not known."""
     rows = []
     for tap in content["taps"]:
-        row = {"tap": tap["name"], "width": tap["width"], "bytes": tap["bytes"], "flops": tap["flops"]}
+        row = {"tap": tap["name"], **{key: tap[key] for key in ("group", "width", "bytes", "flops")}}
         row |= _spell_reading("probe", tap["probe"]) | _spell_reading("neighbours", tap["neighbours"])
         rows.append(row | {name: tap[name]["value"] for name in SCORES})
     for one in content["joined"]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from frostline.backbones.base import Backbone
 from frostline.backbones.taps import Tap, find_taps
 from frostline.config.schema import Run
 from frostline.config.secrets import resolve_env
@@ -14,19 +15,36 @@ from frostline.tasks.base import Task
 def survey_taps(plain: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the taps of a config's network are, and how many samples train and val have; nothing is decoded.
 
-    Of each tap: name, width, bytes of a sample, and the share of the network's FLOPs up to it.
+    Of each tap: name, group, width, bytes of a sample, and the share of the network's FLOPs up to it.
     """
     config = Run.read(resolve_env(plain))
     check(config)
     made = Builder(given).build(config)
     taps = find_taps(made.backbone, made.data.typical)
-    return {"backbone": made.backbone.name, "samples": count_samples(made), "taps": describe_taps(taps)}
+    return {"backbone": made.backbone.name, "samples": count_samples(made), "taps": describe_taps(taps, made.backbone)}
 
 
-def describe_taps(taps: Sequence[Tap]) -> list[dict[str, Any]]:
-    """Return what is known of taps before any is read."""
+def describe_taps(taps: Sequence[Tap], backbone: Backbone) -> list[dict[str, Any]]:
+    """Return what is known of taps before any is read.
+
+    ``group`` is the deepest group that has a part in a tap: where it and all before it are frozen, so is the tap.
+    """
     most = max(tap.flops for tap in taps) or 1
-    return [{"name": tap.label, "width": tap.width, "bytes": tap.bytes, "flops": tap.flops / most} for tap in taps]
+    return [
+        {
+            "name": tap.label,
+            "group": find_group(tap, backbone),
+            "width": tap.width,
+            "bytes": tap.bytes,
+            "flops": tap.flops / most,
+        }
+        for tap in taps
+    ]
+
+
+def find_group(tap: Tap, backbone: Backbone) -> str:
+    """Return the deepest group that has a parameter before a tap."""
+    return [name for name, members in backbone.groups.items() if tap.parameters.intersection(members)][-1]
 
 
 def count_samples(made: Ingredients) -> dict[str, int]:

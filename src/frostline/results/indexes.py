@@ -7,6 +7,7 @@ from frostline.files.atomic import read_json
 from frostline.files.shapes import check_shape
 
 PLACED = {"label": str, "block": {str: object}, "lr": (float, None)}
+PROFILED = {"label": str, "block": {str: object}, "path": (str, None), "why": (str, None)}
 COMPARISON = {
     "format": int,
     "factor": str,
@@ -20,6 +21,7 @@ COMPARISON = {
     "lr_seed?": (int, None),
     "wall_seconds?": (float, None),
     "extraction?": ({str: (float, None)}, None),
+    "profiles?": [PROFILED],
     "facts?": ([{"flops?": (float, None), "phases?": int, "stepped?": bool}], None),
 }
 TRIAL = {

@@ -8,8 +8,9 @@ from tests.profile_contents import make_content, make_reading
 
 from frostline.files.csv_tables import read_csv
 from frostline.profiles.record import read_profile
+from frostline.report.page.depths import write_verdict
 from frostline.report.page.html import make_html
-from frostline.report.page.profile import make_profile_page, write_profile, write_verdict
+from frostline.report.page.profile import make_profile_page, write_profile
 
 EVIL = "<script>alert(1)</script> \x1b[2J ${x}"
 

@@ -1,23 +1,26 @@
 """The page of a depth profile: the picture along the network, its numbers, where classes part, what columns mean."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from frostline.files.atomic import write_atomic
 from frostline.files.csv_tables import write_csv
-from frostline.profiles.record import PAGE, PROFILE, SCORES, TABLE, find_first_alike, is_alike, is_better, list_rows
-from frostline.report.page.charts import Axis, Bar, Reading, depth_chart, draw_matrix
+from frostline.profiles.record import PAGE, PROFILE, SCORES, TABLE, list_rows
+from frostline.report.page.charts import draw_matrix
+from frostline.report.page.depths import (
+    PROBE,
+    Content,
+    make_depth_figure,
+    name_neighbours,
+    say_what_depths_are_worth,
+    write_verdict,
+)
 from frostline.report.page.html import make_html
 from frostline.report.page.parts import CodeBlock, Fold, Page, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.units import NONE, format_count, format_duration, format_interval, format_score
-
-Content = Mapping[str, Any]
-PROBE = "solved probe"
 
 
 def write_profile(folder: Path, content: Content) -> None:
@@ -43,33 +46,6 @@ def make_profile_page(content: Content) -> Page:
     )
 
 
-def write_verdict(content: Content) -> str:
-    """Return where the network knows most, from where on that is so, and whether joining depths gives more."""
-    taps, best = content["taps"], content["best"]
-    if best is None:
-        return f"No depth of this network has a validation {content['metric']['title']}, so there is nothing to say."
-    top, end, first = taps[best], taps[-1], find_first_alike(taps)
-    lines = [f"Frozen, this network is read best at {top['name']}: validation {_name_score(content, top['probe'])}."]
-    if best != len(taps) - 1:
-        known = "cannot be told from it" if is_alike(end["probe"]) else "is behind it by more than chance"
-        lines.append(f"The network's end, {_name_score(content, end['probe'])}, {known}.")
-    if first is not None and first != best:
-        lines.append(f"{taps[first]['name']} is the first depth that cannot be told from the best one.")
-    for one in content["joined"][:1]:
-        gap = one["probe"]["gap"]
-        said = "cannot be told from the best single depth"
-        if gap is not None and not is_alike(one["probe"]):
-            said = f"{'beats' if is_better(one['probe']) else 'is behind'} the best single depth by more than chance"
-        lines.append(f"All depths joined, {_name_score(content, one['probe'])}, {said}.")
-    return f"{lines[0]}\n{' '.join(lines[1:])}"
-
-
-def _name_score(content: Content, reading: Content) -> str:
-    spread = reading["interval"]
-    ends = f" {format_interval(spread['low'], spread['high'])}" if spread else ""
-    return f"{content['metric']['title']} {format_score(reading['value'])}{ends}"
-
-
 def _list_facts(content: Content) -> Iterator[tuple[str, str]]:
     """Yield the few numbers that are set large."""
     taps, best = content["taps"], content["best"]
@@ -82,61 +58,18 @@ def _list_facts(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def make_depths(content: Content) -> Section:
-    """Return the picture: probe and neighbours along the network, joined heads as lines."""
-    metric, taps = content["metric"], content["taps"]
-    names = [tap["name"] for tap in taps]
-    readings = [
-        _make_reading(PROBE, [tap["probe"] for tap in taps]),
-        _make_reading(_name_neighbours(content), [tap["neighbours"] for tap in taps]),
-    ]
-    known = [one for one in content["joined"] if one["probe"]["value"] is not None]
-    joined = [
-        Bar(f"joined: {one['name']}", one["probe"]["value"], *(_read_ends(one["probe"]) or (math.nan, math.nan)))
-        for one in known
-    ]
-    axis = Axis(f"validation {metric['title']}")
-    draw = partial(depth_chart, names, readings, axis, joined, lower_is_better=metric["lower_is_better"])
-    caption = (
-        f"Validation {metric['title']} at each depth, from the input to the output; ringed is the best of each. "
-        "Joined heads read several depths at once. Bars and bands are 95% intervals."
+    """Return the picture, and what it is worth."""
+    text = (
+        f"{say_what_depths_are_worth(content)} Whether two depths differ is told by the interval of their difference, "
+        "on the same samples, in the table below."
     )
-    worth = "least" if metric["lower_is_better"] else "largest"
-    return Section(
-        "depths",
-        "What each depth knows",
-        [
-            make_figure("depth", caption, draw),
-            Text(
-                f"The best depth is the {worth} of {len(taps)} noisy values, and it was picked on the very samples "
-                "that it is shown for, as were the probes' penalties: part of it is luck, so expect a little less of "
-                "it on others. The test split was not looked at. An interval covers the chance of the validation "
-                "samples: that others of their kind had been drawn. It covers neither other training samples nor the "
-                "choice of the best; whether two depths differ is told by the interval of their difference, on the "
-                "same samples, in the table below."
-            ),
-        ],
-    )
-
-
-def _make_reading(name: str, found: Sequence[Content]) -> Reading:
-    ends = [_read_ends(one) for one in found]
-    lows, highs = ([None if pair is None else pair[place] for pair in ends] for place in (0, 1))
-    return Reading(name, [one["value"] for one in found], lows, highs)
-
-
-def _read_ends(reading: Content) -> tuple[float, float] | None:
-    spread = reading["interval"]
-    return None if spread is None else (spread["low"], spread["high"])
-
-
-def _name_neighbours(content: Content) -> str:
-    return f"{content['neighbours']} nearest neighbours"
+    return Section("depths", "What each depth knows", [make_depth_figure(content, "depth"), Text(text)])
 
 
 def make_numbers(content: Content) -> Section:
     """Return the table of all depths, and what its columns are."""
     metric = content["metric"]["title"]
-    columns = [("tap", False), ("width", True), ("FLOPs", True), (PROBE, True)]
+    columns = [("tap", False), ("in group", False), ("width", True), ("FLOPs", True), (PROBE, True)]
     columns += [("95% interval", True), ("best less this", True), (f"{content['neighbours']}-NN", True)]
     columns += [(title, True) for title in SCORES.values()]
     rows = [
@@ -144,7 +77,7 @@ def make_numbers(content: Content) -> Section:
         for place, tap in enumerate(content["taps"][:MOST_ROWS])
     ]
     for one in content["joined"]:
-        row = _start_row({**one, "name": f"joined: {one['name']}", "flops": None})
+        row = _start_row({**one, "name": f"joined: {one['name']}", "group": NONE, "flops": None})
         rows.append([*row, *[TableCell(NONE)] * (len(columns) - len(row))])
     caption = f"Each depth: validation {metric} of a solved probe and of neighbours, the share of the FLOPs up to there"
     notes = list(dict.fromkeys(f"{SCORES[name]}: {tap[name]['why']}" for tap in content["taps"] for name in SCORES
@@ -165,6 +98,7 @@ def _start_row(one: Content, is_best: bool = False) -> list[TableCell]:
     spread, gap = (probe[key] and (probe[key]["low"], probe[key]["high"]) for key in ("interval", "gap"))
     return [
         TableCell(one["name"]),
+        TableCell(one["group"]),
         TableCell(f"{one['width']:,}", one["width"]),
         TableCell(NONE if one["flops"] is None else f"{one['flops']:.0%}", one["flops"]),
         TableCell(format_score(probe["value"]), probe["value"]),
@@ -214,7 +148,7 @@ def make_agreement(content: Content) -> Section:
     """Return how far each column orders the depths as the probe does."""
     rows = []
     for name, one in content["agreement"].items():
-        title = SCORES.get(name, _name_neighbours(content))
+        title = SCORES.get(name, name_neighbours(content))
         spread = one["interval"]
         said = format_interval(spread["low"], spread["high"], "+") if spread else one["why"] or NONE
         rows.append([TableCell(title), TableCell(format_score(one["tau"], "+"), one["tau"]), TableCell(said)])

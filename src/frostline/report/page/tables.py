@@ -6,20 +6,24 @@ from frostline.files.csv_tables import make_csv_line
 from frostline.report.page.escaping import escape_tex
 from frostline.report.read.study import Study
 from frostline.report.statistics.analysis import Analysis, Mean
+from frostline.report.statistics.foretelling import name_frozen_taps
 
 
 def make_results_csv(analysis: Analysis) -> str:
     """Return results.csv: a line for each run, with what it was, how it ended, its test scores and its costs.
 
-    Costs are in seconds, bytes and floating-point operations; what a run does not know is empty.
+    Costs are in seconds, bytes and floating-point operations; what a run does not know is empty. ``frozen_tap``, where
+    there are depth profiles, is the depth to which a run's network stays frozen.
     """
     runs = analysis.comparison.runs
     axes = list(dict.fromkeys(axis for run in runs for axis, _ in run.block))
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
     costs = list(dict.fromkeys(name for run in runs for name in run.costs))
     heads = ["label", *axes, "seed", "lr", "epochs", "status", "reason", *(f"test_{name}" for name in scores), *costs]
-    lines = [make_csv_line(heads)]
-    for run in runs:
+    taps = name_frozen_taps(analysis.comparison)
+    profiled = any(tap is not None for tap in taps)
+    lines = [make_csv_line([*heads, *(["frozen_tap"] if profiled else [])])]
+    for run, tap in zip(runs, taps, strict=True):
         block = dict(run.block)
         values = [
             run.label,
@@ -31,6 +35,7 @@ def make_results_csv(analysis: Analysis) -> str:
             run.reason,
             *(run.scores.get(name) for name in scores),
             *(run.costs.get(name) for name in costs),
+            *([tap] if profiled else []),
         ]
         lines.append(make_csv_line(values))
     return "".join(lines)

@@ -8,12 +8,14 @@ from typing import Any
 from frostline.config.secrets import mask_value
 from frostline.errors import UserError
 from frostline.report.read.axes import FACTOR, place_runs
+from frostline.report.read.profiles import CellProfile, read_cell_profiles
 from frostline.report.read.runs import (
     DAMAGED,
     Block,
     RunReader,
     RunSummary,
     as_object,
+    read_block,
     read_number,
     resolve_place,
 )
@@ -62,6 +64,7 @@ class Comparison:
     lr_seed: int | None = None
     wall_seconds: float | None = None
     extraction: Mapping[str, Any] | None = None
+    profiles: Sequence[CellProfile] = ()
     notes: Sequence[str] = ()
 
     @property
@@ -166,6 +169,7 @@ def _read_folder(folder: Path) -> Comparison:
         lr_seed=content.get("lr_seed"),
         wall_seconds=read_number(content.get("wall_seconds")),
         extraction=content.get("extraction"),
+        profiles=read_cell_profiles(folder, content.get("profiles") or ()),
     )
 
 
@@ -179,8 +183,3 @@ def _on_device(reader: RunReader, folder: Path, entry: Mapping[str, Any]) -> Run
 def _read_tuned(entry: Mapping[str, Any]) -> TunedRate:
     lr, edge, why = read_number(entry["lr"]), entry["edge"], entry["why"]
     return TunedRate(entry["label"], read_block(entry["block"]), lr, edge, entry["extended"], why)
-
-
-def read_block(levels: Mapping[str, Any]) -> Block:
-    """Return a block as it is kept: hashable, with its levels as text."""
-    return tuple((str(axis), str(level)) for axis, level in levels.items())

@@ -175,6 +175,11 @@ def _machine(found: Mapping[str, Any]) -> str:
     return f"{names} with {found.get('cpus')} cores" if names else ""
 
 
+def read_block(levels: Mapping[str, Any]) -> Block:
+    """Return a block as it is kept: hashable, with its levels as text."""
+    return tuple((str(axis), str(level)) for axis, level in levels.items())
+
+
 def resolve_place(folder: Path, path: str) -> Path:
     """Return where a path leads that a file in ``folder`` names; one that is no path leads nowhere."""
     try:

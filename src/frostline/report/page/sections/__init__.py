@@ -7,6 +7,7 @@ from frostline.report.page.parts import Page, Section
 from frostline.report.page.sections.classes import make_classes
 from frostline.report.page.sections.costs import make_costs, make_examples
 from frostline.report.page.sections.curves import make_curves
+from frostline.report.page.sections.depths import make_depths
 from frostline.report.page.sections.differences import make_differences, make_ranks
 from frostline.report.page.sections.drift import make_drift
 from frostline.report.page.sections.method import make_failures, make_method
@@ -32,6 +33,7 @@ def make_page(analysis: Analysis) -> Page:
         make_results(analysis),
         make_differences(analysis),
         make_ranks(analysis),
+        make_depths(analysis),
         make_examples(analysis),
         make_costs(analysis),
         make_tuning(analysis),

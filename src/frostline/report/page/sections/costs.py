@@ -89,6 +89,13 @@ def _describe_shared(analysis: Analysis) -> Iterator[str]:
             f"The caches that the runs share were filled before them{over}: {format_duration(spent)}, "
             f"{format_bytes(read_number(extraction.get('bytes')))} on disk. That time is in no run's."
         )
+    profiles = {id(one.content): one.content for one in comparison.profiles if one.content is not None}
+    if profiles:
+        spent = sum(sum(one["seconds"].values()) for one in profiles.values())
+        yield (
+            f"Reading the frozen network at every depth, for {format_count(len(profiles), 'depth profile')}, took "
+            f"{format_duration(spent)} when that was done, before the runs. That time is in no run's."
+        )
     if comparison.wall_seconds is not None:
         total = sum(run.costs.get("seconds", 0.0) for run in [*comparison.runs, *comparison.trials])
         yield (
