@@ -38,6 +38,7 @@ def test_the_page_says_of_each_cell_what_is_known(outputs: Path) -> None:
     assert page.count("not run yet") == 8 and "1 of 9 cells have runs" in page
     best, control = cell.best(control=False), cell.best(control=True)
     assert (best.label, control.label) == ("full", "scratch") and cell.gain.low > 0.2
+    assert "Pretraining helps in 1, pretraining hurts in 0, no difference can be told in 0." in page
     assert f"{best.text} full<br>{control.text} scratch<br>pretraining helps (+" in page
     assert (
         "frostline compare experiment=image_to_text" in page
