@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -37,6 +38,7 @@ def test_the_page_says_of_each_cell_what_is_known(outputs: Path) -> None:
     assert page.count("not run yet") == 8 and "1 of 9 cells have runs" in page
     best, control = cell.best(control=False), cell.best(control=True)
     assert (best.label, control.label) == ("full", "scratch") and cell.gain.low > 0.2
+    assert "Pretraining helps in 1, pretraining hurts in 0, no difference can be told in 0." in page
     assert f"{best.text} full<br>{control.text} scratch<br>pretraining helps (+" in page
     assert (
         "frostline compare experiment=image_to_text" in page
@@ -69,4 +71,10 @@ def test_every_cell_has_a_recipe_with_controls(name: str) -> None:
     text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
     assert text.splitlines()[1].startswith(f"# frostline compare experiment={name} data.root=")
     assert len(modalities.MEASURED.findall(text)) == 1
-    assert "- random_features" in text and "- scratch" in text and f"name: {name}" in text
+    node = yaml.safe_load(text)["compare"]
+    assert node["name"] == name and max(node["seeds"]) < 10, "seeds from 10 on served to choose samples and adapter"
+    heads = {"linear_probe": [], "random_features": []}
+    for entry in node["strategies"]:
+        ((strategy, options),) = entry.items() if isinstance(entry, dict) else [(entry, {})]
+        heads.get(strategy, []).append(options)
+    assert heads["linear_probe"] == heads["random_features"] == [{}, {"head": "taps"}], "the control has the same heads"
