@@ -43,9 +43,7 @@ def test_runs_come_back_in_order_and_are_not_done_twice(tmp_path: Path) -> None:
 
 
 class Broken(nn.Linear):
-    """A head that fails."""
-
-    solver = None
+    """A head that fails; it has what every module has and no more."""
 
     def __init__(self, features: int, classes: int, **options: Any) -> None:
         super().__init__(features, classes)

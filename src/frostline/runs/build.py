@@ -25,7 +25,7 @@ from frostline.data.index import DataIndex, index_folder
 from frostline.data.order import make_seed
 from frostline.errors import UserError, make_choice_error
 from frostline.freeze.plan import HEAD, INPUT_ADAPTER, Change, Plan, find_rate_scales
-from frostline.heads import Head, check_frames
+from frostline.heads import Head, Scaling, check_frames
 from frostline.runs.own import make_backbone, make_data
 from frostline.tasks.base import Task
 from frostline.training.objectives.base import Objective
@@ -61,6 +61,11 @@ class Ingredients:
         return [tap.label for tap in self.taps] or [FEATURES]
 
     @property
+    def scaling(self) -> Scaling | None:
+        """What brings the taps that the head reads to one variance; a head of the user's own has none."""
+        return self.head.scaling if isinstance(self.head, Head) else None
+
+    @property
     def body(self) -> nn.Module:
         """What is run before the head, from inputs."""
         return make_body(self.backbone, self.taps)
@@ -86,7 +91,7 @@ class Ingredients:
 
     def is_solved(self, index: int) -> bool:
         """Return whether a phase is solved: the head trains alone and its solver is set."""
-        return self.plan.phases[index].head_only and self.head.solver is not None
+        return self.plan.phases[index].head_only and find_solver(self.head) is not None
 
 
 class Builder:
@@ -224,9 +229,14 @@ def check(config: Run) -> None:
         raise UserError("optimizer.lr is missing; give the learning rate, for example optimizer.lr=0.001.")
 
 
+def find_solver(head: nn.Module) -> str | None:
+    """Return what solves a head; one of the user's own, which need not say, is stepped."""
+    return getattr(head, "solver", None)
+
+
 def check_solving(config: Run, task: Task, head: Head, plan: Plan, objective: Objective) -> None:
     """Refuse settings that a solved head cannot follow, rather than ignore them. Raises UserError."""
-    if head.solver is None or not any(phase.head_only for phase in plan.phases):
+    if find_solver(head) is None or not any(phase.head_only for phase in plan.phases):
         return
     check_solvable(objective, config.objective)
     if task.solver is None:

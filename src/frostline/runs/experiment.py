@@ -17,7 +17,6 @@ from frostline.features.activations import CachedSplit, StoredSplit, TappedSplit
 from frostline.features.policy import CachePolicy, Need
 from frostline.files.csv_tables import write_csv
 from frostline.freeze.plan import HEAD
-from frostline.heads import Head
 from frostline.ranks.devices import read_memory
 from frostline.results.record import Record
 from frostline.runs.build import Builder
@@ -92,8 +91,7 @@ def train_phase(run: Experiment, index: int, optimizer: dict[str, Any] | None) -
 
 def fit_scaling(run: Experiment, index: int, sources: dict[str, StoredSplit]) -> None:
     """Let a head over taps measure those of the training samples, before it trains for the first time."""
-    head = run.made.head
-    scaling = head.scaling if isinstance(head, Head) else None  # of a head of the user's own nothing more is known
+    scaling = run.made.scaling
     if scaling is None or scaling.fitted or HEAD not in run.made.plan.phases[index].train:
         return
     view = run.policy.list_views(index)[0]

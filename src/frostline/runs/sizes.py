@@ -8,6 +8,7 @@ from frostline.errors import UserError
 from frostline.features.policy import CachePolicy, Need
 from frostline.features.prefix import PrefixCache
 from frostline.freeze.plan import HEAD
+from frostline.heads import Taps
 from frostline.runs.build import Ingredients
 from frostline.training.solve import check_solving_size
 from frostline.units import format_bytes
@@ -19,7 +20,7 @@ def check_sizes(made: Ingredients, policy: CachePolicy, memory: int) -> None:
     What ``head.taps=auto`` solves is known when it has chosen.
     """
     for index in range(len(made.plan.phases)):
-        if made.is_solved(index) and not (made.taps and made.head.taps == "auto"):
+        if made.is_solved(index) and not (isinstance(made.head, Taps) and made.head.taps == "auto"):
             check_solving_size(
                 made.samples["train"] * len(policy.list_views(index)), made.width, name_key(made), memory
             )
@@ -52,7 +53,7 @@ def check_held(made: Ingredients, policy: CachePolicy, index: int, memory: int) 
 
 def find_first_scaled(made: Ingredients) -> int | None:
     """Return the first phase in which a head over taps trains, and so has them measured; None where there is none."""
-    if made.head.scaling is None:
+    if made.scaling is None:
         return None
     return next((index for index, phase in enumerate(made.plan.phases) if HEAD in phase.train), None)
 
