@@ -111,6 +111,7 @@ def test_the_group_and_the_label_are_no_part_of_a_run() -> None:
         (["compare.budget.seconds=0"], "compare.budget.seconds"),
         (["compare.axes=['data.size=32']"], "no sweep"),
         (["compare.axes=['data.size=32,48']", "data.size=32,48"], "twice"),
+        (["test=false"], "^test: a comparison tests each run once"),
         (["compare.name=a/b"], "compare.name"),
         (["data=nothing,digits"], "data.*digits"),
         (["data.size=interval(1,2)"], "data.size"),

@@ -129,6 +129,8 @@ def make_design(overrides: Sequence[str], config_dir: Path | None) -> Design:
     base, swept = split_sweeps(overrides, config_dir)
     config = resolve(compose("compare", [*base, *list_first_levels(swept)], config_dir), Compare)
     check_varied(config.compare)
+    if not config.test:
+        raise UserError("test: a comparison tests each run once; leave it out, or try settings by frostline run.")
     more, added = split_sweeps(config.compare.axes, config_dir)
     if more or set(added) & set(swept):
         raise UserError(f"compare.axes: {(more or sorted(added))[0]!r} is no sweep, or is swept twice; give data=a,b.")
