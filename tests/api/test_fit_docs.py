@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = (Path(__file__).parents[2] / "docs" / "python_fit.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_example_prints_what_the_page_says_and_is_not_done_again(tmp_path: Path) -> None:
     found = re.search(r"```python\n(.*?)```\n\nprints `(.*?)` and `(.*?)`", PAGE, flags=re.DOTALL)
     assert found is not None

@@ -106,6 +106,7 @@ def test_a_comparison_works_from_a_thread(told: dict[str, Any]) -> None:
     assert command.startswith("frostline compare ") and "compare.seeds=[0,1]" in command
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_report_and_goes_on(tmp_path: Path) -> None:
     cells = [
         f"import frostline as fl\nSMALL = {SMALL!r}",

@@ -28,6 +28,7 @@ def run(frostline, tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_plain_modules_and_datasets_are_trained(run: Any, tmp_path: Path) -> None:
     ended, record = run("freeze=last_k", "freeze.k=1", "+backbone.width=12")
     assert ended.returncode == 0, ended.stderr
@@ -40,6 +41,7 @@ def test_plain_modules_and_datasets_are_trained(run: Any, tmp_path: Path) -> Non
     assert run("freeze=last_k", "freeze.k=1", "+backbone.width=12")[1]["id"] != record["id"]
 
 
+@pytest.mark.slow
 def test_a_lightning_data_module_groups_and_a_mistake(run: Any) -> None:
     groups = "backbone.groups={low: [first, second], high: third}"
     ended, record = run("data._target_=mine.Module", groups, "freeze=scratch")

@@ -41,6 +41,7 @@ def stuck(photos: Path, preprocess: Pixels, **options: float) -> ImageFolder:
     )
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_come_ends_the_epoch_and_names_the_key(photos: Path, preprocess: Pixels) -> None:
     """Promises 28 and 36, in training, whose processes stay for all epochs, and in extraction."""
     data = stuck(photos, preprocess, timeout_s=1)

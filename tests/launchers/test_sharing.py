@@ -50,6 +50,7 @@ def sums(outputs: Path) -> dict[str, list[str]]:
     return {entry.key: [part["sha256"] for part in entry.manifest["parts"]] for entry in entries}
 
 
+@pytest.mark.slow
 def test_slots_share_the_passes_and_each_is_done_once(pool: Pool, tmp_path: Path) -> None:
     configs = make(tmp_path / "shared")
     assert count_passes(configs) == 4
