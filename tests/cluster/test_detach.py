@@ -52,16 +52,16 @@ def test_a_comparison_that_is_left_to_itself(lab: Lab, frostline, tmp_path: Path
     wait_for(lambda: not lab("squeue", "-h"), 120)
     submitted = jobs(lab)
     assert (
-        len(submitted) == len(earlier) + 6
-    )  # the profile, an array of three that fills the caches, and one of two that waits for it
+        len(submitted) == len(earlier) + 5
+    )  # an array of three that fills the caches, and one of two that waits for it
     report = frostline("report", "outputs/comparisons/small")
     assert report.returncode == 0, report.stderr
     ended = frostline(*command)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "outputs/comparisons/small/report.html"
-    assert jobs(lab) == submitted
+    assert len(jobs(lab)) == len(submitted) + 1, "the profile, which a sitting that waits makes"
     content = json.loads((tmp_path / "outputs/comparisons/small/comparison.json").read_text())
-    assert all(one["path"] is not None for one in content["profiles"]), "the last sitting has what the job has made"
+    assert all(one["path"] is not None for one in content["profiles"]), "the last sitting has made it"
     logs = [path.read_text() for path in (tmp_path / "outputs").glob("runs/*/log.txt")]
     assert len(logs) == 2 and not [text for text in logs if "Cached" in text]
 

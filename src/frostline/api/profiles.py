@@ -158,9 +158,11 @@ def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Laun
             return there
         if not config.force and earlier is not None and earlier.why is not None:
             return earlier
+        if config.launcher.get("detach"):  # nobody waits for what a job finds: a sitting that does makes the profile
+            return replace(there, path=None)
         screen.say(READING)
         found = launcher.share(try_measure, [give_threads(config, launcher)], 1)
-        if not found:  # a launcher that does not wait: the profile is for another sitting
+        if not found:  # the runs have jobs already, and so has a profile that another sitting asked for
             return replace(there, path=None)
         write_whole(folder, take_only_result(found), config, index.content["command"])
     except UserError as error:

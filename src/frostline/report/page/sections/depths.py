@@ -16,7 +16,7 @@ from frostline.report.statistics.foretelling import COLUMNS, Foretelling, forete
 from frostline.units import NONE, format_count, format_interval, format_score, join_names
 
 TITLES = {"probe": PROBE, "neighbours": "nearest neighbours", **SCORES}
-COMING = "The depth profile is not there yet: a job of its own makes it, and the same command again shows it."
+COMING = "The depth profile is not there yet: the same command makes it where it waits for its jobs (no --detach)."
 
 
 def make_depths(analysis: Analysis) -> Section | None:
