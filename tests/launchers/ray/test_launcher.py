@@ -278,11 +278,11 @@ def test_nothing_of_ray_is_left_when_the_command_ends_or_is_killed(tmp_path: Pat
     )
     folder = Job("one", config).folder
     for number, everyone in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)):
-        before = set(Path("/tmp").glob("frost-*"))
         deaf = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if number == signal.SIGTERM else []
         process = subprocess.Popen([*deaf, sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
         run = on(folder)
-        (cluster,) = (folder for folder in set(Path("/tmp").glob("frost-*")) - before if (folder / SESSIONS).exists())
+        (cluster,) = Path("/tmp").glob(f"frost-*.{process.pid}.*")  # other tests may have clusters at the same time
+        assert (cluster / SESSIONS).exists()
         assert len(within(cluster)) > 5
         (os.killpg if everyone else os.kill)(process.pid, number)  # Ctrl-C reaches Ray's processes too
         process.wait(40)
