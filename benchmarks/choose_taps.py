@@ -39,15 +39,8 @@ from frostline.tasks.multiclass import Multiclass
 from frostline.training import choose
 from frostline.training.choose import Choice, Judge, Judged
 from frostline.training.leave_out import Samples, draw_folds, scale_samples, spread_by_class
+from small_sets import SETS
 
-SETS = {
-    "fashion": ["data=imagefolder", "data.root={data}/images/fashion", "data.size=96"],
-    "digits": ["data=digits", "data.size=64"],
-    "mnist5k": ["data=mnist5k", "data.size=64", "data.fraction=0.5"],
-    "debian_sections": ["data=text_csv", "data.root={data}/text/debian_sections", "backbone=minilm"],
-    "vowels": ["data=audiofolder", "data.root={data}/speech/vowels", "data.seconds=2", "backbone=voice_encoder"],
-    "languages": ["data=audiofolder", "data.root={data}/speech/languages", "backbone=voice_encoder"],
-}
 PARTS = {  # sets made of others, by some of their classes
     "fashion_tops": ("fashion", (1, 2, 5, 6, 7, 8)),
     "debian_a": ("debian_sections", (0, 1, 2, 3, 4)),

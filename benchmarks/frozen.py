@@ -25,15 +25,8 @@ from typing import Any
 
 from frostline.report.read.comparison import read_comparison
 from frostline.report.read.runs import RunSummary
+from small_sets import SETS
 
-SETS = {
-    "fashion": ["data=imagefolder", "data.root={data}/images/fashion", "data.size=96"],
-    "digits": ["data=digits", "data.size=64"],
-    "mnist5k": ["data=mnist5k", "data.size=64", "data.fraction=0.5"],
-    "debian_sections": ["data=text_csv", "data.root={data}/text/debian_sections", "backbone=minilm"],
-    "vowels": ["data=audiofolder", "data.root={data}/speech/vowels", "data.seconds=2", "backbone=voice_encoder"],
-    "languages": ["data=audiofolder", "data.root={data}/speech/languages", "backbone=voice_encoder"],
-}
 PAGE = Path(__file__).parents[1] / "docs" / "frozen.md"
 INTRODUCTION = """\
 # The frozen network, read at every depth
