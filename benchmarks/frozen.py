@@ -13,7 +13,6 @@ machine to it. The third prints the tables from whatever is there.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from frostline.comparison.cells import read_strategies
 from frostline.report.read.comparison import read_comparison
 from frostline.report.read.runs import RunSummary
 from small_sets import SETS
@@ -62,6 +62,11 @@ class Row:
     title: str
     entry: dict[str, dict[str, Any]]
     part: str
+
+    @property
+    def label(self) -> str:
+        """What a comparison calls the strategy."""
+        return read_strategies([self.entry])[0].name
 
     @property
     def overrides(self) -> list[str]:
@@ -111,61 +116,50 @@ def call(*words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def find_best_depth(outputs: Path, name: str, given: Sequence[str]) -> str:
-    """Return the name of the depth that answers validation best."""
-    found = json.loads(Path(call("profile", *given, "augment=none", f"outputs={outputs}/{name}")).read_text())
-    return found["taps"][found["best"]]["name"]
-
-
 def run(outputs: Path, name: str, given: Sequence[str], seeds: int) -> None:
     """Profile a set and do its comparisons."""
-    rows = list_rows(find_best_depth(outputs, name, given))
+    call("profile", *given, "augment=none", f"outputs={outputs}/{name}")
+    rows = list_rows(read_best_depth(outputs / name))
     for part, overrides in PARTS.items():
         entries = json.dumps([row.entry for row in rows if row.part == part]).replace('"', "")
-        fixed = ["launcher.workers=2", f"outputs={outputs}/{name}", f"compare.name={part}"]
+        fixed = ["launcher.workers=2", "compare.profile=false", f"outputs={outputs}/{name}", f"compare.name={part}"]
         fixed.append(f"compare.seeds={spell(list(range(seeds)))}")
         call("compare", *given, *overrides, f"compare.strategies={entries}", *fixed)
 
 
 def read_runs(outputs: Path, name: str) -> dict[str, list[RunSummary]]:
-    """Return each row's finished runs."""
+    """Return each row's finished runs, by its title."""
     found: dict[str, list[RunSummary]] = {}
+    titles = {row.label: row.title for row in list_rows(read_best_depth(outputs / name))}
     for part in PARTS:
         folder = outputs / name / "comparisons" / part
-        if not (folder / "comparison.json").is_file():
-            continue
-        runs = [one for one in read_comparison([folder]).runs if not one.trial and one.status == "done"]
-        for one in runs:
-            found.setdefault(find_title(one), []).append(one)
+        if (folder / "comparison.json").is_file():
+            for one in read_comparison([folder]).runs:
+                if not one.trial and one.status == "done":
+                    found.setdefault(titles[one.label], []).append(one)
     return found
 
 
-def find_title(run: RunSummary) -> str:
-    """Return the title of the row that a run belongs to, by its config."""
-    config = json.loads(run.config)
-    target, freeze = config["head"]["_target_"].rpartition(".")[2], config["freeze"]
-    k, name = freeze.get("k"), freeze["_target_"].rpartition(".")[2]
-    if name == "linear_probe":
-        single = isinstance(config["head"].get("taps"), list)
-        return {"Linear": "probe", "LayerMix": "layer mix"}.get(target, "best depth" if single else "joined")
-    return name + (f"({k})" if k is not None else "") + (" from joined" if target == "Taps" else "")
+def read_best_depth(outputs: Path) -> str:
+    """Return the name of the depth that is best on validation, "" where there is no profile yet."""
+    for path in outputs.glob("profiles/*/profile.json"):
+        found = json.loads(path.read_text())
+        return found["taps"][found["best"]]["name"]
+    return ""
 
 
 def time_runs(outputs: Path, name: str, given: Sequence[str]) -> None:
     """Do one run of each row from an empty cache, and keep its seconds in OUTPUTS/NAME/times.json."""
     found, path = read_runs(outputs, name), outputs / name / "times.json"
-    times: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.is_file() else {}
-    for row in list_rows(find_best_depth(outputs, name, given)):
+    times: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+    for row in list_rows(read_best_depth(outputs / name)):
         if row.title in times or row.title not in found:
             continue
         augment = ["augment=none"] if "augment=none" in PARTS[row.part] else []
         with tempfile.TemporaryDirectory() as folder:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             rate = [] if found[row.title][0].lr is None else [f"optimizer.lr={found[row.title][0].lr}"]
             record = call("run", *given, *augment, *row.overrides, *rate, f"outputs={folder}", "seed=0")
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            times[row.title] = {"seconds": json.loads(Path(record).read_text())["cost"]["seconds"], "cpu": spent}
+            times[row.title] = json.loads(Path(record).read_text())["cost"]["seconds"]
         path.write_text(json.dumps(times, indent=1))
 
 
@@ -232,7 +226,7 @@ def read_all(outputs: Path) -> dict[str, Found]:
         path = outputs / name / "times.json"
         times = json.loads(path.read_text()) if path.is_file() else {}
         if runs := read_runs(outputs, name):
-            found[name] = Found(runs, {title: one["seconds"] for title, one in times.items()})
+            found[name] = Found(runs, times)
     return found
 
 
