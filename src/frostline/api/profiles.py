@@ -11,7 +11,7 @@ from frostline.api.overrides import allowing_modules, as_path, make_overrides, w
 from frostline.api.reports import Report
 from frostline.comparison.cells import Cell, Design
 from frostline.comparison.index import ComparisonIndex
-from frostline.comparison.profiled import CellProfile, make_profile_configs
+from frostline.comparison.profiled import ProfileFinding, make_profile_configs
 from frostline.config.compose import compose, resolve
 from frostline.config.schema import Run
 from frostline.errors import UserError
@@ -125,7 +125,7 @@ def profile_cells(design: Design, index: ComparisonIndex, launcher: Launcher, sc
     Cells with the same network and data share one. What cannot be profiled costs the comparison a sentence, which
     stands for later sittings too, until `frostline profile` has made the profile or ``force`` asks for all anew.
     """
-    made: dict[Path, CellProfile] = {}
+    made: dict[Path, ProfileFinding] = {}
     found = []
     for cell, config in zip(design.cells, make_profile_configs(design), strict=True):
         folder = find_profile_folder(config)
@@ -149,10 +149,10 @@ def give_threads(config: Run, launcher: Launcher) -> Run:
     return replace(config, launcher={**config.launcher, "threads": threads})
 
 
-def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Launcher, screen: Screen) -> CellProfile:
+def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Launcher, screen: Screen) -> ProfileFinding:
     """Return where the profile of a cell is, made now unless it is there or an earlier sitting failed to make it."""
     folder, earlier = find_profile_folder(config), index.read_profiles().get(cell.key)
-    there = CellProfile(cell.label, cell.block, path=os.path.relpath(folder, index.folder))
+    there = ProfileFinding(cell.label, cell.block, path=os.path.relpath(folder, index.folder))
     try:
         if not config.force and read_profile(folder) is not None:
             return there

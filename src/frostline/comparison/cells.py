@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,23 @@ class Cell:
 
     def _run_name(self, seed: int, lr: float, trial: bool) -> str:
         return f"{self.name} seed {seed}" + (f" lr {lr:g}" if trial else "")
+
+
+@dataclass(frozen=True)
+class CellFinding:
+    """What a comparison has found out of a cell, kept in comparison.json beside the cell's label and block."""
+
+    label: str
+    block: Block
+
+    @property
+    def key(self) -> CellKey:
+        """The key of its cell."""
+        return self.label, describe_block(self.block)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers for JSON."""
+        return asdict(self)
 
 
 def describe_block(block: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.comparison.cells import CellJob, CellKey, Design, describe_block
-from frostline.comparison.profiled import CellProfile
+from frostline.comparison.profiled import ProfileFinding
 from frostline.comparison.rates import ChosenRate
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
@@ -87,10 +87,10 @@ class ComparisonIndex:
             spent |= {key: sum(one[key] for one in found) for key in ("passes", "bytes")}
             self.set(extraction={key: (total.get(key) or 0) + value for key, value in spent.items()})
 
-    def read_profiles(self) -> dict[CellKey, CellProfile]:
+    def read_profiles(self) -> dict[CellKey, ProfileFinding]:
         """Return what an earlier sitting came to of each cell's profile."""
         rows = self.content["profiles"]
-        found = [CellProfile(row["label"], row["block"], row["path"], row["why"]) for row in rows]
+        found = [ProfileFinding(row["label"], row["block"], row["path"], row["why"]) for row in rows]
         return {one.key: one for one in found}
 
     def read_rates(self) -> list[ChosenRate]:

@@ -1,10 +1,9 @@
 """What a comparison profiles: the network and data of each cell, read at every depth before anything trains."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from frostline.comparison.cells import Block, CellKey, Design, describe_block
+from frostline.comparison.cells import CellFinding, CellKey, Design
 from frostline.config.schema import Run
 from frostline.profiles.record import PROFILE, find_profile_folder
 
@@ -13,22 +12,11 @@ OWN = ("data", "augment", "backbone", "adapter", "trainer")
 
 
 @dataclass(frozen=True)
-class CellProfile:
+class ProfileFinding(CellFinding):
     """The folder of a cell's profile as a ``path``, or ``why`` it has none; without both it is still to come."""
 
-    label: str
-    block: Block
     path: str | None = None
     why: str | None = None
-
-    @property
-    def key(self) -> CellKey:
-        """The key of its cell."""
-        return self.label, describe_block(self.block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain containers for JSON."""
-        return asdict(self)
 
 
 def make_profile_configs(design: Design) -> list[Run]:
@@ -42,7 +30,7 @@ def make_profile_configs(design: Design) -> list[Run]:
     return [replace(base, **{name: getattr(config, name) for name in OWN}) for config in design.configs()]
 
 
-def count_profiles(design: Design, known: Mapping[CellKey, CellProfile]) -> tuple[int, int]:
+def count_profiles(design: Design, known: Mapping[CellKey, ProfileFinding]) -> tuple[int, int]:
     """Return how many profiles are still to be made, and how many are there; one that failed before is neither."""
     if not design.config.compare.profile:
         return 0, 0

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from frostline.comparison.cells import Block, Cell, CellKey, describe_block
+from frostline.comparison.cells import Cell, CellFinding
 from frostline.tasks.declarations import Metric
 
 SOLVED = "its head is solved, so the learning rate plays no part in it"
@@ -14,24 +14,13 @@ RateTrial = tuple[float, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
-class ChosenRate:
+class ChosenRate(CellFinding):
     """The learning rate of a cell: at which ``edge`` of the grid it lies (low, high), or ``why`` none was tried."""
 
-    label: str
-    block: Block
     lr: float
     edge: str | None = None
     extended: bool = False
     why: str | None = None
-
-    @property
-    def key(self) -> CellKey:
-        """The key of its cell."""
-        return self.label, describe_block(self.block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain containers for JSON."""
-        return asdict(self)
 
 
 def choose_rate(cell: Cell, trials: Iterable[RateTrial], monitor: Metric, extended: bool = False) -> ChosenRate:
