@@ -48,6 +48,8 @@ def test_cells_of_other_networks_or_data_have_their_own() -> None:
     axes = ["data=digits,mnist5k", "backbone=efficientnet_lite0,efficientnet_lite1", "compare.factor=backbone"]
     configs = make_profile_configs(make_design([ONE, *axes], None))
     assert len(configs) == 4 and len({find_profile_folder(config) for config in configs}) == 4
+    asked = make_profile_configs(make_design([ONE, "task.label_smoothing=0.0,0.1"], None))
+    assert len({find_profile_folder(config) for config in asked}) == 2, "and those of another task"
 
 
 def test_whether_there_is_a_profile_makes_no_other_comparison() -> None:

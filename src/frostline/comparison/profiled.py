@@ -7,7 +7,7 @@ from frostline.comparison.cells import CellFinding, CellKey, Design
 from frostline.config.schema import Run
 from frostline.profiles.record import PROFILE, find_profile_folder
 
-OWN = ("data", "augment", "backbone", "adapter", "trainer")
+OWN = ("task", "data", "augment", "backbone", "adapter", "trainer")
 """The nodes of a cell's config that its profile depends on, and that cells may differ in."""
 
 
