@@ -17,7 +17,6 @@ from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Launcher, make_launcher, take_only_result
-from frostline.launchers.dispatch import share_threads
 from frostline.launchers.progress import Screen
 from frostline.profiles.call import measure, try_measure
 from frostline.profiles.record import PAGE, TABLE, find_profile_folder, read_profile
@@ -135,20 +134,6 @@ def profile_cells(design: Design, index: ComparisonIndex, launcher: Launcher, sc
     index.set(profiles=[one.to_dict() for one in found])
 
 
-def give_threads(config: Run, launcher: Launcher) -> Run:
-    """Return a config with the threads that each of several workers of a pool on this machine has.
-
-    A profile is many small solutions: where the cores are shared, more threads than are free wait for each other. With
-    20 digits of each kind one thread took 10 s, and two took 74 s on the same two busy cores.
-    """
-    from frostline.launchers.pool.launcher import Pool
-
-    if not isinstance(launcher, Pool):
-        return config
-    threads = share_threads(config.launcher["threads"], launcher.workers)
-    return replace(config, launcher={**config.launcher, "threads": threads})
-
-
 def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Launcher, screen: Screen) -> ProfileFinding:
     """Return where the profile of a cell is, made now unless it is there or an earlier sitting failed to make it."""
     folder, earlier = find_profile_folder(config), index.read_profiles().get(cell.key)
@@ -161,7 +146,7 @@ def profile_cell(cell: Cell, config: Run, index: ComparisonIndex, launcher: Laun
         if config.launcher.get("detach"):  # nobody waits for what a job finds: a sitting that does makes the profile
             return replace(there, path=None)
         screen.say(READING)
-        found = launcher.share(try_measure, [give_threads(config, launcher)], 1)
+        found = launcher.share(try_measure, [config], 1)
         if not found:  # the runs have jobs already, and so has a profile that another sitting asked for
             return replace(there, path=None)
         write_whole(folder, take_only_result(found), config, index.content["command"])
