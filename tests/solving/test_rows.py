@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from frostline.solving.rows import Rows, make_rows, put_after, put_beside
+from frostline.solving.rows import Rows, make_rows, stack_rows, join_columns
 
 usual = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -26,7 +26,7 @@ def divided_tables(draw: st.DrawFn) -> tuple[list[list[Tensor]], Tensor]:
 
 
 def join(tables: Sequence[Sequence[Tensor]]) -> Rows:
-    return put_beside([make_rows(parts) for parts in tables])
+    return join_columns([make_rows(parts) for parts in tables])
 
 
 @usual
@@ -67,7 +67,7 @@ def test_kept_columns_are_scaled_when_they_are_read(
 def test_views_follow_one_another_and_nothing_is_copied() -> None:
     tables = [torch.randn(5, 3), torch.randn(5, 2)]
     views = [join([[table + view] for table in tables]) for view in range(2)]
-    rows = put_after(views)
+    rows = stack_rows(views)
     assert torch.equal(
         rows.load(), torch.cat([torch.cat([table + view for table in tables], dim=1) for view in (0, 1)])
     )

@@ -10,7 +10,7 @@ from tests.configs import make
 from torch import Tensor
 
 from frostline.heads import Taps
-from frostline.solving.rows import make_rows, put_beside
+from frostline.solving.rows import make_rows, join_columns
 from frostline.tasks.base import Task
 from frostline.training.choose import Choice, list_unions, solve_chosen
 from frostline.training.leave_out import Samples, draw_few, draw_folds
@@ -135,7 +135,7 @@ def test_taps_as_they_are_stored_give_the_head_of_one_tensor(taps: str) -> None:
             each = [depth[start:end] for depth in depths]
             rows = [make_rows(tap.split(cuts if cuts and name == "train" else len(tap))) for tap in each]
             whole = make_rows(torch.cat(each, dim=1))
-            splits[name] = Samples(whole if cuts is None else put_beside(rows), answers[name == "val"])
+            splits[name] = Samples(whole if cuts is None else join_columns(rows), answers[name == "val"])
         solve_splits(head, task, splits, 0, ["a", "b", "c"])
         outputs.append(head(torch.cat(depths, dim=1)[180:]).detach())
     assert torch.equal(outputs[0], outputs[1])

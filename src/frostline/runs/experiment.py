@@ -23,8 +23,8 @@ from frostline.runs.build import Builder
 from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
-from frostline.runs.sizes import check_disk, check_held, measure_disk
-from frostline.solving.rows import Rows, make_rows, put_after, put_beside
+from frostline.runs.sizes import check_disk, check_memory, measure_disk
+from frostline.solving.rows import Rows, make_rows, stack_rows, join_columns
 from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
 
@@ -125,7 +125,7 @@ def prepare(run: Experiment, index: int, splits: tuple[str, ...]) -> dict[str, S
             reason = error.strerror or str(error)
             log.warning("The cache cannot be written (%s); phase %d goes on uncached.", reason, index)
             run.policy.give_up(index, reason)
-            check_held(run.made, run.policy, index, run.ranks.take_first(read_memory()))
+            check_memory(run.made, run.policy, index, run.ranks.take_first(read_memory()))
             sources = {}
     if not run.made.is_solved(index):  # on the host
         run.cache.move_to_device(sources.values())
@@ -152,7 +152,7 @@ def collect_solver_inputs(run: Experiment, index: int, sources: dict[str, Stored
         views = run.policy.list_views(index) if split == "train" else [0]
         features, labels = collect_features(run, split, index, sources, views), run.made.data.splits[split].labels
         if run.ranks.leads:
-            whole = put_after([join_features(features, view) for view in views])
+            whole = stack_rows([join_features(features, view) for view in views])
             found[split] = Samples(whole, torch.cat([labels] * len(views)), len(views))
     return found
 
@@ -173,7 +173,7 @@ def collect_features(
 def join_features(features: StoredSplit, view: int) -> Rows:
     """Return what the head reads in a view [N, D], mapped from disk where it is stored and memory is short."""
     taps = list(features.taps.values()) if isinstance(features, TappedSplit) else [features]
-    return put_beside([make_rows(tap.views[view].parts) for tap in taps])
+    return join_columns([make_rows(tap.views[view].parts) for tap in taps])
 
 
 def test(run: Experiment) -> dict[str, Tensor]:

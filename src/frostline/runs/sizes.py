@@ -24,10 +24,10 @@ def check_sizes(made: Ingredients, policy: CachePolicy, memory: int) -> None:
             check_solving_size(
                 made.samples["train"] * len(policy.list_views(index)), made.width, name_key(made), memory
             )
-        check_held(made, policy, index, memory)
+        check_memory(made, policy, index, memory)
 
 
-def check_held(made: Ingredients, policy: CachePolicy, index: int, memory: int) -> None:
+def check_memory(made: Ingredients, policy: CachePolicy, index: int, memory: int) -> None:
     """Refuse a phase that must keep more than ``memory`` bytes of what its head reads, since the cache does not.
 
     Raises UserError.

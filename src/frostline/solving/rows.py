@@ -104,12 +104,12 @@ def make_rows(features: Features) -> Rows:
     return Rows([[part] for part in parts])
 
 
-def put_after(tables: Sequence[Rows]) -> Rows:
+def stack_rows(tables: Sequence[Rows]) -> Rows:
     """Return the samples of several tables [N_i, D] one after the other; nothing is copied."""
     return Rows([block for table in tables for block in table.blocks])
 
 
-def put_beside(tables: Sequence[Rows]) -> Rows:
+def join_columns(tables: Sequence[Rows]) -> Rows:
     """Return tables [N, D_i] of the same samples side by side, whatever parts each one has; nothing is copied."""
     ends = sorted({end for table in tables for end in accumulate(len(block[0]) for block in table.blocks)})
     rows = zip(*(_divide(table.blocks, ends) for table in tables), strict=True)
