@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from frostline.solving.rows import Rows, make_rows, stack_rows, join_columns
+from frostline.solving.rows import Rows, join_columns, make_rows, stack_rows
 
 usual = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -10,7 +10,7 @@ from tests.configs import make
 from torch import Tensor
 
 from frostline.heads import Taps
-from frostline.solving.rows import make_rows, join_columns
+from frostline.solving.rows import join_columns, make_rows
 from frostline.tasks.base import Task
 from frostline.training.choose import Choice, list_unions, solve_chosen
 from frostline.training.leave_out import Samples, draw_few, draw_folds

@@ -24,7 +24,7 @@ from frostline.runs.costs import forget_peak_memory
 from frostline.runs.outcome import draft_record, finish_record
 from frostline.runs.setup import Experiment, make_cache, set_up
 from frostline.runs.sizes import check_disk, check_memory, measure_disk
-from frostline.solving.rows import Rows, make_rows, stack_rows, join_columns
+from frostline.solving.rows import Rows, join_columns, make_rows, stack_rows
 from frostline.training.leave_out import Samples
 from frostline.training.phases import fit_phase, solve_phase
 
