@@ -37,6 +37,7 @@ def test_the_name_hangs_on_what_makes_another_study_and_on_nothing_else(search: 
         (["tune.trials=0"], "tune.trials: 0 is invalid"),
         (["tune.factor=1"], "tune.factor"),
         (["tune.seed=0"], "tune.seed: 0 is the final run's"),
+        (["test=false"], "^test: a study tests its final run once"),
         (["tune.name=../x"], "tune.name"),
         (["tune.pruner=asha", "tune.min_epochs=4"], "tune.min_epochs: 4 leaves no epoch of 4"),
         (["tune.sampler=grid"], "optimizer.lr: a grid takes"),

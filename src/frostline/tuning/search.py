@@ -118,7 +118,7 @@ def make_search(overrides: Sequence[str], config_dir: Path | None) -> Search:
 
 
 def check_search(found: Search) -> None:
-    """Raise UserError for a value of `tune` that is invalid."""
+    """Raise UserError for a value of `tune` that is invalid, and for what a study cannot follow."""
     for key, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if getattr(found.node, key) not in allowed:
             raise make_choice_error(f"tune.{key}", getattr(found.node, key), allowed)
@@ -127,6 +127,8 @@ def check_search(found: Search) -> None:
             f"tune.min_epochs: {found.node.min_epochs} leaves no epoch of {found.config.epochs} in which a trial "
             "could be stopped; take fewer, or tune.pruner=none."
         )
+    if not found.config.test:
+        raise UserError("test: a study tests its final run once; leave it out, or try settings by frostline run.")
     if found.config.launcher.get("detach"):
         raise UserError("--detach: a study asks for trials as others end, so it stays; start it where it can.")
     assert found.seed >= 0 and found.trials >= 1  # wrong seeds and grids raise here
