@@ -33,7 +33,8 @@ from frostline.runs.trainer import make_lone_trainer
 from frostline.solving.rows import make_rows
 from frostline.solving.threads import share_threads
 from frostline.tasks.base import Task
-from frostline.training.solve import solve_head
+from frostline.training.leave_out import Samples
+from frostline.training.phases import solve_splits
 
 NEIGHBOURS = 10
 UNIONS = ("all", "late")
@@ -163,10 +164,8 @@ class Depths:
         classes = task.width(self.made.data.classes)
         labels = [tap.label for tap in taps]
         head = Taps(sum(widths), classes, widths, frames=False, taps=labels, solver="lbfgs", dropout=0.0)
-        assert head.scaling is not None
-        head.scaling.fit(make_rows(sides["train"]).chunks())
-        scaled = {split: head.standardise(side) for split, side in sides.items()}
-        solve_head(head, task, (scaled["train"], self.labels["train"]), (scaled["val"], self.labels["val"]))
+        splits = {split: Samples(make_rows(side), self.labels[split]) for split, side in sides.items()}
+        solve_splits(head, task, splits, self.config.seed, labels)
         with torch.no_grad():
             return head(sides["val"])
 
