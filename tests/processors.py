@@ -25,6 +25,7 @@ from frostline.files.atomic import write_json
 from frostline.launchers.worker import attempt
 from frostline.processes.lifetime import exit_process
 from frostline.processes.stopping import Interrupted, stopping_on_signals
+from frostline.results.decisions import Decision
 from frostline.runs import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded
@@ -80,7 +81,7 @@ def train(folder: Path, stop: int | None, halt: int | None, origin: str | None) 
         if origin is not None and distributed.get_rank() == 0:
             shutil.copytree(Path(origin) / "checkpoints", folder / "checkpoints")
         distributed.barrier()
-    setup.await_decision = lambda folder, epoch: epoch == stop
+    setup.await_decision = lambda folder, epoch: Decision.STOP if epoch == stop else Decision.GO_ON
     FineTuner.training_step = halting(halt)
     OnProcessors.shares, OnProcessors.gathered = [], Counter()
     try:

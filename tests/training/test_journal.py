@@ -7,6 +7,7 @@ import pytest
 from tests.tuners import Scripted
 
 from frostline.freeze import strategies
+from frostline.results.decisions import Decision
 from frostline.training.journal import Journal, Listeners, Pruned
 
 
@@ -31,7 +32,7 @@ def test_each_epoch_has_a_row_and_a_checkpoint_that_knows_it(build) -> None:
 def judging(rig: Any, last: int) -> Journal:
     """Give a rig another journal, which is told to stop after the epoch ``last``."""
     old = rig.journal
-    listeners = Listeners(old.listeners.publish, lambda epoch: epoch == last)
+    listeners = Listeners(old.listeners.publish, lambda epoch: Decision.STOP if epoch == last else Decision.GO_ON)
     rig.journal = Journal(old.state, old.plan, old.monitor, listeners, seed=0)
     rig.trainer.callbacks[rig.trainer.callbacks.index(old)] = rig.journal
     return rig.journal

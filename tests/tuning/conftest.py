@@ -13,7 +13,7 @@ from frostline.files.csv_tables import write_csv
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
 from frostline.launchers.progress import Screen
-from frostline.results.pruning import await_decision
+from frostline.results.decisions import Decision, await_decision
 from frostline.results.record import Record
 from frostline.runs.calls import survey
 from frostline.tuning.index import StudyIndex
@@ -91,7 +91,7 @@ class Pretend:
         for epoch in range(config.epochs):
             rows.append({"epoch": epoch, "val/accuracy": quality(config) * (1 - 0.5 ** (epoch + 1))})
             write_csv(folder / "metrics.csv", rows)
-            if config.judged and await_decision(folder, epoch, 20):
+            if config.judged and await_decision(folder, epoch, 20) is Decision.STOP:
                 record.status, record.reason, record.epochs = "pruned", f"stopped after epoch {epoch}", epoch + 1
                 break
         record.metrics = {split: {"accuracy": rows[-1]["val/accuracy"]} for split in ("val", "test")}

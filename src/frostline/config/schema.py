@@ -48,6 +48,7 @@ class Run:
 
     seed: Seed
     epochs: Count
+    stop_after: Count | None
     outputs: str
     force: bool
     debug: bool

@@ -36,7 +36,7 @@ from frostline.ranks.place import (
 from frostline.results.log import list_incomplete_logs, log_to
 from frostline.results.owner import release_folder, take_folder
 from frostline.results.record import Record, read_versions
-from frostline.results.store import ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, read_sound_record
+from frostline.results.store import DECIDED, ENDED, FINAL, LOG, RECORD, UNRECORDED, check_unchanged, read_sound_record
 
 log = logging.getLogger("frostline.launchers.worker")
 LEFT_S = 10.0
@@ -164,7 +164,7 @@ def gather_record(config: Run, folder: Path, exits: Mapping[int, int]) -> Record
         how = "left no word" if rank is None else describe_death(exits[rank], f"rank {rank}")
         return _failure(config, folder, "failed", f"{how}; see {folder / LOG}")
     found = replace(Record.read(statuses[rank]), config=config.plain())
-    if found.status == "pruned":  # which all ranks are together
+    if found.status in DECIDED:  # which all ranks are together
         return found
     return replace(found, reason=f"rank {rank}: {found.reason}")
 
@@ -216,7 +216,7 @@ def attempt(config: Run, folder: Path, given: Mapping[str, Any] = MappingProxyTy
     """
     import frostline.processes.imports  # noqa: F401 (before Lightning)
     from frostline.runs.experiment import run_experiment
-    from frostline.training.journal import Pruned
+    from frostline.training.journal import Paused, Pruned
     from frostline.training.module import Diverged
 
     interrupts = signal.getsignal(signal.SIGINT)
@@ -231,13 +231,12 @@ def attempt(config: Run, folder: Path, given: Mapping[str, Any] = MappingProxyTy
         if isinstance(error.__context__, KeyboardInterrupt):  # of which Lightning makes an exit, deaf to the next one
             signal.signal(signal.SIGINT, interrupts)
             raise KeyboardInterrupt from error
-        status = {Diverged: "diverged", Pruned: "pruned"}.get(type(error), "failed")
-        log.log(
-            logging.INFO if status == "pruned" else logging.ERROR, "The run %s.", status, exc_info=status != "pruned"
-        )
-        return _failure(
-            config, folder, status, str(error) if status == "pruned" else f"{type(error).__name__}: {error}"
-        )
+        status = {Diverged: "diverged", Pruned: "pruned", Paused: "paused"}.get(type(error), "failed")
+        if status in DECIDED:
+            log.info("The run %s.", error)
+            return _failure(config, folder, status, str(error))
+        log.error("The run %s.", status, exc_info=True)
+        return _failure(config, folder, status, f"{type(error).__name__}: {error}")
 
 
 def _failure(config: Run, folder: Path, status: str, reason: str, user_error: bool = False) -> Record:

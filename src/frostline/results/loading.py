@@ -20,7 +20,7 @@ MACHINE = {
     "deterministic?": (bool, str),
     "benchmark?": bool,
 }
-STATUSES = ("done", "diverged", "failed", "interrupted", "pruned")
+STATUSES = ("done", "diverged", "failed", "interrupted", "pruned", "paused")
 SCORES = {str: (float, None)}
 RECORD = {
     "status": str,

@@ -30,6 +30,9 @@ LOG = "log.txt"
 FINAL = ("done", "diverged")
 """Statuses that the same command would only come to again; the others are worth another try."""
 
+DECIDED = ("pruned", "paused")
+"""Statuses of runs that somebody has told to end after an epoch; they are whole as far as they have come."""
+
 ENDED = (0, 2, 3)
 """Exit codes of a worker that left a record: of a run that is done, of a user's mistake, of any other end."""
 
@@ -88,6 +91,8 @@ def make_identity(config: Run) -> dict[str, Any]:
     matters = resolve_env(config.plain(), secrets=False)  # what a password is decides nothing
     for key in WHERE_NOT_WHAT:
         _change(matters, key, lambda value: None)
+    if matters["stop_after"] is None:  # it says nothing, and runs from before there was the key keep their ID
+        del matters["stop_after"]
     data = matters["data"]
     content = hash_data(data, outputs)
     if content is not None:

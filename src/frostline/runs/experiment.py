@@ -65,7 +65,7 @@ def train(run: Experiment, optimizer: dict[str, Any] | None) -> None:
     """Train every phase, or what is left of the plan; ``optimizer`` is the state that its first one goes on from."""
     plan = run.made.plan
     for index in range(len(plan.phases)):
-        if run.journal.progress.epoch < plan.start(index) + plan.phases[index].epochs:
+        if run.journal.progress.epoch < min(plan.start(index) + plan.phases[index].epochs, run.journal.end):
             train_phase(run, index, optimizer)
             optimizer = None
 

@@ -68,9 +68,15 @@ def finish_record(run: Experiment, draft: Record, outputs: Mapping[str, Tensor] 
         epochs=progress.epochs_done,
         best_epoch=best,
         cost=add_up_cost(run),
-        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *progress.list_notes()],
+        notes=[*made.data.notes, *made.backbone.notes, *made.plan.notes, *progress.list_notes(), *describe_end(run)],
     )
     return record if outputs is None else examine(run, record, outputs["outputs"], outputs["label"])
+
+
+def describe_end(run: Experiment) -> list[str]:
+    """Return a sentence where the run was not to come to the end of its plan."""
+    done, planned = run.journal.progress.epoch, run.made.plan.epochs
+    return [f"Trained for {done} of {planned} epochs, as stop_after says."] if done < planned else []
 
 
 def split_scores(row: Mapping[str, Any], split: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from frostline.ranks.collectives import ALONE, Ranks, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision, read_memory
 from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import describe_numerics, make_autocast, read_device_name, set_numerics
-from frostline.results.pruning import await_decision
+from frostline.results.decisions import await_decision
 from frostline.results.record import read_versions
+from frostline.results.validation import write_validation
 from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.costs import Costs
 from frostline.runs.sizes import check_sizes
@@ -109,7 +111,8 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     weights = Weights(made.backbone, made.head, made.plan)
     state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), costs)
     monitor = made.task.declaration.metric(config.metric)
-    journal = Journal(state, made.plan, monitor, make_listeners(config, folder, loggers), config.seed, ranks)
+    listeners = make_listeners(config, folder, loggers)
+    journal = Journal(state, made.plan, monitor, listeners, config.seed, ranks, config.stop_after)
     trainer.callbacks.append(journal)
     module = make_module(config, made, weights, ranks)
     policy = make_policy(config, made, cache.device)
@@ -135,13 +138,15 @@ def make_module(config: Run, made: Ingredients, weights: Weights, ranks: Ranks) 
 
 
 def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
-    """Return who hears of each epoch: metrics.csv, the loggers, and a study where there is one."""
+    """Return who hears of each epoch: metrics.csv, the loggers, and who judges the run where somebody does."""
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
         write_csv(folder / "metrics.csv", rows)
         loggers.log_row(rows[-1])
 
-    return Listeners(publish, lambda epoch: config.judged and await_decision(folder, epoch))
+    if not config.judged:
+        return Listeners(publish)
+    return Listeners(publish, partial(await_decision, folder), partial(write_validation, folder))
 
 
 def make_cache(

@@ -5,16 +5,19 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
 
 from frostline.data.order import make_seed
 from frostline.freeze.plan import Plan
 from frostline.processes.stopping import STOP, Interrupted, ignore_signals
 from frostline.ranks.collectives import ALONE, Ranks
+from frostline.results.decisions import Decision
 from frostline.tasks.declarations import Metric
 from frostline.training.module import FineTuner
 from frostline.training.pause import collect_random_states, find_reason, set_random_state
@@ -22,6 +25,7 @@ from frostline.training.state import EarlyEnd, Progress, RunState
 
 log = logging.getLogger(__name__)
 HistoryRow = dict[str, Any]
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 """What is known of an epoch: "epoch", "phase", its scores and rates by name, and "seconds"."""
 
 
@@ -29,28 +33,41 @@ class Pruned(RuntimeError):
     """The run was told to stop: others promise more."""
 
 
+class Paused(RuntimeError):
+    """The run was told to wait: begun again, it goes on after its last epoch."""
+
+
 @dataclass(frozen=True)
 class Listeners:
-    """Who hears of each epoch, on the first rank: ``publish`` of the whole history, and ``judge``, which says whether
-    the run is to stop after an epoch that stands in it."""
+    """Who hears of each epoch, on the first rank: ``publish`` of the whole history, ``keep`` of the outputs and labels
+    of val where they are the best so far, and ``judge``, which says what the run is to do after an epoch."""
 
     publish: Callable[[Sequence[HistoryRow]], None]
-    judge: Callable[[int], bool] = lambda epoch: False
+    judge: Callable[[int], Decision] = lambda epoch: Decision.GO_ON
+    keep: Callable[[Mapping[str, Tensor]], None] = lambda found: None
 
 
 class Journal(Checkpoint):
     """After each epoch: scores, a row of history, and a checkpoint.
 
-    ``monitor`` is the validation score by which the best epoch is chosen. All ``ranks`` go through it; the
-    first one writes. It is a Checkpoint to Lightning, which calls it after all other callbacks, so that what these
-    make of an epoch is in its checkpoint: put it last.
+    ``monitor`` is the validation score by which the best epoch is chosen; no epoch after the first ``end`` is trained,
+    of None the plan's own. All ``ranks`` go through it; the first one writes. It is a Checkpoint to Lightning, which
+    calls it after all other callbacks, so that what these make of an epoch is in its checkpoint: put it last.
     """
 
     def __init__(
-        self, state: RunState, plan: Plan, monitor: Metric, listeners: Listeners, seed: int, ranks: Ranks = ALONE
+        self,
+        state: RunState,
+        plan: Plan,
+        monitor: Metric,
+        listeners: Listeners,
+        seed: int,
+        ranks: Ranks = ALONE,
+        end: int | None = None,
     ):
         self.state, self.plan, self.monitor, self.listeners = state, plan, monitor, listeners
         self.seed, self.ranks = seed, ranks
+        self.end = plan.epochs if end is None else min(end, plan.epochs)
         self.pause: dict[str, Any] | None = None
         self._started = time.monotonic()
 
@@ -117,7 +134,7 @@ class Journal(Checkpoint):
         if reason is not None:
             self._end_phase(epoch, reason)
         row = self._row(epoch, {**pl_module.scores, **rates})
-        kept = self.close_epoch(row, optimizer.state_dict(), pl_module.objective.scored)
+        kept = self.close_epoch(row, optimizer.state_dict(), pl_module.validation, pl_module.objective.scored)
         if self.pause is not None:  # the phase goes on in another fit, for which FSDP leaves no optimizer
             pl_module.continue_with(kept["optimizer"])
             self.pause = None
@@ -135,10 +152,17 @@ class Journal(Checkpoint):
             self.progress.end_phase(end)
             log.info("%s", end)
 
-    def close_epoch(self, row: HistoryRow, optimizer: dict[str, Any] | None, scored: bool = True) -> dict[str, Any]:
+    def close_epoch(
+        self,
+        row: HistoryRow,
+        optimizer: dict[str, Any] | None,
+        validation: Mapping[str, Tensor] = NOTHING,
+        scored: bool = True,
+    ) -> dict[str, Any]:
         """Keep what an epoch ended with, as rank 0 has it, and return it.
 
-        Raises Pruned where the run is judged not worth more.
+        ``validation`` are outputs and labels of val. Raises Pruned where the run is judged not worth more, Paused where
+        it has to wait.
         One that is not ``scored`` was spent on another objective than the task's: any later one is better.
         """
         progress, row = self.progress, self.ranks.take_first(row)
@@ -150,22 +174,26 @@ class Journal(Checkpoint):
         kept = self.state.collect(optimizer)
         if self.ranks.leads:
             self.state.checkpoints.save(epoch, kept, best=improved)
+            if improved:
+                self.listeners.keep(validation)
             self.listeners.publish(progress.history)
-        more = progress.epoch < self.plan.epochs
-        if more and self.ranks.take_first(self.ranks.leads and self.listeners.judge(epoch)):
+        decision = Decision.GO_ON
+        if progress.epoch < self.end:
+            decision = self.ranks.take_first(self.listeners.judge(epoch) if self.ranks.leads else decision)
+        if decision != Decision.GO_ON:
             STOP.end_epochs()
-            raise Pruned(f"stopped after epoch {epoch}, {self.monitor.name} {value:.4g} on validation")
+            error, how = (Pruned, "stopped") if decision == Decision.STOP else (Paused, "paused")
+            raise error(f"{how} after epoch {epoch}, {self.monitor.name} {value:.4g} on validation")
         return kept
 
     def start_clock(self) -> None:
         """Start the clock of an epoch, or of a phase that is solved."""
         self._started = time.monotonic()
 
-    def close_solved(self, index: int, scores: Mapping[str, float], passes: int, note: str | None = None) -> None:
-        """Close a phase that was solved in so many ``passes`` over the features, with the ``scores`` that rank 0 has.
+    def close_solved(self, index: int, scores: Mapping[str, float], validation: Mapping[str, Tensor] = NOTHING) -> None:
+        """Close a phase that was solved, with the ``scores`` that rank 0 has, and outputs and labels of val.
 
-        A row of its last epoch stands for all of them. ``note`` is for people: what the solver has chosen.
+        A row of its last epoch stands for all of them.
         """
-        self.progress.add_solution(index, passes, note)
         last = self.plan.start(index) + self.plan.phases[index].epochs - 1
-        self.close_epoch(self._row(last, scores), None)
+        self.close_epoch(self._row(last, scores), None, validation)

@@ -64,6 +64,7 @@ class FineTuner(pl.LightningModule):
         self.tally = Tally()
         self.outputs: list[Batch] = []
         self.scores: dict[str, float] = {}
+        self.validation: Batch = {}
         self._optimizer_state: dict[str, Any] | None = None
         self._no_labels = torch.empty(0, dtype=torch.int64)
 
@@ -162,7 +163,7 @@ class FineTuner(pl.LightningModule):
         means = self.tally.take_means(self.ranks)
         for value in means.values():
             self._check_finite(value)
-        found = self.collect_outputs()
+        self.validation = found = self.collect_outputs()
         own = self.task.scores(found["outputs"], found["label"]) if self.ranks.leads else {}
         self.scores = {f"train/{name}": value for name, value in means.items()}
         self.scores |= {f"val/{name}": value for name, value in self.ranks.take_first(own).items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from frostline.data.base import DataModule
 from frostline.heads import Linear, Taps
@@ -22,11 +23,11 @@ from frostline.training.weights import check_equal
 def fit_phase(trainer: pl.Trainer, module: FineTuner, data: DataModule, index: int, journal: Journal) -> None:
     """Train one phase, or what is left of it, with one fit: the optimizer, and DDP, hold exactly what trains.
 
-    A callback derived from EarlyStopping may end it early. Raises RuntimeError when the ranks do not hold the same
-    weights after it, UserError when something else ended it.
+    It is left where the run is to end. A callback derived from EarlyStopping may end it early. Raises RuntimeError when
+    the ranks do not hold the same weights after it, UserError when something else ended it.
     """
     progress, plan = journal.progress, journal.plan
-    end = plan.start(index) + plan.phases[index].epochs
+    end = min(plan.start(index) + plan.phases[index].epochs, journal.end)
     if journal.pause is not None:  # the rest of the epoch in which it was stopped, with loaders of its own
         _fit(trainer, module, data, journal, progress.epoch + 1)
     if progress.epoch < end:
@@ -65,8 +66,9 @@ def solve_phase(
     solution = journal.ranks.take_first(found)
     journal.ranks.copy(*head.parameters(), *head.buffers())
     module.eval()
-    scores = score_splits(head, module.task, splits) if journal.ranks.leads else {}
-    journal.close_solved(index, scores, solution["passes"], solution["note"])
+    scores, validation = score_splits(head, module.task, splits) if journal.ranks.leads else ({}, {})
+    journal.progress.add_solution(index, solution["passes"], solution["note"])
+    journal.close_solved(index, scores, validation)
     return solution["penalty"]
 
 
@@ -89,13 +91,18 @@ def solve_splits(
 
 
 @torch.no_grad()
-def score_splits(head: Linear | Taps, task: Task, splits: Mapping[str, Samples]) -> dict[str, float]:
-    """Return what an epoch would have of a head that was solved: all scores of val, of train those that it counts."""
+def score_splits(
+    head: Linear | Taps, task: Task, splits: Mapping[str, Samples]
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Return what an epoch would have of a head that was solved, and outputs and labels of val.
 
-    def score(samples: Samples) -> dict[str, float]:
-        outputs = torch.cat([head(chunk.float()) for chunk in samples.features.chunks()])
-        return task.scores(outputs, samples.labels)
-
-    train, val = (score(splits[name]) for name in ("train", "val"))
-    counted = {f"train/{name}": train[name] for name in ("loss", task.running)}
-    return counted | {f"val/{name}": value for name, value in val.items()}
+    That is all scores of val, of train those that it counts.
+    """
+    outputs = {
+        name: torch.cat([head(chunk.float()) for chunk in samples.features.chunks()])
+        for name, samples in splits.items()
+    }
+    train, val = (task.scores(outputs[name], splits[name].labels) for name in ("train", "val"))
+    scores = {f"train/{name}": train[name] for name in ("loss", task.running)}
+    scores |= {f"val/{name}": value for name, value in val.items()}
+    return scores, {"outputs": outputs["val"], "label": splits["val"].labels}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from frostline.config.schema import find_monitor
 from frostline.files.csv_tables import read_csv
 from frostline.launchers.base import Job
-from frostline.results.pruning import remove_decision, write_decision
+from frostline.results.decisions import Decision, remove_decision, write_decision
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -43,7 +43,7 @@ class Case:
         """Write whether the trial is to stop after an epoch, once for each; the last one is not judged."""
         if epoch != self.told:
             stop = epoch + 1 < self.job.config.epochs and self.trial.should_prune()
-            write_decision(self.job.folder, epoch, bool(stop))  # some pruners return NumPy's
+            write_decision(self.job.folder, epoch, Decision.STOP if stop else Decision.GO_ON)
             self.told = epoch
 
 

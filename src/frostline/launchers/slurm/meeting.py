@@ -24,6 +24,7 @@ from frostline.ranks.place import (
     read_statuses,
 )
 from frostline.results.record import Record, read_versions
+from frostline.results.store import DECIDED
 
 PLACE = "meeting.json"
 LOOK_S = 0.5
@@ -106,7 +107,7 @@ def name_sitting() -> str:
 def must_end(folder: Path, rank: int) -> bool:
     """Return whether a rank has to end since another failed some seconds ago."""
     for other, status in read_statuses(folder).items():
-        if other != rank and status["status"] not in ("done", "pruned"):
+        if other != rank and status["status"] not in ("done", *DECIDED):
             time.sleep(AFTER_S)
             return True
     return False
