@@ -19,7 +19,6 @@ from frostline.intervals import Interval
 from frostline.profiles.agreement import correlate_ranks
 from frostline.profiles.classes import part_classes
 from frostline.profiles.h_score import score_h
-from frostline.profiles.judge import Judge, Judged
 from frostline.profiles.logme import score_logme
 from frostline.profiles.neighbours import Neighbours, ask_neighbours
 from frostline.profiles.nleep import score_nleep
@@ -33,6 +32,7 @@ from frostline.runs.trainer import make_lone_trainer
 from frostline.solving.rows import make_rows
 from frostline.solving.threads import share_threads
 from frostline.tasks.base import Task
+from frostline.tasks.judge import Judge, Judged
 from frostline.training.leave_out import Samples
 from frostline.training.phases import solve_splits
 

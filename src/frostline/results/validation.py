@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from frostline.files.atomic import write_atomic
 
@@ -10,14 +12,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "validation.safetensors"
-NAMES = ("outputs", "label")
+NAMES = ("outputs", "label", "parts")
 
 
-def write_validation(folder: Path, found: "Mapping[str, Tensor]") -> None:
-    """Write outputs [N, ...] and labels [N, ...] of the validation samples, in their order. Raises OSError."""
+class Parts(NamedTuple):
+    """What a score is made of (`frostline.tasks.judge.Judged`): each sample's own where it is a mean of them, else the
+    score without each of the groups of samples."""
+
+    values: np.ndarray
+    is_mean: bool
+
+
+def write_validation(folder: Path, found: "Mapping[str, Tensor]", is_mean: bool) -> None:
+    """Write outputs [N, ...] and labels [N, ...] of the validation samples in their order, and their score's parts.
+
+    Raises OSError.
+    """
     from safetensors.torch import save
 
-    write_atomic(folder / FILE, save({name: found[name].detach().cpu().contiguous() for name in NAMES}))
+    tensors = {name: found[name].detach().cpu().contiguous() for name in NAMES}
+    write_atomic(folder / FILE, save(tensors, {"is_mean": str(is_mean)}))
 
 
 def read_validation(folder: Path) -> "dict[str, Tensor] | None":
@@ -29,4 +43,15 @@ def read_validation(folder: Path) -> "dict[str, Tensor] | None":
         found = load_file(folder / FILE)
     except (OSError, SafetensorError):
         return None
-    return found if set(found) == set(NAMES) and len({len(one) for one in found.values()}) == 1 else None
+    return found if set(found) == set(NAMES) and len(found["outputs"]) == len(found["label"]) else None
+
+
+def read_parts(folder: Path) -> Parts | None:
+    """Return the parts alone, without torch; None where there is nothing that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / FILE, framework="numpy") as file:
+            return Parts(file.get_tensor("parts"), (file.metadata() or {}).get("is_mean") == "True")
+    except (OSError, SafetensorError):
+        return None

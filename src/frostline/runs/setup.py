@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from frostline.config.schema import Run, instantiate
 from frostline.data.splits import SPLITS
@@ -29,6 +30,8 @@ from frostline.runs.build import Builder, Ingredients, check
 from frostline.runs.costs import Costs
 from frostline.runs.sizes import check_sizes
 from frostline.runs.trainer import make_trainer
+from frostline.tasks.base import Task
+from frostline.tasks.judge import Judge
 from frostline.training.checkpoint import Checkpoints
 from frostline.training.journal import Journal, Listeners
 from frostline.training.lightning import disable_signal_handling, join_ranks
@@ -111,7 +114,7 @@ def set_up(config: Run, folder: Path, builder: Builder, since: float) -> Experim
     weights = Weights(made.backbone, made.head, made.plan)
     state = RunState(trainer, weights, Checkpoints(folder / "checkpoints"), costs)
     monitor = made.task.declaration.metric(config.metric)
-    listeners = make_listeners(config, folder, loggers)
+    listeners = make_listeners(config, folder, loggers, made.task)
     journal = Journal(state, made.plan, monitor, listeners, config.seed, ranks, config.stop_after)
     trainer.callbacks.append(journal)
     module = make_module(config, made, weights, ranks)
@@ -137,16 +140,20 @@ def make_module(config: Run, made: Ingredients, weights: Weights, ranks: Ranks) 
     return FineTuner(made.backbone, made.head, made.task, made.objectives, optimization, weights.parameters, ranks)
 
 
-def make_listeners(config: Run, folder: Path, loggers: Loggers) -> Listeners:
+def make_listeners(config: Run, folder: Path, loggers: Loggers, task: Task) -> Listeners:
     """Return who hears of each epoch: metrics.csv, the loggers, and who judges the run where somebody does."""
 
     def publish(rows: Sequence[Mapping[str, Any]]) -> None:
         write_csv(folder / "metrics.csv", rows)
         loggers.log_row(rows[-1])
 
+    def keep(found: Mapping[str, Tensor]) -> None:
+        judge = Judge(task, config.metric, found["label"])
+        write_validation(folder, {**found, "parts": judge.judge(found["outputs"]).parts}, judge.is_mean)
+
     if not config.judged:
         return Listeners(publish)
-    return Listeners(publish, partial(await_decision, folder), partial(write_validation, folder))
+    return Listeners(publish, partial(await_decision, folder), keep)
 
 
 def make_cache(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frostline.intervals import paired_mean_interval, share_interval
-from frostline.profiles.judge import Judge, jackknife
+from frostline.tasks.judge import Judge, jackknife
 from frostline.tasks.multiclass import Multiclass
 from frostline.tasks.regression import Regression
 
