@@ -31,6 +31,7 @@ LAYERS = {
     "what a network's depths are worth, before anything trains": ("profiles",),
     "where runs are executed": ("launchers",),
     "what is made of runs": ("report", "serving", "comparison", "tuning"),
+    "an answer under a deadline": ("advice",),
     "what people call from Python": ("api",),
     "what people call from a shell": ("commands",),
     "the program": ("__main__",),
@@ -38,7 +39,7 @@ LAYERS = {
 ORDER = {name: place for place, names in enumerate(LAYERS.values()) for name in names}
 HEAVY = {"torch", "torchvision", "timm", "pytorch_lightning", "lightning", "torchmetrics", "sklearn", "matplotlib"}
 LIGHT = {"errors", "ranges", "units", "processes", "files", "config", "results"}
-LIGHT |= {"launchers", "comparison", "tuning", "commands"}
+LIGHT |= {"launchers", "comparison", "tuning", "advice", "commands"}
 # What modules set on objects that are not theirs: a library wants it so, or leaves no other way.
 FOREIGN = {
     "torch": {

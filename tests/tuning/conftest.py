@@ -59,7 +59,7 @@ class Pretend:
     def run_one(self, job: Job) -> Outcome | None:
         raise AssertionError("a study has many runs")
 
-    def run(self, jobs: Iterable[Job]) -> Generator[Ended]:
+    def run(self, jobs: Iterable[Job | None], until: float = math.inf) -> Generator[Ended]:
         coming = iter(jobs)
         with ThreadPoolExecutor(self.workers) as threads:
             while True:

@@ -15,6 +15,7 @@ LONGEST = 3000
 COMMANDS = {
     "run": "one run, or a sweep of runs with -m",
     "compare": "freeze strategies x seeds on one data set and one backbone, then the report",
+    "advise": "what to freeze, answered in the time that you give it",
     "tune": "hyper-parameter search with Optuna, then the report",
     "profile": "where along its depth a frozen network knows what the data need, before anything trains",
     "report": "write the report of a comparison again",

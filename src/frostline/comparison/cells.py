@@ -19,7 +19,7 @@ from frostline.results.store import WHERE_NOT_WHAT, make_identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
-WITH_STRATEGY = ("head", "objective", "optimizer", "schedule", "adapter")
+WITH_STRATEGY = ("head", "objective", "optimizer", "schedule", "adapter", "augment")
 """Groups that the options of a strategy may set as well: how it trains, and not on what."""
 Block = dict[str, str]
 CellKey = tuple[str, str]

@@ -27,6 +27,8 @@ from frostline.config.hydra_node import check_address, check_hydra, check_overri
 from frostline.config.hydra_source import SCHEME
 from frostline.config.hydra_state import borrowing_hydra
 from frostline.config.schema import (
+    AdviceConfig,
+    Advise,
     Budget,
     Cache,
     Compare,
@@ -61,7 +63,7 @@ def list_config_groups(config_dir: Path | None = None) -> dict[str, list[str]]:
 
 
 def compose(root: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """Compose ``root`` ("run", "compare" or "tune") with Hydra, its own node `hydra` included, and check that node.
+    """Compose ``root`` (a key of `ROOTS`) with Hydra, its own node `hydra` included, and check that node.
 
     Raises UserError for whatever is wrong with an override or a file.
     """
@@ -281,7 +283,8 @@ def _explain_file(error: Exception) -> UserError:
     file, _, kind, key = found.groups()
     if kind == "Run" and key.split(".")[0] == "compare":
         return UserError(f"{file}.yaml: {key}: this key is a comparison's; the command is frostline compare.")
-    kinds = {one.__name__: one for one in (Run, Compare, Tune, Cache, ComparisonConfig, Budget, StudyConfig)}
+    known = (Run, Compare, Tune, Advise, Cache, ComparisonConfig, Budget, StudyConfig, AdviceConfig)
+    kinds = {one.__name__: one for one in known}
     if kind not in kinds:  # one of Hydra's own
         return UserError(f"{file}.yaml: {key}: there is no such key.")
     return UserError(f"{file}.yaml: {make_key_error(key, kinds[kind].__dataclass_fields__)}")

@@ -17,7 +17,7 @@ TURN = threading.RLock()
 
 @contextmanager
 def borrowing_hydra(root: str | None = None) -> Iterator[None]:
-    """Use Hydra while no other thread does, with ``root``'s schema ("run", "compare" or "tune") in its store.
+    """Use Hydra while no other thread does, with ``root``'s schema (one of `ROOTS`) in its store.
 
     So a program that is an app of Hydra's itself, or a notebook, finds its own state again.
     """

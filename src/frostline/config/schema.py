@@ -27,7 +27,7 @@ from frostline.ranges import (
 )
 from frostline.tasks.declarations import Declaration, Metric, find_declaration
 
-__all__ = ["Run", "Compare", "Tune", "check_config", "check_targets", "find_conf_dir", "instantiate"]
+__all__ = ["Run", "Compare", "Tune", "Advise", "check_config", "check_targets", "find_conf_dir", "instantiate"]
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class Cache:
 class Run:
     """The root of a run's config; a component is `_target_` and keyword arguments, so its target is its schema.
 
-    Its defaults, and those of the other roots, stand in `conf/base.yaml`, `conf/compare.yaml` and `conf/tune.yaml`.
+    Its defaults stand in `conf/base.yaml`, what the other roots have besides in the file of each.
     """
 
     seed: Seed
@@ -128,6 +128,25 @@ class Compare(Run):
 
 
 @dataclass(kw_only=True)
+class AdviceConfig:
+    """How long an answer may take, and among whom it is sought."""
+
+    within: Any
+    least: Annotated[float, Range(ge=0)]
+    candidates: dict[str, Any]
+    rates: list[LearningRate]
+    seeds: AtLeastOne
+    name: str | None
+
+
+@dataclass(kw_only=True)
+class Advise(Run):
+    """The root of advice's config: a run's, and how the answer is sought."""
+
+    advise: AdviceConfig
+
+
+@dataclass(kw_only=True)
 class StudyConfig:
     """What a study searches, and how."""
 
@@ -169,7 +188,7 @@ def read_node(kind: Any, plain: Mapping[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune}
+ROOTS: dict[str, type[Run]] = {"run": Run, "compare": Compare, "tune": Tune, "advise": Advise}
 COMPONENTS = ("task", "data", "backbone", "head", "freeze", "optimizer", "schedule", "trainer", "launcher")
 
 LARGEST = 2**63
@@ -221,7 +240,7 @@ def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     Root keys, components, ranges of values, targets; and what its Trainer is asked for, unless the run was made before
     and is only used (``to_run`` False). Raises UserError that names the key.
     """
-    root = ROOTS[next((name for name in ("compare", "tune") if name in config), "run")]
+    root = ROOTS[next((name for name in ROOTS if name in config), "run")]
     for key in config:
         if key not in get_type_hints(root):
             raise make_key_error(key, get_type_hints(root))

@@ -1,5 +1,7 @@
 """What every launcher offers: runs go in, outcomes come out."""
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +48,10 @@ class Job:
         return known.record if known else None
 
 
+Jobs = Iterable[Job | None]
+"""Runs to do; None stands for those that are known only when another one has ended."""
+
+
 class Launcher(Protocol):
     """Executes runs; a context manager, on whose exit nothing of its own goes on."""
 
@@ -63,12 +69,13 @@ class Launcher(Protocol):
         """The runs that are on, with the `time.monotonic` at which each was started."""
         ...
 
-    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+    def run(self, jobs: Jobs, until: float = math.inf) -> Generator[tuple[Job, Outcome, float]]:
         """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again. One that fails is an outcome too; only an unusable output
-        folder raises (UserError). ``jobs`` is asked for the next one when there is room for it. Runs that are on
-        when the caller leaves are stopped and recorded as interrupted.
+        folder raises (UserError). ``jobs`` is asked for the next one when there is room for it; None: not before one
+        has ended. Runs that are on when the caller leaves, or at ``until`` (of `time.monotonic`), are stopped and
+        recorded as interrupted.
         """
         ...
 
@@ -129,18 +136,18 @@ class Workers(Launcher, ABC):
         """See `Launcher.run_one`."""
         return run_first(self, job)
 
-    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+    def run(self, jobs: Jobs, until: float = math.inf) -> Generator[tuple[Job, Outcome, float]]:
         """See `Launcher.run`."""
         coming = iter(jobs)
         try:
             yield from self._fill(coming)
-            while self._running:
+            while self._running and time.monotonic() < until:
                 yield from self._collect_ended()
                 yield from self._fill(coming)
         finally:
             self._abandon()
 
-    def _fill(self, coming: Iterator[Job]) -> Iterator[tuple[Job, Outcome, float]]:
+    def _fill(self, coming: Iterator[Job | None]) -> Iterator[tuple[Job, Outcome, float]]:
         """Begin runs while there is room; yield those that are done already, for which nothing is made or asked."""
         while not self._running or len(self._running) < self.workers:
             job = yield from pass_over_done(coming)
@@ -161,9 +168,11 @@ class Workers(Launcher, ABC):
         """Stop the runs that are on, and record them as interrupted."""
 
 
-def pass_over_done(coming: Iterator[Job]) -> Generator[tuple[Job, Outcome, float], None, Job | None]:
-    """Yield the next runs as long as they are done already; return the first that is not, None after the last."""
+def pass_over_done(coming: Iterator[Job | None]) -> Generator[tuple[Job, Outcome, float], None, Job | None]:
+    """Yield the next runs as long as they are done already; return the first that is not, None where none is there."""
     for job in coming:
+        if job is None:
+            return None
         known = find_outcome(job.config, job.folder)
         if known is None:
             return job

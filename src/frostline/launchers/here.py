@@ -1,15 +1,17 @@
 """Runs in this very process, one after the other: of objects that no other process could be given."""
 
+import math
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Self
 
 from frostline.config.schema import Run
 from frostline.errors import UserError
-from frostline.launchers.base import Job, pass_over_done, run_first
+from frostline.launchers.base import Job, Jobs, pass_over_done, run_first
 from frostline.launchers.dispatch import Outcome, conclude_run, describe_exit, make_run_folder
 from frostline.launchers.worker import attempt, do_run
 from frostline.processes.environment import restoring_environment
@@ -34,10 +36,10 @@ class Here:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
-        """See `Launcher.run`."""
+    def run(self, jobs: Jobs, until: float = math.inf) -> Generator[tuple[Job, Outcome, float]]:
+        """See `Launcher.run`; a run that is on in this process is not stopped."""
         coming = iter(jobs)
-        while (job := (yield from pass_over_done(coming))) is not None:
+        while time.monotonic() < until and (job := (yield from pass_over_done(coming))) is not None:
             outcome = run_here(job, self.given)
             yield job, outcome, outcome.record["cost"]["seconds"]
 

@@ -39,7 +39,8 @@ def survey(
     """Return for each run what is known before it starts; ``elsewhere`` where it is to run on another machine.
 
     ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
-    much it computes, ``phases`` how many there are, ``missing`` how many entries of the cache are not there yet (None
+    much it computes, ``phases`` how many there are, ``counts`` how many samples each split has,
+    ``missing`` how many entries of the cache are not there yet (None
     for GPUs elsewhere, whose names are not known here); or ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
@@ -127,6 +128,7 @@ class Survey:
             "stepped": not all(made.is_solved(index) for index in places),
             "phases": len(places),
             "flops": work.forward + work.backward,
+            "counts": dict(made.samples),
             "entries": len(wanted),
             "missing": None if self.lacks_gpu_name(cache) else self.count_missing(cache, wanted),
         }

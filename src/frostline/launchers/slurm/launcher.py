@@ -1,12 +1,13 @@
 """SLURM: runs are jobs of a cluster, submitted as arrays by submitit, their ranks started by SLURM."""
 
 import io
+import math
 import os
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from frostline.config.accelerators import count_gpus
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json, write_json
-from frostline.launchers.base import Execute, Job, Launcher, Question, pass_over_done, run_first
+from frostline.launchers.base import Execute, Job, Jobs, Launcher, Question, pass_over_done, run_first
 from frostline.launchers.calls import name_of
 from frostline.launchers.dispatch import Outcome, make_run_folder
 from frostline.launchers.pool.launcher import Pool
@@ -111,13 +112,13 @@ class Slurm(Launcher):
             (job, one.started) for job, one in list(self._on.items()) if one.is_running() and one.started is not None
         ]
 
-    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Outcome, float]]:
+    def run(self, jobs: Jobs, until: float = math.inf) -> Generator[tuple[Job, Outcome, float]]:
         """Run every job; yield each as it ends, with how it ended and the seconds it took.
 
         A run whose record is final is not run again, and one that a job has already is not submitted again. A list
         goes in at once, as one array for each kind of resources; other ``jobs`` are asked for when there is room.
-        Jobs of runs that are on when the caller leaves are cancelled, and the runs recorded as interrupted; with
-        ``detach`` they go on, and nothing is yielded of them.
+        Jobs of runs that are on when the caller leaves, or at ``until``, are cancelled, and the runs recorded as
+        interrupted; with ``detach`` they go on, and nothing is yielded of them.
         """
         coming = iter(jobs)
         whole = isinstance(jobs, Sequence)
@@ -125,14 +126,14 @@ class Slurm(Launcher):
         try:
             while True:
                 yield from self._take(coming, None if whole else self.wanted - len(self._on))
-                if self.detach or not self._on:
+                if self.detach or not self._on or time.monotonic() >= until:
                     return
                 time.sleep(LOOK_S)
                 yield from self._collect_ended()
         finally:
             self._leave()
 
-    def _take(self, coming: Iterator[Job], room: int | None) -> Iterator[tuple[Job, Outcome, float]]:
+    def _take(self, coming: Iterator[Job | None], room: int | None) -> Iterator[tuple[Job, Outcome, float]]:
         """Submit what there is room for; yield what is done already."""
         fresh: list[Job] = []
         while room is None or len(fresh) < room:

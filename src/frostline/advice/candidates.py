@@ -1,0 +1,181 @@
+"""Who is in the race: each candidate's strategy with each learning rate, composed and checked before anything runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from frostline.comparison.cells import Level, read_strategies
+from frostline.config.compose import compose, explain_config_errors, parse_overrides, resolve
+from frostline.config.schema import AdviceConfig, Advise
+from frostline.errors import UserError
+from frostline.files.atomic import sha256_json
+from frostline.launchers.base import Job
+from frostline.results.store import make_identity
+from frostline.units import join_lines
+
+TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+UNITS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+RATE = "optimizer.lr"
+PLACE = ("within", "name")
+"""Keys of `advise` that do not make another advice: with more time it goes on."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One in the race: a strategy with what goes with it, at one learning rate. ``group`` is the advice's name."""
+
+    name: str
+    level: Level
+    rate: float
+    composed: DictConfig
+    group: str | None = None
+
+    def make_trial(self, seed: int) -> Job:
+        """Return its run in the race: judged after each epoch, its test split left alone."""
+        return self._make(f"{self.name} seed {seed}", seed, test=False, judged=True)
+
+    def make_answer(self, seed: int, stop_after: int | None) -> Job:
+        """Return the run that is tested: the trial's, as far as it came."""
+        return self._make(f"{self.name} tested", seed, test=True, judged=False, stop_after=stop_after)
+
+    def _make(self, label: str, seed: int, **values: Any) -> Job:
+        for key, value in {"seed": seed, RATE: self.rate, "group": self.group, "label": label, **values}.items():
+            OmegaConf.update(self.composed, key, value)
+        config = resolve(self.composed)
+        return Job(config.label or "", config)
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is asked, before anything is run: ``config`` is that of all candidates, with the node `advise`."""
+
+    name: str
+    within: float
+    candidates: Sequence[Candidate]
+    config: Advise
+    base: Sequence[str]
+
+    @property
+    def node(self) -> AdviceConfig:
+        """The node `advise`."""
+        return self.config.advise
+
+    @property
+    def seed(self) -> int:
+        """The seed of the race; others may follow it."""
+        return self.config.seed
+
+    def digest(self) -> str:
+        """Return a hash of all that decides which runs there may be."""
+        node = {key: value for key, value in self.config.plain()["advise"].items() if key not in PLACE}
+        return sha256_json([node, [make_identity(one.make_trial(self.seed).config) for one in self.candidates]])
+
+
+def read_duration(value: object) -> float:
+    """Return a time as seconds: a number of them, or 90s, 5m, 2h. Raises UserError for what is none."""
+    found = TIME.fullmatch(str(value).strip())
+    seconds = 0.0 if found is None else float(found[1]) * UNITS[found[2]]
+    if isinstance(value, bool) or not 0 < seconds < 1e7:
+        raise UserError(f"advise.within: {value!r} is no time: expected seconds, or 90s, 5m, 2h.")
+    return seconds
+
+
+def make_inquiry(overrides: Sequence[str], config_dir: Path | None) -> Inquiry:
+    """Compose and check every candidate. Raises UserError for what is wrong with any of them."""
+    for one in parse_overrides(overrides):
+        if one.is_sweep_override():
+            raise UserError(f"{one.key_or_group}: advice is about one set and network; leave the sweep out.")
+    config = resolve(compose("advise", overrides, config_dir), Advise)
+    node, within = config.advise, read_duration(config.advise.within)
+    check_asked(config)
+    candidates = [
+        candidate
+        for name, entry in node.candidates.items()
+        if entry is not None
+        for candidate in make_candidates(name, entry, node.rates, overrides, config_dir)
+    ]
+    if not candidates:
+        raise UserError("advise.candidates: there is none left; leave one in, such as joined: {linear_probe: {}}.")
+    found = Inquiry("", within, candidates, config, overrides)
+    check_distinct(found)
+    name = name_folder(found, candidates[0].composed)
+    return replace(found, name=name, candidates=[replace(one, group=name) for one in candidates])
+
+
+def check_asked(config: Advise) -> None:
+    """Refuse what advice sets itself, and lists that are empty or name a thing twice. Raises UserError."""
+    rates = config.advise.rates
+    if not rates or len(set(rates)) != len(rates):
+        raise UserError(f"advise.rates: {rates} is empty, or holds a rate twice; give each once, such as [0.001].")
+    if not config.test:
+        raise UserError("test: the answer is tested, once; leave it out, or try settings by frostline run.")
+    if config.launcher.get("detach"):
+        raise UserError("--detach: advice decides as runs end, so it stays; start it where it can.")
+
+
+def make_candidates(
+    name: str, entry: Any, rates: Sequence[float], overrides: Sequence[str], config_dir: Path | None
+) -> list[Candidate]:
+    """Return one candidate for each rate, or the one at the rate that it sets. Raises UserError for a wrong entry."""
+    try:
+        (level,) = read_strategies([entry])
+    except UserError as error:
+        raise UserError(f"advise.candidates.{name}: {str(error).partition(': ')[2]}") from error
+    own = level.options.get(RATE)
+    found = []
+    for rate in rates if own is None else [own]:
+        composed = compose("advise", [*overrides, *level.overrides], config_dir)
+        for key, value in level.options.items():
+            with explain_config_errors(None):
+                OmegaConf.update(composed, key, value, merge=False)
+        found.append(Candidate(f"{name} at {rate:g}", level, rate, composed))
+    return found
+
+
+def check_distinct(found: Inquiry) -> None:
+    """Raise UserError when two candidates come to the same run."""
+    seen: dict[str, Candidate] = {}
+    for one in found.candidates:
+        other = seen.setdefault(one.make_trial(found.seed).id, one)
+        if other is not one:
+            raise UserError(f"advise.candidates: {other.name} and {one.name} are the same run; leave one of them out.")
+
+
+def name_folder(found: Inquiry, composed: DictConfig) -> str:
+    """Return advise.name, or a name from the data, the backbone and a hash. Raises UserError for no folder's name."""
+    name = found.node.name
+    if name is None:
+        chosen = composed.hydra.runtime.choices
+        return f"{chosen['data']}-{chosen['backbone']}-{found.digest()[:8]}"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"advise.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
+    return name
+
+
+def divide_candidates(
+    candidates: Sequence[Candidate], facts: Sequence[Mapping[str, Any]], say: Any
+) -> list[tuple[Candidate, Mapping[str, Any]]]:
+    """Return the candidates that can be run, with what is known of each; others are left out by name.
+
+    Of those in which the learning rate plays no part the first is left in alone. Raises UserError where none can be
+    run: what is wrong is then the user's data, network or task, and no candidate's.
+    """
+    found, reasons, solved = [], {}, set[str]()
+    for candidate, fact in zip(candidates, facts, strict=True):
+        why, name = fact.get("error") or fact.get("broken"), candidate.name.partition(" at ")[0]
+        if why:
+            reasons[name] = why
+        elif fact["stepped"] or name not in solved:
+            found.append((candidate if fact["stepped"] else replace(candidate, name=name), fact))
+            solved |= set() if fact["stepped"] else {name}
+    if not found:
+        raise UserError(
+            f"advise.candidates: none of them can be run; {join_lines(list(dict.fromkeys(reasons.values())))}"
+        )
+    for name, why in reasons.items():
+        say(f"left out: {name}: {why}")
+    return found

@@ -1,0 +1,108 @@
+"""advice.json: what was asked, who is in the race and how far, every decision with its reason, and the answer."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frostline.advice.candidates import Inquiry
+from frostline.config.secrets import without_credentials
+from frostline.files.atomic import read_json, write_json
+from frostline.files.shapes import check_shape
+
+FORMAT = 1
+NAME = "advice.json"
+RUNNER = {
+    "name": str,
+    "strategy": str,
+    "rate": (float, None),
+    "seed": int,
+    "id": str,
+    "path": str,
+    "epochs": int,
+    "seconds": float,
+    "out": (str, None),
+}
+SHAPE = {
+    "format": int,
+    "design": str,
+    "name": str,
+    "command": str,
+    "metric": str,
+    "within": float,
+    "least": float,
+    "seconds": float,
+    "facts": ([dict], None),
+    "profile": (str, None),
+    "runners": [RUNNER],
+    "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int}],
+    "answer": (dict, None),
+}
+
+
+@dataclass
+class AdviceIndex:
+    """An advice's file. What an earlier sitting of the same advice found out is kept; another's is not."""
+
+    folder: Path
+    content: dict[str, Any]
+    earlier: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.earlier = self.content["seconds"]
+
+    @classmethod
+    def open(cls, folder: Path, inquiry: Inquiry, command: str) -> "AdviceIndex":
+        """Return the index of an advice that begins or goes on."""
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "design": inquiry.digest(),
+            "name": inquiry.name,
+            "command": without_credentials(command),
+            "metric": inquiry.config.metric,
+            "within": inquiry.within,
+            "least": inquiry.node.least,
+            "seconds": 0.0,
+            "facts": None,
+            "profile": None,
+            "runners": [],
+            "moves": [],
+            "answer": None,
+        }
+        before = None if inquiry.config.force else read(folder)
+        if before is not None and before["design"] == content["design"]:
+            content |= {key: before[key] for key in ("seconds", "facts", "profile", "runners", "moves")}
+        return cls(folder, content)
+
+    def set(self, **found: Any) -> None:
+        """Keep what was found out, on disk at once."""
+        self.content |= found
+        write_json(self.folder / NAME, self.content)
+
+    def add_move(self, at: float, what: str, name: str, reason: str, **more: Any) -> None:
+        """Keep a decision: ``at`` so many seconds from the beginning, over all sittings."""
+        row = {"at": round(at, 2), "what": what, "name": name, "reason": reason, **more}
+        self.set(moves=[*self.content["moves"], row])
+
+    def set_runner(self, row: Mapping[str, Any], folder: Path) -> None:
+        """Keep how a candidate stands, in place of how it stood; ``folder`` is its run's."""
+        row = {**row, "path": os.path.relpath(folder, self.folder)}
+        others = [one for one in self.content["runners"] if one["id"] != row["id"]]
+        self.set(runners=[*others, row])
+
+    def find_runner(self, run: str) -> Mapping[str, Any] | None:
+        """Return how a run stood, None where it is not known yet."""
+        return next((one for one in self.content["runners"] if one["id"] == run), None)
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return what is in an advice's folder, or None where there is nothing that can be read."""
+    try:
+        content = read_json(folder / NAME)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            return None
+        check_shape(content, SHAPE, "")
+    except (OSError, ValueError):
+        return None
+    return content
