@@ -23,6 +23,9 @@ RUNNER = {
     "epochs": int,
     "seconds": float,
     "out": (str, None),
+    "done": int,
+    "value": (float, None),
+    "curve": [[float]],
 }
 SHAPE = {
     "format": int,
@@ -36,7 +39,7 @@ SHAPE = {
     "facts": ([dict], None),
     "profile": (str, None),
     "runners": [RUNNER],
-    "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int}],
+    "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": dict}],
     "answer": (dict, None),
 }
 

@@ -5,10 +5,8 @@ The same facts give the same decision, so that a race can be replayed from its r
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 from frostline.advice.foretell import Outlook, foretell_outlook, foretell_ratio, interpolate
 
@@ -22,9 +20,10 @@ RUNGS = (0.2, 0.5, 1.0)
 class Racer:
     """A candidate in the race: how far it is, what it has come to, and what it takes.
 
-    ``error`` is its best one on validation so far, ``parts`` what that is made of (`frostline.tasks.judge`); ``curve``
-    has the best error so far after each epoch that has a row. ``seconds`` are those of an epoch, ``start`` those of
-    getting to its first one, both of them foretold until they are measured. ``out`` says why it is no longer in it.
+    ``error`` is its best one on validation so far, ``noise`` the standard error of its difference to the leader's on
+    the same samples, ``curve`` the best error so far by epoch, for each that has a row. ``seconds`` are those of an
+    epoch, ``start`` those of getting to its first one. ``running`` says whether it is on its way now, ``out`` why it
+    is no longer in the race.
     """
 
     name: str
@@ -33,9 +32,9 @@ class Racer:
     start: float
     done: int = 0
     error: float | None = None
-    parts: Sequence[float] = ()
-    is_mean: bool = True
+    noise: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    running: bool = False
     out: str | None = None
 
     @property
@@ -44,16 +43,21 @@ class Racer:
         return self.done >= self.epochs
 
     @property
+    def can_go_on(self) -> bool:
+        """Whether it is there to be chosen."""
+        return self.out is None and not self.ended and not self.running
+
+    @property
     def share(self) -> float:
         """The share of its epochs that are done."""
         return self.done / self.epochs
 
-    def next_rung(self) -> int:
+    def find_rung(self) -> int:
         """Return the epochs after which it pauses next."""
         rungs = [max(1, math.ceil(share * self.epochs)) for share in RUNGS]
         return next((rung for rung in rungs if rung > self.done), self.epochs)
 
-    def cost(self, epochs: int) -> float:
+    def find_cost(self, epochs: int) -> float:
         """Return the seconds that it takes to come to so many epochs."""
         return self.start + (epochs - self.done) * self.seconds
 
@@ -69,113 +73,92 @@ class Move:
 
 @dataclass(frozen=True)
 class Race:
-    """The state of a race. ``least`` is the difference that matters, ``running`` are the names of those on the way."""
+    """The state of a race. ``least`` is the difference of errors that matters."""
 
-    racers: Mapping[str, Racer]
+    racers: Sequence[Racer]
     least: float
-    running: frozenset[str] = frozenset()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers for JSON."""
+        return {"least": self.least, "racers": [asdict(one) for one in self.racers]}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the race that ``to_dict`` told of."""
+        rows = [{**row, "curve": {int(key): value for key, value in row["curve"].items()}} for row in plain["racers"]]
+        return cls([Racer(**row) for row in rows], plain["least"])
 
     def find_leader(self) -> Racer | None:
         """Return who has the least error on validation, of equals the one that took least; None before the first."""
-        known = [one for one in self.racers.values() if one.error is not None]
+        known = [one for one in self.racers if one.error is not None]
         return min(known, key=lambda one: (one.error, one.done * one.seconds), default=None)
 
     def list_seen(self) -> list[tuple[float, float]]:
-        """Return, for each racer that went on after a rung, what was foretold of its gain then and what it became."""
+        """Return, for each racer that has two rows, what was foretold of its gain since the first and what it became.
+
+        Both are logarithms of the last error over the first.
+        """
         found = []
-        for one in self.racers.values():
-            places = sorted(one.curve)
-            for before in places[:-1]:
-                told = interpolate((before + 1) / one.epochs)[0] - interpolate((places[-1] + 1) / one.epochs)[0]
-                first, last = one.curve[before], one.curve[places[-1]]
-                if told < 0 and first > 0 and last > 0:
-                    found.append((told, math.log(last / first)))
-                    break
+        for one in self.racers:
+            if len(one.curve) > 1:
+                first, last = min(one.curve), max(one.curve)
+                told = [interpolate((epoch + 1) / one.epochs)[0] for epoch in (first, last)]
+                found.append((told[0] - told[1], math.log(one.curve[last] / one.curve[first])))
+        return [pair for pair in found if pair[0] < 0]
+
+    def foresee(self, racer: Racer) -> Outlook:
+        """Return the outlook of a racer against the leader."""
+        leader = self.find_leader()
+        assert leader is not None and leader.error is not None
+        begun = racer.error is not None
+        ratio = foretell_ratio(racer.share if begun else 0.0, self.list_seen())
+        error = leader.error if racer.error is None else racer.error
+        return foretell_outlook(error, leader.error, ratio, racer.noise, self.least)
+
+    def list_hopeless(self) -> list[tuple[str, str]]:
+        """Return the names of those who are unlikely to win, each with the reason."""
+        leader, found = self.find_leader(), []
+        for one in self.racers:
+            if leader is not None and one is not leader and one.can_go_on and one.error is not None:
+                outlook = self.foresee(one)
+                if outlook.chance < UNLIKELY:
+                    reason = f"{100 * outlook.chance:.0f}% likely to beat {leader.name} by more than {self.least:.2g}"
+                    found.append((one.name, reason))
         return found
 
-    def judge(self, racer: Racer, leader: Racer) -> Outlook:
-        """Return the outlook of a racer against the leader."""
-        assert leader.error is not None
-        error = leader.error if racer.error is None else racer.error
-        noise = measure_noise(racer, leader)
-        ratio = foretell_ratio(racer.share if racer.error is not None else 0.0, self.list_seen())
-        return foretell_outlook(error, leader.error, ratio, noise, self.least)
+    def drop(self, names: Sequence[str], reasons: Sequence[str]) -> "Race":
+        """Return the race in which these are out."""
+        why = dict(zip(names, reasons, strict=True))
+        return replace(self, racers=[replace(one, out=why.get(one.name, one.out)) for one in self.racers])
 
-    def drop(self) -> tuple["Race", list[tuple[str, str]]]:
-        """Return the race without those who are unlikely to win, and their names with the reasons."""
-        leader, dropped = self.find_leader(), []
-        if leader is None:
-            return self, []
-        racers = dict(self.racers)
-        for name, one in self.racers.items():
-            if one is leader or one.out is not None or one.ended or name in self.running or one.error is None:
-                continue
-            outlook = self.judge(one, leader)
-            if outlook.chance < UNLIKELY:
-                reason = f"{100 * outlook.chance:.0f}% likely to beat {leader.name} by more than {self.least:g}"
-                racers[name] = replace(one, out=reason)
-                dropped.append((name, reason))
-        return replace(self, racers=racers), dropped
-
-    def choose_move(self, left: float, workers: int = 1) -> Move | None:
+    def choose_move(self, left: float) -> Move | None:
         """Return who goes on next within the seconds that are ``left``, None where nobody is worth it or can.
 
         That is who gains most on average for each second to its end. Where the way to the next rung is too long, it
-        goes as far as the time allows; the first of all goes first whatever it promises.
+        goes as far as the time allows. The cheapest goes first, whatever it promises: what follows is measured by it.
         """
-        waiting = [
-            one
-            for one in self.racers.values()
-            if one.out is None and not one.ended and one.name not in self.running and one.cost(one.done + 1) <= left
-        ]
-        if not waiting:
-            return None
+        able = [one for one in self.racers if one.can_go_on and one.find_cost(one.done + 1) <= left]
         leader = self.find_leader()
         if leader is None:
-            first = min(waiting, key=lambda one: one.cost(one.epochs))
-            return Move(first.name, self._reach(first, left), "the cheapest goes first")
-        outlooks = {one.name: self.judge(one, leader) for one in waiting}
-        likely = [one for one in waiting if outlooks[one.name].chance >= UNLIKELY or one is leader]
+            first = min(able, key=lambda one: one.find_cost(one.epochs), default=None)
+            waits = any(one.running for one in self.racers)
+            return None if first is None or waits else self._make_move(first, left, "the cheapest goes first")
+        outlooks = {one.name: self.foresee(one) for one in able}
+        likely = [one for one in able if outlooks[one.name].chance >= UNLIKELY or one is leader]
         if not likely:
             return None
-        best = max(likely, key=lambda one: outlooks[one.name].gain / one.cost(one.epochs))
-        outlook = outlooks[best.name]
-        why = (
-            f"gains {outlook.gain:.4f} on average over {leader.name}, for {best.cost(best.epochs):.0f} s to its end"
-            if best is not leader
-            else "leads, and is not at its end"
-        )
-        return Move(best.name, self._reach(best, left), why)
+        best = max(likely, key=lambda one: outlooks[one.name].gain / one.find_cost(one.epochs))
+        cost = f"{best.find_cost(best.epochs):.0f} s to its end"
+        if best is leader:
+            return self._make_move(best, left, f"leads, {cost}")
+        gain = f"gains {outlooks[best.name].gain:.4f} on average over {leader.name}"
+        return self._make_move(best, left, f"{gain}, {cost}")
 
-    def _reach(self, racer: Racer, left: float) -> int:
+    def _make_move(self, racer: Racer, left: float, reason: str) -> Move:
         room = int((left - racer.start) / racer.seconds) if racer.seconds > 0 else racer.epochs
-        return max(racer.done + 1, min(racer.next_rung(), racer.done + room))
-
-    def describe(self) -> dict[str, Any]:
-        """Return what is known of each racer, for the records."""
-        leader = self.find_leader()
-        found = {}
-        for name, one in self.racers.items():
-            row: dict[str, Any] = {"done": one.done, "error": one.error, "out": one.out}
-            if leader is not None and one is not leader:
-                outlook = self.judge(one, leader)
-                row |= {"gain": outlook.gain, "chance": outlook.chance}
-            found[name] = row
-        return found
+        return Move(racer.name, max(racer.done + 1, min(racer.find_rung(), racer.done + room)), reason)
 
 
-def measure_noise(one: Racer, other: Racer) -> float:
-    """Return the standard error of the difference of two racers' scores on the same validation samples.
-
-    Where a sample counts 0 or 1 one more sample is said to tell them apart: none at all would be certainty.
-    """
-    if not len(one.parts) or len(one.parts) != len(other.parts):
-        parts = np.asarray(other.parts, dtype=float)
-        return float(parts.std() / math.sqrt(len(parts))) if other.is_mean and len(parts) else 0.0
-    apart = np.asarray(one.parts, dtype=float) - np.asarray(other.parts, dtype=float)
-    count = len(apart)
-    if not one.is_mean:
-        return math.sqrt((count - 1) / count * float(((apart - apart.mean()) ** 2).sum()))
-    if set(np.unique(apart)) <= {-1.0, 0.0, 1.0}:
-        return math.sqrt(float((apart != 0).sum()) + 1) / count
-    return float(apart.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
+def replay_moves(moves: Sequence[Mapping[str, Any]]) -> list[Move | None]:
+    """Return what is decided from the states that stand in an advice.json, for each of its moves that has one."""
+    return [Race.read(row["state"]).choose_move(row["state"]["left"]) for row in moves if row.get("state")]

@@ -4,71 +4,46 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from statistics import median
+from statistics import fmean, stdev
 from typing import Any
 
 from frostline.advice.adopt import adopt_checkpoints
+from frostline.advice.answer import LEVEL, describe_answer, list_alike
 from frostline.advice.candidates import Candidate, Inquiry, divide_candidates
+from frostline.advice.entrants import Entrant, Entrants
 from frostline.advice.index import AdviceIndex
-from frostline.advice.race import Move, Race, Racer
-from frostline.advice.standing import Standing, read_standing
+from frostline.advice.race import Move
 from frostline.config.schema import find_monitor
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 from frostline.launchers.progress import Screen
 from frostline.results.decisions import Decision, write_decision
 from frostline.runs.calls import survey
-from frostline.tasks.declarations import Metric
 from frostline.units import format_duration, format_score
 
-START_S = 3.0
-RATE = 2e10
-"""Until a run tells better: the seconds of a run's start, and FLOPs per second of a worker."""
-PAGE_S = 2.0
-"""What the page takes, and what is kept for a clock that is late."""
-
-
-@dataclass
-class Entrant:
-    """A candidate with one seed: its run, what the survey knows of it, and what it has taken so far."""
-
-    candidate: Candidate
-    seed: int
-    job: Job
-    fact: Mapping[str, Any]
-    seconds: float = 0.0
-    out: str | None = None
-    touched: bool = False
-
-    @property
-    def name(self) -> str:
-        """What a person calls it."""
-        return self.candidate.name
-
-    @property
-    def epochs(self) -> int:
-        """The epochs of its plan."""
-        return self.job.config.epochs
+MOST = 3
+"""Candidates at most that are run with more seeds."""
+PAGE_S = 3.0
+"""What the page takes, and what is kept for runs that are late to stop."""
 
 
 @dataclass
 class AdviceSitting:
-    """One sitting of an advice: what is asked, its index, the launcher that runs it, and the screen that shows it."""
+    """One sitting of an advice: what is asked, its index, the launcher that runs it, and the screen that shows it.
+
+    ``began`` is the `time.monotonic` at which the question was asked.
+    """
 
     inquiry: Inquiry
     index: AdviceIndex
     launcher: Launcher
     screen: Screen
     began: float
-    entrants: list[Entrant] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
-    running: set[str] = field(default_factory=set)
+    entrants: Entrants = field(init=False)
 
-    @property
-    def metric(self) -> Metric:
-        """What candidates are compared by."""
-        return find_monitor(self.inquiry.config)
+    def __post_init__(self) -> None:
+        metric = find_monitor(self.inquiry.config)
+        self.entrants = Entrants(metric, self.inquiry.node.least, self.inquiry.seed)
 
     @property
     def elapsed(self) -> float:
@@ -77,8 +52,9 @@ class AdviceSitting:
 
     @property
     def end(self) -> float:
-        """The `time.monotonic` at which the race has to be over."""
-        return self.began + self.inquiry.within - self.index.earlier - self.reserve_test()
+        """The `time.monotonic` at which the race has to be over, so that there is time for the test and the page."""
+        whole = self.began + self.inquiry.within - self.index.earlier
+        return whole - self.entrants.estimate_test() - PAGE_S
 
     def survey(self) -> None:
         """Find out who can be in the race. Raises UserError where nobody can."""
@@ -86,72 +62,75 @@ class AdviceSitting:
         facts = self.index.content["facts"] or self.launcher.ask(survey, [job.config for job in trials])
         self.index.set(facts=facts)
         for candidate, fact in divide_candidates(self.inquiry.candidates, facts, self.screen.say):
-            self.add_entrant(candidate, fact, self.inquiry.seed)
-        self.screen.say(str(self.entrants[0].fact["data"]))
+            self.enter(candidate, fact, self.inquiry.seed)
+        self.screen.say(str(self.entrants.all[0].fact["data"]))
 
-    def add_entrant(self, candidate: Candidate, fact: Mapping[str, Any], seed: int) -> Entrant:
+    def enter(self, candidate: Candidate, fact: Mapping[str, Any], seed: int) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""
-        job = candidate.make_trial(seed)
-        found = Entrant(candidate, seed, job, fact)
-        known = self.index.find_runner(job.id)
+        found = Entrant(candidate, seed, candidate.make_trial(seed), fact)
+        known = self.index.find_runner(found.job.id)
         if known is not None:
             found.seconds, found.out = known["seconds"], known["out"]
-        self.entrants.append(found)
+        self.entrants.all.append(found)
         return found
 
     def run_race(self) -> None:
         """Let the candidates race until nobody is likely to win any more, or the time is over."""
-        for job, outcome, seconds in self.launcher.run(self.ask_jobs(), self.end):
-            self.take_in(job, outcome, seconds)
-        self.running.clear()
+        self.run(self.ask_jobs())
+
+    def run(self, jobs: Iterator[Job | None]) -> None:
+        """Run what is asked for, until the race has to be over, and keep what it comes to."""
+        for job, outcome, seconds in self.launcher.run(jobs, self.end):
+            self.take_in(self.entrants.find_run(job.id), outcome, seconds)
+        for one in self.entrants.all:
+            one.running = False
 
     def ask_jobs(self) -> Iterator[Job | None]:
         """Yield the run of each next move; None while that depends on those that are on."""
         while True:
-            race, dropped = self.read_race().drop()
-            for name, reason in dropped:
-                self.find(name).out = reason
-                self.keep(self.find(name))
+            for name, reason in self.entrants.read_race().list_hopeless():
+                one = self.entrants.find(name)
+                one.out = reason
+                self.keep(one)
                 self.tell("stops", name, reason)
-            move = race.choose_move(self.end - time.monotonic())
+            race, left = self.entrants.read_race(), self.end - time.monotonic()
+            move = race.choose_move(left)
             if move is not None:
-                yield self.begin(move)
-            elif self.running:
+                yield self.begin(move, {**race.to_dict(), "left": left})
+            elif any(one.running for one in self.entrants.all):
                 yield None
             else:
                 return
 
-    def begin(self, move: Move) -> Job:
-        """Return the run of a move, told where to pause."""
-        one = self.find(move.name)
-        self.tell("goes on", move.name, f"up to epoch {move.until} of {one.epochs}: {move.reason}", until=move.until)
-        force = one.job.config.force and not one.touched
-        one.touched = True
-        ends = move.until >= one.epochs
-        write_decision(one.job.folder, move.until - 1, Decision.GO_ON if ends else Decision.PAUSE)
-        self.running.add(one.name)
-        return Job(one.job.name, replace(one.job.config, force=force))
+    def begin(self, move: Move, state: Mapping[str, Any]) -> Job:
+        """Return the run of a move, told where to pause; ``state`` is what the move was decided from."""
+        one = self.entrants.find(move.name)
+        reason = f"up to epoch {move.until} of {one.epochs}: {move.reason}"
+        self.tell("goes on", move.name, reason, until=move.until, state=state)
+        decision = Decision.GO_ON if move.until >= one.epochs else Decision.PAUSE
+        write_decision(one.job.folder, move.until - 1, decision)
+        return one.begin()
 
-    def take_in(self, job: Job, outcome: Outcome, seconds: float) -> None:
+    def take_in(self, one: Entrant, outcome: Outcome, seconds: float) -> None:
         """Keep what a run came to before it paused, ended or failed."""
-        one = next(one for one in self.entrants if one.job.id == job.id)
-        self.running.discard(one.name)
+        standing = self.entrants.read_standing(one)
+        status, one.running = outcome.record["status"], False
         one.seconds += seconds
-        status, standing = outcome.record["status"], self.read_standing(one)
         if status not in ("done", "paused"):
             one.out = f"{status}: {outcome.record['reason']}"
         if outcome.fresh and standing.seconds:
-            self.starts.append(max(one.seconds - sum(standing.seconds.values()), 0.1))
+            self.entrants.starts.append(max(one.seconds - sum(standing.seconds.values()), 0.1))
         self.keep(one)
-        said = "no result" if standing.value is None else f"{self.metric.name} {format_score(standing.value)}"
+        said = "no result" if standing.value is None else f"{self.entrants.metric.name} {format_score(standing.value)}"
         why = f"; {one.out}" if one.out else ""
-        self.screen.say(f"{one.name}: {standing.done} of {one.epochs} epochs, {said}{why}")
+        self.screen.say(f"{one.job.name}: {standing.done} of {one.epochs} epochs, {said}{why}")
 
     def keep(self, one: Entrant) -> None:
-        """Keep how an entrant stands."""
-        rate = one.candidate.rate if one.fact["stepped"] else None
-        row = {"name": one.name, "strategy": one.candidate.level.name, "rate": rate, "seed": one.seed}
+        """Keep how a run stands."""
+        standing = self.entrants.read_standing(one)
+        row = {"name": one.name, "strategy": one.candidate.level.name, "rate": one.rate, "seed": one.seed}
         row |= {"id": one.job.id, "epochs": one.epochs, "seconds": one.seconds, "out": one.out}
+        row |= {"done": standing.done, "value": standing.value, "curve": sorted(standing.values.items())}
         self.index.set_runner(row, one.job.folder)
 
     def tell(self, what: str, name: str, reason: str, **more: Any) -> None:
@@ -159,89 +138,69 @@ class AdviceSitting:
         self.index.add_move(self.elapsed, what, name, reason, **more)
         self.screen.say(f"[{format_duration(self.elapsed, 0)}] {name} {what}: {reason}")
 
-    def read_race(self) -> Race:
-        """Return the state of the race, from the runs' folders."""
-        racers = {one.name: self.describe(one) for one in self.entrants if one.seed == self.inquiry.seed}
-        least = self.inquiry.node.least
-        if self.metric.lower_is_better:
-            errors = [one.error for one in racers.values() if one.error is not None]
-            least *= min(errors, default=1.0)
-        return Race(racers, least, frozenset(self.running))
+    def add_seeds(self) -> None:
+        """Run those that cannot be told apart with more seeds, in turn, as long as there is time.
 
-    def describe(self, one: Entrant) -> Racer:
-        """Return how an entrant stands in the race."""
-        standing = self.read_standing(one)
-        return Racer(
-            one.name,
-            one.epochs,
-            self.estimate_epoch(one, standing),
-            median(self.starts) if self.starts else START_S,
-            standing.done,
-            standing.error,
-            standing.parts,
-            standing.is_mean,
-            standing.errors,
-            one.out,
-        )
+        Who is behind by more than chance after a turn is left there: of all looks together at most a share of
+        1 - ``LEVEL`` may be mistaken, each by the same share of it (Bonferroni).
+        """
+        contenders = [one.name for one in list_alike(self.entrants.read_race()) if one.ended][:MOST]
+        for place in range(1, self.inquiry.node.seeds):
+            if len(contenders) < 2:
+                return
+            self.run(self.ask_repeats(contenders, self.inquiry.seed + place))
+            contenders = self.list_undecided(contenders, looks=self.inquiry.node.seeds - 1)
 
-    def read_standing(self, one: Entrant) -> Standing:
-        """Return how an entrant's run stands by its folder."""
-        return read_standing(one.job.folder, self.metric, one.fact["counts"]["val"])
+    def ask_repeats(self, names: Sequence[str], seed: int) -> Iterator[Job]:
+        """Yield a run with a seed of each of those for which there is time."""
+        for first in map(self.entrants.find, names):
+            if first.seconds <= self.end - time.monotonic():
+                again = self.enter(first.candidate, first.fact, seed)
+                self.tell("is repeated", first.name, f"with seed {seed}: it cannot be told from the best")
+                write_decision(again.job.folder, again.epochs, Decision.GO_ON)
+                yield again.begin()
 
-    def estimate_epoch(self, one: Entrant, standing: Standing) -> float:
-        """Return the seconds of an epoch: of those that were trained, else by FLOPs at the pace of the others."""
-        rows = sorted(standing.seconds)
-        stepped = [standing.seconds[epoch] for before, epoch in pairwise(rows) if epoch == before + 1]
-        if stepped:
-            return median(stepped)
-        return one.fact["flops"] / one.epochs / self.measure_pace()
+    def list_undecided(self, names: Sequence[str], looks: int) -> list[str]:
+        """Return those whose mean over seeds is not behind the best one's by more than chance."""
+        errors = {name: self.entrants.list_errors(name) for name in names}
+        best = min(errors, key=lambda name: fmean(errors[name]))
+        return [name for name in names if name == best or not is_behind(errors[name], errors[best], looks)]
 
-    def measure_pace(self) -> float:
-        """Return the FLOPs per second of what was trained so far."""
-        paces = []
-        for one in self.entrants:
-            rows = self.read_standing(one).seconds
-            if len(rows) > 1 and one.fact["flops"]:
-                paces.append(one.fact["flops"] / one.epochs / median(rows.values()))
-        return median(paces) if paces else RATE
-
-    def reserve_test(self) -> float:
-        """Return the seconds that are kept for the test of the answer, and for the page."""
-        start = max(self.starts, default=START_S)
-        counts = self.entrants[0].fact["counts"] if self.entrants else {}
-        share = counts.get("test", 0) / max(counts.get("train", 1), 1)
-        longest = max((self.estimate_epoch(one, self.read_standing(one)) for one in self.entrants), default=0.0)
-        return start + min(share, 1.0) * longest + PAGE_S
-
-    def find(self, name: str) -> Entrant:
-        """Return the entrant of the race with a name."""
-        return next(one for one in self.entrants if one.name == name and one.seed == self.inquiry.seed)
-
-    def test_leader(self) -> Outcome | None:
-        """Test the best on validation, once; None where nobody has a result."""
-        leader = self.read_race().find_leader()
-        if leader is None:
+    def test_answer(self) -> Outcome | None:
+        """Test the answer, once; None where nobody has a result."""
+        one = self.choose_answer()
+        if one is None:
             return None
-        one = self.find(leader.name)
-        job = one.candidate.make_answer(one.seed, None if leader.ended else leader.done)
-        known = job.find_final_record()
-        if known is None:
+        standing = self.entrants.read_standing(one)
+        job = one.candidate.make_answer(one.seed, None if standing.done >= one.epochs else standing.done)
+        if job.find_final_record() is None:
             adopt_checkpoints(one.job.folder, job.folder)
         self.screen.say(f"testing {one.name} ...")
-        ((_, outcome, _),) = list(self.launcher.run([replace_force(job)]))
+        ((_, outcome, _),) = list(self.launcher.run([Job(job.name, replace(job.config, force=False))]))
+        self.index.set(answer=describe_answer(self.entrants, one, outcome, self.index.folder))
         return outcome
 
+    def choose_answer(self) -> Entrant | None:
+        """Return the run that is the answer: of the candidate with the best mean over its seeds the best one."""
+        alike = [one.name for one in list_alike(self.entrants.read_race())]
+        if not alike:
+            return None
+        best = min(alike, key=lambda name: fmean(self.entrants.list_errors(name)))
+        runs = [
+            (self.entrants.read_standing(one).error, one.seed, one) for one in self.entrants.all if one.name == best
+        ]
+        return min((row for row in runs if row[0] is not None), key=lambda row: row[:2])[2]
 
-def replace_force(job: Job) -> Job:
-    """Return a job that is not begun anew."""
-    return Job(job.name, replace(job.config, force=False))
 
+def is_behind(errors: Sequence[float], best: Sequence[float], looks: int) -> bool:
+    """Return whether errors [S] are above the ``best`` ones [S] by more than chance, in pairs of the same seed.
 
-def list_contenders(race: Race, most: int) -> Sequence[Racer]:
-    """Return those at their end who cannot be told from the leader, the best first, at most so many."""
-    leader = race.find_leader()
-    if leader is None:
-        return []
-    ended = [one for one in race.racers.values() if one.ended and one.error is not None]
-    near = [one for one in ended if race.judge(one, leader).chance >= 0.05 or one is leader]
-    return sorted(near, key=lambda one: one.error if one.error is not None else math.inf)[:most]
+    By Student's t at the level that each of so many ``looks`` has; not with fewer than two seeds.
+    """
+    apart = [one - other for one, other in zip(errors, best, strict=False)]
+    if len(apart) < 2:
+        return False
+    from scipy import stats
+
+    reach = float(stats.t.ppf(1 - (1 - LEVEL) / looks, len(apart) - 1)) * stdev(apart) / math.sqrt(len(apart))
+    return fmean(apart) > reach

@@ -71,3 +71,20 @@ def measure_error(value: float, metric: Metric, samples: int) -> float:
         return max(value, 1e-9)
     upper = metric.bounds[1]
     return max((upper if math.isfinite(upper) else 1.0) - value, FLOOR / max(samples, 1))
+
+
+def measure_noise(one: Standing, other: Standing) -> float:
+    """Return the standard error of the difference of two runs' scores on the same validation samples.
+
+    Where a sample counts 0 or 1 one more sample is said to tell them apart: none at all would be certainty. Of a run
+    without parts it is the error of the ``other`` score itself.
+    """
+    apart = other.parts - (one.parts if len(one.parts) == len(other.parts) else 0.0)
+    count = len(apart)
+    if count < 2:
+        return 0.0
+    if not other.is_mean:
+        return math.sqrt((count - 1) / count * float(((apart - apart.mean()) ** 2).sum()))
+    if len(one.parts) == count and set(np.unique(apart)) <= {-1.0, 0.0, 1.0}:
+        return math.sqrt(float((apart != 0).sum()) + 1) / count
+    return float(apart.std(ddof=1) / math.sqrt(count))

@@ -23,13 +23,13 @@ def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> 
     with own_folder(find_advice_folder(inquiry)) as folder:
         index = AdviceIndex.open(folder, inquiry, command)
         screen.say(f"{len(inquiry.candidates)} candidates; the advice's folder is {folder}")
-        sitting = None
         try:
             with make_launcher([inquiry.config]) as workers:
                 sitting = AdviceSitting(inquiry, index, workers, screen, began)
                 sitting.survey()
                 sitting.run_race()
-                outcome = sitting.test_leader()
+                sitting.add_seeds()
+                outcome = sitting.test_answer()
         finally:
             index.set(seconds=index.earlier + time.monotonic() - began)
     return None if outcome is None else outcome.record

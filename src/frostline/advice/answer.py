@@ -1,0 +1,135 @@
+"""What a race comes to: who cannot be told apart, what to expect of the best, and what each price buys."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from frostline.advice.entrants import Entrant, Entrants
+from frostline.advice.race import UNLIKELY, Race, Racer
+from frostline.intervals import Interval, share_interval
+from frostline.launchers.dispatch import Outcome
+
+LEVEL = 0.9
+"""How sure the statements of an answer are."""
+DRAWS = 1000
+"""Bootstrap samples of the validation samples."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a score will be on samples like those of validation: its ``value``, and the ``interval`` at ``LEVEL``."""
+
+    value: float
+    interval: Interval
+
+
+def expect_score(parts: Mapping[str, np.ndarray], sign: int, test: int) -> Expectation | None:
+    """Return what to expect on ``test`` other samples of who is best on validation, though it was picked there.
+
+    ``parts`` has each candidate's score of each validation sample [N]. Samples are drawn with replacement; the best on
+    those that were drawn is judged on those that were not (BBC-CV, Tsamardinos et al. 2018, Machine Learning 107).
+    The interval is that of a mean of ``test`` samples: it has the chance of both samples in it. None of fewer than 5.
+    """
+    names = [name for name, values in parts.items() if len(values)]
+    counts = {len(parts[name]) for name in names}
+    if len(counts) != 1 or (count := counts.pop()) < 5:
+        return None
+    table = np.stack([parts[name] for name in names])  # [K, N]
+    generator = np.random.default_rng(0)
+    outside, spreads = [], []
+    for _ in range(DRAWS):
+        drawn = generator.integers(count, size=count)
+        left = np.setdiff1d(np.arange(count), drawn)
+        if len(left) < 2:
+            continue
+        best = int(np.argmax(sign * table[:, drawn].mean(axis=1)))
+        outside.append(table[best, left].mean())
+        spreads.append(table[best, drawn].mean())
+    value = float(np.mean(outside))
+    error = float(np.std(spreads, ddof=1))
+    picked = table[int(np.argmax(sign * table.mean(axis=1)))]
+    if set(np.unique(table)) <= {0.0, 1.0}:  # a share has a width where all are right, too
+        own = share_interval(round(value * count), count, LEVEL)
+        error = max(error, (own.high - own.low) / 2 / _quantile())
+        share = (value * count + 1) / (count + 2)
+        spread = float(np.sqrt(share * (1 - share)))
+    else:
+        spread = float(picked.std(ddof=1))
+    reach = _quantile() * float(np.hypot(error, spread / np.sqrt(max(test, 1))))
+    return Expectation(value, Interval(value - reach, value + reach))
+
+
+def _quantile() -> float:
+    return NormalDist().inv_cdf((1 + LEVEL) / 2)
+
+
+def list_alike(race: Race) -> list[Racer]:
+    """Return those whom the validation samples cannot tell from the leader, the leader first: the best, as far as one
+    can say. Who is not at its end is judged by where it stands.
+    """
+    leader = race.find_leader()
+    if leader is None or leader.error is None:
+        return []
+    near = [
+        one
+        for one in race.racers
+        if one is not leader and one.error is not None and one.error - leader.error <= _quantile() * one.noise
+    ]
+    return [leader, *sorted(near, key=lambda one: one.error or 0.0)]
+
+
+def list_prices(rows: Sequence[Mapping[str, Any]], sign: int) -> list[Mapping[str, Any]]:
+    """Return what each price buys: of the runs those that are better than every cheaper one, the cheapest first.
+
+    ``rows`` have ``seconds``, what the run takes by itself, and ``value``.
+    """
+    found: list[Mapping[str, Any]] = []
+    for row in sorted((one for one in rows if one["value"] is not None), key=lambda one: one["seconds"]):
+        if not found or sign * row["value"] > sign * found[-1]["value"]:
+            found.append(row)
+    return found
+
+
+def list_open(race: Race) -> list[tuple[Racer, float, float]]:
+    """Return who might still win: each with the seconds to its end, and how likely it would then be ahead."""
+    if race.find_leader() is None:
+        return []
+    going = [one for one in race.racers if one.out is None and not one.ended]
+    found = [(one, one.find_cost(one.epochs), race.foresee(one).chance) for one in going]
+    return sorted((row for row in found if row[2] >= UNLIKELY), key=lambda row: -row[2] / row[1])
+
+
+def describe_answer(entrants: Entrants, one: Entrant, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Return what is known of the answer, ``one`` of the entrants with its test's ``outcome``, as advice.json has it.
+
+    ``folder`` is the advice's, from which the run's path leads.
+    """
+    race, standings = entrants.read_race(), {each.name: entrants.read_standing(each) for each in entrants.racing}
+    sign, standing = entrants.metric.sign, entrants.read_standing(one)
+    parts = {name: each.parts for name, each in standings.items() if each.is_mean}
+    expected = expect_score(parts, sign, one.fact["counts"]["test"])
+    rows = [
+        {"name": each.name, "seconds": each.seconds, "value": standings[each.name].value} for each in entrants.racing
+    ]
+    return {
+        "name": one.name,
+        "strategy": one.candidate.level.name,
+        "rate": one.rate,
+        "seed": one.seed,
+        "epochs": standing.done,
+        "planned": one.epochs,
+        "id": outcome.id,
+        "path": os.path.relpath(outcome.folder, folder),
+        "validation": standing.value,
+        "expected": None if expected is None else {"value": expected.value, **asdict(expected.interval)},
+        "level": LEVEL,
+        "test": outcome.record["metrics"].get("test", {}).get(entrants.metric.name),
+        "alike": [each.name for each in list_alike(race)],
+        "prices": list_prices(rows, sign),
+        "open": [{"name": each.name, "seconds": left, "chance": chance} for each, left, chance in list_open(race)],
+    }

@@ -1,0 +1,143 @@
+"""Who races: each candidate's runs, how they stand by their folders, and what more of them would take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from frostline.advice.candidates import Candidate
+from frostline.advice.race import Race, Racer
+from frostline.advice.standing import Standing, measure_noise, read_standing
+from frostline.launchers.base import Job
+from frostline.tasks.declarations import Metric
+
+START_S = 3.0
+PACE = 2e10
+"""Until a run tells better: the seconds of a run's start, and the FLOPs per second of a worker."""
+
+
+@dataclass
+class Entrant:
+    """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out."""
+
+    candidate: Candidate
+    seed: int
+    job: Job
+    fact: Mapping[str, Any]
+    seconds: float = 0.0
+    out: str | None = None
+    running: bool = False
+    begun: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return self.candidate.name
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of its plan."""
+        return self.job.config.epochs
+
+    @property
+    def rate(self) -> float | None:
+        """Its learning rate, None where that plays no part."""
+        return self.candidate.rate if self.fact["stepped"] else None
+
+    def begin(self) -> Job:
+        """Return its run, begun anew where that is asked for, but once only."""
+        force = self.job.config.force and not self.begun
+        self.begun = self.running = True
+        return Job(self.job.name, replace(self.job.config, force=force))
+
+
+@dataclass
+class Entrants:
+    """All that race with the race's ``seed``, and what is run again with others; compared by ``metric``.
+
+    ``least`` is the difference of scores that matters; ``starts`` are the seconds that runs took to start.
+    """
+
+    metric: Metric
+    least: float
+    seed: int
+    all: list[Entrant] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+
+    @property
+    def racing(self) -> list[Entrant]:
+        """Those with the race's seed, of each candidate one."""
+        return [one for one in self.all if one.seed == self.seed]
+
+    def find(self, name: str) -> Entrant:
+        """Return a candidate's run in the race."""
+        return next(one for one in self.racing if one.name == name)
+
+    def find_run(self, run: str) -> Entrant:
+        """Return the one with this run."""
+        return next(one for one in self.all if one.job.id == run)
+
+    def read_standing(self, one: Entrant) -> Standing:
+        """Return how a run stands by its folder."""
+        return read_standing(one.job.folder, self.metric, one.fact["counts"]["val"])
+
+    def list_errors(self, name: str) -> list[float]:
+        """Return the errors of a candidate's runs so far, seed after seed."""
+        there = [self.read_standing(one) for one in self.all if one.name == name]
+        return [one.error for one in there if one.error is not None]
+
+    def read_race(self) -> Race:
+        """Return the state of the race."""
+        standings = {one.name: self.read_standing(one) for one in self.racing}
+        pace = self.measure_pace(standings)
+        race = Race([self.describe(one, standings[one.name], pace) for one in self.racing], self.least)
+        leader = race.find_leader()
+        if leader is None or leader.error is None:
+            return race
+        first = standings[leader.name]
+        racers = [replace(one, noise=measure_noise(standings[one.name], first)) for one in race.racers]
+        return Race(racers, race.least * (leader.error if self.metric.lower_is_better else 1.0))
+
+    def describe(self, one: Entrant, standing: Standing, pace: float) -> Racer:
+        """Return how a run stands in the race; ``pace`` are the FLOPs per second of a worker."""
+        seconds = find_epoch_seconds(standing)
+        return Racer(
+            one.name,
+            one.epochs,
+            one.fact["flops"] / one.epochs / pace if seconds is None else seconds,
+            median(self.starts) if self.starts else START_S,
+            done=standing.done,
+            error=standing.error,
+            curve=standing.errors,
+            running=one.running,
+            out=one.out,
+        )
+
+    def measure_pace(self, standings: Mapping[str, Standing]) -> float:
+        """Return the FLOPs per second of what was trained so far."""
+        paces = [
+            one.fact["flops"] / one.epochs / seconds
+            for one in self.racing
+            if (seconds := find_epoch_seconds(standings[one.name])) and one.fact["flops"]
+        ]
+        return median(paces) if paces else PACE
+
+    def estimate_test(self) -> float:
+        """Return about the seconds that the test of any of them takes: its start, and a share of its longest epoch."""
+        start = max(self.starts, default=START_S)
+        if not self.all:
+            return start
+        counts = self.all[0].fact["counts"]
+        longest = max(racer.seconds for racer in self.read_race().racers)
+        return start + min(counts["test"] / max(counts["train"], 1), 1.0) * longest
+
+
+def find_epoch_seconds(standing: Standing) -> float | None:
+    """Return the seconds of an epoch that was trained, None where there is none yet.
+
+    A row that stands for a phase that was solved is none: it is the first, or it leaves out the epochs before it.
+    """
+    rows = sorted(standing.seconds)
+    stepped = [standing.seconds[epoch] for before, epoch in pairwise(rows) if epoch == before + 1]
+    return median(stepped) if stepped else None
