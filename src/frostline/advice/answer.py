@@ -13,6 +13,7 @@ from frostline.advice.entrants import Entrant, Entrants
 from frostline.advice.race import UNLIKELY, Race, Racer
 from frostline.intervals import Interval, share_interval
 from frostline.launchers.dispatch import Outcome
+from frostline.tasks.declarations import Metric
 
 LEVEL = 0.9
 """How sure the statements of an answer are."""
@@ -28,7 +29,7 @@ class Expectation:
     interval: Interval
 
 
-def expect_score(parts: Mapping[str, np.ndarray], sign: int, test: int) -> Expectation | None:
+def expect_score(parts: Mapping[str, np.ndarray], metric: Metric, test: int) -> Expectation | None:
     """Return what to expect on ``test`` other samples of who is best on validation, though it was picked there.
 
     ``parts`` has each candidate's score of each validation sample [N]. Samples are drawn with replacement; the best on
@@ -47,12 +48,12 @@ def expect_score(parts: Mapping[str, np.ndarray], sign: int, test: int) -> Expec
         left = np.setdiff1d(np.arange(count), drawn)
         if len(left) < 2:
             continue
-        best = int(np.argmax(sign * table[:, drawn].mean(axis=1)))
+        best = int(np.argmax(metric.sign * table[:, drawn].mean(axis=1)))
         outside.append(table[best, left].mean())
         spreads.append(table[best, drawn].mean())
     value = float(np.mean(outside))
     error = float(np.std(spreads, ddof=1))
-    picked = table[int(np.argmax(sign * table.mean(axis=1)))]
+    picked = table[int(np.argmax(metric.sign * table.mean(axis=1)))]
     if set(np.unique(table)) <= {0.0, 1.0}:  # a share has a width where all are right, too
         own = share_interval(round(value * count), count, LEVEL)
         error = max(error, (own.high - own.low) / 2 / _quantile())
@@ -61,7 +62,7 @@ def expect_score(parts: Mapping[str, np.ndarray], sign: int, test: int) -> Expec
     else:
         spread = float(picked.std(ddof=1))
     reach = _quantile() * float(np.hypot(error, spread / np.sqrt(max(test, 1))))
-    return Expectation(value, Interval(value - reach, value + reach))
+    return Expectation(value, Interval(value - reach, value + reach).within(metric.bounds))
 
 
 def _quantile() -> float:
@@ -112,7 +113,7 @@ def describe_answer(entrants: Entrants, one: Entrant, outcome: Outcome, folder: 
     race, standings = entrants.read_race(), {each.name: entrants.read_standing(each) for each in entrants.racing}
     sign, standing = entrants.metric.sign, entrants.read_standing(one)
     parts = {name: each.parts for name, each in standings.items() if each.is_mean}
-    expected = expect_score(parts, sign, one.fact["counts"]["test"])
+    expected = expect_score(parts, entrants.metric, one.fact["counts"]["test"])
     rows = [
         {"name": each.name, "seconds": each.seconds, "value": standings[each.name].value} for each in entrants.racing
     ]

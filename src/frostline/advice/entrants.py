@@ -1,5 +1,6 @@
 """Who races: each candidate's runs, how they stand by their folders, and what more of them would take."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -19,7 +20,10 @@ PACE = 2e10
 
 @dataclass
 class Entrant:
-    """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out."""
+    """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out.
+
+    ``since`` is the `time.monotonic` at which its run was begun that is on now.
+    """
 
     candidate: Candidate
     seed: int
@@ -27,8 +31,8 @@ class Entrant:
     fact: Mapping[str, Any]
     seconds: float = 0.0
     out: str | None = None
-    running: bool = False
     begun: bool = False
+    since: float | None = None
 
     @property
     def name(self) -> str:
@@ -45,11 +49,21 @@ class Entrant:
         """Its learning rate, None where that plays no part."""
         return self.candidate.rate if self.fact["stepped"] else None
 
+    def count_flops(self) -> float:
+        """Return about how many FLOPs an epoch that is trained takes."""
+        return self.fact["flops"] / max(self.epochs - self.fact["solved"], 1)
+
     def begin(self) -> Job:
         """Return its run, begun anew where that is asked for, but once only."""
         force = self.job.config.force and not self.begun
-        self.begun = self.running = True
+        self.begun, self.since = True, time.monotonic()
         return Job(self.job.name, replace(self.job.config, force=force))
+
+    def end(self, seconds: float | None = None) -> None:
+        """Charge what its run took, of None the time since it was begun, and be on no more."""
+        if self.since is not None:
+            self.seconds += time.monotonic() - self.since if seconds is None else seconds
+        self.since = None
 
 
 @dataclass
@@ -105,19 +119,21 @@ class Entrants:
         return Racer(
             one.name,
             one.epochs,
-            one.fact["flops"] / one.epochs / pace if seconds is None else seconds,
+            one.count_flops() / pace if seconds is None else seconds,
             median(self.starts) if self.starts else START_S,
+            solved=one.fact["solved"],
             done=standing.done,
             error=standing.error,
             curve=standing.errors,
-            running=one.running,
+            running=one.since is not None,
+            measured=seconds is not None,
             out=one.out,
         )
 
     def measure_pace(self, standings: Mapping[str, Standing]) -> float:
         """Return the FLOPs per second of what was trained so far."""
         paces = [
-            one.fact["flops"] / one.epochs / seconds
+            one.count_flops() / seconds
             for one in self.racing
             if (seconds := find_epoch_seconds(standings[one.name])) and one.fact["flops"]
         ]

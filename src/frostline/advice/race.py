@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from frostline.advice.foretell import Outlook, foretell_outlook, foretell_ratio, interpolate
 
+MEASURED, FORETOLD = 1.25, 2.0
+"""So many times what an epoch takes, by those before it or by its FLOPs, may be what it takes in the end."""
 UNLIKELY = 0.1
 """Who wins by more than what matters with a smaller chance than this stops."""
 RUNGS = (0.2, 0.5, 1.0)
@@ -21,19 +23,22 @@ class Racer:
     """A candidate in the race: how far it is, what it has come to, and what it takes.
 
     ``error`` is its best one on validation so far, ``noise`` the standard error of its difference to the leader's on
-    the same samples, ``curve`` the best error so far by epoch, for each that has a row. ``seconds`` are those of an
-    epoch, ``start`` those of getting to its first one. ``running`` says whether it is on its way now, ``out`` why it
-    is no longer in the race.
+    the same samples, ``curve`` the best error so far by epoch, for each that has a row. The first ``solved`` of its
+    epochs are solved at once. ``seconds`` are those of one that is trained, ``start`` those of getting to the first;
+    ``measured`` says whether they are known. ``running`` says whether it is on its way now, ``out`` why it is no longer
+    in the race.
     """
 
     name: str
     epochs: int
     seconds: float
     start: float
+    solved: int = 0
     done: int = 0
     error: float | None = None
     noise: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    measured: bool = False
     running: bool = False
     out: str | None = None
 
@@ -49,17 +54,26 @@ class Racer:
 
     @property
     def share(self) -> float:
-        """The share of its epochs that are done."""
-        return self.done / self.epochs
+        """The share of its epochs that are done, of those that are trained; 1 where none is."""
+        trained = self.epochs - self.solved
+        return max(self.done - self.solved, 0) / trained if trained else 1.0
 
     def find_rung(self) -> int:
         """Return the epochs after which it pauses next."""
-        rungs = [max(1, math.ceil(share * self.epochs)) for share in RUNGS]
+        rungs = [self.solved + math.ceil(share * (self.epochs - self.solved)) for share in RUNGS]
         return next((rung for rung in rungs if rung > self.done), self.epochs)
 
     def find_cost(self, epochs: int) -> float:
         """Return the seconds that it takes to come to so many epochs."""
-        return self.start + (epochs - self.done) * self.seconds
+        return self.start + (epochs - max(self.done, self.solved)) * self.seconds
+
+    def find_room(self, left: float) -> int:
+        """Return how many epochs more there is time for, on the careful side: no run is to be cut short."""
+        left = left / (MEASURED if self.measured else FORETOLD) - self.start
+        if left <= 0:
+            return 0
+        trained = min(int(left / max(self.seconds, 1e-9)), self.epochs)
+        return min(trained + max(self.solved - self.done, 0), self.epochs - self.done)
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ class Race:
         for one in self.racers:
             if len(one.curve) > 1:
                 first, last = min(one.curve), max(one.curve)
-                told = [interpolate((epoch + 1) / one.epochs)[0] for epoch in (first, last)]
+                told = [interpolate(replace(one, done=epoch + 1).share)[0] for epoch in (first, last)]
                 found.append((told[0] - told[1], math.log(one.curve[last] / one.curve[first])))
         return [pair for pair in found if pair[0] < 0]
 
@@ -137,7 +151,7 @@ class Race:
         That is who gains most on average for each second to its end. Where the way to the next rung is too long, it
         goes as far as the time allows. The cheapest goes first, whatever it promises: what follows is measured by it.
         """
-        able = [one for one in self.racers if one.can_go_on and one.find_cost(one.done + 1) <= left]
+        able = [one for one in self.racers if one.can_go_on and one.find_room(left) > 0]
         leader = self.find_leader()
         if leader is None:
             first = min(able, key=lambda one: one.find_cost(one.epochs), default=None)
@@ -155,8 +169,7 @@ class Race:
         return self._make_move(best, left, f"{gain}, {cost}")
 
     def _make_move(self, racer: Racer, left: float, reason: str) -> Move:
-        room = int((left - racer.start) / racer.seconds) if racer.seconds > 0 else racer.epochs
-        return Move(racer.name, max(racer.done + 1, min(racer.find_rung(), racer.done + room)), reason)
+        return Move(racer.name, min(racer.find_rung(), racer.done + racer.find_room(left)), reason)
 
 
 def replay_moves(moves: Sequence[Mapping[str, Any]]) -> list[Move | None]:

@@ -14,11 +14,12 @@ from frostline.advice.entrants import Entrant, Entrants
 from frostline.advice.index import AdviceIndex
 from frostline.advice.race import Move
 from frostline.config.schema import find_monitor
+from frostline.errors import UserError
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 from frostline.launchers.progress import Screen
 from frostline.results.decisions import Decision, write_decision
-from frostline.runs.calls import survey
+from frostline.runs.calls import extract, survey
 from frostline.units import format_duration, format_score
 
 MOST = 3
@@ -65,6 +66,19 @@ class AdviceSitting:
             self.enter(candidate, fact, self.inquiry.seed)
         self.screen.say(str(self.entrants.all[0].fact["data"]))
 
+    def fill_caches(self) -> None:
+        """Read the frozen network, in one pass for all; where that fails the runs do it for themselves."""
+        left = [one.job.config for one in self.entrants.all if one.fact["entries"] and not one.seconds]
+        if left:
+            self.screen.say("reading the frozen network ...")
+            try:
+                found = self.launcher.share(extract, left, 1)
+            except UserError as error:
+                found = [error]
+            for error in found:
+                if isinstance(error, UserError):
+                    self.screen.warn(f"what the caches lack is left to the runs: {error}")
+
     def enter(self, candidate: Candidate, fact: Mapping[str, Any], seed: int) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""
         found = Entrant(candidate, seed, candidate.make_trial(seed), fact)
@@ -83,7 +97,9 @@ class AdviceSitting:
         for job, outcome, seconds in self.launcher.run(jobs, self.end):
             self.take_in(self.entrants.find_run(job.id), outcome, seconds)
         for one in self.entrants.all:
-            one.running = False
+            if one.since is not None:  # it was stopped, at the end of the time
+                one.end()
+                self.keep(one)
 
     def ask_jobs(self) -> Iterator[Job | None]:
         """Yield the run of each next move; None while that depends on those that are on."""
@@ -97,7 +113,7 @@ class AdviceSitting:
             move = race.choose_move(left)
             if move is not None:
                 yield self.begin(move, {**race.to_dict(), "left": left})
-            elif any(one.running for one in self.entrants.all):
+            elif any(one.since is not None for one in self.entrants.all):
                 yield None
             else:
                 return
@@ -114,8 +130,8 @@ class AdviceSitting:
     def take_in(self, one: Entrant, outcome: Outcome, seconds: float) -> None:
         """Keep what a run came to before it paused, ended or failed."""
         standing = self.entrants.read_standing(one)
-        status, one.running = outcome.record["status"], False
-        one.seconds += seconds
+        status = outcome.record["status"]
+        one.end(seconds)
         if status not in ("done", "paused"):
             one.out = f"{status}: {outcome.record['reason']}"
         if outcome.fresh and standing.seconds:

@@ -27,6 +27,7 @@ def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> 
             with make_launcher([inquiry.config]) as workers:
                 sitting = AdviceSitting(inquiry, index, workers, screen, began)
                 sitting.survey()
+                sitting.fill_caches()
                 sitting.run_race()
                 sitting.add_seeds()
                 outcome = sitting.test_answer()

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -38,10 +39,10 @@ def survey(
 ) -> list[dict[str, Any]]:
     """Return for each run what is known before it starts; ``elsewhere`` where it is to run on another machine.
 
-    ``data`` says what the data set holds, ``stepped`` whether the learning rate plays a part in it, ``flops`` about how
-    much it computes, ``phases`` how many there are, ``counts`` how many samples each split has,
-    ``missing`` how many entries of the cache are not there yet (None
-    for GPUs elsewhere, whose names are not known here); or ``error``, the user's mistake.
+    ``data`` says what the data set holds and ``counts`` how many samples each split has, ``stepped`` whether the
+    learning rate plays a part in it, ``flops`` about how much it computes, ``phases`` how many there are, ``solved``
+    how many epochs those at the beginning have that are solved, ``missing`` how many entries of the cache are not
+    there yet (None for GPUs elsewhere, whose names are not known here); or ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
@@ -127,6 +128,7 @@ class Survey:
             "data": made.data.summary,
             "stepped": not all(made.is_solved(index) for index in places),
             "phases": len(places),
+            "solved": sum(made.plan.phases[index].epochs for index in takewhile(made.is_solved, places)),
             "flops": work.forward + work.backward,
             "counts": dict(made.samples),
             "entries": len(wanted),
