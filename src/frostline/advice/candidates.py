@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,19 @@ def make_candidates(
     name: str, entry: Any, rates: Sequence[float], overrides: Sequence[str], config_dir: Path | None
 ) -> list[Candidate]:
     """Return one candidate for each rate, or the one at the rate that it sets. Raises UserError for a wrong entry."""
+    if isinstance(entry, Mapping):  # Hydra adds what is given to what was there: the last one stands in its place
+        entry = dict([*entry.items()][-1:])
     try:
         (level,) = read_strategies([entry])
     except UserError as error:
         raise UserError(f"advise.candidates.{name}: {str(error).partition(': ')[2]}") from error
+    composed = compose("advise", [*overrides, *level.overrides], config_dir)
+    for key, value in level.options.items():
+        with explain_config_errors(None):
+            OmegaConf.update(composed, key, value, merge=False)
     own = level.options.get(RATE)
-    found = []
-    for rate in rates if own is None else [own]:
-        composed = compose("advise", [*overrides, *level.overrides], config_dir)
-        for key, value in level.options.items():
-            with explain_config_errors(None):
-                OmegaConf.update(composed, key, value, merge=False)
-        found.append(Candidate(f"{name} at {rate:g}", level, rate, composed))
-    return found
+    given = rates if own is None else [own]
+    return [Candidate(f"{name} at {rate:g}", level, rate, deepcopy(composed)) for rate in given]
 
 
 def check_distinct(found: Inquiry) -> None:
