@@ -1,6 +1,5 @@
 """Who races: each candidate's runs, how they stand by their folders, and what more of them would take."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -22,7 +21,7 @@ PACE = 2e10
 class Entrant:
     """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out.
 
-    ``since`` is the `time.monotonic` at which its run was begun that is on now.
+    ``since`` is the time at which its run was begun that is on now.
     """
 
     candidate: Candidate
@@ -53,16 +52,15 @@ class Entrant:
         """Return about how many FLOPs an epoch that is trained takes."""
         return self.fact["flops"] / max(self.epochs - self.fact["solved"], 1)
 
-    def begin(self) -> Job:
+    def begin(self, now: float) -> Job:
         """Return its run, begun anew where that is asked for, but once only."""
         force = self.job.config.force and not self.begun
-        self.begun, self.since = True, time.monotonic()
+        self.begun, self.since = True, now
         return Job(self.job.name, replace(self.job.config, force=force))
 
-    def end(self, seconds: float | None = None) -> None:
-        """Charge what its run took, of None the time since it was begun, and be on no more."""
-        if self.since is not None:
-            self.seconds += time.monotonic() - self.since if seconds is None else seconds
+    def end(self, seconds: float) -> None:
+        """Charge what its run took, and be on no more."""
+        self.seconds += seconds
         self.since = None
 
 

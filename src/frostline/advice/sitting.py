@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -32,7 +32,7 @@ PAGE_S = 3.0
 class AdviceSitting:
     """One sitting of an advice: what is asked, its index, the launcher that runs it, and the screen that shows it.
 
-    ``began`` is the `time.monotonic` at which the question was asked.
+    ``began`` is the time on the ``clock`` at which the question was asked.
     """
 
     inquiry: Inquiry
@@ -40,6 +40,7 @@ class AdviceSitting:
     launcher: Launcher
     screen: Screen
     began: float
+    clock: Callable[[], float] = time.monotonic
     entrants: Entrants = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,13 +50,24 @@ class AdviceSitting:
     @property
     def elapsed(self) -> float:
         """The seconds since the beginning, over all sittings."""
-        return self.index.earlier + time.monotonic() - self.began
+        return self.index.earlier + self.clock() - self.began
 
     @property
     def end(self) -> float:
         """The `time.monotonic` at which the race has to be over, so that there is time for the test and the page."""
         whole = self.began + self.inquiry.within - self.index.earlier
         return whole - self.entrants.estimate_test() - PAGE_S
+
+    def answer(self) -> Outcome | None:
+        """Do all that there is time for; return how the answer's test ended, None where nobody has a result.
+
+        Raises UserError where nobody can be in the race.
+        """
+        self.survey()
+        self.fill_caches()
+        self.run_race()
+        self.add_seeds()
+        return self.test_answer()
 
     def survey(self) -> None:
         """Find out who can be in the race. Raises UserError where nobody can."""
@@ -98,7 +110,7 @@ class AdviceSitting:
             self.take_in(self.entrants.find_run(job.id), outcome, seconds)
         for one in self.entrants.all:
             if one.since is not None:  # it was stopped, at the end of the time
-                one.end()
+                one.end(self.clock() - one.since)
                 self.keep(one)
 
     def ask_jobs(self) -> Iterator[Job | None]:
@@ -109,7 +121,7 @@ class AdviceSitting:
                 one.out = reason
                 self.keep(one)
                 self.tell("stops", name, reason)
-            race, left = self.entrants.read_race(), self.end - time.monotonic()
+            race, left = self.entrants.read_race(), self.end - self.clock()
             move = race.choose_move(left)
             if move is not None:
                 yield self.begin(move, {**race.to_dict(), "left": left})
@@ -125,7 +137,7 @@ class AdviceSitting:
         self.tell("goes on", move.name, reason, until=move.until, state=state)
         decision = Decision.GO_ON if move.until >= one.epochs else Decision.PAUSE
         write_decision(one.job.folder, move.until - 1, decision)
-        return one.begin()
+        return one.begin(self.clock())
 
     def take_in(self, one: Entrant, outcome: Outcome, seconds: float) -> None:
         """Keep what a run came to before it paused, ended or failed."""
@@ -170,11 +182,11 @@ class AdviceSitting:
     def ask_repeats(self, names: Sequence[str], seed: int) -> Iterator[Job]:
         """Yield a run with a seed of each of those for which there is time."""
         for first in map(self.entrants.find, names):
-            if first.seconds <= self.end - time.monotonic():
+            if first.seconds <= self.end - self.clock():
                 again = self.enter(first.candidate, first.fact, seed)
                 self.tell("is repeated", first.name, f"with seed {seed}: it cannot be told from the best")
                 write_decision(again.job.folder, again.epochs, Decision.GO_ON)
-                yield again.begin()
+                yield again.begin(self.clock())
 
     def list_undecided(self, names: Sequence[str], looks: int) -> list[str]:
         """Return those whose mean over seeds is not behind the best one's by more than chance."""

@@ -25,12 +25,7 @@ def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> 
         screen.say(f"{len(inquiry.candidates)} candidates; the advice's folder is {folder}")
         try:
             with make_launcher([inquiry.config]) as workers:
-                sitting = AdviceSitting(inquiry, index, workers, screen, began)
-                sitting.survey()
-                sitting.fill_caches()
-                sitting.run_race()
-                sitting.add_seeds()
-                outcome = sitting.test_answer()
+                outcome = AdviceSitting(inquiry, index, workers, screen, began).answer()
         finally:
             index.set(seconds=index.earlier + time.monotonic() - began)
     return None if outcome is None else outcome.record
