@@ -22,10 +22,10 @@ from torch.distributed.tensor import DTensor
 
 from frostline.config.schema import Run
 from frostline.files.atomic import write_json
+from frostline.files.decisions import Decision
 from frostline.launchers.worker import attempt
 from frostline.processes.lifetime import exit_process
 from frostline.processes.stopping import Interrupted, stopping_on_signals
-from frostline.results.decisions import Decision
 from frostline.runs import setup
 from frostline.training.module import FineTuner
 from frostline.training.sharded import Sharded

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,10 @@ from frostline.advice.sitting import AdviceSitting
 from frostline.config.schema import Run
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_csv, write_csv
+from frostline.files.decisions import Decision, await_decision
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
 from frostline.launchers.progress import Screen
-from frostline.results.decisions import Decision, await_decision
 from frostline.results.record import Cost, Record
 from frostline.results.validation import write_validation
 from frostline.runs.calls import extract, survey
@@ -157,6 +160,7 @@ def describe(config: Run) -> dict[str, Any]:
         "phases": 1,
         "solved": config.epochs if solved else 0,
         "flops": 1e9 if solved else EPOCH_S[strategy(config)] * config.epochs * 2e10,
+        "filling": 1e11 if solved else 0.0,
         "entries": 4 if solved else 0,
         "missing": 4 if solved else 0,
     }
@@ -166,9 +170,18 @@ SMALL = ["backbone=timm", "backbone.name=test_resnet", "data=digits", "epochs=10
 SMALL += [f"~advise.candidates.{name}" for name in ("mix", "upper", "joined_then_last", "joined_then_all")]
 
 
+@cache
+def compose_inquiry(*overrides: str) -> Inquiry:
+    """Return a question with candidates of each kind; composing it takes longest of all."""
+    return make_inquiry([*SMALL, *overrides], None)
+
+
 def ask(folder: Path, *overrides: str) -> Inquiry:
-    """Return a question with candidates of each kind; its outputs lie in ``folder``."""
-    return make_inquiry([*SMALL, f"outputs={folder / 'outputs'}", *overrides], None)
+    """Return such a question whose outputs lie in ``folder``."""
+    found = deepcopy(compose_inquiry(*overrides))
+    for one in found.candidates:
+        one.composed.outputs = str(folder / "outputs")
+    return replace(found, config=replace(found.config, outputs=str(folder / "outputs")))
 
 
 def sit(inquiry: Inquiry, launcher: Pretend, folder: Path) -> AdviceSitting:

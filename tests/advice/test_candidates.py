@@ -100,7 +100,7 @@ def test_who_cannot_be_run_is_left_out_by_name_and_the_rate_of_what_is_solved_pl
         else {"error": "no such thing"}
         for one in found.candidates
     ]
-    there = [one.name for one, _ in divide_candidates(found.candidates, facts, said.append)]
+    there = [one.name for _, one in divide_candidates(found.candidates, facts, said.append)]
     assert there.count("joined") == 1 and "joined at 0.2" not in there and "mix at 0.2" in there
     assert said == ["left out: full: no such thing"]
     with pytest.raises(UserError, match="none of them can be run; no such thing"):

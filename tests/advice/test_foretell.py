@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.advice.foretell import LEFT, UNTRIED, foretell_outlook, foretell_ratio, interpolate
+from frostline.advice.foretell import LEFT, foretell_outlook, foretell_ratio, interpolate
 
 
 def test_the_more_is_done_the_less_is_left_to_gain_and_the_surer_it_is() -> None:
     rows = [foretell_ratio(share / 20) for share in range(2, 21)]
     assert rows == sorted(rows, key=lambda row: row[0]) and rows[-1] == (0.0, 0.0)
     assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
-    assert foretell_ratio(0.0) == UNTRIED
 
 
 @pytest.mark.parametrize("share", sorted(LEFT))

@@ -9,8 +9,8 @@ from tests.training.conftest import Configure
 
 from frostline.config.schema import Run
 from frostline.files.csv_tables import read_csv
+from frostline.files.decisions import Decision, write_decision
 from frostline.launchers.worker import attempt
-from frostline.results.decisions import Decision, write_decision
 from frostline.results.record import Record
 from frostline.results.store import run_id
 from frostline.results.validation import read_validation

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tests.tuners import Scripted
 
+from frostline.files.decisions import Decision
 from frostline.freeze import strategies
-from frostline.results.decisions import Decision
 from frostline.training.journal import Journal, Listeners, Pruned
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from frostline.config.schema import Run
 from frostline.files.csv_tables import write_csv
+from frostline.files.decisions import Decision, await_decision
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
 from frostline.launchers.progress import Screen
-from frostline.results.decisions import Decision, await_decision
 from frostline.results.record import Record
 from frostline.runs.calls import survey
 from frostline.tuning.index import StudyIndex

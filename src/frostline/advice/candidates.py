@@ -1,7 +1,7 @@
 """Who is in the race: each candidate's strategy with each learning rate, composed and checked before anything runs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +15,12 @@ from frostline.config.schema import AdviceConfig, Advise
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
-from frostline.results.store import make_identity
 from frostline.units import join_lines
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
 UNITS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 RATE = "optimizer.lr"
-PLACE = ("within", "name")
+PLACE = ("within", "history", "name")
 """Keys of `advise` that do not make another advice: with more time it goes on."""
 
 
@@ -52,9 +51,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Inquiry:
-    """What is asked, before anything is run: ``config`` is that of all candidates, with the node `advise`."""
+    """What is asked, before anything is run: ``config`` is that of all candidates, with the node `advise`.
+
+    ``design`` is a hash of all that decides which runs there may be.
+    """
 
     name: str
+    design: str
     within: float
     candidates: Sequence[Candidate]
     config: Advise
@@ -69,11 +72,6 @@ class Inquiry:
     def seed(self) -> int:
         """The seed of the race; others may follow it."""
         return self.config.seed
-
-    def digest(self) -> str:
-        """Return a hash of all that decides which runs there may be."""
-        node = {key: value for key, value in self.config.plain()["advise"].items() if key not in PLACE}
-        return sha256_json([node, [make_identity(one.make_trial(self.seed).config) for one in self.candidates]])
 
 
 def read_duration(value: object) -> float:
@@ -101,10 +99,24 @@ def make_inquiry(overrides: Sequence[str], config_dir: Path | None) -> Inquiry:
     ]
     if not candidates:
         raise UserError("advise.candidates: there is none left; leave one in, such as joined: {linear_probe: {}}.")
-    found = Inquiry("", within, candidates, config, overrides)
-    check_distinct(found)
-    name = name_folder(found, candidates[0].composed)
-    return replace(found, name=name, candidates=[replace(one, group=name) for one in candidates])
+    design = hash_design(config, candidates)
+    name = name_folder(config, candidates[0].composed, design)
+    return Inquiry(name, design, within, [replace(one, group=name) for one in candidates], config, overrides)
+
+
+def hash_design(config: Advise, candidates: Sequence[Candidate]) -> str:
+    """Return a hash of all that decides which runs there may be.
+
+    Raises UserError when two candidates come to the same run.
+    """
+    jobs = [one.make_trial(config.seed) for one in candidates]
+    seen: dict[str, Candidate] = {}
+    for one, job in zip(candidates, jobs, strict=True):
+        other = seen.setdefault(job.id, one)
+        if other is not one:
+            raise UserError(f"advise.candidates: {other.name} and {one.name} are the same run; leave one of them out.")
+    node = {key: value for key, value in config.plain()["advise"].items() if key not in PLACE}
+    return sha256_json([node, [job.id for job in jobs]])
 
 
 def check_asked(config: Advise) -> None:
@@ -137,41 +149,32 @@ def make_candidates(
     return [Candidate(f"{name} at {rate:g}", level, rate, deepcopy(composed)) for rate in given]
 
 
-def check_distinct(found: Inquiry) -> None:
-    """Raise UserError when two candidates come to the same run."""
-    seen: dict[str, Candidate] = {}
-    for one in found.candidates:
-        other = seen.setdefault(one.make_trial(found.seed).id, one)
-        if other is not one:
-            raise UserError(f"advise.candidates: {other.name} and {one.name} are the same run; leave one of them out.")
-
-
-def name_folder(found: Inquiry, composed: DictConfig) -> str:
+def name_folder(config: Advise, composed: DictConfig, design: str) -> str:
     """Return advise.name, or a name from the data, the backbone and a hash. Raises UserError for no folder's name."""
-    name = found.node.name
+    name = config.advise.name
     if name is None:
         chosen = composed.hydra.runtime.choices
-        return f"{chosen['data']}-{chosen['backbone']}-{found.digest()[:8]}"
+        return f"{chosen['data']}-{chosen['backbone']}-{design[:8]}"
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UserError(f"advise.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
     return name
 
 
 def divide_candidates(
-    candidates: Sequence[Candidate], facts: Sequence[Mapping[str, Any]], say: Any
-) -> list[tuple[Candidate, Mapping[str, Any]]]:
-    """Return the candidates that can be run, with what is known of each; others are left out by name.
+    candidates: Sequence[Candidate], facts: Sequence[Mapping[str, Any]], say: Callable[[str], None]
+) -> list[tuple[int, Candidate]]:
+    """Return the candidates that can be run, each with its place among all; others are left out by name.
 
     Of those in which the learning rate plays no part the first is left in alone. Raises UserError where none can be
     run: what is wrong is then the user's data, network or task, and no candidate's.
     """
     found, reasons, solved = [], {}, set[str]()
-    for candidate, fact in zip(candidates, facts, strict=True):
+    for place, (candidate, fact) in enumerate(zip(candidates, facts, strict=True)):
         why, name = fact.get("error") or fact.get("broken"), candidate.name.partition(" at ")[0]
         if why:
             reasons[name] = why
         elif fact["stepped"] or name not in solved:
-            found.append((candidate if fact["stepped"] else replace(candidate, name=name), fact))
+            found.append((place, candidate if fact["stepped"] else replace(candidate, name=name)))
             solved |= set() if fact["stepped"] else {name}
     if not found:
         raise UserError(

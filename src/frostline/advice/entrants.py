@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from frostline.advice.candidates import Candidate
+from frostline.advice.history import History
 from frostline.advice.race import Race, Racer
 from frostline.advice.standing import Standing, measure_noise, read_standing
 from frostline.launchers.base import Job
@@ -58,6 +59,14 @@ class Entrant:
         self.begun, self.since = True, now
         return Job(self.job.name, replace(self.job.config, force=force))
 
+    def go_on(self, seconds: float, out: str | None) -> None:
+        """Be as an earlier sitting left it."""
+        self.seconds, self.out = seconds, out
+
+    def leave(self, reason: str) -> None:
+        """Be out of the race."""
+        self.out = reason
+
     def end(self, seconds: float) -> None:
         """Charge what its run took, and be on no more."""
         self.seconds += seconds
@@ -68,14 +77,17 @@ class Entrant:
 class Entrants:
     """All that race with the race's ``seed``, and what is run again with others; compared by ``metric``.
 
-    ``least`` is the difference of scores that matters; ``starts`` are the seconds that runs took to start.
+    ``least`` is the difference of scores that matters; ``starts`` are the seconds that runs took to start,
+    ``filling_pace`` the FLOPs per second of the pass that read the frozen network.
     """
 
     metric: Metric
     least: float
     seed: int
+    history: History = field(default_factory=History)
     all: list[Entrant] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
+    filling_pace: float | None = None
 
     @property
     def racing(self) -> list[Entrant]:
@@ -90,6 +102,18 @@ class Entrants:
         """Return the one with this run."""
         return next(one for one in self.all if one.job.id == run)
 
+    def add(self, one: Entrant) -> None:
+        """Let one more race, or run again."""
+        self.all.append(one)
+
+    def note_start(self, seconds: float) -> None:
+        """Note what a run took to start."""
+        self.starts.append(seconds)
+
+    def note_filling(self, pace: float) -> None:
+        """Note the FLOPs per second of the pass that read the frozen network."""
+        self.filling_pace = pace
+
     def read_standing(self, one: Entrant) -> Standing:
         """Return how a run stands by its folder."""
         return read_standing(one.job.folder, self.metric, one.fact["counts"]["val"])
@@ -102,7 +126,7 @@ class Entrants:
     def read_race(self) -> Race:
         """Return the state of the race."""
         standings = {one.name: self.read_standing(one) for one in self.racing}
-        pace = self.measure_pace(standings)
+        pace = self.find_pace()
         race = Race([self.describe(one, standings[one.name], pace) for one in self.racing], self.least)
         leader = race.find_leader()
         if leader is None or leader.error is None:
@@ -123,19 +147,24 @@ class Entrants:
             done=standing.done,
             error=standing.error,
             curve=standing.errors,
-            running=one.since is not None,
+            prior=self.history.foretell(one.candidate.level.name),
             measured=seconds is not None,
+            running=one.since is not None,
             out=one.out,
         )
 
-    def measure_pace(self, standings: Mapping[str, Standing]) -> float:
-        """Return the FLOPs per second of what was trained so far."""
+    def measure_pace(self) -> float | None:
+        """Return the FLOPs per second of what was trained so far, None where nothing was."""
         paces = [
             one.count_flops() / seconds
             for one in self.racing
-            if (seconds := find_epoch_seconds(standings[one.name])) and one.fact["flops"]
+            if one.fact["stepped"] and (seconds := find_epoch_seconds(self.read_standing(one)))
         ]
-        return median(paces) if paces else PACE
+        return median(paces) if paces else None
+
+    def find_pace(self) -> float:
+        """Return the FLOPs per second of a worker, as well as it is known."""
+        return self.measure_pace() or self.history.pace or self.filling_pace or PACE
 
     def estimate_test(self) -> float:
         """Return about the seconds that the test of any of them takes: its start, and a share of its longest epoch."""

@@ -41,12 +41,10 @@ class Outlook:
 def foretell_ratio(share: float, seen: Sequence[tuple[float, float]] = ()) -> tuple[float, float]:
     """Return mean and deviation of the logarithm of a candidate's last error over its best one so far.
 
-    ``share`` of its epochs are done; 0 stands for one that has not begun, whose ratio is to the leader's error.
+    ``share`` of its epochs are done, more than none.
     ``seen`` has pairs of what others of the same data came to: the mean that was foretold, and what it became. They
     move the mean as much as so many of them weigh beside one that was known before.
     """
-    if share <= 0:
-        return UNTRIED
     mean, spread = interpolate(share)
     if mean == 0 or not seen:
         return mean, spread

@@ -25,6 +25,7 @@ RUNNER = {
     "out": (str, None),
     "done": int,
     "value": (float, None),
+    "error": (float, None),
     "curve": [[float]],
 }
 SHAPE = {
@@ -37,6 +38,8 @@ SHAPE = {
     "least": float,
     "seconds": float,
     "facts": ([dict], None),
+    "history": [str],
+    "pace": (float, None),
     "profile": (str, None),
     "runners": [RUNNER],
     "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": dict}],
@@ -60,7 +63,7 @@ class AdviceIndex:
         """Return the index of an advice that begins or goes on."""
         content: dict[str, Any] = {
             "format": FORMAT,
-            "design": inquiry.digest(),
+            "design": inquiry.design,
             "name": inquiry.name,
             "command": without_credentials(command),
             "metric": inquiry.config.metric,
@@ -68,6 +71,8 @@ class AdviceIndex:
             "least": inquiry.node.least,
             "seconds": 0.0,
             "facts": None,
+            "history": [],
+            "pace": None,
             "profile": None,
             "runners": [],
             "moves": [],

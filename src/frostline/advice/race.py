@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from frostline.advice.foretell import Outlook, foretell_outlook, foretell_ratio, interpolate
+from frostline.advice.foretell import UNTRIED, Outlook, foretell_outlook, foretell_ratio, interpolate
 
 MEASURED, FORETOLD = 1.25, 2.0
 """So many times what an epoch takes, by those before it or by its FLOPs, may be what it takes in the end."""
@@ -26,7 +26,7 @@ class Racer:
     the same samples, ``curve`` the best error so far by epoch, for each that has a row. The first ``solved`` of its
     epochs are solved at once. ``seconds`` are those of one that is trained, ``start`` those of getting to the first;
     ``measured`` says whether they are known. ``running`` says whether it is on its way now, ``out`` why it is no longer
-    in the race.
+    in the race. ``prior`` is what `foretell_ratio` says of one that has not begun.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Racer:
     error: float | None = None
     noise: float = 0.0
     curve: Mapping[int, float] = field(default_factory=dict)
+    prior: tuple[float, float] = UNTRIED
     measured: bool = False
     running: bool = False
     out: str | None = None
@@ -99,8 +100,10 @@ class Race:
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Self:
         """Return the race that ``to_dict`` told of."""
-        rows = [{**row, "curve": {int(key): value for key, value in row["curve"].items()}} for row in plain["racers"]]
-        return cls([Racer(**row) for row in rows], plain["least"])
+        racers = [Racer(**row) for row in plain["racers"]]
+        curves = [{int(epoch): error for epoch, error in one.curve.items()} for one in racers]
+        there = zip(racers, curves, strict=True)
+        return cls([replace(one, curve=curve, prior=(*one.prior,)) for one, curve in there], plain["least"])
 
     def find_leader(self) -> Racer | None:
         """Return who has the least error on validation, of equals the one that took least; None before the first."""
@@ -124,8 +127,8 @@ class Race:
         """Return the outlook of a racer against the leader."""
         leader = self.find_leader()
         assert leader is not None and leader.error is not None
-        begun = racer.error is not None
-        ratio = foretell_ratio(racer.share if begun else 0.0, self.list_seen())
+        begun = racer.error is not None and racer.share > 0
+        ratio = foretell_ratio(racer.share, self.list_seen()) if begun else racer.prior
         error = leader.error if racer.error is None else racer.error
         return foretell_outlook(error, leader.error, ratio, racer.noise, self.least)
 

@@ -9,19 +9,22 @@ from typing import Any
 
 from frostline.advice.adopt import adopt_checkpoints
 from frostline.advice.answer import LEVEL, describe_answer, list_alike
-from frostline.advice.candidates import Candidate, Inquiry, divide_candidates
-from frostline.advice.entrants import Entrant, Entrants
+from frostline.advice.candidates import Inquiry, divide_candidates
+from frostline.advice.entrants import PACE, Entrant, Entrants
+from frostline.advice.history import History, read_history
 from frostline.advice.index import AdviceIndex
 from frostline.advice.race import Move
 from frostline.config.schema import find_monitor
 from frostline.errors import UserError
+from frostline.files.decisions import Decision, write_decision
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 from frostline.launchers.progress import Screen
-from frostline.results.decisions import Decision, write_decision
 from frostline.runs.calls import extract, survey
 from frostline.units import format_duration, format_score
 
+FASTEST = 1e12
+"""FLOPs per second that no worker on processors has; what does not fit with them does not fit."""
 MOST = 3
 """Candidates at most that are run with more seeds."""
 PAGE_S = 3.0
@@ -45,7 +48,8 @@ class AdviceSitting:
 
     def __post_init__(self) -> None:
         metric = find_monitor(self.inquiry.config)
-        self.entrants = Entrants(metric, self.inquiry.node.least, self.inquiry.seed)
+        known = read_history(self.index.folder.parent, self.inquiry.name) if self.inquiry.node.history else History()
+        self.entrants = Entrants(metric, self.inquiry.node.least, self.inquiry.seed, known)
 
     @property
     def elapsed(self) -> float:
@@ -64,41 +68,55 @@ class AdviceSitting:
         Raises UserError where nobody can be in the race.
         """
         self.survey()
-        self.fill_caches()
+        self.read_network()
         self.run_race()
         self.add_seeds()
+        self.index.set(pace=self.entrants.measure_pace())
         return self.test_answer()
 
     def survey(self) -> None:
         """Find out who can be in the race. Raises UserError where nobody can."""
         trials = [one.make_trial(self.inquiry.seed) for one in self.inquiry.candidates]
         facts = self.index.content["facts"] or self.launcher.ask(survey, [job.config for job in trials])
-        self.index.set(facts=facts)
-        for candidate, fact in divide_candidates(self.inquiry.candidates, facts, self.screen.say):
-            self.enter(candidate, fact, self.inquiry.seed)
+        self.index.set(facts=facts, history=list(self.entrants.history.names))
+        for place, candidate in divide_candidates(self.inquiry.candidates, facts, self.screen.say):
+            self.enter(Entrant(candidate, self.inquiry.seed, trials[place], facts[place]))
         self.screen.say(str(self.entrants.all[0].fact["data"]))
 
-    def fill_caches(self) -> None:
-        """Read the frozen network, in one pass for all; where that fails the runs do it for themselves."""
-        left = [one.job.config for one in self.entrants.all if one.fact["entries"] and not one.seconds]
-        if left:
-            self.screen.say("reading the frozen network ...")
-            try:
-                found = self.launcher.share(extract, left, 1)
-            except UserError as error:
-                found = [error]
-            for error in found:
-                if isinstance(error, UserError):
-                    self.screen.warn(f"what the caches lack is left to the runs: {error}")
+    def read_network(self) -> None:
+        """Read the frozen network, in one pass for all that need it; where that fails the runs do it for themselves.
 
-    def enter(self, candidate: Candidate, fact: Mapping[str, Any], seed: int) -> Entrant:
+        So they do, and are stopped in time, where the pass could take longer than half of what is left. Raises
+        UserError where there is no hope that one fits.
+        """
+        needing = [one for one in self.entrants.all if one.fact["entries"] and not one.seconds]
+        work = max((one.fact["filling"] for one in needing), default=0.0)
+        if not work:
+            return
+        left, foretold = self.end - self.clock(), work / (self.entrants.history.pace or PACE)
+        if work / FASTEST > left:
+            needed = self.elapsed + self.inquiry.within - self.index.earlier - left + foretold
+            raise UserError(
+                f"advise.within: {self.inquiry.within:g} s is too short to read the frozen network once; give "
+                f"{format_duration(2 * needed, 0)} or more, or fewer samples by data.fraction."
+            )
+        if foretold > left / 2:
+            return
+        self.screen.say("reading the frozen network ...")
+        began = self.clock()
+        for found in self.launcher.share(extract, [one.job.config for one in needing], 1):
+            if isinstance(found, UserError):
+                self.screen.warn(f"what the caches lack is left to the runs: {found}")
+            else:
+                self.entrants.note_filling(work / max(self.clock() - began, 0.1))
+
+    def enter(self, one: Entrant) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""
-        found = Entrant(candidate, seed, candidate.make_trial(seed), fact)
-        known = self.index.find_runner(found.job.id)
+        known = self.index.find_runner(one.job.id)
         if known is not None:
-            found.seconds, found.out = known["seconds"], known["out"]
-        self.entrants.all.append(found)
-        return found
+            one.go_on(known["seconds"], known["out"])
+        self.entrants.add(one)
+        return one
 
     def run_race(self) -> None:
         """Let the candidates race until nobody is likely to win any more, or the time is over."""
@@ -118,7 +136,7 @@ class AdviceSitting:
         while True:
             for name, reason in self.entrants.read_race().list_hopeless():
                 one = self.entrants.find(name)
-                one.out = reason
+                one.leave(reason)
                 self.keep(one)
                 self.tell("stops", name, reason)
             race, left = self.entrants.read_race(), self.end - self.clock()
@@ -145,9 +163,9 @@ class AdviceSitting:
         status = outcome.record["status"]
         one.end(seconds)
         if status not in ("done", "paused"):
-            one.out = f"{status}: {outcome.record['reason']}"
+            one.leave(f"{status}: {outcome.record['reason']}")
         if outcome.fresh and standing.seconds:
-            self.entrants.starts.append(max(one.seconds - sum(standing.seconds.values()), 0.1))
+            self.entrants.note_start(max(one.seconds - sum(standing.seconds.values()), 0.1))
         self.keep(one)
         said = "no result" if standing.value is None else f"{self.entrants.metric.name} {format_score(standing.value)}"
         why = f"; {one.out}" if one.out else ""
@@ -159,6 +177,7 @@ class AdviceSitting:
         row = {"name": one.name, "strategy": one.candidate.level.name, "rate": one.rate, "seed": one.seed}
         row |= {"id": one.job.id, "epochs": one.epochs, "seconds": one.seconds, "out": one.out}
         row |= {"done": standing.done, "value": standing.value, "curve": sorted(standing.values.items())}
+        row["error"] = standing.error
         self.index.set_runner(row, one.job.folder)
 
     def tell(self, what: str, name: str, reason: str, **more: Any) -> None:
@@ -183,7 +202,8 @@ class AdviceSitting:
         """Yield a run with a seed of each of those for which there is time."""
         for first in map(self.entrants.find, names):
             if first.seconds <= self.end - self.clock():
-                again = self.enter(first.candidate, first.fact, seed)
+                job = first.candidate.make_trial(seed)
+                again = self.enter(Entrant(first.candidate, seed, job, first.fact))
                 self.tell("is repeated", first.name, f"with seed {seed}: it cannot be told from the best")
                 write_decision(again.job.folder, again.epochs, Decision.GO_ON)
                 yield again.begin(self.clock())

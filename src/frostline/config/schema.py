@@ -136,6 +136,7 @@ class AdviceConfig:
     candidates: dict[str, Any]
     rates: list[LearningRate]
     seeds: AtLeastOne
+    history: bool
     name: str | None
 
 

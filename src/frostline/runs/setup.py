@@ -18,12 +18,12 @@ from frostline.features.cache import Store
 from frostline.features.policy import CachePolicy, decide_policy
 from frostline.features.prefix import PrefixCache
 from frostline.files.csv_tables import write_csv
+from frostline.files.decisions import await_decision
 from frostline.freeze.table import plan_table
 from frostline.ranks.collectives import ALONE, Ranks, check_alike, check_shared
 from frostline.ranks.devices import check_devices, check_precision, read_memory
 from frostline.ranks.machine import describe_machine
 from frostline.ranks.numerics import describe_numerics, make_autocast, read_device_name, set_numerics
-from frostline.results.decisions import await_decision
 from frostline.results.record import read_versions
 from frostline.results.validation import write_validation
 from frostline.runs.build import Builder, Ingredients, check

@@ -41,7 +41,8 @@ def survey(
 
     ``data`` says what the data set holds and ``counts`` how many samples each split has, ``stepped`` whether the
     learning rate plays a part in it, ``flops`` about how much it computes, ``phases`` how many there are, ``solved``
-    how many epochs those at the beginning have that are solved, ``missing`` how many entries of the cache are not
+    how many epochs those at the beginning have that are solved, ``filling`` the FLOPs of the passes that fill what
+    the cache lacks, ``missing`` how many entries of the cache are not
     there yet (None for GPUs elsewhere, whose names are not known here); or ``error``, the user's mistake.
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
@@ -132,6 +133,7 @@ class Survey:
             "flops": work.forward + work.backward,
             "counts": dict(made.samples),
             "entries": len(wanted),
+            "filling": self.count_filling(cache, self.list_needs(config, policy)),
             "missing": None if self.lacks_gpu_name(cache) else self.count_missing(cache, wanted),
         }
 
@@ -163,6 +165,14 @@ class Survey:
         """Return how many of these entries a cache lacks."""
         assert cache.store is not None
         return sum(cache.store.find(key) is None for key in keys)
+
+    def count_filling(self, cache: PrefixCache, needs: Sequence[Need]) -> float:
+        """Return the FLOPs of the passes that fill what a run needs of the cache and is not there."""
+        passes: dict[tuple[str, int], float] = {}
+        for split, cut, view in needs:
+            if self.lacks_gpu_name(cache) or self.count_missing(cache, [cache.key(split, cut, view)]):
+                passes[split, view] = max(passes.get((split, view), 0.0), cut.flops)
+        return sum(flops * len(cache.data.splits[split]) for (split, _), flops in passes.items())
 
     def list_passes(self, configs: Sequence[Run]) -> list[Pass]:
         """Return each cache, split and view with the cuts that any run wants of it; the longest pass comes first."""

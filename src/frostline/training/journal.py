@@ -14,10 +14,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
 from frostline.data.order import make_seed
+from frostline.files.decisions import Decision
 from frostline.freeze.plan import Plan
 from frostline.processes.stopping import STOP, Interrupted, ignore_signals
 from frostline.ranks.collectives import ALONE, Ranks
-from frostline.results.decisions import Decision
 from frostline.tasks.declarations import Metric
 from frostline.training.module import FineTuner
 from frostline.training.pause import collect_random_states, find_reason, set_random_state

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from frostline.config.schema import find_monitor
 from frostline.files.csv_tables import read_csv
+from frostline.files.decisions import Decision, remove_decision, write_decision
 from frostline.launchers.base import Job
-from frostline.results.decisions import Decision, remove_decision, write_decision
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline.results.decisions import DECISION, Decision, await_decision, remove_decision, write_decision
+from frostline.files.decisions import DECISION, Decision, await_decision, remove_decision, write_decision
 
 GO_ON, PAUSE, STOP = Decision.GO_ON, Decision.PAUSE, Decision.STOP
 
