@@ -13,6 +13,7 @@ from frostline.backbones.chains.chain import Blocks
 from frostline.backbones.chains.transformer import Transformer
 from frostline.data.base import DataModule, Facts, Loading, Preparation
 from frostline.data.inputs import Ragged, make_generator, pad_sequences
+from frostline.data.loading import Oddity
 from frostline.data.splits import SPLITS
 from frostline.data.text.characters import TextBytes
 
@@ -96,6 +97,7 @@ class Sequences:
     """A split of random sequences; the label is whether the first number is a large one."""
 
     costly = False
+    digests = None
 
     def __init__(self, count: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -116,6 +118,12 @@ class Sequences:
 
     def peek(self, indices: Tensor) -> Ragged:
         return self.inputs(indices, 0)
+
+    def measure(self) -> dict[str, list[float]]:
+        return {"numbers": [float(len(row)) for row in self.rows]}
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        return [None] * len(indices)
 
     def preview(self, index: int) -> None:
         return None

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from frostline.intervals import Interval, paired_mean_interval, paired_share_interval, share_interval
+from frostline.intervals import (
+    Interval,
+    count_samples_needed,
+    find_least_difference,
+    paired_mean_interval,
+    paired_share_interval,
+    share_interval,
+)
 
 ends = st.tuples(st.floats(-3, 3), st.floats(-3, 3)).map(sorted)
 bounds = st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.0, math.inf), (-math.inf, 1.0), (-math.inf, math.inf)])
@@ -96,3 +103,37 @@ def test_a_paired_mean_is_students_and_unknown_where_nothing_varies() -> None:
     theirs = stats.ttest_rel(first, second).confidence_interval(0.9)
     assert found and (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
     assert paired_mean_interval([1.0], [2.0]) is None and paired_mean_interval([1.0, 2.0], [1.0, 2.0]) is None
+
+
+@pytest.mark.parametrize(("difference", "share", "samples"), [(0.4, 0.5, 23), (0.15, 0.45, 155)])
+def test_the_samples_that_a_difference_needs_are_those_of_others(difference: float, share: float, samples: int) -> None:
+    """Which reckon by Connor 1987 as well: powerandsamplesize.com and R's MESS the first, clinicaltrials-tools both."""
+    assert count_samples_needed(difference, share) == samples
+
+
+@pytest.mark.parametrize(("difference", "share"), [(0.05, 0.1), (0.05, 0.3), (0.1, 0.2), (0.1, 0.5), (0.02, 0.05)])
+def test_so_many_samples_show_the_difference_four_times_of_five(difference: float, share: float) -> None:
+    """The chance that McNemar's test tells two candidates apart, over every number of samples that differ."""
+    samples, chance = count_samples_needed(difference, share), 0.0
+    for differing in range(1, samples + 1):
+        firsts = np.arange(differing + 1)
+        told = np.abs(2 * firsts - differing) > 1.959964 * math.sqrt(differing)
+        powers = stats.binom.pmf(firsts, differing, (share + difference) / 2 / share)
+        chance += float(stats.binom.pmf(differing, samples, share) * powers[told].sum())
+    assert chance == pytest.approx(0.8, abs=0.03)
+
+
+@given(st.integers(1, 20_000), st.floats(0.01, 1))
+def test_the_least_difference_is_the_one_that_needs_these_samples(samples: int, share: float) -> None:
+    least = find_least_difference(samples, share)
+    if least is None:
+        assert count_samples_needed(share, share) > samples
+    else:
+        assert count_samples_needed(least, share) <= samples
+        assert least <= share and count_samples_needed(least * 0.99, share) >= samples
+
+
+@pytest.mark.parametrize(("difference", "share"), [(0.0, 0.1), (0.2, 0.1), (0.1, 1.1)])
+def test_a_difference_larger_than_what_differs_is_refused(difference: float, share: float) -> None:
+    with pytest.raises(ValueError, match="is answered differently"):
+        count_samples_needed(difference, share)

@@ -1,4 +1,4 @@
-"""From where to where a value may lie, by the chance of the samples that it was measured on."""
+"""From where to where a value may lie, by the chance of the samples that it was measured on; how many it takes."""
 
 import math
 from collections.abc import Sequence
@@ -70,6 +70,34 @@ def paired_mean_interval(first: Sequence[float], second: Sequence[float], level:
     mean, error = float(differences_N.mean()), float(differences_N.std(ddof=1)) / math.sqrt(total)
     reach = float(stats.t.ppf((1 + level) / 2, total - 1)) * error
     return Interval(mean - reach, mean + reach)
+
+
+def count_samples_needed(difference: float, share: float, level: float = 0.95, power: float = 0.8) -> int:
+    """Return how many samples, answered by both of two candidates, show a ``difference`` of their accuracies.
+
+    ``share`` is that of the samples which only one of them answers right. A two-sided test at ``level`` (McNemar's)
+    then finds the difference with the probability ``power``: Connor 1987 (Biometrics 43, 207), without correction for
+    continuity. Raises ValueError unless 0 < difference <= share <= 1: there is no larger difference than that share.
+    """
+    if not 0 < difference <= share <= 1:
+        raise ValueError(f"a difference of {difference} where the share {share} of samples is answered differently")
+    chance, found = _normal_quantile(level), NormalDist().inv_cdf(power)
+    root = chance * math.sqrt(share) + found * math.sqrt(share - difference**2)
+    return math.ceil((root / difference) ** 2)
+
+
+def find_least_difference(samples: int, share: float, level: float = 0.95, power: float = 0.8) -> float | None:
+    """Return the least difference for which `count_samples_needed` asks for no more than so many samples.
+
+    None where even one that is as large as ``share`` takes more. ``samples`` is 1 or more.
+    """
+    if count_samples_needed(share, share, level, power) > samples:
+        return None
+    low, high = 0.0, share
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if count_samples_needed(middle, share, level, power) <= samples else (middle, high)
+    return high
 
 
 def _normal_quantile(level: float) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -11,46 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from frostline.data.inputs import Inputs, Preprocess
-from frostline.data.loading import Loader, Loading, Served, Source, Stored, yield_with_ends
+from frostline.data.loading import Loader, Loading, Served, Split, Stored, yield_with_ends
 from frostline.data.order import ALL, CPU, WINDOW, EpochBatches, Order, Share, choose_view, sort_by_length
 from frostline.data.sending import send
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.units import join_lines
-
-
-class Split(Source, Protocol):
-    """One split of a data set: ``labels`` [N, ...], a stable name for each sample, and a digest of all of it.
-
-    ``lengths`` [N] are those of sequences, by which batches are made; None where all samples are alike.
-    """
-
-    labels: Tensor
-    names: list[str]
-    fingerprint: str
-
-    @property
-    def lengths(self) -> Tensor | None: ...
-
-    def __len__(self) -> int: ...
-
-    @property
-    def costly(self) -> bool:
-        """Whether a batch takes work that loader processes can share."""
-        ...
-
-    def check(self) -> list[str]:
-        """Make sure, once, that every sample can be served; return one line for each that cannot."""
-        ...
-
-    def peek(self, indices: Tensor) -> Inputs:
-        """Return the inputs [B, ...] of a few samples as they are, without augmentation and at their own cost alone."""
-        ...
-
-    def preview(self, index: int) -> bytes | None:
-        """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
-        ...
 
 
 def describe_unusable(problems: Sequence[str]) -> str:

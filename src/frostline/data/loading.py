@@ -1,9 +1,9 @@
 """How samples come in batches: from a split or from what was stored of it, by processes, by a thread or as they lie."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,59 @@ class Source(Protocol):
 
     def inputs(self, indices: Tensor, view: int) -> Inputs:
         """Return the inputs [B, ...] of these samples [B] under this view (0 for val and test)."""
+        ...
+
+
+class Oddity(NamedTuple):
+    """What is odd about a sample: whether it cannot be used at all, and how to say it, with the sample as subject."""
+
+    unusable: bool
+    text: str
+
+
+class Split(Source, Protocol):
+    """One split of a data set: ``labels`` [N, ...], a stable name for each sample, and a digest of all of it.
+
+    ``lengths`` [N] are those of sequences, by which batches are made; None where all samples are alike.
+    """
+
+    labels: Tensor
+    names: list[str]
+    fingerprint: str
+
+    @property
+    def lengths(self) -> Tensor | None: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def digests(self) -> Sequence[str] | None:
+        """Text for each sample, the same for samples of the same content; None where it is another one each time."""
+        ...
+
+    def measure(self) -> Mapping[str, Sequence[float]]:
+        """Return how large each sample is, by unit; nothing is decoded. 0: it is empty; none where all are alike."""
+        ...
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        """Return what is odd about the content of each of these samples, which are decoded for it."""
+        ...
+
+    @property
+    def costly(self) -> bool:
+        """Whether a batch takes work that loader processes can share."""
+        ...
+
+    def check(self) -> list[str]:
+        """Make sure, once, that every sample can be served; return one line for each that cannot."""
+        ...
+
+    def peek(self, indices: Tensor) -> Inputs:
+        """Return the inputs [B, ...] of a few samples as they are, without augmentation and at their own cost alone."""
+        ...
+
+    def preview(self, index: int) -> bytes | None:
+        """Return a sample for a person to look at, as a PNG; None where there is nothing to see."""
         ...
 
 

@@ -160,13 +160,17 @@ class Builder:
 
     def make_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         """Return the task, which knows the training labels, and the data, prepared as the backbone wants them."""
-        nodes = [config.data, config.augment, config.task, config.seed]
-        task, data = self.share(
-            ("samples", *nodes, str(backbone.preprocess)), lambda: self._prepare_samples(config, backbone)
-        )
+        task, data = self.prepare_samples(config, backbone)
         if backbone.adapter is not None:  # it measures the training samples
             self.share(("fitted", id(backbone), id(data)), lambda: backbone.adapter.fit(data) or True)  # type: ignore
         return task, data
+
+    def prepare_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
+        """Return what `make_samples` does, before an adapter has measured any of it."""
+        nodes = [config.data, config.augment, config.task, config.seed]
+        return self.share(
+            ("samples", *nodes, str(backbone.preprocess)), lambda: self._prepare_samples(config, backbone)
+        )
 
     def _prepare_samples(self, config: Run, backbone: Backbone) -> tuple[Task, DataModule]:
         task = self.make_task(config)

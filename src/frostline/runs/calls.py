@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+LOOK_S = 2.0
+"""For how long samples are decoded to see whether they are odd, where nobody says."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Configs = Sequence[Mapping[str, Any]]
 """Resolved configs of runs, as plain containers; beside them objects may be ``given``, as `Builder` takes them."""
@@ -24,6 +27,28 @@ def count_passes(configs: Configs, elsewhere: bool, given: Mapping[str, Any] = N
     from frostline.runs import survey
 
     return survey.count_passes(configs, elsewhere, given)
+
+
+def examine(
+    configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING, seconds: float = LOOK_S
+) -> dict[str, Any]:
+    """Return what the data of the first run are like: see `frostline.runs.examine.examine_data`.
+
+    They are read on this machine, wherever the runs will be.
+    """
+    from frostline.runs.build import Builder
+    from frostline.runs.examine import examine_data
+
+    return dict(examine_data(configs[0], Builder(given), seconds))
+
+
+def examine_and_survey(
+    configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING, seconds: float = LOOK_S
+) -> dict[str, Any]:
+    """Return what `examine` and `survey` do, and build for it once: see `frostline.runs.examine`."""
+    from frostline.runs import examine
+
+    return examine.examine_and_survey(configs, elsewhere, given, seconds)
 
 
 def extract(configs: Configs, threads: int, workers: int, given: Mapping[str, Any] = NOTHING) -> dict[str, Any]:

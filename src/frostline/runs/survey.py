@@ -47,8 +47,7 @@ def survey(
     A run that cannot even be put together for another reason has nothing but that reason, ``broken``: it will fail by
     itself, and cost no other run.
     """
-    here = Survey(elsewhere, given)
-    return [here.describe(Run.read(resolve_env(config)), make_mask(config)) for config in configs]
+    return Survey(elsewhere, given).describe_all(configs)
 
 
 def count_passes(
@@ -107,6 +106,10 @@ class Survey:
     def __init__(self, elsewhere: bool = False, given: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.elsewhere = elsewhere
         self.builder = Builder(given)
+
+    def describe_all(self, configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what ``survey`` says of these runs."""
+        return [self.describe(Run.read(resolve_env(config)), make_mask(config)) for config in configs]
 
     def describe(self, config: Run, hide: Callable[[str], str]) -> dict[str, Any]:
         """Return what ``survey`` says of one run; ``hide`` masks credentials in messages."""

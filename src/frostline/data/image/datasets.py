@@ -22,25 +22,26 @@ from frostline.data.image.headers import (
     count_losses,
     exceeds_span,
     find_span,
+    has_one_value,
     look,
     make_limits,
 )
 from frostline.data.image.pixels import (
-    Images,
+    PIPELINE,
     adapt_pixels,
     decode_all,
     decode_in_threads,
     decode_some,
-    digest,
     encode_png,
+    hash_images,
+    look_at_all,
     take_images,
 )
-from frostline.data.index import DataIndex, read_digests
 from frostline.data.inputs import Pixels, check_modality
 from frostline.data.listing import Found, Listing, leave_out
+from frostline.data.loading import Oddity
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
-from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.ranges import Count, Range, Side
@@ -48,8 +49,7 @@ from frostline.units import join_lines
 
 log = logging.getLogger(__name__)
 
-PIPELINE = 3
-"""Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
+FLAT = Oddity(False, "is of one colour")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,7 @@ class ImageSplit:
         self.lengths: Tensor | None = None
         self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
         self._images, self._options = listing.content, options
+        self._hashed = None if isinstance(listing.content, Sequence) else list(digests)  # the data index knows files
         # what is made of whole batches is made where the network is, by the DataModule
         self._augment = options.augment if train and not isinstance(options.augment, Batched) else None
         self._small = len(listing) * 3 * options.wanted.size**2 <= options.memory_gb * 2**30
@@ -119,7 +120,7 @@ class ImageSplit:
             if self._small:
                 self._pixels, seen = decode_all(self._images, self._options.wanted, self._options.limits)
             else:
-                seen = look_at_all(self._images, self._options, decode=True)
+                seen = look_at_all(self._images, self._options.limits, self._options.index, decode=True)
             self._problems = [f"{name} {one.reason}" for name, one in zip(self.names, seen, strict=True) if one.reason]
             if cut := [
                 name for name, one in zip(self.names, seen, strict=True) if exceeds_span(one, self._options.wanted)
@@ -148,25 +149,31 @@ class ImageSplit:
             return take_images(self._pixels, indices)
         return decode_some(self._images, indices.tolist(), self._options.wanted)
 
+    @property
+    def digests(self) -> list[str]:
+        """The SHA-256 of each file's content, or of each array."""
+        return self._hashed or hash_images(self._images, self._options.index)
+
+    def measure(self) -> dict[str, list[float]]:
+        """Return what the headers say, which the data index knows."""
+        sizes = [one.size for one in look_at_all(self._images, self._options.limits, self._options.index, decode=False)]
+        return {
+            "pixels": [float(width * height) for width, height in sizes],
+            "times as long as wide": [max(size) / max(1, min(size)) for size in sizes],
+        }
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        """Return what is odd about these images: they cannot be decoded, or all of their pixels are alike."""
+        places = indices.tolist()
+        if not isinstance(self._images, Sequence):
+            return [FLAT if has_one_value(self._images[place]) else None for place in places]
+        limits = self._options.limits  # the data index, written after each few of them, would take longer than they
+        seen = decode_in_threads(lambda path: look(path, limits, True), [str(self._images[place]) for place in places])
+        return [Oddity(True, one.reason) if one.reason else FLAT if one.flat else None for one in seen]
+
     def preview(self, index: int) -> bytes:
         """Return one image as the backbone sees it, as a PNG."""
         return encode_png(self.peek(torch.tensor([index]))[0])
-
-
-def look_at_all(images: Images, options: ImageOptions, decode: bool) -> list[Look]:
-    """Return what is seen of each image; arrays are never wrong. Files that are known are not opened."""
-    if not isinstance(images, Sequence):
-        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
-    question = f"image {PIPELINE}: {'decoded' if decode else 'header'} {options.limits}"
-    seen = options.index.ask(
-        question, images, lambda paths: decode_in_threads(lambda path: [*look(path, options.limits, decode)], paths)
-    )
-    return [Look(*one) for one in seen]
-
-
-def content_digests(images: Images, index: DataIndex) -> list[str]:
-    """Return the SHA-256 of each file's content, or of each array's shape and values."""
-    return read_digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
 
 
 def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], list[Look]]:
@@ -179,7 +186,7 @@ def drop_bad(found: Found, options: ImageOptions) -> tuple[Found, list[str], lis
     skip, looks = options.on_bad == "skip", list[Look]()
 
     def find_unfit(listing: Listing) -> list[str | None]:
-        seen = look_at_all(listing.content, options, decode=skip)
+        seen = look_at_all(listing.content, options.limits, options.index, decode=skip)
         looks.extend(one for one in seen if one.reason is None)
         return [one.reason for one in seen]
 
@@ -190,7 +197,7 @@ def measure_span(options: ImageOptions, train: Listing, looks: Sequence[Look], w
     """Return the options with the values that training images of more than 8 bits use, for which these are decoded."""
     if not any(one.wide or one.deep for one in looks):
         return options
-    span = find_span(look_at_all(train.content, options, decode=True), where)
+    span = find_span(look_at_all(train.content, options.limits, options.index, decode=True), where)
     return replace(options, preprocess=replace(options.preprocess, span=span))
 
 
@@ -207,7 +214,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: ImageOptions)
     divided = divide(found, fractions, options, files=True)
     options = measure_span(options, divided.listings["train"], looks, found.where)
     lost = [f"{count} images {text}" for text, count in count_losses(looks, options.wanted).items()]
-    contents = {name: content_digests(listing.content, options.index) for name, listing in divided.listings.items()}
+    contents = {name: hash_images(listing.content, options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         splits[name] = ImageSplit(listing, divided.labels[name], contents[name], options, train=name == "train")

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from frostline.data.image.headers import FORMATS, Limits, Look, explain, look_at, measure_extent
+from frostline.data.image.headers import FORMATS, Limits, Look, explain, look, look_at, measure_extent
 from frostline.data.image.viewing import make_square
+from frostline.data.index import DataIndex, read_digests
 from frostline.data.inputs import Pixels
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import describe_irregular
+
+PIPELINE = 3
+"""Raised by hand when the way from a file to pixels changes, so that no old cache entry is taken for a new one."""
 
 FITS = ("crop", "squash", "pad")
 
@@ -62,6 +66,22 @@ def decode_in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]
     """Return the results of ``function``, which uses Pillow, for each item, in order."""
     with _pillow_quiet():
         return run_in_threads(function, items)
+
+
+def look_at_all(images: Images, limits: Limits, index: DataIndex, decode: bool) -> list[Look]:
+    """Return what is seen of each image; arrays are never wrong. Files that are known are not opened."""
+    if not isinstance(images, Sequence):
+        return [Look(size=(images.shape[2], images.shape[1]))] * len(images)
+    question = f"image {PIPELINE}: {'seen in full' if decode else 'seen by its header'} {limits}"
+    seen = index.ask(
+        question, images, lambda paths: decode_in_threads(lambda path: [*look(path, limits, decode)], paths)
+    )
+    return [Look(*one) for one in seen]
+
+
+def hash_images(images: Images, index: DataIndex) -> list[str]:
+    """Return the SHA-256 of each file's content, or of each array's shape and values."""
+    return read_digests(index, images) if isinstance(images, Sequence) else run_in_threads(digest, images)
 
 
 def digest(image: NDArray[np.uint8]) -> str:

@@ -13,7 +13,7 @@ from frostline.data.divide import count_duplicates, divide
 from frostline.data.image.pixels import encode_png
 from frostline.data.inputs import Pixels, Preprocess
 from frostline.data.listing import Found, Listing, leave_out
-from frostline.data.loading import Loading
+from frostline.data.loading import Loading, Oddity
 from frostline.data.options import Options
 from frostline.data.own.given import AsGiven
 from frostline.data.own.labels import format_labels
@@ -38,11 +38,23 @@ class OwnSplit:
         self.names, self.labels = listing.names, labels
         self._samples, self._look, self._seed = samples, look, seed
         self._places = torch.as_tensor(np.asarray(listing.content))
-        digests = [look.digests[place] for place in self._places.tolist()]
+        digests = [look.digests[place] for place in self._places.tolist()]  # of augmented ones: of the first reading
         self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def digests(self) -> list[str] | None:
+        """The SHA-256 of each sample's shape and values."""
+        return None if self._look.augmented else [self._look.digests[place] for place in self._places.tolist()]
+
+    def measure(self) -> dict[str, list[float]]:
+        return {}  # all are of one shape
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        """Return what is odd about these samples: numbers that are none, or one number alone, over and over."""
+        return [find_oddity(sample) for sample in self.peek(indices)]
 
     @property
     def costly(self) -> bool:
@@ -72,6 +84,14 @@ class OwnSplit:
             low, high = sample.min(), sample.max()
             sample = ((sample - low) * (255 / (high - low).clamp_min(1e-12))).round().to(torch.uint8)
         return encode_png(sample.expand(3, -1, -1))
+
+
+def find_oddity(sample: Tensor) -> Oddity | None:
+    """Return what is odd about a sample [*shape] by its numbers alone."""
+    if not sample.isfinite().all():
+        return Oddity(True, "holds values that are no numbers (NaN or infinite)")
+    alike = sample.numel() > 1 and bool((sample == sample.flatten()[0]).all())
+    return Oddity(False, "holds one number alone, over and over") if alike else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from frostline.data.listing import Found, Listing, leave_out
 from frostline.data.options import Options
 from frostline.data.speech.augment import Sound
 from frostline.data.speech.hearing import Hearing
-from frostline.data.speech.recordings import Recordings
+from frostline.data.speech.recordings import Known, Recordings
 from frostline.data.speech.sound import Extent, SoundShape, describe_losses, find_problem, read_shape
 from frostline.data.splits import SPLITS
 from frostline.errors import UserError
@@ -112,11 +112,10 @@ def explain_too_short(lasts: float, transcript: str, options: AudioOptions) -> s
     return f"has a transcript that takes {needed} steps, and the backbone makes {made} of it" if needed > made else None
 
 
-def note_losses(paths: Sequence[str], options: AudioOptions) -> list[str]:
+def note_losses(shapes: Sequence[SoundShape], options: AudioOptions) -> list[str]:
     """Return notes that count the recordings of which something is lost: their end, a channel, their high tones."""
-    shapes = read_shapes(paths, options.index)
     lost = Counter(what for shape in shapes for what in describe_losses(shape, options.extent))
-    return [f"{count} of {len(paths)} recordings {what}" for what, count in lost.items()]
+    return [f"{count} of {len(shapes)} recordings {what}" for what, count in lost.items()]
 
 
 def describe_transforms(options: AudioOptions) -> dict[str, str]:
@@ -131,13 +130,14 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
     found, bad = drop_bad(found, options)
     divided = divide(found, fractions, options, files=True)
     contents = {name: read_digests(options.index, list(listing.content)) for name, listing in divided.listings.items()}
+    shapes = {name: read_shapes(list(listing.content), options.index) for name, listing in divided.listings.items()}
     splits: dict[str, Split] = {}
     for name, listing in divided.listings.items():
         augment = options.augment if name == "train" else None
         splits[name] = Recordings(
             listing,
             divided.labels[name],
-            contents[name],
+            Known(contents[name], [shape.seconds for shape in shapes[name]]),
             options.preprocess,
             options.extent,
             augment,
@@ -145,7 +145,7 @@ def prepare(found: Found, fractions: Mapping[str, float], options: AudioOptions)
             options.memory_gb,
         )
     views = 1 if options.augment is None else options.views
-    lost = note_losses([path for listing in divided.listings.values() for path in listing.content], options)
+    lost = note_losses([shape for each in shapes.values() for shape in each], options)
     notes = [*found.notes, *bad, *divided.notes, *count_duplicates(contents), *lost]
     return Contents(
         splits,

@@ -1,6 +1,7 @@
 """One split's recordings: decoded once into memory where they fit and batch by batch where they do not."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,16 +11,24 @@ from frostline.data.folders import RECORDINGS, Folder
 from frostline.data.image.pixels import encode_png
 from frostline.data.inputs import Ragged
 from frostline.data.listing import Listing
+from frostline.data.loading import Oddity
 from frostline.data.speech.augment import Sound, augment_sequences
 from frostline.data.speech.hearing import Hearing, pad_waves
 from frostline.data.speech.mel import Mel
-from frostline.data.speech.sound import FORMATS, Extent, Unusable, read_wave
+from frostline.data.speech.sound import FORMATS, Extent, Unusable, find_problem, read_wave
 from frostline.data.threads import run_in_threads
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 
 SEEN = 80  # bands of the picture that stands for a recording
 AT_ONCE = 64  # recordings that are made into frames together
+
+
+class Known(NamedTuple):
+    """What is known of recordings before they are decoded: the SHA-256 of each file, and how long it lasts."""
+
+    digests: Sequence[str]
+    seconds: Sequence[float]
 
 
 class Recordings:
@@ -31,7 +40,7 @@ class Recordings:
         self,
         listing: Listing,
         labels: Tensor,
-        digests: Sequence[str],
+        known: Known,
         preprocess: Hearing,
         extent: Extent,
         augment: Sound | None,
@@ -39,7 +48,8 @@ class Recordings:
         memory_gb: float,
     ) -> None:
         self.names, self.labels = listing.names, labels
-        self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), digests, strict=True)])
+        self.fingerprint = sha256_json([*zip(self.names, labels.tolist(), known.digests, strict=True)])
+        self._known = known
         self._paths = [str(path) for path in listing.content]
         self._preprocess, self._extent, self._augment, self._seed = preprocess, extent, augment, seed
         self._small = len(listing) * self._bytes() <= memory_gb * 2**30
@@ -53,6 +63,21 @@ class Recordings:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """The SHA-256 of each file's content."""
+        return self._known.digests
+
+    def measure(self) -> dict[str, Sequence[float]]:
+        """Return how long the recordings last: by their headers, not as they are cut."""
+        return {"seconds": self._known.seconds}
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        """Return what is odd about these recordings: they cannot be decoded, or are silent, with which none is used."""
+        paths = [self._paths[index] for index in indices.tolist()]
+        reasons = run_in_threads(lambda path: find_problem(path, self._extent, decode=True), paths)
+        return [None if reason is None else Oddity(True, reason) for reason in reasons]
 
     @property
     def costly(self) -> bool:

@@ -14,6 +14,7 @@ from frostline.data.divide import count_duplicates, divide
 from frostline.data.image.pixels import encode_png
 from frostline.data.inputs import Inputs, Preprocess, Ragged, check_modality, digest
 from frostline.data.listing import Found, Listing
+from frostline.data.loading import Oddity
 from frostline.data.options import Options
 from frostline.data.splits import SPLITS
 from frostline.data.text.corpus import TextRules, read_file, read_hub, read_root
@@ -28,6 +29,8 @@ PIPELINE = 1
 
 PAGE = Rendered(size=240, font=14)
 """How a text is drawn for a person to look at."""
+
+WORDLESS = Oddity(False, "has no letter or digit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,14 @@ class TextSplit:
         if self._encoded is not None:
             return self._encoded.take(indices)
         return self._draw(indices.tolist()) if self._pictures is None else self._pictures.index_select(0, indices)
+
+    def measure(self) -> dict[str, list[float]]:
+        """Return how many characters each text has: as it was read, not as it is cut."""
+        return {"characters": [float(len(text)) for text in self._texts]}
+
+    def find_oddities(self, indices: Tensor) -> list[Oddity | None]:
+        """Return what is odd about these texts: there is not a word in them."""
+        return [None if any(map(str.isalnum, self._texts[index])) else WORDLESS for index in indices.tolist()]
 
     def preview(self, index: int) -> bytes:
         """Return a text drawn on a small page, as a PNG."""
