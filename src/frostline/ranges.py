@@ -35,7 +35,7 @@ class Range:
         return " and ".join(words.format(bound) for words, bound in bounds if bound is not None)
 
 
-# What several keys take. A constructor names one of these types, and so does `schema.EARLY`.
+# What several keys take. A constructor names one of these types, and so does `early.EARLY`.
 Seed = Annotated[int, Range(ge=0, lt=2**32)]
 Count = Annotated[int, Range(ge=1, le=1_000_000)]
 AtLeastOne = Annotated[int, Range(ge=1)]

@@ -15,7 +15,8 @@ import frostline.data.own.datasets  # noqa: F401
 import frostline.data.speech.datasets  # noqa: F401
 import frostline.data.text.datasets  # noqa: F401
 from frostline.config.allow import find_conf_dir, locate
-from frostline.config.schema import EARLY, ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
+from frostline.config.early import EARLY
+from frostline.config.schema import ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
 

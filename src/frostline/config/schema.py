@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Annotated, Any, Self, TypedDict, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
 from frostline.config.allow import check_targets, find_conf_dir, instantiate, list_components, locate
+from frostline.config.early import check_early
 from frostline.config.signature import check_value, make_key_error
 from frostline.config.switches import check_switches
 from frostline.errors import UserError, make_choice_error
@@ -14,16 +15,9 @@ from frostline.ranges import (
     Count,
     Gigabytes,
     LearningRate,
-    Loaders,
-    Processes,
     Range,
-    Restarts,
     Seconds,
     Seed,
-    Share,
-    Side,
-    Smoothing,
-    WholeSeconds,
 )
 from frostline.tasks.declarations import Declaration, Metric, find_declaration
 
@@ -195,46 +189,6 @@ COMPONENTS = ("task", "data", "backbone", "head", "freeze", "optimizer", "schedu
 LARGEST = 2**63
 
 
-class TaskKeys(TypedDict, total=False):
-    """Keys of the node `task` that are checked early."""
-
-    label_smoothing: Smoothing
-
-
-class DataKeys(TypedDict, total=False):
-    """Keys of the node `data` that are checked early."""
-
-    batch_size: Count
-    tokens: Count
-    size: Side | None
-    views: Count | None
-    workers: Loaders
-    timeout_s: WholeSeconds | None
-    num_per_class: AtLeastOne | None
-    fraction: Share | None
-    memory_gb: Gigabytes
-
-
-class OptimizerKeys(TypedDict, total=False):
-    """Keys of the node `optimizer` that are checked early."""
-
-    lr: LearningRate
-
-
-class LauncherKeys(TypedDict, total=False):
-    """Keys of the node `launcher` that are checked early."""
-
-    workers: Processes | None
-    threads: Processes | None
-    timeout_s: Seconds | None
-    restarts: Restarts
-
-
-EARLY = {"task": TaskKeys, "data": DataKeys, "optimizer": OptimizerKeys, "launcher": LauncherKeys}
-"""The keys of components that are checked before any of them is imported, so before a worker starts: those that are
-searched and varied most. A constructor names the same types; what else it takes, it says itself when it is called."""
-
-
 def check_config(config: Mapping[str, Any], to_run: bool = True) -> None:
     """Check a resolved config as far as that goes without importing what it names.
 
@@ -292,11 +246,3 @@ def check_finite(value: Any, where: str = "") -> None:
         raise UserError(f"{where}: {value!r} is invalid: expected a finite number.")
     elif not isinstance(value, str | int | float | None):
         raise UserError(f"{where}: {type(value).__name__} is invalid: expected a text, a number or a list.")
-
-
-def check_early(config: Mapping[str, Any]) -> None:
-    """Check the values of components that programs rely on. Raises UserError: key, value and what is expected."""
-    for node, keys in EARLY.items():
-        for key, hint in get_type_hints(keys, include_extras=True).items():
-            if key in config[node]:
-                check_value(config[node][key], hint, f"{node}.{key}")
