@@ -15,6 +15,7 @@ from frostline.advice.candidates import Inquiry, make_inquiry
 from frostline.advice.index import AdviceIndex
 from frostline.advice.sitting import AdviceSitting
 from frostline.config.schema import Run
+from frostline.data.examination.facts import make_empty_examination
 from frostline.errors import UserError
 from frostline.files.csv_tables import read_csv, write_csv
 from frostline.files.decisions import Decision, await_decision
@@ -23,9 +24,10 @@ from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, ma
 from frostline.launchers.progress import Screen
 from frostline.results.record import Cost, Record
 from frostline.results.validation import write_validation
-from frostline.runs.calls import extract, survey
+from frostline.runs.calls import examine_and_survey, extract
 
 SAMPLES = 400
+EXAMINED = dict(make_empty_examination())
 START_S = 2.0
 EPOCH_S: Mapping[str, float] = {"linear_probe": 0.0, "last_k": 4.0, "lp_ft": 10.0, "full": 12.0}
 LAST: Mapping[str, float] = {"linear_probe": 0.80, "last_k": 0.84, "lp_ft": 0.82, "full": 0.70}
@@ -72,9 +74,9 @@ class Pretend:
         return []
 
     def ask(self, question: Any, configs: Sequence[Run]) -> Any:
-        assert question is survey
+        assert question is examine_and_survey
         self.now += 5.0
-        return [describe(config) for config in configs]
+        return {"data": EXAMINED, "runs": [describe(config) for config in configs]}
 
     def share(self, work: Any, configs: Sequence[Run], times: int) -> list[Any]:
         assert work is extract and times == 1

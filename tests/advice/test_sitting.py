@@ -98,7 +98,8 @@ def test_where_nothing_can_be_built_the_reason_is_said_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launcher = Pretend()
-    launcher.ask = lambda question, configs: [{"error": "data.root: there is no such folder."} for _ in configs]  # type: ignore[method-assign]
+    wrong = {"error": "data.root: there is no such folder."}
+    monkeypatch.setattr(launcher, "ask", lambda question, configs: {"data": {}, "runs": [wrong for _ in configs]})
     with pytest.raises(UserError, match="none of them can be run; data.root: there is no such folder"):
         sit(ask(tmp_path, LONG), launcher, tmp_path)
     assert launcher.ran == []

@@ -16,7 +16,7 @@ import frostline.data.speech.datasets  # noqa: F401
 import frostline.data.text.datasets  # noqa: F401
 from frostline.config.allow import find_conf_dir, locate
 from frostline.config.early import EARLY
-from frostline.config.schema import ROOTS, Budget, Cache, ComparisonConfig, StudyConfig
+from frostline.config.schema import ROOTS, AdviceConfig, Budget, Cache, ComparisonConfig, StudyConfig
 from frostline.data.options import Options
 
 
@@ -36,7 +36,15 @@ def twice(node: dict[str, Any], found: Any) -> list[str]:
 
 
 def test_a_default_of_a_root_or_of_data_sets_stands_in_yaml_alone() -> None:
-    for kind in (*ROOTS.values(), Cache, Budget, ComparisonConfig, StudyConfig, *Options.__subclasses__()):
+    for kind in (
+        *ROOTS.values(),
+        Cache,
+        Budget,
+        ComparisonConfig,
+        StudyConfig,
+        AdviceConfig,
+        *Options.__subclasses__(),
+    ):
         assert all(one.default is one.default_factory is MISSING for one in fields(kind)), kind
 
 

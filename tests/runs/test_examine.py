@@ -18,8 +18,9 @@ from frostline.config.secrets import without_credentials
 from frostline.data.examination.sentences import list_sentences
 from frostline.data.image.datasets import Digits
 from frostline.launchers.calls import call_by_name, name_of
-from frostline.runs.calls import examine, examine_and_survey, survey
-from frostline.runs.examine import mask_texts
+from frostline.runs.build import Builder
+from frostline.runs.calls import examine_and_survey, survey
+from frostline.runs.examine import examine_data, mask_texts
 
 
 def made(outputs: Path, *overrides: str) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_data_that_cannot_be_opened_are_said_and_secrets_are_not(
 ) -> None:
     monkeypatch.setenv("PLACE", "hidden-place-of-mine")
     config = made(tmp_path, "data=imagefolder", "data.root=${oc.env:PLACE}", "data.num_per_class=null")
-    found = examine([config], False)
+    found = examine_data(config, Builder({}), 2.0)
     assert found["samples"] == {} and [one["part"] for one in found["failed"]] == ["data"]
     (said,) = list_sentences(found)  # type: ignore[arg-type]
     assert said.startswith("The data could not be looked at: data.root: ") and "hidden-place" not in said
@@ -73,7 +74,7 @@ def test_objects_that_are_given_are_examined(tmp_path: Path) -> None:
     splits = {"train": inputs[:20], "val": inputs[20:40], "test": inputs[40:]}
     data = {name: (each, torch.arange(20) % 2) for name, each in splits.items()}
     words, given = describe([f"outputs={tmp_path}", "trainer.accelerator=cpu"], nn.Linear(6, 4), data)
-    found = examine([resolve(compose("run", words)).plain()], False, given)
+    found = examine_data(resolve(compose("run", words)).plain(), Builder(given), 2.0)
     assert not found["failed"] and found["copies"]["train/val"]["pairs"] == [("train/3", "val/5")]
 
 
@@ -89,7 +90,7 @@ def faulty() -> None:
 def test_a_function_of_the_users_own_may_raise(tmp_path: Path) -> None:
     allow([__name__])
     try:
-        found = examine([made(tmp_path, "data=own", f"data._target_={__name__}.faulty")], False)
+        found = examine_data(made(tmp_path, "data=own", f"data._target_={__name__}.faulty"), Builder({}), 2.0)
     finally:
         allow([])
     ((part, reason),) = [(one["part"], one["reason"]) for one in found["failed"]]

@@ -37,7 +37,7 @@ SHAPE = {
     "within": float,
     "least": float,
     "seconds": float,
-    "facts": ([dict], None),
+    "found": ({"data": dict, "runs": [dict]}, None),
     "history": [str],
     "pace": (float, None),
     "profile": (str, None),
@@ -70,7 +70,7 @@ class AdviceIndex:
             "within": inquiry.within,
             "least": inquiry.node.least,
             "seconds": 0.0,
-            "facts": None,
+            "found": None,
             "history": [],
             "pace": None,
             "profile": None,
@@ -80,7 +80,7 @@ class AdviceIndex:
         }
         before = None if inquiry.config.force else read(folder)
         if before is not None and before["design"] == content["design"]:
-            content |= {key: before[key] for key in ("seconds", "facts", "profile", "runners", "moves")}
+            content |= {key: before[key] for key in ("seconds", "found", "profile", "runners", "moves")}
         return cls(folder, content)
 
     def set(self, **found: Any) -> None:

@@ -15,12 +15,13 @@ from frostline.advice.history import History, read_history
 from frostline.advice.index import AdviceIndex
 from frostline.advice.race import Move
 from frostline.config.schema import find_monitor
+from frostline.data.examination.sentences import list_sentences
 from frostline.errors import UserError
 from frostline.files.decisions import Decision, write_decision
 from frostline.launchers.base import Job, Launcher
 from frostline.launchers.dispatch import Outcome
 from frostline.launchers.progress import Screen
-from frostline.runs.calls import extract, survey
+from frostline.runs.calls import examine_and_survey, extract
 from frostline.units import format_duration, format_score
 
 FASTEST = 1e12
@@ -75,13 +76,16 @@ class AdviceSitting:
         return self.test_answer()
 
     def survey(self) -> None:
-        """Find out who can be in the race. Raises UserError where nobody can."""
+        """Find out what the data are like, and who can be in the race. Raises UserError where nobody can."""
         trials = [one.make_trial(self.inquiry.seed) for one in self.inquiry.candidates]
-        facts = self.index.content["facts"] or self.launcher.ask(survey, [job.config for job in trials])
-        self.index.set(facts=facts, history=list(self.entrants.history.names))
-        for place, candidate in divide_candidates(self.inquiry.candidates, facts, self.screen.say):
-            self.enter(Entrant(candidate, self.inquiry.seed, trials[place], facts[place]))
-        self.screen.say(str(self.entrants.all[0].fact["data"]))
+        found = self.index.content["found"]
+        if found is None:
+            found = self.launcher.ask(examine_and_survey, [job.config for job in trials])
+            self.index.set(found=found, history=list(self.entrants.history.names))
+        for place, candidate in divide_candidates(self.inquiry.candidates, found["runs"], self.screen.say):
+            self.enter(Entrant(candidate, self.inquiry.seed, trials[place], found["runs"][place]))
+        for said in [str(self.entrants.all[0].fact["data"]), *list_sentences(found["data"])]:
+            self.screen.say(said)
 
     def read_network(self) -> None:
         """Read the frozen network, in one pass for all that need it; where that fails the runs do it for themselves.

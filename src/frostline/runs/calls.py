@@ -29,23 +29,13 @@ def count_passes(configs: Configs, elsewhere: bool, given: Mapping[str, Any] = N
     return survey.count_passes(configs, elsewhere, given)
 
 
-def examine(
-    configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING, seconds: float = LOOK_S
-) -> dict[str, Any]:
-    """Return what the data of the first run are like: see `frostline.runs.examine.examine_data`.
-
-    They are read on this machine, wherever the runs will be.
-    """
-    from frostline.runs.build import Builder
-    from frostline.runs.examine import examine_data
-
-    return dict(examine_data(configs[0], Builder(given), seconds))
-
-
 def examine_and_survey(
     configs: Configs, elsewhere: bool, given: Mapping[str, Any] = NOTHING, seconds: float = LOOK_S
 ) -> dict[str, Any]:
-    """Return what `examine` and `survey` do, and build for it once: see `frostline.runs.examine`."""
+    """Return what the data of the first run are like, and what is known of each run: see `frostline.runs.examine`.
+
+    The data are read on this machine, wherever the runs will be.
+    """
     from frostline.runs import examine
 
     return examine.examine_and_survey(configs, elsewhere, given, seconds)
