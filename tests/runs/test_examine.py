@@ -28,7 +28,7 @@ def made(outputs: Path, *overrides: str) -> dict[str, Any]:
 
 
 def test_a_worker_examines_the_data_of_a_config(tmp_path: Path) -> None:
-    found = call_by_name(name_of(examine), [made(tmp_path)], False)
+    found = call_by_name(name_of(examine_and_survey), [made(tmp_path)], False)["data"]
     assert json.loads(json.dumps(found))["samples"] == {"train": 40, "val": 359, "test": 359}
     assert found["classes"]["counts"]["train"] == {str(digit): 4 for digit in range(10)} and not found["failed"]
     assert {name: one["looked_at"] for name, one in found["contents"].items()} == found["samples"]
