@@ -5,6 +5,7 @@ TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all e
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from frostline.api.advice import advise as advise
     from frostline.api.comparisons import compare as compare
     from frostline.api.fit import fit as fit
     from frostline.api.fit import make_plan as make_plan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PLACES = {
     "run": "frostline.api.runs",
     "compare": "frostline.api.comparisons",
+    "advise": "frostline.api.advice",
     "tune": "frostline.api.studies",
     "profile": "frostline.api.profiles",
     "records": "frostline.api.results",
@@ -34,6 +36,7 @@ PLACES = {
 
 __all__ = [
     "UserError",
+    "advise",
     "backbone",
     "compare",
     "fit",

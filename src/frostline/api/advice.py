@@ -1,16 +1,94 @@
 """Advice, from Python and from the command line: a race under a deadline, its answer tested, its page."""
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from frostline.advice.candidates import Inquiry
-from frostline.advice.index import AdviceIndex
+from frostline.advice.candidates import Inquiry, make_inquiry
+from frostline.advice.index import AdviceIndex, read
 from frostline.advice.sitting import AdviceSitting
+from frostline.api.overrides import allowing_modules, as_path, check_key, make_overrides, write_command, write_value
+from frostline.api.results import RunResult
+from frostline.config.schema import AdviceConfig, Run
+from frostline.errors import UserError
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
 from frostline.results.owner import own_folder
+
+KEYS = tuple(one.name for one in fields(AdviceConfig) if one.name not in {root.name for root in fields(Run)})
+
+
+@dataclass(frozen=True)
+class AdviceResult:
+    """An advice, by its ``folder``. ``allowed`` are the modules of one's own that its configs may name."""
+
+    folder: Path
+    allowed: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> Mapping[str, Any]:
+        """The advice.json. Raises UserError where there is none that can be read."""
+        content = read(self.folder)
+        if content is None:
+            raise UserError(f"{self.folder}: there is no advice that can be read; ask again.")
+        return content
+
+    @property
+    def answer(self) -> Mapping[str, Any] | None:
+        """What is best and what to expect of it: ``strategy``, ``rate``, ``expected``, ``test``, ``alike``, ``prices``.
+
+        None where no candidate has a result.
+        """
+        return self.content["answer"]
+
+    @property
+    def runners(self) -> Sequence[Mapping[str, Any]]:
+        """Each run of a candidate: ``strategy``, ``rate``, ``seed``, ``done`` epochs, ``value``, ``seconds``, ``out``."""
+        return self.content["runners"]
+
+    @property
+    def run(self) -> RunResult | None:
+        """The answer's run, which predicts and is exported like any; None where there is no answer."""
+        answer = self.answer
+        if answer is None:
+            return None
+        return RunResult(Path(os.path.normpath(self.folder / answer["path"])), self.allowed)
+
+    def __repr__(self) -> str:
+        return f"<advice {self.folder.name}: {self.answer['name'] if self.answer else 'no answer'}>"
+
+
+def advise(
+    *overrides: str,
+    config_dir: str | os.PathLike[str] | None = None,
+    allow: str | Sequence[str] = (),
+    quiet: bool = False,
+    **keywords: Any,
+) -> AdviceResult:
+    """Find out within a time what to freeze, as `frostline advise` does, and return the advice.
+
+    Arguments are those of ``run``; besides, the keys of the node `advise` go without it:
+    ``advise("data=digits", within="2m", candidates={"mine": {"last_k": {"k": 4}}, "full": None})``. ``candidates`` are
+    added by name, replaced, or left out by None.
+
+    Raises UserError for a mistake, and where the time is too short to read the network once. KeyboardInterrupt: the
+    same call again goes on.
+    """
+    began = time.monotonic()
+    given = make_overrides(
+        overrides, {key: value for key, value in keywords.items() if key != "candidates"}, "advise", KEYS
+    )
+    for name, entry in keywords.get("candidates", {}).items():
+        given.append(f"++advise.candidates.{check_key(name)}={write_value(entry, 'candidates')}")
+    allowed = (allow,) if isinstance(allow, str) else tuple(allow)
+    with allowing_modules(allowed):
+        inquiry = make_inquiry(given, as_path(config_dir))
+        run_advice(inquiry, write_command("advise", given, config_dir, allowed), Screen(quiet), began)
+    return AdviceResult(find_advice_folder(inquiry), allowed)
 
 
 def find_advice_folder(inquiry: Inquiry) -> Path:
@@ -25,7 +103,7 @@ def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> 
         screen.say(f"{len(inquiry.candidates)} candidates; the advice's folder is {folder}")
         try:
             with make_launcher([inquiry.config]) as workers:
-                outcome = AdviceSitting(inquiry, index, workers, screen, began).answer()
+                AdviceSitting(inquiry, index, workers, screen, began).answer()
         finally:
             index.set(seconds=index.earlier + time.monotonic() - began)
-    return None if outcome is None else outcome.record
+    return index.content["answer"]

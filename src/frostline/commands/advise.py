@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 
 from frostline.advice.candidates import make_inquiry
-from frostline.api.advice import run_advice
+from frostline.advice.index import NAME
+from frostline.api.advice import find_advice_folder, run_advice
 from frostline.commands.arguments import parse
 from frostline.commands.run import show
 from frostline.launchers.progress import Screen
@@ -23,6 +24,6 @@ def main(argv: Sequence[str]) -> int:
         return show("advise", args)
     inquiry = make_inquiry(args.overrides, args.config_dir)
     command = shlex.join(["frostline", "advise", *(one for one in argv if one != "--debug")])
-    record = run_advice(inquiry, command, Screen(), began)
-    print(record and record["metrics"], flush=True)
-    return 0 if record is not None and record["status"] == "done" else 1
+    answer = run_advice(inquiry, command, Screen(), began)
+    print(find_advice_folder(inquiry) / NAME, flush=True)
+    return 0 if answer is not None else 1
