@@ -131,6 +131,7 @@ def describe_answer(entrants: Entrants, one: Entrant, outcome: Outcome, folder: 
         "level": LEVEL,
         "test": outcome.record["metrics"].get("test", {}).get(entrants.metric.name),
         "alike": [each.name for each in list_alike(race)],
+        "noises": {each.name: each.noise for each in list_alike(race)},
         "prices": list_prices(rows, sign),
         "open": [{"name": each.name, "seconds": left, "chance": chance} for each, left, chance in list_open(race)],
     }

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from frostline.comparison.cells import Level, read_strategies
 from frostline.config.compose import compose, explain_config_errors, parse_overrides, resolve
 from frostline.config.schema import AdviceConfig, Advise
+from frostline.config.values import write_value
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
@@ -33,6 +34,18 @@ class Candidate:
     rate: float
     composed: DictConfig
     group: str | None = None
+
+    @property
+    def entry(self) -> dict[str, dict[str, Any]]:
+        """What it is in compare.strategies: the strategy's name, with its options and the learning rate."""
+        chosen = dict(text.split("=", 1) for text in self.level.overrides)
+        own = {key.removeprefix("freeze."): value for key, value in self.level.options.items()}
+        return {chosen.pop("freeze"): {**chosen, **own, RATE: self.rate}}
+
+    def list_overrides(self) -> list[str]:
+        """Return what makes a run that run, beside what all candidates have in common and the seed."""
+        values = {**self.level.options, RATE: self.rate}
+        return [*self.level.overrides, *(f"{key}={write_value(value, key)}" for key, value in values.items())]
 
     def make_trial(self, seed: int) -> Job:
         """Return its run in the race: judged after each epoch, its test split left alone."""
@@ -72,6 +85,11 @@ class Inquiry:
     def seed(self) -> int:
         """The seed of the race; others may follow it."""
         return self.config.seed
+
+    def list_base(self) -> list[str]:
+        """Return the overrides that do not speak of the advice itself: any other command takes them."""
+        pairs = zip(self.base, parse_overrides(self.base), strict=True)
+        return [text for text, one in pairs if str(one.key_or_group).partition(".")[0] != "advise"]
 
 
 def read_duration(value: object) -> float:

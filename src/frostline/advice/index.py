@@ -7,44 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from frostline.advice.candidates import Inquiry
+from frostline.config.schema import find_monitor
 from frostline.config.secrets import without_credentials
-from frostline.files.atomic import read_json, write_json
-from frostline.files.shapes import check_shape
+from frostline.files.atomic import write_json
+from frostline.results.indexes import load_advice
 
 FORMAT = 1
 NAME = "advice.json"
-RUNNER = {
-    "name": str,
-    "strategy": str,
-    "rate": (float, None),
-    "seed": int,
-    "id": str,
-    "path": str,
-    "epochs": int,
-    "seconds": float,
-    "out": (str, None),
-    "done": int,
-    "value": (float, None),
-    "error": (float, None),
-    "curve": [[float]],
-}
-SHAPE = {
-    "format": int,
-    "design": str,
-    "name": str,
-    "command": str,
-    "metric": str,
-    "within": float,
-    "least": float,
-    "seconds": float,
-    "found": ({"data": dict, "runs": [dict]}, None),
-    "history": [str],
-    "pace": (float, None),
-    "profile": (str, None),
-    "runners": [RUNNER],
-    "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": dict}],
-    "answer": (dict, None),
-}
 
 
 @dataclass
@@ -66,7 +35,9 @@ class AdviceIndex:
             "design": inquiry.design,
             "name": inquiry.name,
             "command": without_credentials(command),
+            "base": [without_credentials(one) for one in inquiry.list_base()],
             "metric": inquiry.config.metric,
+            "lower_is_better": find_monitor(inquiry.config).lower_is_better,
             "within": inquiry.within,
             "least": inquiry.node.least,
             "seconds": 0.0,
@@ -107,10 +78,6 @@ class AdviceIndex:
 def read(folder: Path) -> dict[str, Any] | None:
     """Return what is in an advice's folder, or None where there is nothing that can be read."""
     try:
-        content = read_json(folder / NAME)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            return None
-        check_shape(content, SHAPE, "")
+        return load_advice(folder / NAME, FORMAT)
     except (OSError, ValueError):
         return None
-    return content

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -182,6 +182,9 @@ class AdviceSitting:
         row |= {"id": one.job.id, "epochs": one.epochs, "seconds": one.seconds, "out": one.out}
         row |= {"done": standing.done, "value": standing.value, "curve": sorted(standing.values.items())}
         row["error"] = standing.error
+        row |= {"overrides": one.candidate.list_overrides(), "entry": one.candidate.entry}
+        interval = standing.find_interval(self.entrants.metric, LEVEL)
+        row["interval"] = None if interval is None else asdict(interval)
         self.index.set_runner(row, one.job.folder)
 
     def tell(self, what: str, name: str, reason: str, **more: Any) -> None:

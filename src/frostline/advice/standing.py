@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from frostline.files.csv_tables import read_csv
+from frostline.intervals import Interval, share_interval
 from frostline.results.validation import Parts, read_parts
 from frostline.tasks.declarations import Metric
 
@@ -37,6 +39,19 @@ class Standing(NamedTuple):
     def error(self) -> float | None:
         """The best error so far."""
         return self.errors[max(self.errors)] if self.errors else None
+
+    def find_interval(self, metric: Metric, level: float) -> Interval | None:
+        """Return where the best value may lie by the chance of the validation samples; None where that is unknown."""
+        parts_N, value = self.parts, self.value
+        count = len(parts_N)
+        if value is None or count < 2:
+            return None
+        if self.is_mean and set(np.unique(parts_N)) <= {0.0, 1.0}:
+            return share_interval(int(parts_N.sum()), count, level)
+        error = math.sqrt((count - 1) / count * float(((parts_N - parts_N.mean()) ** 2).sum()))
+        error = float(parts_N.std(ddof=1)) / math.sqrt(count) if self.is_mean else error
+        reach = NormalDist().inv_cdf((1 + level) / 2) * error
+        return Interval(value - reach, value + reach).within(metric.bounds)
 
 
 def read_standing(folder: Path, metric: Metric, samples: int) -> Standing:

@@ -1,4 +1,4 @@
-"""comparison.json and study.json as they are read: checked once, like records."""
+"""comparison.json, study.json and advice.json as they are read: checked once, like records."""
 
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,62 @@ STUDY = {
     "wanted?": (int, None),
     "epochs?": (int, None),
 }
+RUNNER = {
+    "name": str,
+    "strategy": str,
+    "rate": (float, None),
+    "seed": int,
+    "id": str,
+    "path": str,
+    "overrides": [str],
+    "entry": {str: {str: object}},
+    "epochs": int,
+    "seconds": float,
+    "out": (str, None),
+    "done": int,
+    "value": (float, None),
+    "error": (float, None),
+    "interval": ({"low": float, "high": float}, None),
+    "curve": [[float]],
+}
+RACER = {"name": str, "epochs": int, "seconds": float, "start": float, "done": int, "out": (str, None)}
+ANSWER = {
+    "name": str,
+    "strategy": str,
+    "rate": (float, None),
+    "seed": int,
+    "epochs": int,
+    "planned": int,
+    "id": str,
+    "path": str,
+    "validation": (float, None),
+    "expected": ({"value": float, "low": float, "high": float}, None),
+    "level": float,
+    "test": (float, None),
+    "alike": [str],
+    "noises?": {str: float},
+    "prices": [{"name": str, "seconds": float, "value": float}],
+    "open": [{"name": str, "seconds": float, "chance": float}],
+}
+ADVICE = {
+    "format": int,
+    "design": str,
+    "name": str,
+    "command": str,
+    "base": [str],
+    "metric": str,
+    "lower_is_better": bool,
+    "within": float,
+    "least": float,
+    "seconds": float,
+    "facts": ([{"error?": (str, None), "data?": str, "counts?": {str: int}}], None),
+    "history": [str],
+    "pace": (float, None),
+    "profile": (str, None),
+    "runners": [RUNNER],
+    "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": {"racers": [RACER]}}],
+    "answer": (ANSWER, None),
+}
 
 
 def load_comparison(path: Path, format: int) -> dict[str, Any]:
@@ -63,6 +119,11 @@ def load_comparison(path: Path, format: int) -> dict[str, Any]:
 def load_study(path: Path, format: int) -> dict[str, Any]:
     """Return what a study.json says. Raises OSError or ValueError where it is none of this format."""
     return _load(path, format, STUDY)
+
+
+def load_advice(path: Path, format: int) -> dict[str, Any]:
+    """Return what an advice.json says. Raises OSError or ValueError where it is none of this format."""
+    return _load(path, format, ADVICE)
 
 
 def _load(path: Path, format: int, shape: Any) -> dict[str, Any]:
