@@ -5,12 +5,14 @@ from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import read_bytes, write_atomic
+from frostline.report.page.advice.page import make_advice_page
 from frostline.report.page.html import make_html
 from frostline.report.page.markdown import FOLDER, make_markdown
 from frostline.report.page.parts import Page
 from frostline.report.page.sections import make_page
 from frostline.report.page.study.trials import make_study_page
 from frostline.report.page.tables import make_results_csv, make_results_tex, make_trials_csv
+from frostline.report.read.advice import Advice
 from frostline.report.read.comparison import Comparison
 from frostline.report.read.study import Study
 from frostline.report.statistics.analysis import Analysis
@@ -38,20 +40,25 @@ def write_study_report(folder: Path, study: Study) -> Path:
     return written
 
 
-def _write_page(folder: Path, whole: Page) -> Path:
+def write_advice_report(folder: Path, advice: Advice) -> Path:
+    """Write advice.html, and advice.md with its figures, as ``write_report`` does; return advice.html's path."""
+    return _write_page(folder, make_advice_page(advice), "advice")
+
+
+def _write_page(folder: Path, whole: Page, name: str = "report") -> Path:
     text, figures = make_markdown(whole)
     if (folder / FOLDER).is_symlink():
         raise UserError(
             f"{folder / FOLDER}: this is a link, and a report writes into no folder but its own; remove it."
         )
-    before = _figures(folder / "report.md")
+    before = _figures(folder / f"{name}.md")
     for path, content in figures.items():
         write_atomic(folder / path, content)
     for path in before - figures.keys():
         (folder / path).unlink(missing_ok=True)
-    write_atomic(folder / "report.md", text)
-    write_atomic(folder / "report.html", make_html(whole))
-    return folder / "report.html"
+    write_atomic(folder / f"{name}.md", text)
+    write_atomic(folder / f"{name}.html", make_html(whole))
+    return folder / f"{name}.html"
 
 
 def _figures(report: Path) -> set[str]:

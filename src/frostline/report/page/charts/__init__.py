@@ -8,7 +8,7 @@ from frostline.report.page.charts.frame import Axis
 from frostline.report.page.charts.heat import draw_matrix
 from frostline.report.page.charts.marks import draw_swatch
 from frostline.report.page.charts.ranks import draw_ranking
-from frostline.report.page.charts.scatter import ScatterPoint, draw_scatter
+from frostline.report.page.charts.scatter import ScatterPoint, Waiting, draw_scatter
 from frostline.report.page.charts.svg import NARROW, WIDE, make_standalone
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Line",
     "Reading",
     "ScatterPoint",
+    "Waiting",
     "depth_chart",
     "draw_dots",
     "draw_intervals",

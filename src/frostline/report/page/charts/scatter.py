@@ -1,7 +1,8 @@
 """Quality against cost: named points with error bars, and the Pareto front through the best of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from frostline.report.page.charts.frame import Axis, Frame, draw_empty, draw_frame, name_left_out
@@ -37,15 +38,29 @@ class ScatterPoint:
     tip: str = ""
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What has a cost and no score yet: it stands hollow on the horizontal axis, where it will be."""
+
+    name: str
+    x: float
+    tip: str = ""
+
+
 def draw_scatter(
     points: Sequence[ScatterPoint],
     x: Axis,
     y: Axis,
     front: Sequence[str] = (),
     styles: Mapping[str, int] | None = None,
+    waiting: Sequence[Waiting] = (),
+    front_name: str = FRONT,
     width: int = WIDE,
 ) -> str:
-    """Return the points with their names; those named in ``front`` are joined by a step line, cheapest first."""
+    """Return the points with their names; those named in ``front`` are joined by a step line, cheapest first.
+
+    ``waiting`` stand hollow at the foot of the chart; without a point there is no height, and they are left out.
+    """
     height = width * (0.5 if width >= WIDE else 1.1)
     root = make_canvas(width, height, f"{y.title} against {x.title}, {len(points)} points")
     drawn = [point for point in points if is_drawable(point.x, x.log) and is_drawable(point.y, y.log)]
@@ -53,13 +68,17 @@ def draw_scatter(
     if not drawn:
         draw_empty(root, outer)
         return serialise(root)
-    place = draw_frame(root, outer, x, y, *_extents(drawn, x, y), room=0.1)
+    later = [one for one in waiting if is_drawable(one.x, x.log)]
+    xs, ys = _extents(drawn, x, y)
+    place = draw_frame(root, outer, x, y, [*xs, *(one.x for one in later)], ys, room=0.1)
     chosen = sorted((point for point in drawn if point.name in front), key=lambda point: point.x)
     steps = _front(root, chosen, place)
     looks = [choose_style(styles, point.name, index) for index, point in enumerate(drawn)]
     groups = [_point(root, point, number, place, x, y) for point, number in zip(drawn, looks, strict=True)]
-    taken = [step.widen(1.5) for step in steps]
-    _name_front(root, steps, place, _names(groups, drawn, place, taken))
+    groups += [_waiting(root, one, place, x) for one in later]
+    marks = [*(_Mark(one.name, _corner(one, place), _room(one, place)) for one in drawn), *_hollows(later, place)]
+    taken = _names(groups, marks, place, [step.widen(1.5) for step in steps])
+    _name_front(root, front_name, steps, place, taken)
     name_left_out(root, [point.name for point in points if point not in drawn], outer)
     return serialise(root)
 
@@ -114,22 +133,42 @@ def _bars(point: ScatterPoint, place: Frame) -> list[Segment]:
     return [bar for bar in found if bar.length]
 
 
-def _names(groups: Sequence[Element], points: Sequence[ScatterPoint], place: Frame, taken: Sequence[Box]) -> list[Box]:
+def _waiting(root: Element, one: Waiting, place: Frame, x: Axis) -> Element:
+    group = add_target(root, one.name, f"{x.write_value(one.x)}\n{one.tip}".strip(), "waiting")
+    across = place.x(one.x)
+    add(group, "circle", "hit", cx=across, cy=place.area.bottom, r=12)
+    add(group, "circle", "hollow", cx=across, cy=place.area.bottom, r=5.5)
+    return group
+
+
+class _Mark(NamedTuple):
+    """What is drawn with a name: where, and what it hides."""
+
+    name: str
+    centre: tuple[float, float]
+    room: Sequence[Box]
+
+
+def _hollows(later: Sequence[Waiting], place: Frame) -> Iterator[_Mark]:
+    for one in later:
+        across, up = place.x(one.x), place.area.bottom
+        yield _Mark(one.name, (across, up), [Box(across - 6, up - 6, across + 6, up + 6)])
+
+
+def _names(groups: Sequence[Element], marks: Sequence[_Mark], place: Frame, taken: Sequence[Box]) -> list[Box]:
     """Write each name at the nearest place where it and the line to it hide no point, bar, line or other name."""
-    marks = [_room(point, place) for point in points]
     written = list(taken)
     widest = (place.area.right - place.area.left) * 0.45
-    for index, (group, point) in enumerate(zip(groups, points, strict=True)):
-        name = shorten(point.name, widest)
-        centre = (place.x(point.x), place.y(point.y))
-        others = written + [box for other, boxes in enumerate(marks) if other != index for box in boxes]
-        box = find_free_box(centre, (measure_text(name), LINE - 2), marks[index], others, _find_inside(place))
-        line = find_name_line(centre, box)
+    for index, (group, mark) in enumerate(zip(groups, marks, strict=True)):
+        name = shorten(mark.name, widest)
+        others = written + [box for other, one in enumerate(marks) if other != index for box in one.room]
+        box = find_free_box(mark.centre, (measure_text(name), LINE - 2), mark.room, others, _find_inside(place))
+        line = find_name_line(mark.centre, box)
         if line:
             add(group, "line", "leader", x1=line.x0, y1=line.y0, x2=line.x1, y2=line.y1)
         write(group, name, "name", box.left, box.bottom - 3)
         written.append(box)
-    return written + [box for boxes in marks for box in boxes]
+    return written + [box for mark in marks for box in mark.room]
 
 
 def _find_inside(place: Frame) -> Box:
@@ -137,16 +176,20 @@ def _find_inside(place: Frame) -> Box:
     return Box(place.area.left + 2, place.area.top - 4, place.area.right + 8, place.area.bottom - 2)
 
 
-def _name_front(root: Element, steps: Sequence[Segment], place: Frame, taken: Sequence[Box]) -> None:
+def _name_front(root: Element, name: str, steps: Sequence[Segment], place: Frame, taken: Sequence[Box]) -> None:
     """Write what the line is, along its longest step where that hides nothing; elsewhere or else not at all."""
-    size = measure_text(FRONT, 11.5)
+    size = measure_text(name, 11.5)
     for step in sorted((step for step in steps if step.y0 == step.y1), key=lambda step: -step.length):
         left = (step.x0 + step.x1 - size) / 2
         for top in (step.y0 + 3, step.y0 - LINE - 1):
             box = Box(left, top, left + size, top + LINE - 2)
             if _find_inside(place).holds(box) and not any(box.measure_overlap(other) for other in taken):
-                write(root, FRONT, "note", left, box.bottom - 3)
+                write(root, name, "note", left, box.bottom - 3)
                 return
+
+
+def _corner(point: ScatterPoint, place: Frame) -> tuple[float, float]:
+    return place.x(point.x), place.y(point.y)
 
 
 def _room(point: ScatterPoint, place: Frame) -> list[Box]:
