@@ -96,8 +96,13 @@ def find_advice_folder(inquiry: Inquiry) -> Path:
     return Path(inquiry.config.outputs) / "advice" / inquiry.name
 
 
-def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> Mapping[str, Any] | None:
-    """Do what is left of an advice that was asked for at ``began``, of `time.monotonic`; return its answer, if any."""
+def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> tuple[Path, Mapping[str, Any] | None]:
+    """Do what is left of an advice that was asked for at ``began``, of `time.monotonic`, and write its page.
+
+    Return the page's path, and the record of its answer, if any.
+    """
+    from frostline.report import read_advice, write_advice_report
+
     with own_folder(find_advice_folder(inquiry)) as folder:
         index = AdviceIndex.open(folder, inquiry, command)
         screen.say(f"{len(inquiry.candidates)} candidates; the advice's folder is {folder}")
@@ -106,4 +111,5 @@ def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> 
                 AdviceSitting(inquiry, index, workers, screen, began).answer()
         finally:
             index.set(seconds=index.earlier + time.monotonic() - began)
+        write_advice_report(folder, read_advice(folder))
     return index.content["answer"]

@@ -30,17 +30,29 @@ class Report:
 
 
 def make_report(*paths: Path, out: Path | None = None) -> Path:
-    """Write the report of a comparison's or a study's folder, or of many runs, into ``out``; return report.html's path.
+    """Write the report of a comparison's, a study's or an advice's folder, or of many runs, into ``out``.
+
+    Return the path of report.html, or of advice.html.
 
     Raises UserError for a path that is neither, and for a set of runs without ``out``.
     """
-    from frostline.report import read_comparison, read_study, write_report, write_study_report
+    from frostline.report import (
+        read_advice,
+        read_comparison,
+        read_study,
+        write_advice_report,
+        write_report,
+        write_study_report,
+    )
+    from frostline.report.read.advice import ADVICE
     from frostline.report.read.comparison import COMPARISON
     from frostline.report.read.study import STUDY
     from frostline.units import format_count
 
     if len(paths) == 1 and (paths[0] / STUDY).is_file():
         return write_study_report(out or paths[0], read_study(paths[0]))
+    if len(paths) == 1 and (paths[0] / ADVICE).is_file():
+        return write_advice_report(out or paths[0], read_advice(paths[0]))
     if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
         found = read_comparison(paths)  # the more telling error first
         raise UserError(

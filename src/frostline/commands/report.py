@@ -1,4 +1,4 @@
-"""`frostline report`: the report of a comparison, a study, or any set of runs, from the runs' records."""
+"""`frostline report`: the report of a comparison, a study, an advice, or any set of runs, from the runs' records."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from pathlib import Path
 from frostline.api.reports import make_report
 
 ABOUT = """\
-Write report.html, report.md, results.csv and table.tex (of a study: trials.csv), and print report.html's path: of one
-comparison or study into its own folder, or of any runs and comparisons together into the folder --out."""
+Write report.html, report.md, results.csv and table.tex (of a study: trials.csv; of an advice: advice.html and
+advice.md), and print the page's path: of one comparison, study or advice into its own folder, or of any runs and
+comparisons together into the folder --out."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -105,6 +105,7 @@ ADVICE = {
     "history": [str],
     "pace": (float, None),
     "profile": (str, None),
+    "notes?": [str],
     "runners": [RUNNER],
     "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": {"racers": [RACER]}}],
     "answer": (ANSWER, None),

@@ -1,11 +1,14 @@
 """A report on disk: report.html, the same as Markdown, and its tables for other programs."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from frostline.errors import UserError
 from frostline.files.atomic import read_bytes, write_atomic
 from frostline.report.page.advice.page import make_advice_page
+from frostline.report.page.advice.prices import make_price_table
+from frostline.report.page.advice.words import write_verdict
 from frostline.report.page.html import make_html
 from frostline.report.page.markdown import FOLDER, make_markdown
 from frostline.report.page.parts import Page
@@ -43,6 +46,19 @@ def write_study_report(folder: Path, study: Study) -> Path:
 def write_advice_report(folder: Path, advice: Advice) -> Path:
     """Write advice.html, and advice.md with its figures, as ``write_report`` does; return advice.html's path."""
     return _write_page(folder, make_advice_page(advice), "advice")
+
+
+def write_advice_lines(advice: Advice) -> tuple[list[str], Sequence[tuple[str, bool]], list[list[str]]]:
+    """Return what the page of an advice says first, for a terminal: its sentences, and the price list with its columns.
+
+    The texts are as they stand in the file: who prints them escapes them.
+    """
+    columns = [("candidate", False), ("time", True), (f"val {advice.metric.title}", True), ("win", True)]
+    rows = []
+    for name, time, score, spread, _, chance, state in make_price_table(advice).rows:
+        said = score.text if spread.value is None else f"{score.text} {spread.text}"
+        rows.append([name.text, time.text, said, chance.text, state.text])
+    return write_verdict(advice).split("\n"), [*columns, ("state", False)], rows
 
 
 def _write_page(folder: Path, whole: Page, name: str = "report") -> Path:

@@ -98,7 +98,7 @@ class Advice:
     @property
     def summary(self) -> str:
         """The data, in a line; empty where nobody has looked at them."""
-        return next((one["data"] for one in self.content["facts"] or () if one.get("data")), "")
+        return next((one["data"] for one in self.content["facts"] or () if one.get("data")), "").removeprefix("data: ")
 
     @property
     def reasons(self) -> list[str]:

@@ -39,7 +39,7 @@ def _write_subtitle(advice: Advice) -> str:
     begun, others = len(advice.racing), len(advice.unrun)
     said = f"What to freeze, answered within {format_duration(advice.content['within'], 0)}"
     said += f": {format_count(begun + others, 'candidate')}, {begun} of them begun."
-    return f"{said} {advice.summary}"
+    return f"{said} {advice.summary.partition(': ')[0]}"
 
 
 def _list_facts(advice: Advice) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,8 @@ def _list_facts(advice: Advice) -> Iterator[tuple[str, str]]:
         if (expected := answer["expected"]) is not None:
             ends = format_interval(expected["low"], expected["high"])
             yield ends, f"test {title} that was expected, {advice.level:.0%} sure"
-        yield format_score(answer["validation"]), f"validation {title} of the answer"
+        else:
+            yield format_score(answer["validation"]), f"validation {title} of the answer"
     yield format_duration(advice.content["seconds"]), f"of {format_duration(advice.content['within'], 0)} asked for"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.report.page.advice.words import group_names, join_words
 from frostline.report.page.charts import Axis, ScatterPoint, Waiting, draw_scatter
-from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, make_figure
+from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, Warn, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.read.advice import Advice, Unrun
 from frostline.units import NONE, format_count, format_duration, format_interval, format_score
@@ -17,7 +17,8 @@ BUYS = "the best so far"
 
 def make_prices(advice: Advice, styles: Mapping[str, int]) -> Section:
     """Return the picture of scores against seconds, and the table."""
-    parts: list[Part] = [*_picture(advice, styles), _table(advice), Text(_say_what_prices_are())]
+    parts: list[Part] = [Warn(note) for note in advice.content.get("notes", ())]
+    parts += [*_picture(advice, styles), make_price_table(advice), Text(_say_what_prices_are())]
     return Section("prices", "What each price buys", parts)
 
 
@@ -54,7 +55,9 @@ def _waiting(found: Sequence[Unrun]) -> Iterator[Waiting]:
         chances = [one.chance for one in same if one.chance is not None]
         tip = f"not run; about {format_duration(seconds, 0)}"
         tip += f"\n{max(chances):.0%} likely to be better by more than matters" if chances else ""
-        yield Waiting(join_words(group_names([one.name for one in same])), max(seconds, 0.1), tip)
+        names = [one.name for one in same]
+        short = list(dict.fromkeys(name.rpartition(" at ")[0] or name for name in names)) if len(names) > 1 else names
+        yield Waiting(join_words(short), max(seconds, 0.1), f"{join_words(group_names(names))}\n{tip}")
 
 
 def list_steps(advice: Advice) -> list[Mapping[str, Any]]:
@@ -67,49 +70,47 @@ def list_steps(advice: Advice) -> list[Mapping[str, Any]]:
     return found
 
 
-def _table(advice: Advice) -> Table:
+def make_price_table(advice: Advice) -> Table:
+    """Return every candidate with what it took and came to, the cheapest first, then those that were not run."""
     columns = [("candidate", False), ("time", True), (f"validation {advice.metric.title}", True)]
-    columns += [(f"{advice.level:.0%} interval", True), ("epochs", True), ("where it stands", False)]
-    rows = [_write_row(advice, one) for one in sorted(advice.racing, key=lambda one: one["seconds"])]
-    rows += [_write_unrun(one) for one in advice.unrun]
+    columns += [(f"{advice.level:.0%} interval", True), ("epochs", True), ("likely to win", True), ("state", False)]
+    rows = [list(_write_row(advice, one)) for one in sorted(advice.racing, key=lambda one: one["seconds"])]
+    for one in advice.unrun:
+        time = TableCell(f"~ {format_duration(one.seconds, 0)}", one.seconds)
+        rows.append(
+            [TableCell(one.name), time, *[TableCell(NONE)] * 3, _write_chance(one.chance), TableCell("not run")]
+        )
     caption = "Every candidate by its price; ~ marks a time that was foretold"
     return Table("prices-table", caption, columns, rows[:MOST_ROWS])
 
 
-def _write_row(advice: Advice, one: Mapping[str, Any]) -> list[TableCell]:
+def _write_row(advice: Advice, one: Mapping[str, Any]) -> Iterator[TableCell]:
     spread = one["interval"]
-    return [
-        TableCell(one["name"]),
-        TableCell(format_duration(one["seconds"]), one["seconds"]),
-        TableCell(format_score(one["value"]), one["value"]),
-        TableCell(format_interval(spread["low"], spread["high"]) if spread else NONE, spread and spread["low"]),
-        TableCell(f"{one['done']} of {one['epochs']}", one["done"]),
-        TableCell(describe_state(advice, one)),
-    ]
+    yield TableCell(one["name"])
+    yield TableCell(format_duration(one["seconds"]), one["seconds"])
+    yield TableCell(format_score(one["value"]), one["value"])
+    yield TableCell(format_interval(spread["low"], spread["high"]), spread["low"]) if spread else TableCell(NONE)
+    yield TableCell(f"{one['done']} of {one['epochs']}", one["done"])
+    yield _write_chance(advice.open.get(one["name"], {}).get("chance"))
+    yield TableCell(describe_state(advice, one))
 
 
-def _write_unrun(one: Unrun) -> list[TableCell]:
-    chance = "" if one.chance is None else f", {one.chance:.0%} likely to be better by more than matters"
-    time = TableCell(f"~ {format_duration(one.seconds, 0)}", one.seconds)
-    return [TableCell(one.name), time, *[TableCell(NONE)] * 3, TableCell(f"not run{chance}")]
+def _write_chance(chance: float | None) -> TableCell:
+    return TableCell(NONE) if chance is None else TableCell(f"{chance:.0%}", chance)
 
 
 def describe_state(advice: Advice, one: Mapping[str, Any]) -> str:
-    """Return where a candidate stands: the answer, as good, out and why, or open."""
+    """Return where a candidate stands: the answer, as good, stopped, paused, ended, or why it has no score."""
     answer = advice.answer or {"name": None, "alike": []}
-    said = []
     if one["name"] == answer["name"]:
-        said.append("the answer")
-    elif one["name"] in answer["alike"]:
-        said.append("cannot be told from the answer")
-    if one["out"]:
-        said.append(f"stopped: {one['out']}" if one["value"] is not None else one["out"])
-    elif one["done"] < one["epochs"]:
-        more = advice.open.get(one["name"])
-        said.append("paused" + (f", about {format_duration(more['seconds'], 0)} to its end" if more else ""))
-    elif not said:
-        said.append("ran to its end")
-    return "; ".join(said)
+        return "the answer"
+    if one["value"] is None:
+        return one["out"] or "no score yet"
+    if one["out"] and not one["out"].endswith(f"more than {advice.content['least']:.2g}"):
+        end = one["out"]
+    else:
+        end = "stopped" if one["out"] else "paused" if one["done"] < one["epochs"] else "ended"
+    return f"as good; {end}" if one["name"] in answer["alike"] else end
 
 
 def _say_what_prices_are() -> str:
