@@ -152,4 +152,6 @@ def split_command(advice: Advice) -> list[str]:
         words = shlex.split(advice.content["command"])
     except ValueError:
         words = []
-    return words if words[:2] == ["frostline", "advise"] else ["frostline", "advise", *advice.content["base"]]
+    if words[:2] == ["frostline", "advise"]:
+        return words
+    return ["frostline", "advise", *keep_overrides(advice.content["base"])]

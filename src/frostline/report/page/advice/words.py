@@ -40,7 +40,7 @@ def write_verdict(advice: Advice) -> str:
         alike = join_words([answer["name"], *others])
         samples = format_samples(advice)
         doubt = f"Cannot tell which is best: {samples} do not tell {alike} apart."
-        return "\n".join([f"{doubt} Of these:", said, *list_hints(advice)])
+        return "\n".join([doubt, f"The best of these so far: {said}", *list_hints(advice)])
     return "\n".join([said, *list_hints(advice)])
 
 
@@ -188,7 +188,13 @@ def say_what_time_buys(advice: Advice) -> str:
 def explain_no_answer(advice: Advice) -> Iterator[str]:
     """Yield why there is no answer, and what would bring one."""
     asked = format_duration(advice.content["within"], 0)
-    yield f"There is no answer: no candidate came to a result within {asked}."
+    if advice.ranked:
+        best = advice.ranked[0]
+        score = f"validation {advice.metric.title} {format_score(best['value'])}"
+        yield f"There is no answer yet: nothing was tested. Best so far is {best['name']}, {score}."
+        yield "The same command goes on from here."
+    else:
+        yield f"There is no answer: no candidate came to a result within {asked}."
     outs = list(dict.fromkeys(f"{one['name']}: {one['out']}" for one in advice.racing if one["out"]))
     if outs:
         yield f"Out are {join_names(outs, FEW, '; ')}."
