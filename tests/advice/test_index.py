@@ -20,7 +20,8 @@ def test_what_is_written_is_read_back_and_kept_for_the_same_advice(tmp_path: Pat
     index.set_runner(make_runner("joined", 0.9), tmp_path / "runs/joined0")
     index.add_move(1.234, "stops", "last", "too slow")
     found = read(tmp_path)
-    assert found == index.content and found["base"] == [*SMALL[:3], f"outputs={tmp_path}"]
+    assert found is not None and found == index.content
+    assert found["base"] == [*SMALL[:3], f"outputs={tmp_path}"]
     assert found["runners"][0]["path"] == "runs/joined0" and found["lower_is_better"] is False
     longer = AdviceIndex.open(tmp_path, ask(tmp_path, "advise.within=90"), "frostline advise")
     assert longer.earlier == 12.5 and longer.content["within"] == 90 and longer.content["moves"] == found["moves"]

@@ -16,7 +16,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+from tests.advice_contents import make_advice_content, write_content
 
+from frostline.report import read_advice, write_advice_report
 from frostline.report.page.html import make_html
 from frostline.report.page.parts import Page
 
@@ -242,6 +244,22 @@ def test_on_a_phone_nothing_but_tables_scrolls_sideways(opened: webdriver.Chrome
     assert script(opened, "document.documentElement.scrollWidth") == width
     narrow, wide = find(opened, "#cost .narrow"), find(opened, "#cost .wide")
     assert (narrow.is_displayed(), wide.is_displayed()) == ((True, False) if width <= 700 else (False, True))
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_page_of_an_advice_fits_and_complains_of_nothing(
+    opened: webdriver.Chrome, tmp_path: Path, width: int
+) -> None:
+    nasty = "<img src=x onerror=window.ran=1>"
+    content = make_advice_content(say=lambda text: f"{text} {nasty}")
+    path = write_advice_report(tmp_path, read_advice(write_content(tmp_path, content)))
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 700}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.get(path.as_uri())
+    assert script(opened, "document.documentElement.scrollWidth") <= width
+    shown = find(opened, f"#price-list {'.narrow' if width <= 700 else '.wide'} .hollow")
+    assert shown.is_displayed() and nasty in find(opened, "h1").text
+    assert script(opened, "window.ran === undefined") and opened.get_log("browser") == []
 
 
 def test_it_prints_with_its_folds_open(opened: webdriver.Chrome) -> None:

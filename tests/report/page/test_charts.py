@@ -17,6 +17,7 @@ from frostline.report.page.charts import (
     Bar,
     Line,
     ScatterPoint,
+    Waiting,
     draw_intervals,
     draw_lines,
     draw_matrix,
@@ -111,6 +112,15 @@ def test_lines_are_named_at_their_ends_or_in_a_key(count: int, width: int) -> No
     assert not touching(words(root, "note"))
     assert len(all_of(root, "phase")) == 3
     assert len(all_of(root, "key")) == (0 if width == WIDE else count)
+
+
+def test_what_waits_for_a_score_stands_hollow_on_the_axis_and_without_points_not_at_all() -> None:
+    waiting = [Waiting("later", 200, "not run"), Waiting("never", 0.0)]  # which has no place on a logarithmic axis
+    for width in (WIDE, NARROW):
+        root = read(draw_scatter(points_of(3), LOG, Y, waiting=waiting, width=width))
+        (mark,), (base,) = all_of(root, "hollow"), [one for one in all_of(root, "base") if "x1" in one.attrib][:1]
+        assert mark.attrib["cy"] == base.attrib["y1"] and not touching(words(root, "name"))
+    assert not all_of(read(draw_scatter([], LOG, Y, waiting=waiting)), "hollow")
 
 
 def test_a_line_with_gaps_is_drawn_in_pieces_and_chosen_values_are_ringed() -> None:

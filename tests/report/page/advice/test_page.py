@@ -53,6 +53,7 @@ def test_the_price_list_has_what_was_run_and_what_was_not() -> None:
     assert rows["joined"] == ["12.0 s", "0.940", "[0.910, 0.970]", "10 of 10", "-", "the answer"]
     assert rows["last at 0.001"][-1] == "as good; stopped" and rows["upper at 0.001"][-1] == "stopped"
     assert rows["full at 0.001"] == ["~ 5 min 10 s", "-", "-", "-", "25%", "not run"]
+    assert "the first began after 3.0 s." in str(make_page().sections[0].parts[-1])
     failed = [make_runner("joined", 0.9), make_runner("last", None, out="failed: out of memory")]
     assert find_table(make_page(runners=failed), "prices-table")["last at 0.001"][-1] == "failed: out of memory"
 

@@ -18,7 +18,7 @@ BUYS = "the best so far"
 def make_prices(advice: Advice, styles: Mapping[str, int]) -> Section:
     """Return the picture of scores against seconds, and the table."""
     parts: list[Part] = [Warn(note) for note in advice.content.get("notes", ())]
-    parts += [*_picture(advice, styles), make_price_table(advice), Text(_say_what_prices_are())]
+    parts += [*_picture(advice, styles), make_price_table(advice), Text(say_what_prices_are(advice))]
     return Section("prices", "What each price buys", parts)
 
 
@@ -113,9 +113,13 @@ def describe_state(advice: Advice, one: Mapping[str, Any]) -> str:
     return f"as good; {end}" if one["name"] in answer["alike"] else end
 
 
-def _say_what_prices_are() -> str:
+def say_what_prices_are(advice: Advice) -> str:
+    """Return what is in a price, what is not, and how scores and chances are meant."""
+    began = [format_duration(row["at"]) for row in advice.content["moves"][:1]]
+    before = "".join(f" What all need, once, is not in it: the first began after {at}." for at in began)
     return (
-        "A price is what a candidate took in this race, on this machine, up to where it stands: to train it by itself "
-        "takes about as long where the caches are there. Scores are the best on validation so far, so they lean to "
-        "the good side, and those that stopped early might have come further."
+        "A price is what a candidate took in this race, on this machine, up to where it stands."
+        f"{before} Scores are the best on validation so far: they lean to the good side, and those "
+        "that stopped early might have come further. Likely to win: to be better than the leader by more than matters, "
+        "if run to its end. As good: not to be told from the answer by the validation samples."
     )
