@@ -40,6 +40,7 @@ def make_runner(name: str, value: float | None, seed: int = 0, say: Say = str, *
         "out": None if solved else say("1% likely to beat joined by more than 0.005"),
         "done": done,
         "value": value,
+        "error": None if value is None else abs(1.0 - value),
         "interval": None if value is None else {"low": value - 0.03, "high": value + 0.03},
         "curve": curve,
     }
@@ -115,6 +116,8 @@ def make_advice_content(
                 "counts": {"train": 300, "val": 100, "test": 100},
             }
         ],
+        "history": [],
+        "pace": 2e9,
         "profile": None,
         "runners": [make_runner(name, value, say=say) for name, value in scores.items()],
         "moves": moves,

@@ -77,6 +77,11 @@ def test_the_race_says_who_stopped_when_and_why_and_seeds_are_told_apart() -> No
     assert "seeds" not in json.dumps([part.id for part in make_page().sections[1].parts if isinstance(part, Table)])
 
 
+def test_it_says_what_it_drew_on() -> None:
+    page = make_page(history=["vowels-a", "digits-b"])
+    assert "drew on 2 earlier ones: vowels-a, digits-b; advise.history=false does without" in str(page.sections[1])
+
+
 def test_a_late_answer_is_called_late() -> None:
     for seconds, said in ((98.5, "it took 98.5 s: in time."), (104.0, "it took 1 min 44 s: 4.0 s late.")):
         texts = str(make_page(seconds=seconds).sections[-2].parts)

@@ -10,7 +10,7 @@ from frostline.report.page.charts import Axis, Bar, Line, draw_intervals, draw_l
 from frostline.report.page.parts import Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.read.advice import Advice
-from frostline.units import format_count, format_duration, format_score
+from frostline.units import format_count, format_duration, format_score, join_names
 
 
 def make_race(advice: Advice, styles: Mapping[str, int]) -> Section | None:
@@ -32,6 +32,13 @@ def make_race(advice: Advice, styles: Mapping[str, int]) -> Section | None:
     parts.append(Table("moves", "Every decision, in the order in which they were made", columns, rows))
     if advice.content["least"] > 0:
         parts.append(Text(say_how_it_was_decided(advice)))
+    if known := advice.content["history"]:
+        parts.append(
+            Text(
+                f"What was expected drew on {format_count(len(known), 'earlier advice', 'earlier ones')}: "
+                f"{join_names(known)}; advise.history=false does without."
+            )
+        )
     parts += _repeats(advice)
     return Section("race", "The race", parts)
 
