@@ -109,13 +109,17 @@ def make_advice_content(
         "within": 100.0,
         "least": 0.005,
         "seconds": 98.5,
-        "facts": [
-            {
-                "error": None,
-                "data": say("data: 300/100/100 samples (train/val/test) of 10 classes: 0 30/10/10"),
-                "counts": {"train": 300, "val": 100, "test": 100},
-            }
-        ],
+        "found": {
+            "data": {},
+            "runs": [
+                {
+                    "error": None,
+                    "data": say("data: 300/100/100 samples (train/val/test) of 10 classes: 0 30/10/10"),
+                    "counts": {"train": 300, "val": 100, "test": 100},
+                }
+            ],
+        },
+        "notes": [],
         "history": [],
         "pace": 2e9,
         "profile": None,

@@ -42,6 +42,7 @@ class AdviceIndex:
             "least": inquiry.node.least,
             "seconds": 0.0,
             "found": None,
+            "notes": [],
             "history": [],
             "pace": None,
             "profile": None,

@@ -84,7 +84,8 @@ class AdviceSitting:
             self.index.set(found=found, history=list(self.entrants.history.names))
         for place, candidate in divide_candidates(self.inquiry.candidates, found["runs"], self.screen.say):
             self.enter(Entrant(candidate, self.inquiry.seed, trials[place], found["runs"][place]))
-        for said in [str(self.entrants.all[0].fact["data"]), *list_sentences(found["data"])]:
+        self.index.set(notes=list_sentences(found["data"]))
+        for said in [str(self.entrants.all[0].fact["data"]), *self.index.content["notes"]]:
             self.screen.say(said)
 
     def read_network(self) -> None:

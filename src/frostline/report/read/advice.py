@@ -91,19 +91,24 @@ class Advice:
         return sorted(found, key=lambda one: one.seconds)
 
     @property
+    def facts(self) -> Sequence[Mapping[str, Any]]:
+        """What was found out of each candidate before anything ran."""
+        return (self.content["found"] or {"runs": ()})["runs"]
+
+    @property
     def samples(self) -> Mapping[str, int]:
         """The samples of each split, as far as they are known."""
-        return next((one["counts"] for one in self.content["facts"] or () if one.get("counts")), {})
+        return next((one["counts"] for one in self.facts if one.get("counts")), {})
 
     @property
     def summary(self) -> str:
         """The data, in a line; empty where nobody has looked at them."""
-        return next((one["data"] for one in self.content["facts"] or () if one.get("data")), "").removeprefix("data: ")
+        return next((one["data"] for one in self.facts if one.get("data")), "").removeprefix("data: ")
 
     @property
     def reasons(self) -> list[str]:
         """Why candidates could not be in the race."""
-        errors = (one.get("error") or one.get("broken") for one in self.content["facts"] or ())
+        errors = (one.get("error") or one.get("broken") for one in self.facts)
         return list(dict.fromkeys(str(one) for one in errors if one))
 
     def find_runner(self, name: str) -> Mapping[str, Any] | None:

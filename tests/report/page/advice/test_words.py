@@ -91,8 +91,8 @@ def test_without_an_answer_it_says_why() -> None:
     lines = write_verdict(advice(answered=False, runners=failed)).split("\n")
     assert lines[0] == "There is no answer: no candidate came to a result within 1 min 40 s."
     assert "last at 0.001: diverged: the loss is NaN" in lines[1] and "was foretold to take" in lines[2]
-    wrong = [{"error": "data: there is one class only."}]
-    nobody = advice(answered=False, runners=[], moves=[], facts=wrong)
+    wrong = {"data": {}, "runs": [{"error": "data: there is one class only."}]}
+    nobody = advice(answered=False, runners=[], moves=[], found=wrong)
     assert write_verdict(nobody).split("\n")[1:] == ["Not run: data: there is one class only."]
 
 

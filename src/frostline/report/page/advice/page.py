@@ -11,6 +11,7 @@ from frostline.report.page.advice.words import write_verdict
 from frostline.report.page.depths import make_depth_figure, say_what_depths_are_worth
 from frostline.report.page.depths import write_verdict as write_depths_verdict
 from frostline.report.page.parts import Page, Part, Section, Text
+from frostline.report.page.sections.limits import MOST_ROWS
 from frostline.report.read.advice import Advice
 from frostline.units import format_count, format_duration, format_interval, format_score
 
@@ -20,6 +21,7 @@ def make_advice_page(advice: Advice) -> Page:
     styles = choose_styles([one["name"] for one in advice.ranked])
     found = (
         make_prices(advice, styles),
+        make_data(advice),
         make_depths(advice),
         make_race(advice, styles),
         make_costs(advice, styles),
@@ -55,6 +57,12 @@ def _list_facts(advice: Advice) -> Iterator[tuple[str, str]]:
         else:
             yield format_score(answer["validation"]), f"validation {title} of the answer"
     yield format_duration(advice.content["seconds"]), f"of {format_duration(advice.content['within'], 0)} asked for"
+
+
+def make_data(advice: Advice) -> Section | None:
+    """Return what was found out of the data before anything ran; None where nobody has looked at them."""
+    said = [one for one in (advice.summary, *advice.content["notes"]) if one]
+    return Section("data", "The data", [Text(one) for one in said[:MOST_ROWS]]) if said else None
 
 
 def make_depths(advice: Advice) -> Section | None:

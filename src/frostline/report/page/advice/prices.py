@@ -7,7 +7,7 @@ from typing import Any
 
 from frostline.report.page.advice.words import group_names, join_words
 from frostline.report.page.charts import Axis, ScatterPoint, Waiting, draw_scatter
-from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, Warn, make_figure
+from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.read.advice import Advice, Unrun
 from frostline.units import NONE, format_count, format_duration, format_interval, format_score
@@ -17,8 +17,7 @@ BUYS = "the best so far"
 
 def make_prices(advice: Advice, styles: Mapping[str, int]) -> Section:
     """Return the picture of scores against seconds, and the table."""
-    parts: list[Part] = [Warn(note) for note in advice.content.get("notes", ())]
-    parts += [*_picture(advice, styles), make_price_table(advice), Text(say_what_prices_are(advice))]
+    parts: list[Part] = [*_picture(advice, styles), make_price_table(advice), Text(say_what_prices_are(advice))]
     return Section("prices", "What each price buys", parts)
 
 

@@ -95,8 +95,6 @@ def make_costs(advice: Advice, styles: Mapping[str, int]) -> Section:
     if bars:
         draw = partial(draw_intervals, bars, Axis("seconds"), True, styles=styles)
         parts.append(make_figure("spent", "Seconds of each candidate's runs, over all its seeds.", draw))
-    if advice.summary:
-        parts.append(Text(f"The data: {advice.summary}"))
     return Section("costs", "Costs", parts)
 
 
