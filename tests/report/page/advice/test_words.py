@@ -94,6 +94,8 @@ def test_without_an_answer_it_says_why() -> None:
     wrong = {"data": {}, "runs": [{"error": "data: there is one class only."}]}
     nobody = advice(answered=False, runners=[], moves=[], found=wrong)
     assert write_verdict(nobody).split("\n")[1:] == ["Not run: data: there is one class only."]
+    late = write_verdict(advice(answered=False, runners=[], moves=[])).split("\n")
+    assert late[1].startswith("Nothing was begun") and len(late) == 2
 
 
 def test_before_the_test_it_says_what_is_best_so_far() -> None:

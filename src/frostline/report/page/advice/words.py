@@ -200,6 +200,11 @@ def explain_no_answer(advice: Advice) -> Iterator[str]:
         yield f"Out are {join_names(outs, FEW, '; ')}."
     if advice.reasons:
         yield f"Not run: {join_names(advice.reasons, FEW, '; ')}"
+    if not advice.racing and not advice.reasons:
+        yield (
+            "Nothing was begun: what was left, after looking at the data and the network, was too short for the "
+            "quickest candidate. Give more time, as below: what was read is kept."
+        )
     if advice.unrun:
         first, time = advice.unrun[0], format_duration(advice.unrun[0].seconds, 0)
         yield f"The quickest that was not begun, {first.name}, was foretold to take {time}."
