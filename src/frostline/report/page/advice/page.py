@@ -40,8 +40,9 @@ def make_advice_page(advice: Advice) -> Page:
 def _write_subtitle(advice: Advice) -> str:
     begun, others = len(advice.racing), len(advice.unrun)
     said = f"What to freeze, answered within {format_duration(advice.content['within'], 0)}"
-    said += f": {format_count(begun + others, 'candidate')}, {begun} of them begun."
-    return f"{said} {advice.summary.partition(': ')[0]}"
+    if begun + others:
+        said += f": {format_count(begun + others, 'candidate')}, {begun} of them begun"
+    return f"{said}. {advice.summary.partition(': ')[0]}"
 
 
 def _list_facts(advice: Advice) -> Iterator[tuple[str, str]]:

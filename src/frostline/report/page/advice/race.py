@@ -105,10 +105,11 @@ def say_whether_it_was_kept(advice: Advice, runs: float) -> str:
     kept = f"{format_duration(late)} late" if late > 0.05 else "in time"
     said = f"Asked for {format_duration(asked, 0)}, it took {format_duration(took)}: {kept}. "
     count = format_count(len(advice.content["runners"]), "run")
+    work = "looking at the data and reading the network" + (", and to the test" if advice.answer else "")
     said += f"{count} in the race took {format_duration(runs)}"
     rest = took - runs
     if rest > 0:
-        said += f"; the other {format_duration(rest)} went to looking at the data, reading the network, and the test"
+        said += f"; the other {format_duration(rest)} went to {work}"
     return f"{said}. Earlier sittings of the same advice are counted."
 
 
