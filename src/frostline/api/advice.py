@@ -11,9 +11,11 @@ from typing import Any
 from frostline.advice.candidates import Inquiry, make_inquiry
 from frostline.advice.index import AdviceIndex, read
 from frostline.advice.sitting import AdviceSitting
-from frostline.api.overrides import allowing_modules, as_path, check_key, make_overrides, write_command, write_value
+from frostline.api.overrides import allowing_modules, as_path, make_overrides, write_command
+from frostline.api.reports import Report
 from frostline.api.results import RunResult
 from frostline.config.schema import AdviceConfig, Run
+from frostline.config.values import check_key, write_value
 from frostline.errors import UserError
 from frostline.launchers.base import make_launcher
 from frostline.launchers.progress import Screen
@@ -58,6 +60,17 @@ class AdviceResult:
             return None
         return RunResult(Path(os.path.normpath(self.folder / answer["path"])), self.allowed)
 
+    @property
+    def report(self) -> Report:
+        """The page, which a notebook shows. Raises UserError where an advice was left before it was written."""
+        path = self.folder / "advice.html"
+        if not path.exists():
+            raise UserError(f"{self.folder}: there is no page yet; ask again, and the advice goes on.")
+        return Report(path)
+
+    def _repr_html_(self) -> str | None:
+        return self.report._repr_html_() if (self.folder / "advice.html").exists() else None
+
     def __repr__(self) -> str:
         return f"<advice {self.folder.name}: {self.answer['name'] if self.answer else 'no answer'}>"
 
@@ -96,10 +109,10 @@ def find_advice_folder(inquiry: Inquiry) -> Path:
     return Path(inquiry.config.outputs) / "advice" / inquiry.name
 
 
-def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> tuple[Path, Mapping[str, Any] | None]:
+def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> Mapping[str, Any] | None:
     """Do what is left of an advice that was asked for at ``began``, of `time.monotonic`, and write its page.
 
-    Return the page's path, and the record of its answer, if any.
+    Return its answer, if any.
     """
     from frostline.report import read_advice, write_advice_report
 
