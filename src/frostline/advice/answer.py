@@ -73,15 +73,10 @@ def list_alike(race: Race) -> list[Racer]:
     """Return those whom the validation samples cannot tell from the leader, the leader first: the best, as far as one
     can say. Who is not at its end is judged by where it stands.
     """
-    leader = race.find_leader()
-    if leader is None or leader.error is None:
-        return []
-    near = [
-        one
-        for one in race.racers
-        if one is not leader and one.error is not None and one.error - leader.error <= _quantile() * one.noise
-    ]
-    return [leader, *sorted(near, key=lambda one: one.error or 0.0)]
+    known = [(one.error, one) for one in race.racers if one.error is not None and not one.behind]
+    least = min((error for error, _ in known), default=0.0)
+    near = [(error, one) for error, one in known if error == least or error - least <= _quantile() * one.noise]
+    return [one for _, one in sorted(near, key=lambda row: row[0])]
 
 
 def list_prices(rows: Sequence[Mapping[str, Any]], sign: int) -> list[Mapping[str, Any]]:

@@ -22,7 +22,8 @@ PACE = 2e10
 class Entrant:
     """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out.
 
-    ``since`` is the time at which its run was begun that is on now.
+    ``charged`` are the seconds of its rows that were there at the end of its last sitting, ``behind`` says whether more
+    seeds have told it from a better one. ``since`` is the time at which its run was begun that is on now.
     """
 
     candidate: Candidate
@@ -30,7 +31,9 @@ class Entrant:
     job: Job
     fact: Mapping[str, Any]
     seconds: float = 0.0
+    charged: float = 0.0
     out: str | None = None
+    behind: bool = False
     begun: bool = False
     since: float | None = None
 
@@ -59,18 +62,24 @@ class Entrant:
         self.begun, self.since = True, now
         return Job(self.job.name, replace(self.job.config, force=force))
 
-    def go_on(self, seconds: float, out: str | None) -> None:
-        """Be as an earlier sitting left it."""
-        self.seconds, self.out = seconds, out
+    def go_on(self, seconds: float, rows: float, out: str | None) -> None:
+        """Be as an earlier sitting left it: after so many seconds, of which its history's ``rows`` have so many."""
+        self.seconds, self.charged, self.out = seconds, rows, out
 
     def leave(self, reason: str) -> None:
         """Be out of the race."""
         self.out = reason
 
-    def end(self, seconds: float) -> None:
-        """Charge what its run took, and be on no more."""
+    def fall_behind(self, reason: str) -> None:
+        """Be out of it since another one is better, by more than chance."""
+        self.out, self.behind = reason, True
+
+    def end(self, seconds: float, rows: float) -> float:
+        """Charge what its run took, and be on no more; return the seconds that went by before and beside its rows."""
+        beside, self.charged = seconds - (rows - self.charged), rows
         self.seconds += seconds
         self.since = None
+        return max(beside, 0.1)
 
 
 @dataclass
@@ -111,8 +120,8 @@ class Entrants:
         self.starts.append(seconds)
 
     def note_filling(self, pace: float) -> None:
-        """Note the FLOPs per second of the pass that read the frozen network."""
-        self.filling_pace = pace
+        """Note the FLOPs per second of the pass that read the frozen network; of a short one most is its start."""
+        self.filling_pace = max(pace, PACE)
 
     def read_standing(self, one: Entrant) -> Standing:
         """Return how a run stands by its folder."""
@@ -151,6 +160,7 @@ class Entrants:
             measured=seconds is not None,
             running=one.since is not None,
             out=one.out,
+            behind=one.behind,
         )
 
     def measure_pace(self) -> float | None:
@@ -167,13 +177,18 @@ class Entrants:
         return self.measure_pace() or self.history.pace or self.filling_pace or PACE
 
     def estimate_test(self) -> float:
-        """Return about the seconds that the test of any of them takes: its start, and a share of its longest epoch."""
+        """Return about the seconds that a test takes: its start, and the forward pass over the samples.
+
+        Of an epoch of training, which is forward and backward, that is a third for as many samples.
+        """
         start = max(self.starts, default=START_S)
         if not self.all:
             return start
-        counts = self.all[0].fact["counts"]
-        longest = max(racer.seconds for racer in self.read_race().racers)
-        return start + min(counts["test"] / max(counts["train"], 1), 1.0) * longest
+        counts, pace = self.all[0].fact["counts"], self.find_pace()
+        begun = [racer.seconds / 3 for racer in self.read_race().racers if racer.measured]
+        read = max(one.fact["filling"] for one in self.all) / pace
+        passes = [*(one / max(counts["train"], 1) for one in begun), read / max(counts["train"] + counts["val"], 1)]
+        return start + counts["test"] * max(passes)
 
 
 def find_epoch_seconds(standing: Standing) -> float | None:

@@ -26,7 +26,8 @@ class Racer:
     the same samples, ``curve`` the best error so far by epoch, for each that has a row. The first ``solved`` of its
     epochs are solved at once. ``seconds`` are those of one that is trained, ``start`` those of getting to the first;
     ``measured`` says whether they are known. ``running`` says whether it is on its way now, ``out`` why it is no longer
-    in the race. ``prior`` is what `foretell_ratio` says of one that has not begun.
+    in the race. ``prior`` is what `foretell_ratio` says of one that has not begun; ``behind``
+    says whether more seeds have told it from a better one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Racer:
     measured: bool = False
     running: bool = False
     out: str | None = None
+    behind: bool = False
 
     @property
     def ended(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from frostline.advice.adopt import adopt_checkpoints
 from frostline.advice.answer import LEVEL, describe_answer, list_alike
 from frostline.advice.candidates import Inquiry, divide_candidates
-from frostline.advice.entrants import PACE, Entrant, Entrants
+from frostline.advice.entrants import PACE, START_S, Entrant, Entrants
 from frostline.advice.history import History, read_history
 from frostline.advice.index import AdviceIndex
 from frostline.advice.race import Move
@@ -24,7 +24,7 @@ from frostline.launchers.progress import Screen
 from frostline.runs.calls import examine_and_survey, extract
 from frostline.units import format_duration, format_score
 
-FASTEST = 1e12
+FASTEST = 1e13
 """FLOPs per second that no worker on processors has; what does not fit with them does not fit."""
 MOST = 3
 """Candidates at most that are run with more seeds."""
@@ -99,7 +99,7 @@ class AdviceSitting:
         if not work:
             return
         left, foretold = self.end - self.clock(), work / (self.entrants.history.pace or PACE)
-        if work / FASTEST > left:
+        if work / FASTEST > left and self.inquiry.config.trainer["accelerator"] == "cpu":
             needed = self.elapsed + self.inquiry.within - self.index.earlier - left + foretold
             raise UserError(
                 f"advise.within: {self.inquiry.within:g} s is too short to read the frozen network once; give "
@@ -118,8 +118,12 @@ class AdviceSitting:
     def enter(self, one: Entrant) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""
         known = self.index.find_runner(one.job.id)
+        rows = sum(self.entrants.read_standing(one).seconds.values())
         if known is not None:
-            one.go_on(known["seconds"], known["out"])
+            one.go_on(known["seconds"], rows, known["out"])
+        elif rows:  # it was run for another advice
+            one.go_on(rows + START_S, rows, None)
+            self.keep(one)
         self.entrants.add(one)
         return one
 
@@ -133,7 +137,7 @@ class AdviceSitting:
             self.take_in(self.entrants.find_run(job.id), outcome, seconds)
         for one in self.entrants.all:
             if one.since is not None:  # it was stopped, at the end of the time
-                one.end(self.clock() - one.since)
+                one.end(self.clock() - one.since, sum(self.entrants.read_standing(one).seconds.values()))
                 self.keep(one)
 
     def ask_jobs(self) -> Iterator[Job | None]:
@@ -166,11 +170,11 @@ class AdviceSitting:
         """Keep what a run came to before it paused, ended or failed."""
         standing = self.entrants.read_standing(one)
         status = outcome.record["status"]
-        one.end(seconds)
+        beside = one.end(seconds, sum(standing.seconds.values()))
         if status not in ("done", "paused"):
             one.leave(f"{status}: {outcome.record['reason']}")
         if outcome.fresh and standing.seconds:
-            self.entrants.note_start(max(one.seconds - sum(standing.seconds.values()), 0.1))
+            self.entrants.note_start(beside)
         self.keep(one)
         said = "no result" if standing.value is None else f"{self.entrants.metric.name} {format_score(standing.value)}"
         why = f"; {one.out}" if one.out else ""
@@ -217,10 +221,15 @@ class AdviceSitting:
                 yield again.begin(self.clock())
 
     def list_undecided(self, names: Sequence[str], looks: int) -> list[str]:
-        """Return those whose mean over seeds is not behind the best one's by more than chance."""
+        """Return those whose mean over seeds is not behind the best one's by more than chance; the others stop."""
         errors = {name: self.entrants.list_errors(name) for name in names}
         best = min(errors, key=lambda name: fmean(errors[name]))
-        return [name for name in names if name == best or not is_behind(errors[name], errors[best], looks)]
+        behind = [name for name in names if name != best and is_behind(errors[name], errors[best], looks)]
+        for one in map(self.entrants.find, behind):
+            one.fall_behind(f"behind {best} by more than chance, over {len(errors[one.name])} seeds")
+            self.keep(one)
+            self.tell("stops", one.name, str(one.out))
+        return [name for name in names if name not in behind]
 
     def test_answer(self) -> Outcome | None:
         """Test the answer, once; None where nobody has a result."""

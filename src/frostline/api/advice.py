@@ -49,7 +49,10 @@ class AdviceResult:
 
     @property
     def runners(self) -> Sequence[Mapping[str, Any]]:
-        """Each run of a candidate: ``strategy``, ``rate``, ``seed``, ``done`` epochs, ``value``, ``seconds``, ``out``."""
+        """Each run of a candidate: ``strategy``, ``rate``, ``seed``, ``value``, ``seconds``, ``out`` and more.
+
+        ``out`` is why it is no longer in the race.
+        """
         return self.content["runners"]
 
     @property
