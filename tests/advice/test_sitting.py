@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.advice.pretend import Pretend, ask, sit, strategy
+from tests.advice.races import race, racer
 
+from frostline.advice.answer import list_alike
 from frostline.advice.index import read
 from frostline.advice.race import replay_moves
+from frostline.advice.sitting import is_behind
 from frostline.errors import UserError
 
 LONG = "advise.within=1h"
@@ -124,3 +127,22 @@ def test_those_that_cannot_be_told_apart_are_run_with_more_seeds(tmp_path: Path)
     assert "last at 0.001" not in repeated or {0, 1} <= seeds
     one = sit(ask(tmp_path, LONG, "advise.seeds=1"), Pretend(), tmp_path / "one")
     assert {row["seed"] for row in one.index.content["runners"]} == {0}
+
+
+def test_runs_that_another_advice_has_made_are_there_and_have_a_price(tmp_path: Path) -> None:
+    sit(ask(tmp_path, LONG, "advise.name=first"), Pretend(), tmp_path)
+    again = Pretend()
+    sitting = sit(ask(tmp_path, LONG, "advise.name=second"), again, tmp_path)
+    assert again.trained == []
+    rows = {(row["name"], row["seed"]): row for row in sitting.index.content["runners"]}
+    assert rows["last at 0.001", 0]["seconds"] == pytest.approx(43.0) and ("joined", 0) in rows
+    assert all(price["seconds"] > 0 for price in sitting.index.content["answer"]["prices"])
+
+
+def test_who_falls_behind_with_more_seeds_is_alike_no_more() -> None:
+    errors = {"best": [0.20, 0.21, 0.20], "behind": [0.25, 0.26, 0.25], "near": [0.20, 0.22, 0.19]}
+    assert is_behind(errors["behind"], errors["best"], looks=2)
+    assert not is_behind(errors["near"], errors["best"], looks=2)
+    assert not is_behind(errors["behind"][:1], errors["best"][:1], looks=2)
+    there = race(racer("best", 10, 0.2), racer("behind", 10, 0.2, behind=True), racer("near", 10, 0.205))
+    assert [one.name for one in list_alike(there)] == ["best", "near"]

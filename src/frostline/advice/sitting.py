@@ -118,10 +118,11 @@ class AdviceSitting:
     def enter(self, one: Entrant) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""
         known = self.index.find_runner(one.job.id)
-        rows = sum(self.entrants.read_standing(one).seconds.values())
+        standing = self.entrants.read_standing(one)
+        rows = sum(standing.seconds.values())
         if known is not None:
             one.go_on(known["seconds"], rows, known["out"])
-        elif rows:  # it was run for another advice
+        elif standing.done:  # it was run for another advice
             one.go_on(rows + START_S, rows, None)
             self.keep(one)
         self.entrants.add(one)
