@@ -64,6 +64,14 @@ def test_nobody_goes_further_than_the_time_allows_on_the_careful_side(left: floa
     assert (None if move is None else move.until) == until
 
 
+def test_one_that_has_only_solved_its_head_is_judged_like_one_that_has_not_begun() -> None:
+    frozen, leader = racer("frozen", 10, 0.2, solved=10), racer("leader", 10, 0.1)
+    begun, waiting = racer("begun", 2, 0.4, solved=2), racer("waiting", solved=2)
+    there = race(frozen, leader, begun, waiting)
+    assert there.foresee(begun) == there.foresee(waiting)
+    assert there.foresee(waiting).chance < race(frozen, begun, waiting).foresee(waiting).chance
+
+
 def test_what_others_of_the_same_data_gained_moves_what_is_foretold() -> None:
     leader, waiting = racer("leader", 10, 0.2), racer("waiting", 2, 0.21)
     flat = racer("flat", 10, 0.25)

@@ -129,10 +129,17 @@ class Race:
         """Return the outlook of a racer against the leader."""
         leader = self.find_leader()
         assert leader is not None and leader.error is not None
-        begun = racer.error is not None and racer.share > 0
-        ratio = foretell_ratio(racer.share, self.list_seen()) if begun else racer.prior
-        error = leader.error if racer.error is None else racer.error
-        return foretell_outlook(error, leader.error, ratio, racer.noise, self.least)
+        if racer.error is not None and racer.share > 0:
+            ratio = foretell_ratio(racer.share, self.list_seen())
+            return foretell_outlook(racer.error, leader.error, ratio, racer.noise, self.least)
+        return foretell_outlook(self._find_frozen_error(leader), leader.error, racer.prior, racer.noise, self.least)
+
+    def _find_frozen_error(self, leader: Racer) -> float:
+        """Return the error of the frozen network, which what trains is expected to come to; else that of the leader."""
+        solved = [one.error for one in self.racers if one.solved == one.epochs and one.error is not None]
+        error = min(solved, default=leader.error)
+        assert error is not None
+        return error
 
     def list_hopeless(self) -> list[tuple[str, str]]:
         """Return the names of those who are unlikely to win, each with the reason."""
