@@ -22,6 +22,7 @@ from frostline.files.decisions import Decision, await_decision
 from frostline.launchers.base import Job
 from frostline.launchers.dispatch import Outcome, conclude_run, find_outcome, make_run_folder
 from frostline.launchers.progress import Screen
+from frostline.profiles.call import try_measure
 from frostline.results.record import Cost, Record
 from frostline.results.validation import write_validation
 from frostline.runs.calls import examine_and_survey, extract
@@ -79,9 +80,9 @@ class Pretend:
         return {"data": EXAMINED, "runs": [describe(config) for config in configs]}
 
     def share(self, work: Any, configs: Sequence[Run], times: int) -> list[Any]:
-        assert work is extract and times == 1
+        assert work in (extract, try_measure) and times == 1
         self.now += 8.0
-        return [UserError("the disk is full")] if self.fails(configs[0]) else [{}]
+        return [UserError("the disk is full")] if work is try_measure or self.fails(configs[0]) else [{}]
 
     def run_one(self, job: Job) -> Outcome | None:
         raise AssertionError("advice has many runs")

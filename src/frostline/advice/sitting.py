@@ -1,6 +1,7 @@
 """The story of an advice: survey, race, more seeds, the test; each step goes on where an earlier sitting stopped."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from frostline.advice.candidates import Inquiry, divide_candidates
 from frostline.advice.entrants import PACE, START_S, Entrant, Entrants
 from frostline.advice.history import History, read_history
 from frostline.advice.index import AdviceIndex
+from frostline.advice.profile import TIMES, make_profile
 from frostline.advice.race import Move
 from frostline.config.schema import find_monitor
 from frostline.data.examination.sentences import list_sentences
@@ -72,6 +74,7 @@ class AdviceSitting:
         self.read_network()
         self.run_race()
         self.add_seeds()
+        self.read_depths()
         self.index.set(pace=self.entrants.measure_pace())
         return self.test_answer()
 
@@ -94,11 +97,11 @@ class AdviceSitting:
         So they do, and are stopped in time, where the pass could take longer than half of what is left. Raises
         UserError where there is no hope that one fits.
         """
-        needing = [one for one in self.entrants.all if one.fact["entries"] and not one.seconds]
+        needing = self.list_needing()
         work = max((one.fact["filling"] for one in needing), default=0.0)
         if not work:
             return
-        left, foretold = self.end - self.clock(), work / (self.entrants.history.pace or PACE)
+        left, foretold = self.end - self.clock(), self.estimate_reading()
         if work / FASTEST > left and self.inquiry.config.trainer["accelerator"] == "cpu":
             needed = self.elapsed + self.inquiry.within - self.index.earlier - left + foretold
             raise UserError(
@@ -114,6 +117,27 @@ class AdviceSitting:
                 self.screen.warn(f"what the caches lack is left to the runs: {found}")
             else:
                 self.entrants.note_filling(work / max(self.clock() - began, 0.1))
+
+    def list_needing(self) -> list[Entrant]:
+        """Return those who need what the frozen network gives, and have not run yet."""
+        return [one for one in self.entrants.all if one.fact["entries"] and not one.seconds]
+
+    def estimate_reading(self) -> float:
+        """Return about the seconds that reading the frozen network takes."""
+        work = max((one.fact["filling"] for one in self.list_needing()), default=0.0)
+        return work / (self.entrants.history.pace or PACE)
+
+    def read_depths(self) -> None:
+        """Profile the frozen network for the page, where the time that is left is long enough for it."""
+        solved = [one for one in self.entrants.racing if not one.fact["stepped"] and one.seconds]
+        if not solved or self.end - self.clock() < TIMES * max(one.seconds for one in solved):
+            return
+        try:
+            folder = make_profile(solved[0].job.config, self.launcher, self.index.content["command"], self.screen.say)
+        except UserError as error:
+            self.screen.warn(f"the page will have no depth profile: {error}")
+            return
+        self.index.set(profile=os.path.relpath(folder, self.index.folder))
 
     def enter(self, one: Entrant) -> Entrant:
         """Let a candidate enter with a seed, or go on as it stood."""

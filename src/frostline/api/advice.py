@@ -3,13 +3,15 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from frostline.advice.candidates import Inquiry, make_inquiry
 from frostline.advice.index import AdviceIndex, read
+from frostline.advice.race import Race
 from frostline.advice.sitting import AdviceSitting
 from frostline.api.overrides import allowing_modules, as_path, make_overrides, write_command
 from frostline.api.reports import Report
@@ -110,6 +112,18 @@ def advise(
 def find_advice_folder(inquiry: Inquiry) -> Path:
     """Return where an advice lies."""
     return Path(inquiry.config.outputs) / "advice" / inquiry.name
+
+
+def plan_advice(inquiry: Inquiry, screen: Screen, began: float) -> tuple[Race, float]:
+    """Return the race as it stands, with what is foretold of each candidate, and about the seconds of the reading.
+
+    A worker looks at the data and the candidates; nothing is run, and nothing written.
+    """
+    with make_launcher([inquiry.config]) as workers, TemporaryDirectory() as nowhere:
+        index = replace(AdviceIndex.open(find_advice_folder(inquiry), inquiry, ""), folder=Path(nowhere))
+        sitting = AdviceSitting(inquiry, index, workers, screen, began)
+        sitting.survey()
+        return sitting.entrants.read_race(), sitting.estimate_reading()
 
 
 def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> Mapping[str, Any] | None:

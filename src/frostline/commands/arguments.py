@@ -21,7 +21,10 @@ OWN: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
         (("--taps",), "list the depths at which the network can be read; run nothing"),
     ),
     "compare": ((("--plan",), "say what would run, what is there and how long it takes; run nothing"),),
-    "advise": ((("--json",), "print advice.json itself"),),
+    "advise": (
+        (("--plan",), "say who would race and about what each takes; run nothing"),
+        (("--json",), "print advice.json itself"),
+    ),
     "tune": ((("--plan",), "say what would run, what is there and how long it takes; run nothing"),),
     "profile": ((("--json",), "print profile.json itself"),),
 }
