@@ -103,10 +103,11 @@ class AdviceSitting:
             return
         left, foretold = self.end - self.clock(), self.estimate_reading()
         if work / FASTEST > left and self.inquiry.config.trainer["accelerator"] == "cpu":
-            needed = self.elapsed + self.inquiry.within - self.index.earlier - left + foretold
+            needed = 2 * (self.inquiry.within - left + foretold)
             raise UserError(
-                f"advise.within: {self.inquiry.within:g} s is too short to read the frozen network once; give "
-                f"{format_duration(2 * needed, 0)} or more, or fewer samples by data.fraction."
+                f"advise.within: {self.inquiry.within:g} s is too short: {format_duration(self.elapsed, 0)} went by until "
+                f"the candidates were known, and the network is still to be read; give {format_duration(needed, 0)} or "
+                "more."
             )
         if foretold > left / 2:
             return
