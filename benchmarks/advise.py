@@ -123,9 +123,9 @@ def ask(outputs: Path, name: str, given: Sequence[str], share: float, seed: int)
     within = share * cost
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        place = call("advise", *given, f"advise.within={within:.1f}", f"seed={seed}", f"outputs={folder}", "--json")
+        page = call("advise", *given, f"advise.within={within:.1f}", f"seed={seed}", f"outputs={folder}")
         took = time.monotonic() - began
-        content = json.loads(place) if place.startswith("{") else json.loads(Path(place).read_text())
+        content = json.loads(Path(page).with_suffix(".json").read_text())
     answer = content["answer"]
     expected = answer["expected"] or {}
     first = next(row["value"] for row in content["runners"] if row["rate"] is None)
@@ -155,7 +155,7 @@ def search_randomly(grid: Sequence[Tried], within: float) -> float:
 def list_lines(outputs: Path) -> list[str]:
     """Return the table of all questions, and what they say together."""
     lines = [
-        "| set | deadline, s | share of the grid | took, s | answer | test | regret | joined | lp_ft | random | stated |",
+        "| set | deadline, s | of the grid | took, s | answer | test | regret | joined | lp_ft | random | stated |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     kept: list[bool] = []

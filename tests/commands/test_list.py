@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.advice_contents import make_advice_content
 
 from frostline.commands import main
 from frostline.results.record import Cost, Record
@@ -155,3 +156,18 @@ def test_an_empty_store_and_none(tmp_path: Path, said: Say, capsys: pytest.Captu
     assert "nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["list", str(tmp_path), "--last", "0"]) == 2
     assert "--last: 0 is invalid: expected a whole number of 1 or more." in capsys.readouterr().err
+
+
+def test_advice_is_listed_by_its_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "advice" / "mine"
+    folder.mkdir(parents=True)
+    content = make_advice_content()
+    (folder / "advice.json").write_text(json.dumps(content))
+    (tmp_path / "advice" / "broken").mkdir()
+    (tmp_path / "advice" / "broken" / "advice.json").write_text("{}")
+    assert main(["list", "--advice", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert content["answer"]["name"] in shown and "damaged" in shown and "2 in " in shown
+    assert main(["list", "--advice", "--json", "--last", "1", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert main(["list", "--advice", "--sort", "score", str(tmp_path)]) == 2

@@ -105,9 +105,8 @@ class AdviceSitting:
         if work / FASTEST > left and self.inquiry.config.trainer["accelerator"] == "cpu":
             needed = 2 * (self.inquiry.within - left + foretold)
             raise UserError(
-                f"advise.within: {self.inquiry.within:g} s is too short: {format_duration(self.elapsed, 0)} went by until "
-                f"the candidates were known, and the network is still to be read; give {format_duration(needed, 0)} or "
-                "more."
+                f"advise.within: {self.inquiry.within:g} s is too short: {format_duration(self.elapsed, 0)} are over, "
+                f"and the network is still to be read once; give {format_duration(needed, 0)} or more."
             )
         if foretold > left / 2:
             return

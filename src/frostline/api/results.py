@@ -39,7 +39,7 @@ class RunResult:
 
     @property
     def status(self) -> str:
-        """done, failed, diverged, pruned or interrupted; unfinished while there is no record."""
+        """done, failed, diverged, pruned, paused or interrupted; unfinished while there is no record."""
         return self.record["status"] if self.record else UNFINISHED
 
     @property

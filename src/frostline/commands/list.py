@@ -9,12 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frostline.commands.list_advice import list_advice
 from frostline.errors import UserError, escape_unprintable
 from frostline.files.shapes import check_shape
 from frostline.results.loading import STATUSES as RECORDED
 from frostline.results.loading import read_declaration
 from frostline.results.store import list_records
-from frostline.units import format_count
+from frostline.units import format_count, format_interval
 
 STATUSES = (*RECORDED, "unfinished", "damaged")
 WIDEST = 40
@@ -70,11 +71,14 @@ def main(argv: Sequence[str]) -> int:
         choices=ORDERS,
         help="not by time; score: the best first, those of one metric together; seconds: the fewest first",
     )
+    flag("--advice", action="store_true", help="the answers of frostline advise, not the runs")
     flag("--json", action="store_true", help="a JSON object a line")
     flag("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     if args.last is not None and args.last < 1:
         raise UserError(f"--last: {args.last} is invalid: expected a whole number of 1 or more.")
+    if args.advice:
+        return show_advice(args)
     found = list(islice(list_rows(args.outputs, args.status), args.last))
     if args.sort:
         found.sort(key=ORDERS[args.sort])
@@ -82,6 +86,29 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.writelines(f"{json.dumps(row._asdict())}\n" for row in found)
     else:
         show(found, args.outputs)
+    return 0
+
+
+def show_advice(args: argparse.Namespace) -> int:
+    """Print the advice of an output folder; return the exit code. Raises UserError for what only runs have."""
+    if args.status or args.sort:
+        raise UserError("--advice: advice has no status and no order but by time; leave --status and --sort out.")
+    if not args.outputs.is_dir():
+        raise UserError(f"{args.outputs}: there is no such folder; give the output folder, such as outputs.")
+    found = list(islice(list_advice(args.outputs), args.last))
+    if args.json:
+        sys.stdout.writelines(f"{json.dumps(row._asdict())}\n" for row in found)
+        return 0
+    titles = ("advice", "written", "answer", "test score", "expected", "as good", "seconds")
+    rows = []
+    for row in found:
+        expected = "-" if row.low is None or row.high is None else format_interval(row.low, row.high)
+        score = "-" if row.test is None else f"{row.test:.4f} {row.metric}"
+        seconds = "-" if row.seconds is None else f"{row.seconds:.0f}"
+        words = (row.name, format_time(row.written), row.answer, score, expected, row.alike, seconds)
+        rows.append(tuple(_cell(word) for word in words))
+    print_columns([titles, *rows])
+    print(f"{len(found)} in {escape_unprintable(str(args.outputs / 'advice'))}")
     return 0
 
 
@@ -141,10 +168,15 @@ def show(found: Sequence[RunRow], outputs: Path) -> None:
         ("id", "written", "status", "data", "backbone", "freeze", "seed", "test score", "seconds"),
         *map(_cells, found),
     ]
+    print_columns(table)
+    print(f"{format_count(len(found), 'run')} in {escape_unprintable(str(outputs / 'runs'))}")
+
+
+def print_columns(table: Sequence[Sequence[str]]) -> None:
+    """Print rows of texts, each column as wide as its widest."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print(f"{format_count(len(found), 'run')} in {escape_unprintable(str(outputs / 'runs'))}")
 
 
 def _cells(row: RunRow) -> tuple[str, ...]:
