@@ -35,8 +35,7 @@ def test_who_cannot_win_is_not_trained_to_its_end_and_the_reason_stands_in_the_r
     assert "stops" in {row["what"] for row in sitting.index.content["moves"]}
 
 
-@pytest.mark.parametrize("within", [40, 60, 90, 150, 300, 900])
-@pytest.mark.parametrize("slow", [0.3, 1.0, 1.8])
+@pytest.mark.parametrize(("within", "slow"), [(40, 1.0), (60, 1.8), (90, 0.3), (150, 1.8), (300, 1.0), (900, 1.8)])
 def test_the_time_is_kept_and_there_is_an_answer(tmp_path: Path, within: int, slow: float) -> None:
     launcher = Pretend(slow=slow)
     sitting = sit(ask(tmp_path, f"advise.within={within}"), launcher, tmp_path)
@@ -46,7 +45,7 @@ def test_the_time_is_kept_and_there_is_an_answer(tmp_path: Path, within: int, sl
 
 def test_more_time_never_gives_a_worse_answer_here(tmp_path: Path) -> None:
     found = []
-    for within in (40, 90, 200, 600):
+    for within in (40, 200, 600):
         sitting = sit(ask(tmp_path, f"advise.within={within}"), Pretend(), tmp_path / str(within))
         found.append(sitting.index.content["answer"]["validation"])
     assert found == sorted(found) and found[0] < found[-1]
@@ -68,7 +67,7 @@ def test_the_same_command_again_trains_nothing(tmp_path: Path) -> None:
     assert again.trained == [] and sitting.index.content["answer"]["strategy"] == "last_k(k=1)"
 
 
-@pytest.mark.parametrize("leaves", [0, 1, 3, 6])
+@pytest.mark.parametrize("leaves", [1, 5])
 def test_a_kill_loses_nothing_that_was_trained(tmp_path: Path, leaves: int) -> None:
     killed, after, whole = Pretend(leaves=leaves), Pretend(), Pretend()
     with pytest.raises(KeyboardInterrupt):
