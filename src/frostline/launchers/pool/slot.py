@@ -44,6 +44,7 @@ class Slot:
         self._work: tuple[Callable[..., Any], tuple, float | None] = (warm.call, (), None)
         self._tries = 0
         self._gone: float | None = None
+        self._served_by = 0  # the fork server of the present work; another process may have come from another since
 
     def begin(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> None:
         """Let this slot's process call a top-level function of Frostline's, for at most ``limit`` seconds."""
@@ -70,6 +71,7 @@ class Slot:
     def has_ended(self) -> bool:
         """Return whether the work has ended, in whatever way; work whose process died before it began is begun anew."""
         if not self.future.done() and not self._is_stuck():
+            self._served_by = self.server.value
             return self._has_vanished()
         if isinstance(self._error(), BrokenProcessPool) and not self.worker.value and self._tries < TRIES:
             self._schedule()
@@ -104,7 +106,7 @@ class Slot:
         if isinstance(error, TimeoutError):
             return describe_timeout(config)
         if isinstance(error, ProcessExpired):
-            lost = error.exitcode == SERVER_GONE and not is_running(self.server.value)
+            lost = error.exitcode == SERVER_GONE and not is_running(self._served_by)
             return "the process that starts workers was killed" if lost else describe_exit(folder, error.exitcode)
         if error is not None:
             return f"the worker failed: {type(error).__name__}: {error}"
