@@ -40,8 +40,8 @@ same frozen network at several depths, in the same single pass, and is solved in
 
 Six small sets, three frozen networks (EfficientNet-Lite0 for images, MiniLM for texts, a speaker encoder for speech),
 three seeds; mean test accuracy with the standard deviation over seeds, where it is not 0. What is frozen sees each
-sample once, without augmentation. What trains has 10 epochs, images with `augment=light`, and the better of the
-learning rates 0.0001 and 0.001, chosen on validation with another seed; `layer mix` of 0.001 and 0.01, or one step
+sample once, without augmentation. What trains has 10 epochs, of texts 4, images with `augment=light`, and the better of
+the learning rates 0.0001 and 0.001, chosen on validation with another seed; `layer mix` of 0.001 and 0.01, or one step
 beyond. Epochs are chosen on validation as always. The test split was looked at once for each run.
 """
 NOTES = """
