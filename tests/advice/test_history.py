@@ -26,7 +26,8 @@ def test_a_strategy_is_compared_with_the_frozen_network_at_its_best_rate_and_end
 def test_the_more_was_seen_the_more_it_weighs_and_the_surer_it_is() -> None:
     found = [History({"full": [-1.0] * count}).foretell("full") for count in (0, 1, 9)]
     assert found[0] == UNTRIED
-    assert [mean for mean, _ in found] == [pytest.approx(value) for value in (0.0, -0.5, -0.9)]
+    means = [UNTRIED[0], (UNTRIED[0] - 1) / 2, (UNTRIED[0] - 9) / 10]
+    assert [mean for mean, _ in found] == [pytest.approx(mean) for mean in means]
     assert found[0][1] > found[1][1] > found[2][1] > UNTRIED[1] / 2
 
 

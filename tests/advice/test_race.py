@@ -73,7 +73,7 @@ def test_one_that_has_only_solved_its_head_is_judged_like_one_that_has_not_begun
 
 
 def test_what_others_of_the_same_data_gained_moves_what_is_foretold() -> None:
-    leader, waiting = racer("leader", 10, 0.2), racer("waiting", 2, 0.21)
+    leader, waiting = racer("leader", 10, 0.2), racer("waiting", 2, 0.25)
     flat = racer("flat", 10, 0.25)
     steep = racer("steep", 10, 0.21, curve={epoch: 0.6 * 0.7**epoch for epoch in range(10)})
     gains = [race(leader, waiting, other).foresee(waiting).gain for other in (flat, steep)]
