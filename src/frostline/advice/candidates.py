@@ -16,6 +16,7 @@ from frostline.config.values import write_value
 from frostline.errors import UserError
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
+from frostline.results.store import choose_folder_name
 from frostline.units import join_lines
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
@@ -118,7 +119,8 @@ def make_inquiry(overrides: Sequence[str], config_dir: Path | None) -> Inquiry:
     if not candidates:
         raise UserError("advise.candidates: there is none left; leave one in, such as joined: {linear_probe: {}}.")
     design = hash_design(config, candidates)
-    name = name_folder(config, candidates[0].composed, design)
+    chosen = candidates[0].composed.hydra.runtime.choices
+    name = choose_folder_name("advise.name", node.name, f"{chosen['data']}-{chosen['backbone']}-{design[:8]}")
     return Inquiry(name, design, within, [replace(one, group=name) for one in candidates], config, overrides)
 
 
@@ -165,17 +167,6 @@ def make_candidates(
     own = level.options.get(RATE)
     given = rates if own is None else [own]
     return [Candidate(f"{name} at {rate:g}", level, rate, deepcopy(composed)) for rate in given]
-
-
-def name_folder(config: Advise, composed: DictConfig, design: str) -> str:
-    """Return advise.name, or a name from the data, the backbone and a hash. Raises UserError for no folder's name."""
-    name = config.advise.name
-    if name is None:
-        chosen = composed.hydra.runtime.choices
-        return f"{chosen['data']}-{chosen['backbone']}-{design[:8]}"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"advise.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
-    return name
 
 
 def divide_candidates(

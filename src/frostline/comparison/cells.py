@@ -15,7 +15,7 @@ from frostline.config.schema import Compare, ComparisonConfig, Run
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
 from frostline.launchers.base import Job
-from frostline.results.store import WHERE_NOT_WHAT, make_identity
+from frostline.results.store import WHERE_NOT_WHAT, choose_folder_name, make_identity
 
 OURS = {"freeze": "compare.strategies=[lp_ft, {last_k: {k: 2}}]", "seed": "compare.seeds=[0, 1, 2]"}
 """What a comparison varies by keys of its own, and how to say it."""
@@ -280,11 +280,6 @@ def name_folder(found: Design, composed: DictConfig) -> str:
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.
     """
-    name = found.config.compare.name
-    if name is None:
-        chosen = composed.hydra.runtime.choices
-        parts = ["+".join(found.axes.get(group, [chosen[group]])) for group in ("data", "backbone")]
-        return f"{'-'.join(parts)}-{found.digest()[:8]}"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"compare.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
-    return name
+    chosen = composed.hydra.runtime.choices
+    parts = ["+".join(found.axes.get(group, [chosen[group]])) for group in ("data", "backbone")]
+    return choose_folder_name("compare.name", found.config.compare.name, f"{'-'.join(parts)}-{found.digest()[:8]}")

@@ -24,6 +24,7 @@ from frostline.results.loading import load_record, load_whole_record
 
 FORMAT = 7
 ID = re.compile("[0-9a-f]{12}")
+FOLDER = re.compile(r"\w[\w.-]*")
 RECORD = "record.json"
 RESOLVED = "resolved.yaml"
 LOG = "log.txt"
@@ -62,6 +63,15 @@ WHERE_NOT_WHAT = (
 WEIGHTS = ("backbone.weights", "backbone.name")
 """Keys whose value may be a path, to a file or to a network's folder, or else a name; what lies there counts, not the
 path."""
+
+
+def choose_folder_name(key: str, given: str | None, otherwise: str) -> str:
+    """Return the name that the config's ``key`` gives, of None another one. Raises UserError for no folder's name."""
+    if given is None:
+        return otherwise
+    if not FOLDER.fullmatch(given):
+        raise UserError(f"{key}: {given!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
+    return given
 
 
 def run_id(config: Run) -> str:

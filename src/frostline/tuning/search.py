@@ -1,6 +1,5 @@
 """A search before anything is run: its space, the config of each trial and of the final run, all checked."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ from frostline.config.compose import compose, parse_overrides, resolve
 from frostline.config.schema import Run, StudyConfig, Tune, find_monitor
 from frostline.errors import UserError, make_choice_error
 from frostline.files.atomic import sha256_json
-from frostline.results.store import make_identity
+from frostline.results.store import choose_folder_name, make_identity
 from frostline.tuning.space import Point, Space, make_space
 
 SAMPLERS = ("tpe", "random", "grid", "gp")
@@ -139,10 +138,6 @@ def name_folder(found: Search, composed: DictConfig) -> str:
 
     So the same command again goes on in the same folder. Raises UserError for a name that is no folder's.
     """
-    name = found.node.name
-    if name is None:
-        chosen = composed.hydra.runtime.choices
-        return f"{chosen['data']}-{chosen['backbone']}-{found.digest()[:8]}"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"tune.name: {name!r} is no folder's name; use letters, digits, '.', '-' and '_'.")
-    return name
+    chosen = composed.hydra.runtime.choices
+    otherwise = f"{chosen['data']}-{chosen['backbone']}-{found.digest()[:8]}"
+    return choose_folder_name("tune.name", found.node.name, otherwise)
