@@ -134,5 +134,5 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> Path:
     """Write an advice.json, which has the shape that is read, and return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "advice.json").write_text(json.dumps(content))
-    load_advice(folder / "advice.json", 1)
+    load_advice(folder)
     return folder

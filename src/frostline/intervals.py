@@ -31,7 +31,7 @@ def share_interval(count: int, total: int, level: float = 0.95) -> Interval:
     By its score (Wilson 1927, JASA 22): unlike the normal one it has a width where all samples are right, and never
     leaves 0 to 1. ``total`` is 1 or more.
     """
-    quantile = _normal_quantile(level)
+    quantile = normal_quantile(level)
     share, extra = count / total, quantile**2 / total
     centre = (share + extra / 2) / (1 + extra)
     reach = math.sqrt(extra * (share * (1 - share) + extra / 4)) / (1 + extra)
@@ -81,7 +81,7 @@ def count_samples_needed(difference: float, share: float, level: float = 0.95, p
     """
     if not 0 < difference <= share <= 1:
         raise ValueError(f"a difference of {difference} where the share {share} of samples is answered differently")
-    chance, found = _normal_quantile(level), NormalDist().inv_cdf(power)
+    chance, found = normal_quantile(level), NormalDist().inv_cdf(power)
     root = chance * math.sqrt(share) + found * math.sqrt(share - difference**2)
     return math.ceil((root / difference) ** 2)
 
@@ -100,7 +100,8 @@ def find_least_difference(samples: int, share: float, level: float = 0.95, power
     return high
 
 
-def _normal_quantile(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """Return how many standard errors an interval of this level reaches to either side."""
     return NormalDist().inv_cdf((1 + level) / 2)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tests.advice.races import race, racer
 
-from frostline.advice.answer import LEVEL, expect_score, list_alike, list_open, list_prices
+from frostline.advice.answer import LEVEL, expect_score, list_alike, list_open
+from frostline.results.prices import list_prices
 from frostline.tasks.declarations import MULTICLASS, Metric
 
 ACCURACY = MULTICLASS.metric("accuracy")

@@ -1,18 +1,18 @@
 """What a race comes to: who cannot be told apart, what to expect of the best, and what each price buys."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from frostline.advice.entrants import Entrant, Entrants
 from frostline.advice.race import UNLIKELY, Race, Racer
-from frostline.intervals import Interval, share_interval
+from frostline.intervals import Interval, normal_quantile, share_interval
 from frostline.launchers.dispatch import Outcome
+from frostline.results.prices import list_prices
 from frostline.tasks.declarations import Metric
 
 LEVEL = 0.9
@@ -56,17 +56,13 @@ def expect_score(parts: Mapping[str, np.ndarray], metric: Metric, test: int) -> 
     picked = table[int(np.argmax(metric.sign * table.mean(axis=1)))]
     if set(np.unique(table)) <= {0.0, 1.0}:  # a share has a width where all are right, too
         own = share_interval(round(value * count), count, LEVEL)
-        error = max(error, (own.high - own.low) / 2 / _quantile())
+        error = max(error, (own.high - own.low) / 2 / normal_quantile(LEVEL))
         share = (value * count + 1) / (count + 2)
         spread = float(np.sqrt(share * (1 - share)))
     else:
         spread = float(picked.std(ddof=1))
-    reach = _quantile() * float(np.hypot(error, spread / np.sqrt(max(test, 1))))
+    reach = normal_quantile(LEVEL) * float(np.hypot(error, spread / np.sqrt(max(test, 1))))
     return Expectation(value, Interval(value - reach, value + reach).within(metric.bounds))
-
-
-def _quantile() -> float:
-    return NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 def list_alike(race: Race) -> list[Racer]:
@@ -75,20 +71,10 @@ def list_alike(race: Race) -> list[Racer]:
     """
     known = [(one.error, one) for one in race.racers if one.error is not None and not one.behind]
     least = min((error for error, _ in known), default=0.0)
-    near = [(error, one) for error, one in known if error == least or error - least <= _quantile() * one.noise]
+    near = [
+        (error, one) for error, one in known if error == least or error - least <= normal_quantile(LEVEL) * one.noise
+    ]
     return [one for _, one in sorted(near, key=lambda row: row[0])]
-
-
-def list_prices(rows: Sequence[Mapping[str, Any]], sign: int) -> list[Mapping[str, Any]]:
-    """Return what each price buys: of the runs those that are better than every cheaper one, the cheapest first.
-
-    ``rows`` have ``seconds``, what the run takes by itself, and ``value``.
-    """
-    found: list[Mapping[str, Any]] = []
-    for row in sorted((one for one in rows if one["value"] is not None), key=lambda one: one["seconds"]):
-        if not found or sign * row["value"] > sign * found[-1]["value"]:
-            found.append(row)
-    return found
 
 
 def list_open(race: Race) -> list[tuple[Racer, float, float]]:

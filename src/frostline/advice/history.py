@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any
 
 from frostline.advice.foretell import UNTRIED
-from frostline.advice.index import NAME, read
+from frostline.advice.index import read
+from frostline.results.indexes import ADVICE_FILE
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_history(folder: Path, name: str) -> History:
     """Return what all advice in a folder came to but the one called ``name``; what cannot be read is passed over."""
     ratios: dict[str, list[float]] = {}
     paces, names = [], []
-    for path in sorted(folder.glob(f"*/{NAME}")):
+    for path in sorted(folder.glob(f"*/{ADVICE_FILE}")):
         content = None if path.parent.name == name else read(path.parent)
         if content is None:
             continue

@@ -10,10 +10,7 @@ from frostline.advice.candidates import Inquiry
 from frostline.config.schema import find_monitor
 from frostline.config.secrets import without_credentials
 from frostline.files.atomic import write_json
-from frostline.results.indexes import load_advice
-
-FORMAT = 1
-NAME = "advice.json"
+from frostline.results.indexes import ADVICE_FILE, ADVICE_FORMAT, load_advice
 
 
 @dataclass
@@ -31,7 +28,7 @@ class AdviceIndex:
     def open(cls, folder: Path, inquiry: Inquiry, command: str) -> "AdviceIndex":
         """Return the index of an advice that begins or goes on."""
         content: dict[str, Any] = {
-            "format": FORMAT,
+            "format": ADVICE_FORMAT,
             "design": inquiry.design,
             "name": inquiry.name,
             "command": without_credentials(command),
@@ -58,7 +55,7 @@ class AdviceIndex:
     def set(self, **found: Any) -> None:
         """Keep what was found out, on disk at once."""
         self.content |= found
-        write_json(self.folder / NAME, self.content)
+        write_json(self.folder / ADVICE_FILE, self.content)
 
     def add_move(self, at: float, what: str, name: str, reason: str, **more: Any) -> None:
         """Keep a decision: ``at`` so many seconds from the beginning, over all sittings."""
@@ -79,6 +76,6 @@ class AdviceIndex:
 def read(folder: Path) -> dict[str, Any] | None:
     """Return what is in an advice's folder, or None where there is nothing that can be read."""
     try:
-        return load_advice(folder / NAME, FORMAT)
+        return load_advice(folder)
     except (OSError, ValueError):
         return None

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from frostline.files.csv_tables import read_csv
-from frostline.intervals import Interval, share_interval
+from frostline.intervals import Interval, normal_quantile, share_interval
 from frostline.results.validation import Parts, read_parts
 from frostline.tasks.declarations import Metric
 
@@ -50,7 +49,7 @@ class Standing(NamedTuple):
             return share_interval(int(parts_N.sum()), count, level)
         error = math.sqrt((count - 1) / count * float(((parts_N - parts_N.mean()) ** 2).sum()))
         error = float(parts_N.std(ddof=1)) / math.sqrt(count) if self.is_mean else error
-        reach = NormalDist().inv_cdf((1 + level) / 2) * error
+        reach = normal_quantile(level) * error
         return Interval(value - reach, value + reach).within(metric.bounds)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frostline.errors import UserError
+from frostline.results.indexes import ADVICE_FILE
 
 HEIGHT = 800
 """Pixels of a report inside a notebook."""
@@ -44,14 +45,13 @@ def make_report(*paths: Path, out: Path | None = None) -> Path:
         write_report,
         write_study_report,
     )
-    from frostline.report.read.advice import ADVICE
     from frostline.report.read.comparison import COMPARISON
     from frostline.report.read.study import STUDY
     from frostline.units import format_count
 
     if len(paths) == 1 and (paths[0] / STUDY).is_file():
         return write_study_report(out or paths[0], read_study(paths[0]))
-    if len(paths) == 1 and (paths[0] / ADVICE).is_file():
+    if len(paths) == 1 and (paths[0] / ADVICE_FILE).is_file():
         return write_advice_report(out or paths[0], read_advice(paths[0]))
     if out is None and not (len(paths) == 1 and (paths[0] / COMPARISON).is_file()):
         found = read_comparison(paths)  # the more telling error first

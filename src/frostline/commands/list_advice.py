@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frostline.advice.index import NAME, read
+from frostline.advice.index import read
+from frostline.results.indexes import ADVICE_FILE
 
 
 class AdviceRow(NamedTuple):
@@ -23,7 +24,7 @@ class AdviceRow(NamedTuple):
 
 def list_advice(outputs: Path) -> Iterator[AdviceRow]:
     """Yield the advice in an output folder, the newest first; of one that cannot be read no more than its name."""
-    files = [(path.stat().st_mtime, path) for path in (outputs / "advice").glob(f"*/{NAME}")]
+    files = [(path.stat().st_mtime, path) for path in (outputs / "advice").glob(f"*/{ADVICE_FILE}")]
     for written, path in sorted(files, reverse=True):
         yield summarise_advice(path.parent.name, written, read(path.parent))
 

@@ -90,6 +90,7 @@ ANSWER = {
     "prices": [{"name": str, "seconds": float, "value": float}],
     "open": [{"name": str, "seconds": float, "chance": float}],
 }
+ADVICE_FILE, ADVICE_FORMAT = "advice.json", 1
 ADVICE = {
     "format": int,
     "design": str,
@@ -122,9 +123,9 @@ def load_study(path: Path, format: int) -> dict[str, Any]:
     return _load(path, format, STUDY)
 
 
-def load_advice(path: Path, format: int) -> dict[str, Any]:
-    """Return what an advice.json says. Raises OSError or ValueError where it is none of this format."""
-    return _load(path, format, ADVICE)
+def load_advice(folder: Path) -> dict[str, Any]:
+    """Return what the advice.json in a folder says. Raises OSError or ValueError where it is none of this format."""
+    return _load(folder / ADVICE_FILE, ADVICE_FORMAT, ADVICE)
 
 
 def _load(path: Path, format: int, shape: Any) -> dict[str, Any]:

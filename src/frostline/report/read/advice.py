@@ -11,11 +11,9 @@ from frostline.errors import UserError
 from frostline.profiles.record import PROFILE, read_profile
 from frostline.report.read.profiles import Profile
 from frostline.report.read.runs import resolve_place
-from frostline.results.indexes import load_advice
+from frostline.results.indexes import ADVICE_FILE, load_advice
 from frostline.tasks.declarations import METRICS, Metric
 
-ADVICE = "advice.json"
-FORMAT = 1
 LONGEST_S = 1e9
 """Seconds that no advice has anything to do with."""
 
@@ -123,9 +121,9 @@ class Advice:
 
 def read_advice(folder: Path) -> Advice:
     """Return the advice in ``folder``. Raises UserError where there is none that can be read."""
-    path = folder / ADVICE
+    path = folder / ADVICE_FILE
     try:
-        content = mask_value(load_advice(path, FORMAT))
+        content = mask_value(load_advice(folder))
         check_numbers(content)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: this is no advice ({error}); frostline advise writes it anew.") from error

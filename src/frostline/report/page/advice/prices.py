@@ -10,6 +10,7 @@ from frostline.report.page.charts import Axis, ScatterPoint, Waiting, draw_scatt
 from frostline.report.page.parts import Figure, Part, Section, Table, TableCell, Text, make_figure
 from frostline.report.page.sections.limits import MOST_DRAWN, MOST_ROWS
 from frostline.report.read.advice import Advice, Unrun
+from frostline.results.prices import list_prices
 from frostline.units import NONE, format_count, format_duration, format_interval, format_score
 
 BUYS = "the best so far"
@@ -27,7 +28,7 @@ def _picture(advice: Advice, styles: Mapping[str, int]) -> Iterator[Figure]:
     if not drawn:
         return
     points = [_point(one) for one in drawn]
-    front = [one["name"] for one in list_steps(advice)]
+    front = [one["name"] for one in list_prices(advice.ranked, advice.metric.sign)]
     waiting = list(_waiting(advice.unrun[:MOST_DRAWN]))
     axes = Axis("seconds in this race", log=True), Axis(f"validation {title}")
     caption = (
@@ -57,16 +58,6 @@ def _waiting(found: Sequence[Unrun]) -> Iterator[Waiting]:
         names = [one.name for one in same]
         short = list(dict.fromkeys(name.rpartition(" at ")[0] or name for name in names)) if len(names) > 1 else names
         yield Waiting(join_words(short), max(seconds, 0.1), f"{join_words(group_names(names))}\n{tip}")
-
-
-def list_steps(advice: Advice) -> list[Mapping[str, Any]]:
-    """Return those that are better than all that cost less, the cheapest first; what cost nothing is left out."""
-    found: list[Mapping[str, Any]] = []
-    for one in sorted(advice.ranked, key=lambda one: one["seconds"]):
-        sign = advice.metric.sign
-        if one["seconds"] > 0 and (not found or sign * one["value"] > sign * found[-1]["value"]):
-            found.append(one)
-    return found
 
 
 def make_price_table(advice: Advice) -> Table:

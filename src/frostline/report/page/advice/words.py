@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import NormalDist, fmean
+from statistics import fmean
 from typing import Any
 
+from frostline.intervals import normal_quantile
 from frostline.report.read.advice import Advice
 from frostline.units import format_count, format_duration, format_interval, format_rate, format_score, join_names
 
@@ -115,7 +116,7 @@ def measure_reach(advice: Advice) -> float | None:
         if not scores or not noises.get(name):
             return None
         ahead = advice.metric.sign * (fmean(scores) - fmean(own))
-        ends.append(ahead + find_quantile(advice) * noises[name])
+        ends.append(ahead + normal_quantile(advice.level) * noises[name])
     return max(ends, default=None)
 
 
@@ -123,11 +124,6 @@ def find_least(advice: Advice) -> float:
     """Return the difference of scores that matters; of an error it is given as a share of the best one."""
     best = advice.ranked[0]["value"] if advice.ranked else 1.0
     return advice.content["least"] * (abs(best) if advice.metric.lower_is_better else 1.0)
-
-
-def find_quantile(advice: Advice) -> float:
-    """Return how many standard errors an interval at the advice's level reaches to either side."""
-    return NormalDist().inv_cdf((1 + advice.level) / 2)
 
 
 def is_settled(advice: Advice) -> bool:
@@ -156,7 +152,7 @@ def say_what_to_collect(advice: Advice) -> str:
     count, least = advice.samples.get("val", 0), find_least(advice)
     if not (worst > 0 and count > 0 and least > 0):
         return "More validation samples would tell them apart: collect more, or take the cheapest."
-    share = min(find_quantile(advice) * worst / least, 1e6)
+    share = min(normal_quantile(advice.level) * worst / least, 1e6)
     needed = round_up(count * share**2)
     if needed <= count:
         return "Their scores differ by about as much as chance makes them: more seeds, and so more time, may tell."
