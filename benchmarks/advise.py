@@ -11,7 +11,6 @@ grid's cost, whether the deadline was kept, and whether what was stated came tru
 always `lp_ft`, and a random search of the same cost. All of it goes on where it was stopped.
 """
 
-import argparse
 import json
 import random
 import subprocess
@@ -28,7 +27,7 @@ from omegaconf import OmegaConf
 
 from frostline.advice.candidates import RATE
 from frostline.config.compose import compose
-from small_sets import SETS
+from small_sets import SETS, make_parser
 
 PAGE = Path(__file__).parents[1] / "docs" / "advise.md"
 MARK = "<!-- made by benchmarks/advise.py -->"
@@ -128,7 +127,7 @@ def ask(outputs: Path, name: str, given: Sequence[str], share: float, seed: int)
         content = json.loads(Path(page).with_suffix(".json").read_text())
     answer = content["answer"]
     expected = answer["expected"] or {}
-    first = next(row["value"] for row in content["runners"] if row["rate"] is None)
+    first = next(row["value"] for row in content["trials"] if row["rate"] is None)
     row = Row(
         *(name, seed, within, took, answer["strategy"], answer["test"]),
         *(expected.get("low"), expected.get("high"), answer["level"], first),
@@ -207,15 +206,10 @@ def summarise(regrets: Mapping[str, Sequence[float]], kept: Sequence[bool], true
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("grid", "ask", "report"))
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("data", nargs="?")
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--page", action="store_true", help="write the table into docs/advise.md as well")
+    assert __doc__ is not None
+    parser = make_parser(__doc__, ("grid", "ask", "report"), "advise.md", ALL)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--shares", type=lambda text: [*map(float, text.split(","))], default=[0.05, 0.2, 0.5])
-    parser.add_argument("--sets", type=lambda names: names.split(","), default=list(ALL))
     arguments = parser.parse_intermixed_args()
     for name in arguments.sets if arguments.what != "report" else ():
         given: list[Any] = [*(one.format(data=arguments.data) for one in ALL[name]), *arguments.overrides]

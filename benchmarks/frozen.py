@@ -11,7 +11,6 @@ each strategy with the rates that were chosen, each alone and from an empty cach
 machine to it. The third prints the tables from whatever is there.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 from frostline.comparison.cells import read_strategies
 from frostline.report.read.comparison import read_comparison
 from frostline.report.read.runs import RunSummary
-from small_sets import SETS
+from small_sets import SETS, make_parser
 
 PAGE = Path(__file__).parents[1] / "docs" / "frozen.md"
 INTRODUCTION = """\
@@ -237,14 +236,9 @@ def format_cell(scores: Sequence[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "time", "report"))
-    parser.add_argument("outputs", type=Path)
-    parser.add_argument("data", nargs="?")
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--page", action="store_true", help="write docs/frozen.md as well")
+    assert __doc__ is not None
+    parser = make_parser(__doc__, ("run", "time", "report"), "frozen.md")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", type=lambda names: names.split(","), default=list(SETS))
     arguments = parser.parse_intermixed_args()
     if arguments.what != "report":
         for name in arguments.sets:
