@@ -19,7 +19,7 @@ SCORES = {"joined": 0.94, "last": 0.93, "upper": 0.85}
 SECONDS = {"joined": 12.0, "last": 40.0, "upper": 8.0, "full": 300.0}
 
 
-def make_runner(name: str, value: float | None, seed: int = 0, say: Say = str, **more: Any) -> dict[str, Any]:
+def make_trial(name: str, value: float | None, seed: int = 0, say: Say = str, **more: Any) -> dict[str, Any]:
     """Return how a candidate stands; all but `joined` take steps, and stop after 5 of 10 epochs."""
     solved = name == "joined"
     ((strategy, options),) = ENTRIES[name].items()
@@ -123,7 +123,7 @@ def make_advice_content(
         "history": [],
         "pace": 2e9,
         "profile": None,
-        "runners": [make_runner(name, value, say=say) for name, value in scores.items()],
+        "trials": [make_trial(name, value, say=say) for name, value in scores.items()],
         "moves": moves,
         "answer": make_answer({"last": 0.02} if alike is None else alike, scores, say) if answered else None,
     }

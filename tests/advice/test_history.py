@@ -13,14 +13,14 @@ from frostline.advice.history import History, list_ratios, read_history
 LONG = "advise.within=1h"
 
 
-def runner(strategy: str, error: float | None, rate: float | None = 0.001, done: int = 10) -> dict[str, object]:
+def trial(strategy: str, error: float | None, rate: float | None = 0.001, done: int = 10) -> dict[str, object]:
     return {"strategy": strategy, "error": error, "rate": rate, "done": done, "epochs": 10}
 
 
 def test_a_strategy_is_compared_with_the_frozen_network_at_its_best_rate_and_end() -> None:
-    rows = [runner("frozen", 0.2, None), runner("full", 0.4), runner("full", 0.1), runner("last", 0.05, done=5)]
-    assert list_ratios([*rows, runner("broken", None)]) == [("full", pytest.approx(math.log(0.5)))]
-    assert list_ratios([runner("full", 0.1)]) == []
+    rows = [trial("frozen", 0.2, None), trial("full", 0.4), trial("full", 0.1), trial("last", 0.05, done=5)]
+    assert list_ratios([*rows, trial("broken", None)]) == [("full", pytest.approx(math.log(0.5)))]
+    assert list_ratios([trial("full", 0.1)]) == []
 
 
 def test_the_more_was_seen_the_more_it_weighs_and_the_surer_it_is() -> None:
@@ -51,7 +51,7 @@ def test_what_is_likely_is_tried_first(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     sit(ask(tmp_path, LONG, "advise.name=earlier"), Pretend(), tmp_path)
     content = json.loads((place / "advice.json").read_text())
-    for row in content["runners"]:  # full was best by far, and the others came to nothing
+    for row in content["trials"]:  # full was best by far, and the others came to nothing
         row["error"] = 0.001 if row["strategy"] == "full" else row["error"] if row["rate"] is None else 0.9
         row["done"] = row["epochs"]
     for number in range(4):

@@ -29,7 +29,7 @@ def test_the_best_is_found_tested_once_and_nothing_is_trained_twice(tmp_path: Pa
 
 def test_who_cannot_win_is_not_trained_to_its_end_and_the_reason_stands_in_the_record(tmp_path: Path) -> None:
     sitting = sit(ask(tmp_path, LONG), Pretend(), tmp_path)
-    rows = {row["name"]: row for row in sitting.index.content["runners"]}
+    rows = {row["name"]: row for row in sitting.index.content["trials"]}
     assert 0 < rows["full at 0.0001"]["done"] < 10
     assert "likely to beat" in rows["full at 0.0001"]["out"]
     assert "stops" in {row["what"] for row in sitting.index.content["moves"]}
@@ -85,7 +85,7 @@ def test_a_candidate_that_fails_costs_no_other(tmp_path: Path) -> None:
         return "diverged: the loss became nan" if strategy(config) == "last_k" else None
 
     sitting = sit(ask(tmp_path, LONG), Pretend(fails), tmp_path)
-    rows = {row["name"]: row for row in sitting.index.content["runners"]}
+    rows = {row["name"]: row for row in sitting.index.content["trials"]}
     assert rows["last at 0.001"]["out"] == "diverged: the loss became nan"
     assert sitting.index.content["answer"]["strategy"] != "last_k(k=1)"
 
@@ -93,7 +93,7 @@ def test_a_candidate_that_fails_costs_no_other(tmp_path: Path) -> None:
 def test_where_all_fail_there_is_no_answer_and_every_reason_is_kept(tmp_path: Path) -> None:
     sitting = sit(ask(tmp_path, LONG), Pretend(lambda config: "failed: out of memory"), tmp_path)
     assert sitting.index.content["answer"] is None
-    assert {row["out"] for row in sitting.index.content["runners"]} == {"failed: out of memory"}
+    assert {row["out"] for row in sitting.index.content["trials"]} == {"failed: out of memory"}
 
 
 def test_where_nothing_can_be_built_the_reason_is_said_before_anything_runs(
@@ -121,11 +121,11 @@ def test_every_move_is_decided_again_from_its_record(tmp_path: Path) -> None:
 
 def test_those_that_cannot_be_told_apart_are_run_with_more_seeds(tmp_path: Path) -> None:
     sitting = sit(ask(tmp_path, LONG), Pretend(), tmp_path)
-    seeds = {row["seed"] for row in sitting.index.content["runners"] if row["name"] == "last at 0.001"}
+    seeds = {row["seed"] for row in sitting.index.content["trials"] if row["name"] == "last at 0.001"}
     repeated = {row["name"] for row in sitting.index.content["moves"] if row["what"] == "is repeated"}
     assert "last at 0.001" not in repeated or {0, 1} <= seeds
     one = sit(ask(tmp_path, LONG, "advise.seeds=1"), Pretend(), tmp_path / "one")
-    assert {row["seed"] for row in one.index.content["runners"]} == {0}
+    assert {row["seed"] for row in one.index.content["trials"]} == {0}
 
 
 def test_runs_that_another_advice_has_made_are_there_and_have_a_price(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_runs_that_another_advice_has_made_are_there_and_have_a_price(tmp_path: 
     again = Pretend()
     sitting = sit(ask(tmp_path, LONG, "advise.name=second"), again, tmp_path)
     assert again.trained == []
-    rows = {(row["name"], row["seed"]): row for row in sitting.index.content["runners"]}
+    rows = {(row["name"], row["seed"]): row for row in sitting.index.content["trials"]}
     assert rows["last at 0.001", 0]["seconds"] == pytest.approx(43.0) and ("joined", 0) in rows
     assert all(price["seconds"] > 0 for price in sitting.index.content["answer"]["prices"])
 

@@ -18,7 +18,7 @@ began = time.monotonic()
 found = fl.advise(*SMALL, "epochs=4", within="2m", rates=[0.01], candidates=CHOICE)
 told = {{"took": time.monotonic() - began, "folder": str(found.folder), "repr": repr(found)}}
 told["answer"] = dict(found.answer)
-told["runners"] = {{row["name"]: row["done"] for row in found.runners}}
+told["trials"] = {{row["name"]: row["done"] for row in found.trials}}
 told["run"] = [found.run.status, found.run.metrics["test"]["accuracy"], found.run.record["config"]["test"]]
 told["shown"] = found._repr_html_()[:30]
 began = time.monotonic()
@@ -40,7 +40,7 @@ def test_an_advice_comes_back_as_an_object(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["folder"].startswith("outputs/advice/digits-timm-") and told["repr"].startswith("<advice digits-timm-")
-    assert {"joined", "mine at 0.01", "last at 0.01", "full at 0.01"} >= set(told["runners"]) >= {"joined"}
+    assert {"joined", "mine at 0.01", "last at 0.01", "full at 0.01"} >= set(told["trials"]) >= {"joined"}
     assert told["run"] == ["done", told["answer"]["test"], True]
     assert told["answer"]["expected"]["low"] <= told["answer"]["expected"]["value"]
     assert told["again"] == told["answer"] and told["shown"].startswith("<iframe srcdoc=")

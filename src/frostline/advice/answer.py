@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from frostline.advice.entrants import Entrant, Entrants
 from frostline.advice.race import UNLIKELY, Race, Racer
+from frostline.advice.trials import Trial, Trials
 from frostline.intervals import Interval, normal_quantile, share_interval
 from frostline.launchers.dispatch import Outcome
 from frostline.results.prices import list_prices
@@ -86,18 +86,16 @@ def list_open(race: Race) -> list[tuple[Racer, float, float]]:
     return sorted((row for row in found if row[2] >= UNLIKELY), key=lambda row: -row[2] / row[1])
 
 
-def describe_answer(entrants: Entrants, one: Entrant, outcome: Outcome, folder: Path) -> dict[str, Any]:
-    """Return what is known of the answer, ``one`` of the entrants with its test's ``outcome``, as advice.json has it.
+def describe_answer(trials: Trials, one: Trial, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Return what is known of the answer, ``one`` of the trials with its test's ``outcome``, as advice.json has it.
 
     ``folder`` is the advice's, from which the run's path leads.
     """
-    race, standings = entrants.read_race(), {each.name: entrants.read_standing(each) for each in entrants.racing}
-    sign, standing = entrants.metric.sign, entrants.read_standing(one)
+    race, standings = trials.read_race(), {each.name: trials.read_standing(each) for each in trials.racing}
+    sign, standing = trials.metric.sign, trials.read_standing(one)
     parts = {name: each.parts for name, each in standings.items() if each.is_mean}
-    expected = expect_score(parts, entrants.metric, one.fact["counts"]["test"])
-    rows = [
-        {"name": each.name, "seconds": each.seconds, "value": standings[each.name].value} for each in entrants.racing
-    ]
+    expected = expect_score(parts, trials.metric, one.fact["counts"]["test"])
+    rows = [{"name": each.name, "seconds": each.seconds, "value": standings[each.name].value} for each in trials.racing]
     return {
         "name": one.name,
         "strategy": one.candidate.level.name,
@@ -110,7 +108,7 @@ def describe_answer(entrants: Entrants, one: Entrant, outcome: Outcome, folder: 
         "validation": standing.value,
         "expected": None if expected is None else {"value": expected.value, **asdict(expected.interval)},
         "level": LEVEL,
-        "test": outcome.record["metrics"].get("test", {}).get(entrants.metric.name),
+        "test": outcome.record["metrics"].get("test", {}).get(trials.metric.name),
         "alike": [each.name for each in list_alike(race)],
         "noises": {each.name: each.noise for each in list_alike(race)},
         "prices": list_prices(rows, sign),

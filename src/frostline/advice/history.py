@@ -46,7 +46,7 @@ def read_history(folder: Path, name: str) -> History:
         content = None if path.parent.name == name else read(path.parent)
         if content is None:
             continue
-        found = list(list_ratios(content["runners"]))
+        found = list(list_ratios(content["trials"]))
         for strategy, ratio in found:
             ratios.setdefault(strategy, []).append(ratio)
         if content.get("pace"):
@@ -56,9 +56,9 @@ def read_history(folder: Path, name: str) -> History:
     return History(ratios, paces, names)
 
 
-def list_ratios(runners: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+def list_ratios(trials: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
     """Return each strategy that was trained to its end with the logarithm of its least error over the frozen one's."""
-    ended = [row for row in runners if row["done"] >= row["epochs"] and row["error"] is not None]
+    ended = [row for row in trials if row["done"] >= row["epochs"] and row["error"] is not None]
     frozen = [row["error"] for row in ended if row["rate"] is None]
     best: dict[str, float] = {}
     for row in ended:

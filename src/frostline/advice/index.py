@@ -43,13 +43,13 @@ class AdviceIndex:
             "history": [],
             "pace": None,
             "profile": None,
-            "runners": [],
+            "trials": [],
             "moves": [],
             "answer": None,
         }
         before = None if inquiry.config.force else read(folder)
         if before is not None and before["design"] == content["design"]:
-            content |= {key: before[key] for key in ("seconds", "found", "profile", "runners", "moves")}
+            content |= {key: before[key] for key in ("seconds", "found", "profile", "trials", "moves")}
         return cls(folder, content)
 
     def set(self, **found: Any) -> None:
@@ -62,15 +62,15 @@ class AdviceIndex:
         row = {"at": round(at, 2), "what": what, "name": name, "reason": reason, **more}
         self.set(moves=[*self.content["moves"], row])
 
-    def set_runner(self, row: Mapping[str, Any], folder: Path) -> None:
+    def set_trial(self, row: Mapping[str, Any], folder: Path) -> None:
         """Keep how a candidate stands, in place of how it stood; ``folder`` is its run's."""
         row = {**row, "path": os.path.relpath(folder, self.folder)}
-        others = [one for one in self.content["runners"] if one["id"] != row["id"]]
-        self.set(runners=[*others, row])
+        others = [one for one in self.content["trials"] if one["id"] != row["id"]]
+        self.set(trials=[*others, row])
 
-    def find_runner(self, run: str) -> Mapping[str, Any] | None:
+    def find_trial(self, run: str) -> Mapping[str, Any] | None:
         """Return how a run stood, None where it is not known yet."""
-        return next((one for one in self.content["runners"] if one["id"] == run), None)
+        return next((one for one in self.content["trials"] if one["id"] == run), None)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Who races: each candidate's runs, how they stand by their folders, and what more of them would take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -19,7 +19,7 @@ PACE = 2e10
 
 
 @dataclass
-class Entrant:
+class Trial:
     """A candidate with one seed: its run, what the survey knows of it, what it has taken, and why it is out.
 
     ``charged`` are the seconds of its rows that were there at the end of its last sitting, ``behind`` says whether more
@@ -83,7 +83,7 @@ class Entrant:
 
 
 @dataclass
-class Entrants:
+class Trials:
     """All that race with the race's ``seed``, and what is run again with others; compared by ``metric``.
 
     ``least`` is the difference of scores that matters; ``starts`` are the seconds that runs took to start,
@@ -94,24 +94,24 @@ class Entrants:
     least: float
     seed: int
     history: History = field(default_factory=History)
-    all: list[Entrant] = field(default_factory=list)
+    all: list[Trial] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
     filling_pace: float | None = None
 
     @property
-    def racing(self) -> list[Entrant]:
+    def racing(self) -> list[Trial]:
         """Those with the race's seed, of each candidate one."""
         return [one for one in self.all if one.seed == self.seed]
 
-    def find(self, name: str) -> Entrant:
+    def find(self, name: str) -> Trial:
         """Return a candidate's run in the race."""
         return next(one for one in self.racing if one.name == name)
 
-    def find_run(self, run: str) -> Entrant:
+    def find_run(self, run: str) -> Trial:
         """Return the one with this run."""
         return next(one for one in self.all if one.job.id == run)
 
-    def add(self, one: Entrant) -> None:
+    def add(self, one: Trial) -> None:
         """Let one more race, or run again."""
         self.all.append(one)
 
@@ -123,7 +123,7 @@ class Entrants:
         """Note the FLOPs per second of the pass that read the frozen network; of a short one most is its start."""
         self.filling_pace = max(pace, PACE)
 
-    def read_standing(self, one: Entrant) -> Standing:
+    def read_standing(self, one: Trial) -> Standing:
         """Return how a run stands by its folder."""
         return read_standing(one.job.folder, self.metric, one.fact["counts"]["val"])
 
@@ -144,7 +144,7 @@ class Entrants:
         racers = [replace(one, noise=measure_noise(standings[one.name], first)) for one in race.racers]
         return Race(racers, race.least * (leader.error if self.metric.lower_is_better else 1.0))
 
-    def describe(self, one: Entrant, standing: Standing, pace: float) -> Racer:
+    def describe(self, one: Trial, standing: Standing, pace: float) -> Racer:
         """Return how a run stands in the race; ``pace`` are the FLOPs per second of a worker."""
         seconds = find_epoch_seconds(standing)
         return Racer(
@@ -162,6 +162,28 @@ class Entrants:
             out=one.out,
             behind=one.behind,
         )
+
+    def write_row(self, one: Trial, level: float) -> dict[str, Any]:
+        """Return how a run stands as advice.json has it, with the interval of its score at a level."""
+        standing = self.read_standing(one)
+        interval = standing.find_interval(self.metric, level)
+        return {
+            "name": one.name,
+            "strategy": one.candidate.level.name,
+            "rate": one.rate,
+            "seed": one.seed,
+            "overrides": one.candidate.list_overrides(),
+            "entry": one.candidate.entry,
+            "id": one.job.id,
+            "epochs": one.epochs,
+            "done": standing.done,
+            "value": standing.value,
+            "interval": None if interval is None else asdict(interval),
+            "error": standing.error,
+            "curve": sorted(standing.values.items()),
+            "seconds": one.seconds,
+            "out": one.out,
+        }
 
     def measure_pace(self) -> float | None:
         """Return the FLOPs per second of what was trained so far, None where nothing was."""

@@ -50,12 +50,12 @@ class AdviceResult:
         return self.content["answer"]
 
     @property
-    def runners(self) -> Sequence[Mapping[str, Any]]:
+    def trials(self) -> Sequence[Mapping[str, Any]]:
         """Each run of a candidate: ``strategy``, ``rate``, ``seed``, ``value``, ``seconds``, ``out`` and more.
 
         ``out`` is why it is no longer in the race.
         """
-        return self.content["runners"]
+        return self.content["trials"]
 
     @property
     def run(self) -> RunResult | None:
@@ -123,7 +123,7 @@ def plan_advice(inquiry: Inquiry, screen: Screen, began: float) -> tuple[Race, f
         index = replace(AdviceIndex.open(find_advice_folder(inquiry), inquiry, ""), folder=Path(nowhere))
         sitting = AdviceSitting(inquiry, index, workers, screen, began)
         sitting.survey()
-        return sitting.entrants.read_race(), sitting.estimate_reading()
+        return sitting.trials.read_race(), sitting.estimate_reading()
 
 
 def run_advice(inquiry: Inquiry, command: str, screen: Screen, began: float) -> Mapping[str, Any] | None:

@@ -53,7 +53,7 @@ STUDY = {
     "wanted?": (int, None),
     "epochs?": (int, None),
 }
-RUNNER = {
+ADVICE_TRIAL = {
     "name": str,
     "strategy": str,
     "rate": (float, None),
@@ -107,7 +107,7 @@ ADVICE = {
     "history": [str],
     "pace": (float, None),
     "profile": (str, None),
-    "runners": [RUNNER],
+    "trials": [ADVICE_TRIAL],
     "moves": [{"at": float, "what": str, "name": str, "reason": str, "until?": int, "state?": {"racers": [RACER]}}],
     "answer": (ANSWER, None),
 }

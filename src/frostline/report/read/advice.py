@@ -58,7 +58,7 @@ class Advice:
     def racing(self) -> list[Mapping[str, Any]]:
         """How each candidate stands that was begun, by its run in the race, as they entered it."""
         found: dict[str, Mapping[str, Any]] = {}
-        for one in self.content["runners"]:
+        for one in self.content["trials"]:
             if one["name"] not in found or one["seed"] < found[one["name"]]["seed"]:
                 found[one["name"]] = one
         return list(found.values())
@@ -109,13 +109,13 @@ class Advice:
         errors = (one.get("error") or one.get("broken") for one in self.facts)
         return list(dict.fromkeys(str(one) for one in errors if one))
 
-    def find_runner(self, name: str) -> Mapping[str, Any] | None:
+    def find_trial(self, name: str) -> Mapping[str, Any] | None:
         """Return how a candidate stands, None where it was not begun."""
         return next((one for one in self.racing if one["name"] == name), None)
 
     def list_scores(self, name: str) -> list[float]:
         """Return the validation scores of all runs of a candidate."""
-        found = [one["value"] for one in self.content["runners"] if one["name"] == name]
+        found = [one["value"] for one in self.content["trials"] if one["name"] == name]
         return [value for value in found if value is not None]
 
 
@@ -145,7 +145,7 @@ def check_numbers(content: Mapping[str, Any]) -> None:
     times = {
         "within": [content["within"]],
         "seconds": [content["seconds"]],
-        "runners": [one["seconds"] for one in content["runners"]],
+        "trials": [one["seconds"] for one in content["trials"]],
         "moves": [*(row["at"] for row in content["moves"]), *(one["seconds"] * one["epochs"] for one in states)],
         "answer": [one["seconds"] for name in ("prices", "open") for one in answer[name]],
     }
@@ -154,11 +154,11 @@ def check_numbers(content: Mapping[str, Any]) -> None:
             raise ValueError(f"{where} has {bad:.3g}, which is no number of seconds")
     if not 0 < answer["level"] < 1:
         raise ValueError(f"answer.level is {answer['level']}, and not between 0 and 1")
-    check_curves(content["runners"])
+    check_curves(content["trials"])
 
 
-def check_curves(runners: Sequence[Mapping[str, Any]]) -> None:
+def check_curves(trials: Sequence[Mapping[str, Any]]) -> None:
     """Raise ValueError for a curve that is not made of epochs with their values."""
-    for one in runners:
+    for one in trials:
         if any(len(pair) != 2 for pair in one["curve"]):
             raise ValueError(f"the curve of {one['name']} is not made of pairs")

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.advice_contents import SCORES, make_advice_content, make_answer, make_runner
+from tests.advice_contents import SCORES, make_advice_content, make_answer, make_trial
 
 from frostline.advice.candidates import make_inquiry
 from frostline.comparison.cells import make_design
@@ -38,9 +38,9 @@ def test_the_run_is_the_answers_own_and_the_comparison_has_the_finalists(tmp_pat
     for name, value in SCORES.items():
         one = known[name]
         own = {"overrides": one.list_overrides(), "entry": one.entry, "name": one.name}
-        rows.append(make_runner(name, value, seed=3) | own)
+        rows.append(make_trial(name, value, seed=3) | own)
     answer = make_answer({}, SCORES, name=rows[0]["name"], seed=3, epochs=4)
-    found = advice(runners=rows, base=inquiry.list_base(), answer=answer)
+    found = advice(trials=rows, base=inquiry.list_base(), answer=answer)
     words = shlex.split(write_run(found, found.racing[0]))
     assert words[:2] == ["frostline", "run"] and words.count("seed=3") == 1 and "head=mlp" not in words
     assert run_id(resolve(compose("run", words[2:]))) == known["joined"].make_answer(3, 4).id
@@ -79,7 +79,7 @@ def test_what_a_stranger_wrote_is_quoted_and_no_flag() -> None:
     found = advice(
         command=f"rm -rf / {evil}",
         base=[f"data={evil}", "--allow=evil", "-cd=evil"],
-        runners=[make_runner("joined", 0.9, overrides=["--allow=evil", f"freeze={evil}"], entry={"a b": {}})],
+        trials=[make_trial("joined", 0.9, overrides=["--allow=evil", f"freeze={evil}"], entry={"a b": {}})],
         answer=make_answer({}, SCORES, path="-rf"),
     )
     commands = dict(list_commands(found))

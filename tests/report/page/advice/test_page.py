@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.advice_contents import SCORES, make_advice_content, make_answer, make_runner, write_content
+from tests.advice_contents import SCORES, make_advice_content, make_answer, make_trial, write_content
 from tests.profile_contents import make_content
 from tests.report.page.drawings import all_of, read, touching, words
 
@@ -58,8 +58,8 @@ def test_the_price_list_has_what_was_run_and_what_was_not() -> None:
     assert rows["last at 0.001"][-1] == "as good; stopped" and rows["upper at 0.001"][-1] == "stopped"
     assert rows["full at 0.001"] == ["~ 5 min 10 s", "-", "-", "-", "25%", "not run"]
     assert "the first began after 3.0 s." in str(find_section(make_page(), "prices").parts[-1])
-    failed = [make_runner("joined", 0.9), make_runner("last", None, out="failed: out of memory")]
-    assert find_table(make_page(runners=failed), "prices-table")["last at 0.001"][-1] == "failed: out of memory"
+    failed = [make_trial("joined", 0.9), make_trial("last", None, out="failed: out of memory")]
+    assert find_table(make_page(trials=failed), "prices-table")["last at 0.001"][-1] == "failed: out of memory"
 
 
 def test_the_picture_has_the_steps_and_hollow_marks() -> None:
@@ -73,10 +73,10 @@ def test_the_picture_has_the_steps_and_hollow_marks() -> None:
 
 
 def test_the_race_says_who_stopped_when_and_why_and_seeds_are_told_apart() -> None:
-    runners = [*(make_runner(name, value) for name, value in SCORES.items()), make_runner("last", 0.91, seed=1)]
-    page = make_page(runners=runners)
+    trials = [*(make_trial(name, value) for name, value in SCORES.items()), make_trial("last", 0.91, seed=1)]
+    page = make_page(trials=trials)
     assert find_table(page, "moves")["70 s"] == ["last at 0.001", "stops", "1% likely to beat joined"]
-    assert find_table(page, "seeds") == {"last at 0.001": ["1", "0.910", "40.0 s"]} and len(runners) == 4
+    assert find_table(page, "seeds") == {"last at 0.001": ["1", "0.910", "40.0 s"]} and len(trials) == 4
     assert len(all_of(read(find_figure(page, "race-curves").svg), "series")) == 3
     assert "seeds" not in json.dumps(
         [part.id for part in find_section(make_page(), "race").parts if isinstance(part, Table)]
@@ -100,10 +100,10 @@ def test_a_late_answer_is_called_late() -> None:
     "more",
     [
         {"answered": False},
-        {"answered": False, "runners": [], "moves": [], "found": None},
+        {"answered": False, "trials": [], "moves": [], "found": None},
         {"scores": {"joined": 0.9}, "alike": {}},
-        {"runners": [make_runner("joined", 0.9, seconds=0.0)]},
-        {"runners": [], "answer": make_answer({}, SCORES)},
+        {"trials": [make_trial("joined", 0.9, seconds=0.0)]},
+        {"trials": [], "answer": make_answer({}, SCORES)},
         {"scores": {"joined": 3.0, "last": 2.5}, "metric": "rmse", "lower_is_better": True},
         {"metric": "my_own", "least": 0.0, "notes": ["12 images are in train and in val."]},
     ],
@@ -150,8 +150,8 @@ def test_the_depth_profile_is_shown_where_the_advice_points_to_one(tmp_path: Pat
     ("more", "said"),
     [
         ({"within": -1.0}, "within has -1"),
-        ({"runners": [make_runner("last", 0.9, seconds=1e300)]}, "runners has 1e+300"),
-        ({"runners": [make_runner("last", 0.9, curve=[[1.0]])]}, "not made of pairs"),
+        ({"trials": [make_trial("last", 0.9, seconds=1e300)]}, "trials has 1e+300"),
+        ({"trials": [make_trial("last", 0.9, curve=[[1.0]])]}, "not made of pairs"),
         ({"answer": make_answer({}, SCORES, level=1.0)}, "answer.level is 1.0"),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.advice_contents import SCORES, make_advice_content, make_answer, make_runner
+from tests.advice_contents import SCORES, make_advice_content, make_answer, make_trial
 
 from frostline.report.page.advice.words import (
     describe_entry,
@@ -87,14 +87,14 @@ def test_what_more_time_buys_names_who_is_open() -> None:
 
 
 def test_without_an_answer_it_says_why() -> None:
-    failed = [make_runner("last", None, out="diverged: the loss is NaN")]
-    lines = write_verdict(advice(answered=False, runners=failed)).split("\n")
+    failed = [make_trial("last", None, out="diverged: the loss is NaN")]
+    lines = write_verdict(advice(answered=False, trials=failed)).split("\n")
     assert lines[0] == "There is no answer: no candidate came to a result within 1 min 40 s."
     assert "last at 0.001: diverged: the loss is NaN" in lines[1] and "was foretold to take" in lines[2]
     wrong = {"data": {}, "runs": [{"error": "data: there is one class only."}]}
-    nobody = advice(answered=False, runners=[], moves=[], found=wrong)
+    nobody = advice(answered=False, trials=[], moves=[], found=wrong)
     assert write_verdict(nobody).split("\n")[1:] == ["Not run: data: there is one class only."]
-    late = write_verdict(advice(answered=False, runners=[], moves=[])).split("\n")
+    late = write_verdict(advice(answered=False, trials=[], moves=[])).split("\n")
     assert late[1].startswith("Nothing was begun") and len(late) == 2
 
 

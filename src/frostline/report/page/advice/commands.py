@@ -46,9 +46,9 @@ def list_commands(advice: Advice) -> Iterator[tuple[str, str]]:
     answer = advice.answer
     if answer is None:
         return
-    runner = advice.find_runner(answer["name"])
-    if runner is not None:
-        yield "The answer as a run by itself; it is there already, and comes back at once:", write_run(advice, runner)
+    trial = advice.find_trial(answer["name"])
+    if trial is not None:
+        yield "The answer as a run by itself; it is there already, and comes back at once:", write_run(advice, trial)
     folder = os.path.normpath(os.path.join(advice.folder, answer["path"]))
     folder = f"./{folder}" if folder.startswith("-") else folder
     yield "What it says of new samples, a file or a folder:", shlex.join(["frostline", "predict", folder, "PATH"])
@@ -77,11 +77,11 @@ def write_again(advice: Advice, seconds: float) -> str:
     return shlex.join(["frostline", "advise", *kept, f"advise.within={seconds:g}s"])
 
 
-def write_run(advice: Advice, runner: Mapping[str, Any]) -> str:
+def write_run(advice: Advice, trial: Mapping[str, Any]) -> str:
     """Return the command that makes the answer's run, as far as it came."""
     answer = advice.answer
     assert answer is not None
-    own = [*keep_overrides(runner["overrides"]), f"seed={answer['seed']}"]
+    own = [*keep_overrides(trial["overrides"]), f"seed={answer['seed']}"]
     if answer["epochs"] < answer["planned"]:
         own.append(f"stop_after={answer['epochs']}")
     base = keep_base(advice, "run", {find_key(one) for one in own})
@@ -99,7 +99,7 @@ def write_comparison(advice: Advice) -> str | None:
 
 
 def list_finalists(advice: Advice) -> list[Mapping[str, Any]]:
-    """Return the answer, who is alike, and of the others the best, as the runners that they are."""
+    """Return the answer, who is alike, and of the others the best, as the trials that they are."""
     answer = advice.answer
     assert answer is not None
     alike = [answer["name"], *answer["alike"]]

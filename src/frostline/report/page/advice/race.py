@@ -67,8 +67,8 @@ def say_how_it_was_decided(advice: Advice) -> str:
 
 def _repeats(advice: Advice) -> Iterator[Table]:
     """Yield the scores of those that were run with several seeds."""
-    runners = advice.content["runners"]
-    counts = Counter(one["name"] for one in runners)
+    trials = advice.content["trials"]
+    counts = Counter(one["name"] for one in trials)
     rows = [
         [
             TableCell(one["name"]),
@@ -76,7 +76,7 @@ def _repeats(advice: Advice) -> Iterator[Table]:
             TableCell(format_score(one["value"]), one["value"]),
             TableCell(format_duration(one["seconds"]), one["seconds"]),
         ]
-        for one in sorted(runners, key=lambda one: (one["name"], one["seed"]))
+        for one in sorted(trials, key=lambda one: (one["name"], one["seed"]))
         if counts[one["name"]] > 1
     ]
     if rows:
@@ -87,7 +87,7 @@ def _repeats(advice: Advice) -> Iterator[Table]:
 def make_costs(advice: Advice, styles: Mapping[str, int]) -> Section:
     """Return where the time went, and whether it was kept."""
     spent: dict[str, float] = {}
-    for one in advice.content["runners"]:
+    for one in advice.content["trials"]:
         spent[one["name"]] = spent.get(one["name"], 0.0) + one["seconds"]
     parts: list[Part] = [Text(say_whether_it_was_kept(advice, sum(spent.values())))]
     order = sorted(spent.items(), key=lambda pair: -pair[1])
@@ -104,7 +104,7 @@ def say_whether_it_was_kept(advice: Advice, runs: float) -> str:
     late = took - asked
     kept = f"{format_duration(late)} late" if late > 0.05 else "in time"
     said = f"Asked for {format_duration(asked, 0)}, it took {format_duration(took)}: {kept}. "
-    count = format_count(len(advice.content["runners"]), "run")
+    count = format_count(len(advice.content["trials"]), "run")
     work = "looking at the data and reading the network" + (", and to the test" if advice.answer else "")
     said += f"{count} in the race took {format_duration(runs)}"
     rest = took - runs

@@ -49,8 +49,8 @@ def write_instruction(advice: Advice) -> str:
     """Return what to do to the network, with the answer's name, learning rate and epochs."""
     answer = advice.answer
     assert answer is not None
-    runner = advice.find_runner(answer["name"])
-    entry = {} if runner is None else runner["entry"]
+    trial = advice.find_trial(answer["name"])
+    entry = {} if trial is None else trial["entry"]
     way = describe_entry(entry) or f"Train it by {answer['strategy']}"
     how = [answer["name"]]
     if answer["rate"] is not None and not answer["name"].endswith(f" at {answer['rate']:g}"):
