@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.held import WATCH
 
 SAMPLES, WIDTHS = 280_000, [64, 128, 64]
-SOLVE = f"""
-import sys, threading
-from pathlib import Path
+SOLVE = f"""{WATCH}
+import sys
 import torch
 from frostline.features.activations import Activations, CachedSplit, TappedSplit
 from frostline.heads import Taps
@@ -18,9 +18,6 @@ from frostline.runs.experiment import join_features
 from frostline.tasks.multiclass import Multiclass
 from frostline.training.leave_out import Samples
 from frostline.training.phases import score_splits, solve_splits
-
-def held():
-    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) * 1024
 
 def read(path, samples, width):
     whole = torch.from_file(path, shared=False, size=samples * width).view(samples, width)
@@ -35,18 +32,10 @@ head = Taps({sum(WIDTHS)}, 2, {WIDTHS}, frames=False, taps="all", solver="lbfgs"
 task = Multiclass(label_smoothing=0.0, class_weights=None)
 score_splits(head.eval(), task, {{name: splits["val"] for name in splits}})  # the first call imports what it needs
 solve_splits(head, task, {{name: splits["val"] for name in splits}}, 0, [])
-before = held()
-most, done = [0], threading.Event()
-def watch():
-    while not done.wait(0.01):
-        most[0] = max(most[0], held())
-watcher = threading.Thread(target=watch)
-watcher.start()
-solve_splits(head, task, splits, 0, [])
-scores = score_splits(head.eval(), task, splits)
-done.set()
-watcher.join()
-print(most[0] - before, scores["train/accuracy"])
+with watching_memory() as held:
+    solve_splits(head, task, splits, 0, [])
+    scores, _ = score_splits(head.eval(), task, splits)
+print(held[0], scores["train/accuracy"])
 """
 EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """What glibc frees goes back to the system at once: else it keeps up to 64 MB in the arena of each thread."""

@@ -5,37 +5,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.held import WATCH
 
 SAMPLES, WIDTH, CLASSES = 200_000, 512, 20
-SOLVE = f"""
-import sys, threading
-from pathlib import Path
+SOLVE = f"""{WATCH}
+import sys
 import torch
 from frostline.solving.decompose import decompose_features
 from frostline.solving.path import Question, solve_path
 
-def held():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0]) * 1024
-
 features = torch.from_file(sys.argv[1], shared=False, size={SAMPLES * WIDTH}, dtype=torch.float16)
 features = features.view({SAMPLES}, {WIDTH})
 targets = torch.arange({SAMPLES}) % {CLASSES}
-before = held()
-most, done = [0], threading.Event()
-def watch():
-    while not done.wait(0.01):
-        most[0] = max(most[0], held())
-watcher = threading.Thread(target=watch)
-watcher.start()
-decomposition = decompose_features(list(features.split(7000)), 0)
-assert decomposition.coordinates is None
-for solved in solve_path(decomposition, Question("multinomial", targets, {CLASSES}), [1.0, 0.1]):
-    weight, bias = decomposition.map_weights(solved.weights[0])
-done.set()
-watcher.join()
+with watching_memory() as held:
+    decomposition = decompose_features(list(features.split(7000)), 0)
+    assert decomposition.coordinates is None
+    for solved in solve_path(decomposition, Question("multinomial", targets, {CLASSES}), [1.0, 0.1]):
+        weight, bias = decomposition.map_weights(solved.weights[0])
 right = (features[:1000].float() @ weight.T + bias).argmax(1) == targets[:1000]
-print(most[0] - before, float(right.float().mean()))
+print(held[0], float(right.float().mean()))
 """
 
 
